@@ -1,0 +1,82 @@
+"""Rows to means: n, mean, 95 % bootstrap interval, median, failures by reason. Tables in, tables out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BOOTSTRAP_SAMPLES = 2000
+BOOTSTRAP_SEED = 20260101
+
+
+def bootstrap_interval(
+    values: NDArray[np.float64], *, level: float = 0.95, samples: int = BOOTSTRAP_SAMPLES, seed: int = BOOTSTRAP_SEED
+) -> tuple[float, float] | None:
+    """Percentile bootstrap interval of the mean.
+
+    Args:
+        values: finite float64 (n,).
+        level: coverage, 0..1.
+        samples: resamplings.
+        seed: seed of the generator, so that the same rows give the same interval.
+
+    Returns:
+        (low, high), or None for fewer than two values, where no interval exists.
+    """
+    if len(values) < 2:
+        return None
+    generator = np.random.default_rng(seed)
+    means = np.empty(samples)
+    for block in np.array_split(np.arange(samples), max(1, samples * len(values) // 2_000_000)):
+        draws = generator.integers(0, len(values), size=(len(block), len(values)))
+        means[block] = values[draws].mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def summarize(scores: pd.DataFrame, by: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """One entry per metric (and per value of `by`, columns of `scores`).
+
+    Returns:
+        Dicts with the `by` columns, metric, n (rows), n_ok, n_skipped, n_error, mean, low, high, median
+        (null without an ok row; low and high null below two), and `reasons`: {reason: count}.
+    """
+    entries = []
+    keys = [*by, "metric"]
+    for key, group in scores.groupby(keys, sort=False, dropna=False):
+        good = group[group["status"] == "ok"]
+        values = good["value"].to_numpy(dtype=np.float64)
+        interval = bootstrap_interval(values)
+        bad = group[group["status"] != "ok"]
+        entries.append(
+            dict(zip(keys, key, strict=True))
+            | {
+                "n": len(group),
+                "n_ok": len(good),
+                "n_skipped": int((group["status"] == "skipped").sum()),
+                "n_error": int((group["status"] == "error").sum()),
+                "mean": float(values.mean()) if len(values) else None,
+                "low": interval[0] if interval else None,
+                "high": interval[1] if interval else None,
+                "median": float(np.median(values)) if len(values) else None,
+                "reasons": {str(k): int(v) for k, v in bad["reason"].value_counts().items()},
+            }
+        )
+    return entries
+
+
+def summarize_run(scores: pd.DataFrame, categories: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Overall, per category and per model entries; the latter two empty where there is nothing to split."""
+    joined = scores.merge(categories, on="clip_id")
+    models = scores["model"].dropna().unique()
+    return {
+        "overall": summarize(scores),
+        "categories": summarize(joined, ["aspect", "category"]) if len(joined) else [],
+        "models": summarize(scores, ["model"]) if len(models) > 1 else [],
+    }

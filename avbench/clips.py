@@ -1,0 +1,63 @@
+"""Clip, Prompt and Category: frozen values, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The texts that a clip was generated from.
+
+    A joint prompt alone is common; benchmarks with separate captions for picture and sound fill the
+    other two. Each text is None where the source gives none.
+    """
+
+    text: str | None = None
+    video_text: str | None = None
+    audio_text: str | None = None
+    prompt_id: str | None = None
+
+    @property
+    def for_video(self) -> str | None:
+        """Text that judges the picture: `video_text`, else the joint text."""
+        return self.video_text or self.text
+
+    @property
+    def for_audio(self) -> str | None:
+        """Text that judges the sound: `audio_text`, else the joint text."""
+        return self.audio_text or self.text
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no text at all is known."""
+        return not (self.text or self.video_text or self.audio_text)
+
+
+@dataclass(frozen=True, order=True)
+class Category:
+    """One label of a clip under one aspect, for example ("Sound Type", "Speech sounds")."""
+
+    aspect: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One generated video with sound, as the source names it. Nothing here has been opened yet.
+
+    Attributes:
+        clip_id: unique within a source and stable between runs.
+        video: the picture (and the sound, where `audio` is None).
+        audio: a sound file that replaces the embedded track, or None.
+        sample_index: which of n generations for the same prompt.
+    """
+
+    clip_id: str
+    video: Path
+    audio: Path | None = None
+    prompt: Prompt = field(default_factory=Prompt)
+    categories: tuple[Category, ...] = ()
+    model: str | None = None
+    sample_index: int = 0

@@ -1,0 +1,35 @@
+"""The few exceptions that reach a user, each with its exit code.
+
+Exit codes: 0 ok, 1 regression found, 2 wrong usage, 3 finished with failed clips above the limit,
+4 environment (packages, weights, device, disk), 130 interrupted.
+"""
+
+
+class AvbenchError(Exception):
+    """Base class. The message says what happened, where, and what to do."""
+
+    exit_code = 2
+
+
+class UsageError(AvbenchError):
+    """Wrong option, unknown metric, malformed manifest, forbidden path."""
+
+    exit_code = 2
+
+
+class MediaError(AvbenchError):
+    """A clip that cannot be read. The runner turns it into a row; it never ends a run."""
+
+    exit_code = 3
+
+
+class TooManyFailedError(AvbenchError):
+    """The run finished, and more clips failed than `max_failed` allows."""
+
+    exit_code = 3
+
+
+class EnvironmentProblem(AvbenchError):
+    """A missing package, missing weights, an unusable device, a full disk, a locked run folder."""
+
+    exit_code = 4

@@ -1,0 +1,23 @@
+"""Decoded clips: one open and one demux pass per file, every view of every scorer in that pass."""
+
+from avbench.media.decode import decode_clip
+from avbench.media.media import AudioInfo, Media, VideoInfo
+from avbench.media.sampling import All, AtRate, Linspace, Sampling, windows
+from avbench.media.views import Frame, Frames, FrameSeries, View, Waveform
+
+__all__ = [
+    "All",
+    "AtRate",
+    "AudioInfo",
+    "Frame",
+    "FrameSeries",
+    "Frames",
+    "Linspace",
+    "Media",
+    "Sampling",
+    "VideoInfo",
+    "View",
+    "Waveform",
+    "decode_clip",
+    "windows",
+]

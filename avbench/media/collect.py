@@ -1,0 +1,116 @@
+"""Turn a stream of decoded frames into views, with the per-frame work spread over threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from avbench.errors import MediaError
+from avbench.media.media import series_array
+from avbench.media.sampling import Times
+from avbench.media.views import Frame, Frames, FrameSeries, Pixels, View
+
+StepRow = list[tuple[float, ...]]
+
+
+class NeedsAnotherPass(Exception):  # noqa: N818 - a signal between two functions, not an error
+    """The frame times assumed for sampling were wrong; `times` are right, `done` needs no repeat."""
+
+    def __init__(self, times: Times, done: dict[View, NDArray[Any]]) -> None:
+        super().__init__("frame times differ from packet times")
+        self.times = times
+        self.done = done
+
+
+class FrameCollector:
+    """Consumes frames in order and builds the arrays of all views.
+
+    Series run as one task per frame, at most two tasks per thread in flight, so memory stays at a few
+    frames whatever the length of the clip. OpenCV's own threads are off meanwhile: they would compete.
+    """
+
+    def __init__(
+        self, series: Sequence[FrameSeries], samples: Sequence[Frames], expected: Times, threads: int
+    ) -> None:
+        self.times: list[float] = []
+        self.size = (0, 0)
+        self.rotation = 0
+        self._series = series
+        self._samples = samples
+        self._expected = expected
+        self._wanted = {view: set(view.sampling.indices(expected).tolist()) for view in samples}
+        self._kept: dict[Frames, dict[int, NDArray[Any]]] = {view: {} for view in samples}
+        self._rows: list[StepRow] = []
+        self._pending: deque[Future[StepRow]] = deque()
+        self._limit = 2 * threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="frames")
+        self._previous: Frame | None = None
+        self._opencv_threads = cv2.getNumThreads()
+
+    def __enter__(self) -> FrameCollector:
+        cv2.setNumThreads(1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        cv2.setNumThreads(self._opencv_threads)
+
+    def push(self, item: tuple[VideoFrame, float]) -> None:
+        """Take the next decoded frame with its time in seconds."""
+        picture, time = item
+        index = len(self.times)
+        self.times.append(time)
+        wanted = [view for view, indices in self._wanted.items() if index in indices]
+        if not self._series and not wanted and index:
+            return
+        frame = Frame(self._to_rgb(picture), index, time)
+        for view in wanted:
+            self._kept[view][index] = frame.rgb if view.transform is None else view.transform(frame.rgb)
+        if self._series:
+            self._pending.append(self._pool.submit(self._run_steps, self._previous, frame))
+            self._previous = frame
+            while len(self._pending) >= self._limit:
+                self._rows.append(self._pending.popleft().result())
+
+    def finish(self) -> dict[View, NDArray[Any]]:
+        """The arrays of all views.
+
+        Raises:
+            NeedsAnotherPass: sampled views were chosen from times that the decoder did not confirm.
+        """
+        self._rows += [future.result() for future in self._pending]
+        self._pending.clear()
+        arrays: dict[View, NDArray[Any]] = {
+            view: series_array(view, (row[k] for row in self._rows)) for k, view in enumerate(self._series)
+        }
+        times = np.array(self.times)
+        if self._samples and not np.array_equal(times, self._expected):
+            raise NeedsAnotherPass(times, arrays)
+        for view in self._samples:
+            kept = self._kept[view]
+            arrays[view] = np.stack([kept[i] for i in view.sampling.indices(times).tolist()])
+        return arrays
+
+    def _run_steps(self, previous: Frame | None, frame: Frame) -> StepRow:
+        return [view.step(previous, frame) for view in self._series]
+
+    def _to_rgb(self, picture: VideoFrame) -> Pixels:
+        # threads=1: the scaler's own threads cost more than they bring at clip sizes.
+        rgb: Pixels = picture.to_ndarray(format="rgb24", threads=1)
+        self.rotation = int(picture.rotation) % 360
+        if self.rotation:
+            rgb = np.ascontiguousarray(np.rot90(rgb, self.rotation // 90))
+        if self.size not in ((0, 0), rgb.shape[:2]):
+            raise MediaError(f"the picture size changes from {self.size} to {rgb.shape[:2]} (height, width)")
+        self.size = (rgb.shape[0], rgb.shape[1])
+        return rgb

@@ -1,0 +1,181 @@
+"""Media: a decoded clip, from a file or from tensors. Scorers cannot tell the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from avbench.media.sampling import Times
+from avbench.media.views import Frame, Frames, FrameSeries, View, Waveform
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """Facts of a picture track. `times` (T,) are seconds on the clip's timeline; `fps` is nominal."""
+
+    times: Times
+    fps: float
+    width: int
+    height: int
+    codec: str = "raw"
+    rotation: int = 0
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the end of the last one."""
+        if len(self.times) == 0:
+            return 0.0
+        last = float(np.median(np.diff(self.times))) if len(self.times) > 1 else 1.0 / self.fps
+        return float(self.times[-1] - self.times[0]) + last
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """Facts of a sound track; `start` in seconds on the clip's timeline."""
+
+    sample_rate: int
+    channels: int
+    samples: int
+    start: float = 0.0
+    codec: str = "raw"
+    source: str = "embedded"
+
+    @property
+    def duration(self) -> float:
+        """Seconds of decoded sound."""
+        return self.samples / self.sample_rate
+
+
+@dataclass
+class Media:
+    """A decoded clip.
+
+    Attributes:
+        key: sha256 of the file(s), or an id that the trainer gives a rollout.
+        video, audio: facts, or None where the track is absent or broken.
+        problems: reason per broken track ("video", "audio"); an absent track has no entry.
+        views: what was computed while decoding.
+        frames: all frames uint8 (T, H, W, 3) when the clip came from tensors, otherwise None.
+        waveform: decoded sound float32 (C, N), not clamped; None without sound.
+    """
+
+    key: str
+    video: VideoInfo | None
+    audio: AudioInfo | None
+    problems: dict[str, str] = field(default_factory=dict)
+    views: dict[View, NDArray[Any]] = field(default_factory=dict)
+    frames: NDArray[np.uint8] | None = None
+    waveform: NDArray[np.float32] | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        key: str,
+        frames: ArrayLike | None,
+        fps: float,
+        waveform: ArrayLike | None = None,
+        sample_rate: int | None = None,
+    ) -> Media:
+        """Build a clip from memory.
+
+        Args:
+            key: unique id of the content.
+            frames: uint8 (T, H, W, 3) RGB, a NumPy array or CPU tensor; None for no picture.
+            fps: frames per second.
+            waveform: float (C, N) or (N,), nominally in [-1, 1]; None for no sound.
+            sample_rate: samples per second, required with `waveform`.
+
+        Raises:
+            ValueError: wrong shape, dtype or a missing rate.
+        """
+        video, pixels = _check_frames(frames, fps)
+        audio, sound = _check_waveform(waveform, sample_rate)
+        return cls(key=key, video=video, audio=audio, frames=pixels, waveform=sound)
+
+    def view(self, view: View) -> NDArray[Any]:
+        """The array that `view` describes.
+
+        Raises:
+            LookupError: the track is missing, or the clip came from a file and the scorer did not declare
+                this view.
+        """
+        if view not in self.views:
+            self.views[view] = self._compute(view)
+        return self.views[view]
+
+    def _compute(self, view: View) -> NDArray[Any]:
+        if isinstance(view, Waveform):
+            if self.waveform is None or self.audio is None:
+                raise LookupError(f"{view} asked of a clip without sound; add 'audio' to the scorer's needs")
+            return render_waveform(self.waveform, self.audio.sample_rate, view)
+        if self.video is None:
+            raise LookupError(f"{view} asked of a clip without picture; add 'video' to the scorer's needs")
+        if self.frames is None:
+            raise LookupError(f"{view} was not declared in the scorer's views, so it was not decoded")
+        if isinstance(view, Frames):
+            chosen = self.frames[view.sampling.indices(self.video.times)]
+            return chosen if view.transform is None else np.stack([view.transform(f) for f in chosen])
+        return series_array(view, _steps(view, self._iterate()))
+
+    def _iterate(self) -> Iterator[Frame]:
+        if self.frames is None or self.video is None:
+            return
+        for index, (pixels, time) in enumerate(zip(self.frames, self.video.times, strict=True)):
+            yield Frame(pixels, index, float(time))
+
+
+def _steps(view: FrameSeries, frames: Iterable[Frame]) -> Iterator[tuple[float, ...]]:
+    previous: Frame | None = None
+    for frame in frames:
+        yield view.step(previous, frame)
+        previous = frame
+
+
+def series_array(view: FrameSeries, rows: Iterable[tuple[float, ...]]) -> NDArray[np.float64]:
+    """Rows of a series as float64 (T, K)."""
+    return np.array(list(rows), dtype=np.float64).reshape(-1, view.width)
+
+
+def render_waveform(waveform: NDArray[np.float32], rate: int, view: Waveform) -> NDArray[np.float32]:
+    """Apply a `Waveform` view to a decoded track (C, N)."""
+    sound = waveform
+    if view.mono and sound.shape[0] > 1:
+        sound = sound.mean(axis=0, keepdims=True, dtype=np.float32)
+    if view.limit:
+        sound = np.clip(sound, -1.0, 1.0)
+    if view.rate is not None and view.rate != rate:
+        import soxr
+
+        sound = np.ascontiguousarray(soxr.resample(sound.T, rate, view.rate, quality="HQ").T)
+    return sound.astype(np.float32, copy=False)
+
+
+def _check_frames(frames: ArrayLike | None, fps: float) -> tuple[VideoInfo | None, NDArray[np.uint8] | None]:
+    if frames is None:
+        return None, None
+    pixels = np.asarray(frames)
+    if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8:
+        raise ValueError(f"frames must be uint8 (T, H, W, 3), got {pixels.dtype} {pixels.shape}")
+    if not fps > 0:
+        raise ValueError(f"fps must be positive, got {fps}")
+    count, height, width, _ = pixels.shape
+    if count == 0:
+        raise ValueError("frames holds no frame; pass None for a clip without picture")
+    return VideoInfo(np.arange(count) / fps, float(fps), width, height), pixels
+
+
+def _check_waveform(
+    waveform: ArrayLike | None, sample_rate: int | None
+) -> tuple[AudioInfo | None, NDArray[np.float32] | None]:
+    if waveform is None:
+        return None, None
+    if not sample_rate or sample_rate <= 0:
+        raise ValueError(f"waveform needs a positive sample_rate, got {sample_rate}")
+    sound = np.atleast_2d(np.asarray(waveform, dtype=np.float32))
+    if sound.ndim != 2 or sound.shape[1] == 0 or not np.isfinite(sound).all():
+        raise ValueError(f"waveform must be finite float (C, N) with N > 0, got shape {sound.shape}")
+    return AudioInfo(sample_rate, sound.shape[0], sound.shape[1], source="memory"), sound

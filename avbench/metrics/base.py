@@ -1,0 +1,221 @@
+"""Score, Scorer and the registry: all that a new metric has to know."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import math
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any, Literal
+
+from avbench.clips import Prompt
+from avbench.encoders import Encoder, EncoderStore
+from avbench.errors import UsageError
+from avbench.media import Media, View
+
+Status = Literal["ok", "skipped", "error"]
+Need = Literal["video", "audio", "prompt"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The judgement of one clip: a number, or a reason why there is none. Never both.
+
+    `detail` is a small JSON-able mapping for reports (events, curves, counts).
+    """
+
+    value: float | None
+    status: Status
+    reason: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        finite = self.value is not None and math.isfinite(self.value)
+        if (self.status == "ok") != finite:
+            raise ValueError(f"a score with status {self.status!r} cannot hold the value {self.value!r}")
+        if self.status != "ok" and not self.reason:
+            raise ValueError(f"a score with status {self.status!r} needs a reason")
+
+    @classmethod
+    def ok(cls, value: float, **detail: Any) -> Score:
+        """A finite number."""
+        return cls(float(value), "ok", detail=detail)
+
+    @classmethod
+    def skipped(cls, reason: str, **detail: Any) -> Score:
+        """The metric does not apply to this clip, and `reason` says why."""
+        return cls(None, "skipped", reason, detail)
+
+    @classmethod
+    def error(cls, reason: str) -> Score:
+        """The metric should apply and failed."""
+        return cls(None, "error", reason)
+
+
+ScoreFunction = Callable[[Media, Prompt, EncoderStore], Score]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A registered metric: its function and its facts. Help, docs and reports read the facts here.
+
+    Attributes:
+        name: column name, stable, short, snake_case.
+        summary: one line of what is measured.
+        unit: "s", "LUFS", "1" for a plain number ...
+        higher_is_better: None where neither direction is good.
+        range: closed bounds of possible values.
+        source: paper section, standard or reference project.
+        needs: tracks and texts without which the clip is skipped.
+        prompt_role: which text is used: "text", "video" or "audio"; the digest covers it.
+        views: what the function asks of `Media.view`.
+        encoders: networks it asks of the store; their views are declared by them.
+        version: raise it whenever a number can change.
+        params: constants that define the number; they enter the digest.
+        family: section in tables.
+        caveat: what the number cannot say.
+    """
+
+    function: ScoreFunction
+    name: str
+    summary: str
+    unit: str
+    higher_is_better: bool | None
+    range: tuple[float, float]
+    source: str
+    needs: frozenset[Need]
+    family: str
+    views: tuple[View, ...] = ()
+    encoders: tuple[Encoder, ...] = ()
+    version: int = 1
+    params: tuple[tuple[str, Any], ...] = ()
+    prompt_role: Literal["text", "video", "audio"] | None = None
+    packages: tuple[str, ...] = ()
+    caveat: str = ""
+
+    def __call__(self, media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+        return self.function(media, prompt, store)
+
+    @property
+    def all_views(self) -> tuple[View, ...]:
+        """Own views and those of its encoders."""
+        return self.views + tuple(encoder.view for encoder in self.encoders)
+
+    @property
+    def licence(self) -> str:
+        """Licence of the weights, empty without weights."""
+        return ", ".join(sorted({encoder.licence for encoder in self.encoders}))
+
+    @property
+    def checkpoint(self) -> str:
+        """Names of the networks used, empty without weights."""
+        return ", ".join(encoder.name for encoder in self.encoders)
+
+    def unavailable(self) -> str | None:
+        """Why it cannot run on this machine, with the cure; None when it can."""
+        absent = [name for name in self.packages if find_spec(name) is None]
+        if absent:
+            return f"not installed: {', '.join(absent)}"
+        return next((reason for e in self.encoders if (reason := e.missing())), None)
+
+    def weights_digest(self) -> str:
+        """Identity of all weights used; "none" without weights."""
+        parts = sorted(f"{e.name}:{e.version}:{e.weights_digest()}" for e in self.encoders)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16] if parts else "none"
+
+    def prompt_text(self, prompt: Prompt) -> str | None:
+        """The text that this metric judges against, or None."""
+        if self.prompt_role is None:
+            return None
+        return {"text": prompt.text, "video": prompt.for_video, "audio": prompt.for_audio}[self.prompt_role]
+
+    def params_digest(self, prompt: Prompt) -> str:
+        """Digest over parameters and the prompt text in use."""
+        content = {"params": dict(self.params), "prompt": self.prompt_text(prompt)}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+_REGISTRY: dict[str, Scorer] = {}
+
+
+def scorer(
+    name: str,
+    *,
+    unit: str,
+    higher_is_better: bool | None,
+    range: tuple[float, float],
+    source: str,
+    needs: Iterable[Need],
+    params: Mapping[str, Any] | None = None,
+    **facts: Any,
+) -> Callable[[ScoreFunction], Scorer]:
+    """Register `function(media, prompt, store) -> Score` as the metric `name`.
+
+    The first line of the function's docstring is the summary; its module's name is the family. The other
+    arguments are the attributes of `Scorer`.
+
+    Raises:
+        ValueError: two scorers with one name.
+    """
+
+    def register(function: ScoreFunction) -> Scorer:
+        entry = Scorer(
+            function=function,
+            name=name,
+            summary=(function.__doc__ or "").strip().split("\n")[0].rstrip("."),
+            unit=unit,
+            higher_is_better=higher_is_better,
+            range=range,
+            source=source,
+            needs=frozenset(needs),
+            params=tuple(sorted((params or {}).items())),
+            family=facts.pop("family", function.__module__.rsplit(".", 1)[-1]),
+            **facts,
+        )
+        known = _REGISTRY.get(name)
+        if known is not None and known.function.__module__ != function.__module__:
+            raise ValueError(f"two scorers are named {name!r}: {known.function.__module__} and {function.__module__}")
+        _REGISTRY[name] = entry
+        return entry
+
+    return register
+
+
+@cache
+def _load_all() -> None:
+    """Import every file of this package, then the entry points of group `avbench.scorers`."""
+    import avbench.metrics as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    for entry in entry_points(group="avbench.scorers"):
+        entry.load()
+
+
+def registry() -> dict[str, Scorer]:
+    """All scorers by name, sorted by family and name."""
+    _load_all()
+    return dict(sorted(_REGISTRY.items(), key=lambda item: (item[1].family, item[0])))
+
+
+def get_scorers(names: Iterable[str]) -> list[Scorer]:
+    """The scorers with these names, in this order, without repetition.
+
+    Raises:
+        UsageError: an unknown name; the message lists near matches.
+    """
+    known = registry()
+    chosen = list(dict.fromkeys(names))
+    for name in chosen:
+        if name not in known:
+            near = get_close_matches(name, known, n=3)
+            hint = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(known)}."
+            raise UsageError(f"unknown metric {name!r}. {hint} See 'avbench ls'.")
+    return [known[name] for name in chosen]

@@ -1,0 +1,294 @@
+"""The result schema, and the run folder that holds it. This is the only place that knows both.
+
+A run folder:
+
+    run.json         what was asked, with which versions, on what machine
+    scores.jsonl     one row per clip x metric, appended while running
+    scores.parquet   the same, compacted: one row per clip x metric, sorted
+    clips.parquet    one row per clip: paths, prompt, media facts, sha256
+    categories.parquet   one row per clip x label
+    summary.json     means with intervals and counts
+    report.html      written by `avbench report`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from avbench.clips import Clip
+from avbench.errors import EnvironmentProblem, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from filelock import BaseFileLock
+
+SCHEMA_VERSION = 1
+UNAVAILABLE = "unavailable"
+"""`weights_digest` of rows that were skipped because this machine lacks a package or weights."""
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One line of the long table. `value` is null unless `status` is "ok"; never NaN, never a stand-in 0.
+
+    `scope` is "clip" for per-clip metrics; set metrics use "all" or "aspect/category" and no clip_id.
+    `detail` is a JSON object for reports. `seconds` is the time that this metric took for this clip.
+    """
+
+    schema_version: int
+    run_id: str
+    model: str | None
+    suite: str
+    suite_version: str
+    scope: str
+    clip_id: str | None
+    clip_sha256: str
+    prompt_id: str | None
+    sample_index: int
+    metric: str
+    value: float | None
+    status: Literal["ok", "skipped", "error"]
+    reason: str
+    metric_version: int
+    params_digest: str
+    weights_digest: str
+    seconds: float
+    detail: str = "{}"
+
+    @property
+    def key(self) -> tuple[str, str, int, str, str]:
+        """Resume key: content and computation; not name, order, rank or machine."""
+        return (self.clip_sha256, self.metric, self.metric_version, self.params_digest, self.weights_digest)
+
+
+ROW_FIELDS = tuple(field.name for field in fields(ScoreRow))
+
+
+@dataclass(frozen=True)
+class ClipRow:
+    """One clip as it was understood and decoded; media facts are null where unknown."""
+
+    clip_id: str
+    model: str | None
+    sample_index: int
+    prompt_id: str | None
+    text: str | None
+    video_text: str | None
+    audio_text: str | None
+    video_path: str
+    audio_path: str | None
+    clip_sha256: str
+    audio_source: str | None = None
+    duration: float | None = None
+    audio_duration: float | None = None
+    fps: float | None = None
+    frames: int | None = None
+    width: int | None = None
+    height: int | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    problem: str | None = None
+
+
+class RunFolder:
+    """A run folder that this process owns while the object is open. Use as a context manager.
+
+    Raises:
+        EnvironmentProblem: the folder cannot be written, or another process is writing to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: BaseFileLock | None = None
+        self._log: IO[bytes] | None = None
+
+    def __enter__(self) -> RunFolder:
+        from filelock import FileLock, Timeout
+
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.path / ".lock")
+            self._lock.acquire(timeout=0)
+            _cut_torn_line(self.path / "scores.jsonl")
+            self._log = (self.path / "scores.jsonl").open("ab", buffering=0)
+        except Timeout as error:
+            raise EnvironmentProblem(
+                f"{self.path} is in use by another avbench run. Wait for it, or choose another --out."
+            ) from error
+        except OSError as error:
+            self.close()
+            raise EnvironmentProblem(
+                f"cannot write to {self.path}: {error.strerror or error}. Choose another --out."
+            ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the folder."""
+        if self._log is not None:
+            self._log.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def append(self, rows: Iterable[ScoreRow]) -> None:
+        """Write rows of one clip so that a kill leaves whole lines or a torn last one, which is cut at resume."""
+        data = b"".join(json.dumps(asdict(row), ensure_ascii=False, allow_nan=False).encode() + b"\n" for row in rows)
+        if self._log is None:
+            raise RuntimeError("the run folder is not open")
+        try:
+            while data:
+                data = data[self._log.write(data) or 0 :]
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"cannot append to {self.path / 'scores.jsonl'}: {error.strerror or error}. "
+                "Scores so far are kept; free some space and run the same command again to go on."
+            ) from error
+
+    def rows(self) -> list[ScoreRow]:
+        """All rows written so far, in order of writing."""
+        return list(_read_rows(self.path / "scores.jsonl"))
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file by temporary name and rename."""
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+        write_atomically(self.path / name, (text + "\n").encode())
+
+    def write_tables(self, rows: Sequence[ScoreRow], clips: Sequence[ClipRow], source: Sequence[Clip]) -> None:
+        """Write the compacted score table, the clip table and the category table."""
+        labels = [(clip.clip_id, c.aspect, c.name) for clip in source for c in clip.categories]
+        self._write_parquet("scores.parquet", _columns(ScoreRow, rows))
+        self._write_parquet("clips.parquet", _columns(ClipRow, clips))
+        names = ("clip_id", "aspect", "category")
+        self._write_parquet("categories.parquet", {n: [row[i] for row in labels] for i, n in enumerate(names)})
+
+    def _write_parquet(self, name: str, columns: dict[str, list[Any]]) -> None:
+        import io
+
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        buffer = io.BytesIO()
+        pq.write_table(pa.table({k: pa.array(v, type=_arrow_type(pa, k)) for k, v in columns.items()}), buffer)
+        write_atomically(self.path / name, buffer.getvalue())
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was read back: `info` from run.json, the tables as data frames.
+
+    `scores` has the columns of `ScoreRow`, `clips` those of `ClipRow`, `categories` clip_id, aspect, category.
+    """
+
+    path: Path
+    info: dict[str, Any]
+    scores: pd.DataFrame
+    clips: pd.DataFrame
+    categories: pd.DataFrame
+
+
+def load_run(path: Path | str) -> Run:
+    """Read a run folder.
+
+    Raises:
+        UsageError: the folder holds no finished run, or one written by a newer avbench.
+    """
+    import pandas as pd
+
+    folder = Path(path)
+    info_file = folder / "run.json"
+    if not info_file.is_file():
+        raise UsageError(f"{folder} is not a run folder (no run.json). Give the folder that 'avbench score --out' wrote.")
+    info: dict[str, Any] = json.loads(info_file.read_text(encoding="utf-8"))
+    if info.get("schema_version", 0) > SCHEMA_VERSION:
+        raise UsageError(
+            f"{folder} was written with result schema {info['schema_version']}, this avbench reads up to "
+            f"{SCHEMA_VERSION}. Upgrade avbench."
+        )
+    names = ("scores.parquet", "clips.parquet", "categories.parquet")
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise UsageError(
+            f"{folder} is an unfinished run ({', '.join(missing)} missing). Run the same 'avbench score' command "
+            "again: it goes on where it stopped."
+        )
+    return Run(folder, info, *(pd.read_parquet(folder / name) for name in names))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a whole file by temporary name and rename, so that no reader ever sees half of it.
+
+    Raises:
+        EnvironmentProblem: the folder is read-only or the disk is full; an older file stays as it was.
+    """
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise EnvironmentProblem(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _columns(kind: type[ScoreRow] | type[ClipRow], rows: Sequence[Any]) -> dict[str, list[Any]]:
+    return {field.name: [getattr(row, field.name) for row in rows] for field in fields(kind)}
+
+
+_TYPES = {
+    "schema_version": "int32", "sample_index": "int64", "metric_version": "int32", "frames": "int64",
+    "width": "int64", "height": "int64", "sample_rate": "int64", "channels": "int64",
+    "value": "float64", "seconds": "float64", "duration": "float64", "audio_duration": "float64", "fps": "float64",
+}  # fmt: skip
+
+
+def _arrow_type(pa: Any, column: str) -> Any:
+    # Fixed types: a column of nulls only must not change type between runs.
+    return getattr(pa, _TYPES[column])() if column in _TYPES else pa.string()
+
+
+def _read_rows(path: Path) -> Iterator[ScoreRow]:
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                content = json.loads(line)
+                yield ScoreRow(**{name: content[name] for name in ROW_FIELDS})
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(
+                    f"{path} line {number} is not a score row ({error}). Move the file away to start the run anew."
+                ) from error
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Drop what follows the last newline: a kill may have interrupted the last write."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        position = end
+        while position > 0:
+            start = max(0, position - 65536)
+            file.seek(start)
+            newline = file.read(position - start).rfind(b"\n")
+            if newline >= 0:
+                position = start + newline + 1
+                break
+            position = start
+        if position < end:
+            file.truncate(position)
