@@ -1,0 +1,103 @@
+"""AV-Align: do sound onsets and motion peaks coincide?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avbench.clips import Prompt
+from avbench.encoders import EncoderStore
+from avbench.media import Media, Waveform
+from avbench.metrics.base import Score, scorer
+from avbench.metrics.onsets import onset_strength, onset_times
+from avbench.metrics.optical_flow import FLOW, flow_magnitude
+
+Times = NDArray[np.float64]
+
+SOUND = Waveform()
+TOLERANCE_FRAMES = 3
+
+
+def flow_peaks(magnitude: Times, fps: float) -> Times:
+    """Times (n,) in seconds of strict local maxima of the mean flow magnitude (T,)."""
+    inner = magnitude[1:-1]
+    peaks = np.flatnonzero((inner > magnitude[:-2]) & (inner > magnitude[2:])) + 1
+    return np.asarray(peaks / fps, dtype=np.float64)
+
+
+def intersection_over_union(onsets: Times, peaks: Times, fps: float) -> float:
+    """Share of coinciding events: onsets (n,) with a peak (m,) nearer than one frame, over all events.
+
+    hits / (n + m - hits + 1e-6). Several onsets may share one peak.
+    """
+    hits = int((_distance_to_nearest(onsets, peaks) < 1.0 / fps).sum())
+    return hits / (len(onsets) + len(peaks) - hits + 1e-6)
+
+
+def symmetric_agreement(onsets: Times, peaks: Times, tolerance: float) -> float:
+    """Share of all events, onsets and peaks, that have one of the other kind within `tolerance` seconds."""
+    matched = (_distance_to_nearest(onsets, peaks) <= tolerance).sum()
+    matched += (_distance_to_nearest(peaks, onsets) <= tolerance).sum()
+    return float(matched / (len(onsets) + len(peaks)))
+
+
+def _distance_to_nearest(events: Times, others: Times) -> Times:
+    if len(others) == 0 or len(events) == 0:
+        return np.full(len(events), np.inf)
+    return np.asarray(np.abs(events[:, None] - others[None, :]).min(axis=1))
+
+
+def _events(media: Media) -> tuple[Times, Times] | None:
+    """Onset times and motion peak times in seconds from each track's start, or None below three frames."""
+    assert media.audio is not None
+    assert media.video is not None
+    series = media.view(FLOW)
+    if len(series) < 3:
+        return None
+    rate = media.audio.sample_rate
+    onsets = onset_times(onset_strength(media.view(SOUND)[0], rate), rate)
+    return onsets, flow_peaks(flow_magnitude(series), media.video.fps)
+
+
+@scorer(
+    "av_align",
+    unit="1",
+    higher_is_better=True,
+    range=(0.0, 1.0),
+    source="JavisDiT eval/javisbench/av_align; Yariv et al., arXiv 2309.16429",
+    needs=["video", "audio"],
+    views=(SOUND, FLOW),
+    caveat="Peaks have no minimum height, so about a third of the frames of ordinary video are peaks; "
+    "a tolerance of one frame makes the score small even for perfect sync.",
+)
+def av_align(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+    """Intersection over union of sound onsets and motion peaks, one frame tolerance."""
+    events = _events(media)
+    if events is None:
+        return Score.skipped("fewer than 3 frames: motion peaks need a frame on both sides")
+    assert media.video is not None
+    value = intersection_over_union(*events, media.video.fps)
+    return Score.ok(value, onsets=len(events[0]), motion_peaks=len(events[1]))
+
+
+@scorer(
+    "av_align_symmetric",
+    unit="1",
+    higher_is_better=True,
+    range=(0.0, 1.0),
+    source="formula in JavisDiT eval/javisbench/README.md, section 4.4, which its code does not run",
+    needs=["video", "audio"],
+    views=(SOUND, FLOW),
+    params={"tolerance_frames": TOLERANCE_FRAMES},
+    caveat="With a third of all frames being motion peaks, chance alone scores high.",
+)
+def av_align_symmetric(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+    """Share of sound onsets and motion peaks with a counterpart within three frames."""
+    events = _events(media)
+    if events is None:
+        return Score.skipped("fewer than 3 frames: motion peaks need a frame on both sides")
+    if not len(events[0]) + len(events[1]):
+        return Score.skipped("no sound onset and no motion peak")
+    assert media.video is not None
+    value = symmetric_agreement(*events, TOLERANCE_FRAMES / media.video.fps)
+    return Score.ok(value, onsets=len(events[0]), motion_peaks=len(events[1]))
