@@ -4,6 +4,7 @@ A run folder:
 
     run.json         what was asked, with which versions, on what machine
     scores.jsonl     one row per clip x metric, appended while running
+    clips.jsonl      one row per decoded clip, appended while running
     scores.parquet   the same, compacted: one row per clip x metric, sorted
     clips.parquet    one row per clip: paths, prompt, media facts, sha256
     categories.parquet   one row per clip x label
@@ -19,7 +20,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 from avbench.clips import Clip
 from avbench.errors import EnvironmentProblem, UsageError
@@ -67,7 +68,7 @@ class ScoreRow:
         return (self.clip_sha256, self.metric, self.metric_version, self.params_digest, self.weights_digest)
 
 
-ROW_FIELDS = tuple(field.name for field in fields(ScoreRow))
+_LOGS = ("scores.jsonl", "clips.jsonl")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: BaseFileLock | None = None
-        self._log: IO[bytes] | None = None
+        self._logs: dict[str, IO[bytes]] = {}
 
     def __enter__(self) -> RunFolder:
         from filelock import FileLock, Timeout
@@ -115,8 +116,9 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.path / ".lock")
             self._lock.acquire(timeout=0)
-            _cut_torn_line(self.path / "scores.jsonl")
-            self._log = (self.path / "scores.jsonl").open("ab", buffering=0)
+            for name in _LOGS:
+                _cut_torn_line(self.path / name)
+                self._logs[name] = (self.path / name).open("ab", buffering=0)
         except Timeout as error:
             raise EnvironmentProblem(
                 f"{self.path} is in use by another avbench run. Wait for it, or choose another --out."
@@ -133,28 +135,37 @@ class RunFolder:
 
     def close(self) -> None:
         """Release the folder."""
-        if self._log is not None:
-            self._log.close()
+        for log in self._logs.values():
+            log.close()
         if self._lock is not None:
             self._lock.release()
 
     def append(self, rows: Iterable[ScoreRow]) -> None:
-        """Write rows of one clip so that a kill leaves whole lines or a torn last one, which is cut at resume."""
-        data = b"".join(json.dumps(asdict(row), ensure_ascii=False, allow_nan=False).encode() + b"\n" for row in rows)
-        if self._log is None:
-            raise RuntimeError("the run folder is not open")
-        try:
-            while data:
-                data = data[self._log.write(data) or 0 :]
-        except OSError as error:
-            raise EnvironmentProblem(
-                f"cannot append to {self.path / 'scores.jsonl'}: {error.strerror or error}. "
-                "Scores so far are kept; free some space and run the same command again to go on."
-            ) from error
+        """Write score rows. A kill leaves whole lines, or a torn last one that is cut at resume."""
+        self._append("scores.jsonl", rows)
+
+    def append_clip(self, row: ClipRow) -> None:
+        """Write what was learnt about a clip; before its scores, so that a scored clip always has it."""
+        self._append("clips.jsonl", [row])
 
     def rows(self) -> list[ScoreRow]:
-        """All rows written so far, in order of writing."""
-        return list(_read_rows(self.path / "scores.jsonl"))
+        """All score rows written so far, in order of writing."""
+        return list(_read_rows(self.path / "scores.jsonl", ScoreRow))
+
+    def clip_rows(self) -> list[ClipRow]:
+        """All clip rows written so far, in order of writing."""
+        return list(_read_rows(self.path / "clips.jsonl", ClipRow))
+
+    def _append(self, name: str, rows: Iterable[ScoreRow | ClipRow]) -> None:
+        data = b"".join(json.dumps(asdict(row), allow_nan=False).encode() + b"\n" for row in rows)
+        try:
+            while data:
+                data = data[self._logs[name].write(data) or 0 :]
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"cannot append to {self.path / name}: {error.strerror or error}. "
+                "Scores so far are kept; free some space and run the same command again to go on."
+            ) from error
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file by temporary name and rename."""
@@ -261,17 +272,21 @@ def _arrow_type(pa: Any, column: str) -> Any:
     return getattr(pa, _TYPES[column])() if column in _TYPES else pa.string()
 
 
-def _read_rows(path: Path) -> Iterator[ScoreRow]:
+Row = TypeVar("Row", ScoreRow, ClipRow)
+
+
+def _read_rows(path: Path, kind: type[Row]) -> Iterator[Row]:
     if not path.exists():
         return
+    names = [field.name for field in fields(kind)]
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 content = json.loads(line)
-                yield ScoreRow(**{name: content[name] for name in ROW_FIELDS})
+                yield kind(**{name: content[name] for name in names})
             except (ValueError, KeyError, TypeError) as error:
                 raise UsageError(
-                    f"{path} line {number} is not a score row ({error}). Move the file away to start the run anew."
+                    f"{path} line {number} is not a {kind.__name__} ({error}). Move the file away to start anew."
                 ) from error
 
 

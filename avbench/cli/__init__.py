@@ -1,0 +1,48 @@
+"""The command line. Each command parses, calls one library function and renders."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from avbench.cli import clips, doctor, ls, report, score
+
+app = typer.Typer(
+    name="avbench",
+    help="Score generated clips with sound. One environment, one decode, one command.",
+    epilog="Exit codes: 0 ok, 1 regression found, 2 wrong usage, 3 finished but clips failed, "
+    "4 environment (package, weights, disk), 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("score")(score.command)
+app.command("clips")(clips.command)
+app.command("report")(report.command)
+app.command("ls")(ls.command)
+app.command("doctor")(doctor.command)
+
+
+@app.callback()
+def _root(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens, with tracebacks.")] = False,
+) -> None:
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+
+
+def main() -> None:
+    """Run the command line; map our errors to one line and an exit code."""
+    from avbench.errors import AvbenchError
+
+    try:
+        app()
+    except AvbenchError as error:
+        sys.stderr.write(f"avbench: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("avbench: interrupted. Scores so far are kept; the same command goes on from here.\n")
+        sys.exit(130)

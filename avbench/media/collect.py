@@ -18,7 +18,7 @@ from avbench.media.media import series_array
 from avbench.media.sampling import Times
 from avbench.media.views import Frame, Frames, FrameSeries, Pixels, View
 
-StepRow = list[tuple[float, ...]]
+StepRow = list[tuple[float, ...] | Exception]
 
 
 class NeedsAnotherPass(Exception):  # noqa: N818 - a signal between two functions, not an error
@@ -43,6 +43,7 @@ class FrameCollector:
         self.times: list[float] = []
         self.size = (0, 0)
         self.rotation = 0
+        self.failures: dict[View, Exception] = {}
         self._series = series
         self._samples = samples
         self._expected = expected
@@ -90,9 +91,14 @@ class FrameCollector:
         """
         self._rows += [future.result() for future in self._pending]
         self._pending.clear()
-        arrays: dict[View, NDArray[Any]] = {
-            view: series_array(view, (row[k] for row in self._rows)) for k, view in enumerate(self._series)
-        }
+        arrays: dict[View, NDArray[Any]] = {}
+        for k, view in enumerate(self._series):
+            values = [row[k] for row in self._rows]
+            failure = next((value for value in values if isinstance(value, Exception)), None)
+            if failure is not None:
+                self.failures[view] = failure
+            else:
+                arrays[view] = series_array(view, [value for value in values if not isinstance(value, Exception)])
         times = np.array(self.times)
         if self._samples and not np.array_equal(times, self._expected):
             raise NeedsAnotherPass(times, arrays)
@@ -102,7 +108,7 @@ class FrameCollector:
         return arrays
 
     def _run_steps(self, previous: Frame | None, frame: Frame) -> StepRow:
-        return [view.step(previous, frame) for view in self._series]
+        return [_attempt(view, previous, frame) for view in self._series]
 
     def _to_rgb(self, picture: VideoFrame) -> Pixels:
         # threads=1: the scaler's own threads cost more than they bring at clip sizes.
@@ -114,3 +120,11 @@ class FrameCollector:
             raise MediaError(f"the picture size changes from {self.size} to {rgb.shape[:2]} (height, width)")
         self.size = (rgb.shape[0], rgb.shape[1])
         return rgb
+
+
+def _attempt(view: FrameSeries, previous: Frame | None, frame: Frame) -> tuple[float, ...] | Exception:
+    """One step, or what it raised: a series that fails costs the scorers that asked for it, no others."""
+    try:
+        return view.step(previous, frame)
+    except Exception as error:
+        return error

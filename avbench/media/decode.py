@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,10 @@ def decode_clip(clip: Clip, key: str, views: Iterable[View], *, threads: int | N
     wanted = list(dict.fromkeys(views))
     frame_views = [view for view in wanted if not isinstance(view, Waveform)]
     sound_views = [view for view in wanted if isinstance(view, Waveform)]
-    with _open(clip.video) as container:
-        video_stream = _first_video(container)
+    with open_media(clip.video) as container:
+        video_stream = first_video(container)
         embedded = clip.audio is None
-        audio_stream = _first_audio(container) if embedded else None
+        audio_stream = first_audio(container) if embedded else None
         packets = _demux(container, [s for s in (video_stream, audio_stream) if s is not None])
         media = Media(key=key, video=None, audio=None)
         if video_stream is not None:
@@ -70,6 +70,7 @@ def decode_clip(clip: Clip, key: str, views: Iterable[View], *, threads: int | N
             _guard(media, "video", pixels.problem or _too_short(pixels.info, video_stream, container))
             if "video" not in media.problems:
                 media.video = pixels.info
+                media.failures.update(pixels.failures)
                 media.views.update(pixels.views)
         sound = _decode_audio(audio_stream, packets, "embedded") if audio_stream is not None else None
         if sound is not None and audio_stream is not None and sound.problem is None:
@@ -89,6 +90,7 @@ class _Decoded:
     info: Any
     problem: str | None
     views: dict[View, NDArray[Any]]
+    failures: dict[View, Exception] = field(default_factory=dict)
     waveform: NDArray[np.float32] | None = None
 
 
@@ -111,7 +113,12 @@ def _add_sound(media: Media, sound: _Decoded, views: Sequence[Waveform], clip: C
         media.views[view] = render_waveform(sound.waveform, info.sample_rate, view)
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def open_media(path: Path) -> av.container.InputContainer:
+    """Open a local media file.
+
+    Raises:
+        MediaError: missing, empty, not a regular file, or no media.
+    """
     if not path.exists():
         raise MediaError(f"{path}: file not found")
     if not path.is_file():
@@ -131,13 +138,15 @@ def _short(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _first_video(container: av.container.InputContainer) -> VideoStream | None:
+def first_video(container: av.container.InputContainer) -> VideoStream | None:
+    """The first picture track, None without one."""
     # An attached picture (cover art) is a video stream to FFmpeg and not a clip.
     attached = av.stream.Disposition.attached_pic
     return next((s for s in container.streams.video if not s.disposition & attached), None)
 
 
-def _first_audio(container: av.container.InputContainer) -> AudioStream | None:
+def first_audio(container: av.container.InputContainer) -> AudioStream | None:
+    """The first sound track, None without one."""
     return next(iter(container.streams.audio), None)
 
 
@@ -189,7 +198,7 @@ def _decode_video(
         np.array(collector.times), _nominal_fps(stream, collector.times), width, height, stream.codec_context.name,
         collector.rotation,
     )  # fmt: skip
-    return _Decoded(info, None, arrays)
+    return _Decoded(info, None, arrays, collector.failures)
 
 
 def _frames(stream: VideoStream, packets: Sequence[Packet]) -> Iterator[tuple[VideoFrame, float]]:
@@ -249,13 +258,13 @@ def _decode_audio(stream: AudioStream, packets: dict[int, list[Packet]], source:
         stream.codec_context.sample_rate, sound.shape[0], sound.shape[1], start or 0.0, stream.codec_context.name,
         source,
     )  # fmt: skip
-    return _Decoded(info, None, {}, sound)
+    return _Decoded(info, None, {}, waveform=sound)
 
 
 def _decode_sidecar(path: Path) -> _Decoded:
     try:
-        with _open(path) as container:
-            stream = _first_audio(container)
+        with open_media(path) as container:
+            stream = first_audio(container)
             if stream is None:
                 return _Decoded(None, f"{path}: the sound file has no sound track", {})
             sound = _decode_audio(stream, _demux(container, [stream]), "sidecar")

@@ -59,6 +59,7 @@ class Media:
         video, audio: facts, or None where the track is absent or broken.
         problems: reason per broken track ("video", "audio"); an absent track has no entry.
         views: what was computed while decoding.
+        failures: what a view raised instead; asking for it raises the same.
         frames: all frames uint8 (T, H, W, 3) when the clip came from tensors, otherwise None.
         waveform: decoded sound float32 (C, N), not clamped; None without sound.
     """
@@ -68,6 +69,7 @@ class Media:
     audio: AudioInfo | None
     problems: dict[str, str] = field(default_factory=dict)
     views: dict[View, NDArray[Any]] = field(default_factory=dict)
+    failures: dict[View, Exception] = field(default_factory=dict)
     frames: NDArray[np.uint8] | None = None
     waveform: NDArray[np.float32] | None = None
 
@@ -103,6 +105,8 @@ class Media:
             LookupError: the track is missing, or the clip came from a file and the scorer did not declare
                 this view.
         """
+        if view in self.failures:
+            raise self.failures[view]
         if view not in self.views:
             self.views[view] = self._compute(view)
         return self.views[view]

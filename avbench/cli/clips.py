@@ -1,0 +1,65 @@
+"""`avbench clips`: what a source holds, before anything is computed."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from avbench.cli.options import AllowOutside, LayoutOption, PromptsOption, SourceArgument
+
+
+def command(
+    source: SourceArgument,
+    prompts: PromptsOption = None,
+    layout: LayoutOption = "auto",
+    allow_outside: AllowOutside = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Show what is understood of a source: clips, sound, prompts, durations, problems."""
+    from avbench.media.probe import probe_clip
+    from avbench.sources import load_source
+
+    found = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
+    probes = [probe_clip(clip) for clip in found.clips]
+    with_prompt = sum(not clip.prompt.is_empty for clip in found.clips)
+    with_sound = sum(probe.audio != "none" for probe in probes)
+    problems = [(c.clip_id, p.problem) for c, p in zip(found.clips, probes, strict=True) if p.problem]
+    durations = sorted(probe.duration for probe in probes if probe.duration is not None)
+    overview = {
+        "kind": found.kind,
+        "matching": found.matching,
+        "clips": len(found.clips),
+        "with_sound": with_sound,
+        "with_prompt": with_prompt,
+        "with_categories": sum(bool(clip.categories) for clip in found.clips),
+        "models": sorted({clip.model for clip in found.clips if clip.model}),
+        "duration_s": [durations[0], durations[len(durations) // 2], durations[-1]] if durations else [],
+        "notes": list(found.notes),
+        "problems": [{"clip_id": clip_id, "problem": problem} for clip_id, problem in problems],
+    }
+    if as_json:
+        typer.echo(json.dumps(overview, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    table = Table(title=Text(f"{source}: {found.kind}, {len(found.clips)} clips"))
+    for name in ("clip", "picture", "seconds", "sound", "prompt"):
+        table.add_column(name, justify="right" if name == "seconds" else "left", overflow="fold")
+    for clip, probe in zip(found.clips, probes, strict=True):
+        prompt = clip.prompt.text or clip.prompt.video_text or clip.prompt.audio_text or "–"
+        length = "–" if probe.duration is None else f"{probe.duration:.2f}"
+        picture = probe.problem or probe.picture
+        table.add_row(*map(Text, (clip.clip_id, picture, length, probe.audio, prompt[:60])))
+    console.print(table)
+    typer.echo(f"{len(found.clips)} clips, {with_sound} with sound, {with_prompt} with prompt, {len(problems)} with problems")
+    if durations:
+        low, middle, high = overview["duration_s"]  # type: ignore[misc]
+        typer.echo(f"durations: {low:.2f} s to {high:.2f} s, median {middle:.2f} s")
+    typer.echo(f"prompts: {found.matching}")
+    for note in found.notes:
+        typer.echo(f"note: {note}")

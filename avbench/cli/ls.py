@@ -1,0 +1,48 @@
+"""`avbench ls`: suites and metrics, and whether they can run here."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def command(
+    suite: Annotated[str | None, typer.Argument(help="Only the metrics of this suite.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """List suites and metrics: needs, unit, direction, checkpoint, licence, and whether they run here."""
+    from avbench.metrics.base import get_scorers, registry
+    from avbench.runner import scorer_facts
+    from avbench.suites import get_suite, list_suites
+
+    scorers = get_scorers(get_suite(suite).metrics) if suite else list(registry().values())
+    if as_json:
+        content = {
+            "suites": {s.name: {"summary": s.summary, "metrics": s.metrics} for s in list_suites()},
+            "metrics": {s.name: scorer_facts(s) | {"unavailable": s.unavailable()} for s in scorers},
+        }
+        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    suites = Table(title="suites")
+    for name in ("suite", "metrics", "what"):
+        suites.add_column(name)
+    for entry in list_suites():
+        suites.add_row(entry.name, str(len(entry.metrics)), entry.summary)
+    console.print(suites)
+    table = Table(title="metrics (↑ higher is better, ↓ lower is better, · neither)")
+    for name in ("metric", "what", "unit", "", "needs", "checkpoint, licence", "runs here"):
+        table.add_column(name, overflow="fold")
+    arrows = {True: "↑", False: "↓", None: "·"}
+    for scorer in scorers:
+        weights = f"{scorer.checkpoint}, {scorer.licence}" if scorer.checkpoint else "–"
+        table.add_row(
+            scorer.name, scorer.summary, scorer.unit, arrows[scorer.higher_is_better],
+            ", ".join(sorted(scorer.needs)), weights, scorer.unavailable() or "yes",
+        )  # fmt: skip
+    console.print(table)

@@ -1,0 +1,53 @@
+"""Progress on stderr: a bar with rate and remaining time on a terminal, nothing elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class BarProgress:
+    """Draws a run. Silent when `quiet` or when stderr is not a terminal."""
+
+    def __init__(self, quiet: bool) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("scoring"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=quiet or not console.is_terminal,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._failed = 0
+        self._note = ""
+
+    def __enter__(self) -> BarProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def start(self, total: int, reused: int) -> None:
+        """The number of clips to score is known."""
+        self._note = f"{reused} complete already" if reused else ""
+        self._task = self._bar.add_task("scoring", total=total, rate="", note=self._note)
+
+    def advance(self, clip_id: str, failed: bool) -> None:
+        """One clip is done."""
+        if self._task is None:
+            return
+        self._failed += failed
+        note = f"{self._failed} failed" if self._failed else self._note
+        self._bar.advance(self._task)
+        speed = self._bar.tasks[self._task].speed
+        self._bar.update(self._task, note=note, rate=f"{speed:.2f} clips/s" if speed else "")

@@ -1,0 +1,122 @@
+"""`avbench score`: clips in, run folder out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from avbench.cli.options import AllowOutside, LayoutOption, PromptsOption, SourceArgument
+
+if TYPE_CHECKING:
+    from avbench.runner import Outcome
+
+
+def command(
+    source: SourceArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; an existing one is continued.")] = Path(
+        "runs/latest"
+    ),
+    suite: Annotated[str, typer.Option("--suite", "-s", help="Set of metrics, see 'avbench ls'.")] = "quick",
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", "-m", help="Metric names with commas, instead of a suite.")
+    ] = None,
+    prompts: PromptsOption = None,
+    layout: LayoutOption = "auto",
+    allow_outside: AllowOutside = False,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.")] = 1,
+    max_failed: Annotated[
+        float, typer.Option(min=0, help="Clips that may fail before the exit code is 3: a share below 1, or a count.")
+    ] = 0,
+    retry_errors: Annotated[bool, typer.Option(help="Score clips again that failed in an earlier run.")] = False,
+    by: Annotated[str | None, typer.Option(help="Also summarise by: model, category.")] = None,
+    html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html into the run folder.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no tables.")] = False,
+) -> None:
+    """Score clips and write a run folder.
+
+    SOURCE is a folder of videos, one video, or a manifest (CSV, JSONL, Parquet).
+    """
+    from avbench.api import choose_suite
+    from avbench.cli.progress import BarProgress
+    from avbench.errors import TooManyFailedError, UsageError
+    from avbench.runner import RunOptions, check_failures, run_source
+    from avbench.sources import load_source
+
+    if by not in (None, "model", "category"):
+        raise UsageError(f"--by takes 'model' or 'category', got {by!r}")
+    chosen = choose_suite(suite, [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None)
+    clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
+    options = RunOptions(workers=workers, retry_errors=retry_errors, command=_command_line())
+    with BarProgress(quiet or as_json) as progress:
+        outcome = run_source(clips, chosen, out, options, progress)
+    if html:
+        _write_html(outcome)
+    if as_json:
+        typer.echo(json.dumps(_as_json(outcome), indent=2))
+    elif not quiet:
+        _show(outcome, by, html)
+    _exit_if_stopped(outcome)
+    problem = check_failures(outcome, max_failed)
+    if problem:
+        raise TooManyFailedError(f"{problem}; reasons are in {outcome.path / 'scores.jsonl'} and in the report")
+
+
+def _command_line() -> str:
+    return shlex.join(["avbench", *sys.argv[1:]])
+
+
+def _write_html(outcome: Outcome) -> None:
+    from avbench.report.html import write_report
+    from avbench.results import load_run
+
+    page = outcome.path / "report.html"
+    if outcome.computed or not page.exists():
+        write_report(load_run(outcome.path))
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "run": str(outcome.path),
+        "n_clips": outcome.n_clips,
+        "computed": outcome.computed,
+        "reused": outcome.reused,
+        "failed_clips": list(outcome.failed),
+        "stopped": outcome.stopped,
+        **outcome.summary,
+    }
+
+
+def _show(outcome: Outcome, by: str | None, html: bool) -> None:
+    from rich.console import Console
+
+    from avbench.report.tables import summary_table
+    from avbench.results import load_run
+
+    facts = load_run(outcome.path).info["metrics"]
+    console = Console()
+    console.print(summary_table(outcome.summary["overall"], facts, f"{outcome.n_clips} clips"))
+    groups = {"model": ("models", ("model",)), "category": ("categories", ("aspect", "category"))}
+    if by:
+        key, columns = groups[by]
+        for label in dict.fromkeys(tuple(str(e[c]) for c in columns) for e in outcome.summary[key]):
+            entries = [e for e in outcome.summary[key] if tuple(str(e[c]) for c in columns) == label]
+            console.print(summary_table(entries, facts, " / ".join(label)))
+    lines = [f"rows: {outcome.computed} computed, {outcome.reused} reused", f"run:  {outcome.path}"]
+    if html:
+        lines.append(f"page: {outcome.path / 'report.html'}")
+    for line in lines:
+        typer.echo(line)
+
+
+def _exit_if_stopped(outcome: Outcome) -> None:
+    from avbench.errors import EnvironmentProblem
+
+    if outcome.stopped:
+        what = "; ".join(f"{name} {reason}" for name, reason in outcome.stopped.items())
+        raise EnvironmentProblem(f"metrics could not go on: {what}")
