@@ -1,0 +1,147 @@
+"""Categories of a clip: JavisBench's taxonomy by index, and free categories as text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+from avbench.clips import Category
+from avbench.errors import UsageError
+
+DEFAULT_ASPECT = "category"
+
+# Order of the indices: eval/javisbench/configs/category.json in JavisVerse/JavisDiT, not its README.
+JAVISBENCH: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "Event Scenario",
+        (
+            "Natural Scenario",
+            "Urban Scenario",
+            "Living Scenario",
+            "Industrial Scenario",
+            "Virtual Scenario",
+        ),
+    ),
+    ("Visual Style", ("Camera Shooting", "2D-Animate", "3D-Animate")),
+    (
+        "Sound Type",
+        ("Ambient sounds", "Biological sounds", "Mechanical sounds", "Musical sounds", "Speech sounds"),
+    ),
+    ("Temporal Composition", ("Single event", "Sequential events", "Simultaneous events")),
+    ("Spatial Composition", ("Single subject", "Multiple subjects", "Off-screen sound")),
+)
+
+# pandas writes an integer column with gaps as floats: "2.0".
+_INTEGER = re.compile(r"\s*([+-]?[0-9]{1,9})(?:\.0*)?\s*")
+
+
+def parse_integer(text: str) -> int | None:
+    """The integer that a cell holds ("3" or "3.0"), or None."""
+    match = _INTEGER.fullmatch(text)
+    return int(match[1]) if match else None
+
+
+def javisbench_categories(aspect_index: int, cell: str, place: str) -> tuple[Category, ...]:
+    """Names for a `cat<i>_ind` cell: one integer or comma-separated integers.
+
+    Raises:
+        UsageError: not an integer, or not an index of this aspect.
+    """
+    aspect, names = JAVISBENCH[aspect_index]
+    found = []
+    for part in cell.strip().removeprefix("[").removesuffix("]").split(","):
+        index = parse_integer(part)
+        if index is None or not 0 <= index < len(names):
+            raise UsageError(
+                f"{place}: cat{aspect_index}_ind ({aspect}) has {part.strip()!r}; expected 0 to "
+                f"{len(names) - 1} ({', '.join(names)}). Correct the cell."
+            )
+        found.append(Category(aspect, names[index]))
+    return unique(found)
+
+
+def parse_categories(cell: str, place: str) -> tuple[Category, ...]:
+    """Categories from "aspect: name; aspect: name", a JSON object or list, or plain names.
+
+    Raises:
+        UsageError: the cell starts like JSON and is not, or holds something that is no name.
+    """
+    text = cell.strip()
+    if not text.startswith(("{", "[")):
+        return unique(_from_text(part, DEFAULT_ASPECT) for part in text.split(";") if part.strip())
+    return unique(_from_json(_load_json(text, place), place))
+
+
+def aspect_categories(aspect: str, cell: str, place: str) -> tuple[Category, ...]:
+    """Categories of one aspect from "name; name" or a JSON list of names.
+
+    Raises:
+        UsageError: the cell starts like a JSON list and is not, or holds something that is no name.
+    """
+    text = cell.strip()
+    parts = [part for part in text.split(";") if part.strip()]
+    names = _load_json(text, place) if text.startswith("[") else parts
+    if not isinstance(names, list):
+        raise _bad_name(names, place)
+    return unique(Category(aspect, _name(name, place)) for name in names)
+
+
+def unique(categories: Iterable[Category]) -> tuple[Category, ...]:
+    """The categories without repetitions, in the given order."""
+    return tuple(dict.fromkeys(categories))
+
+
+def _load_json(text: str, place: str) -> object:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise UsageError(
+            f"{place}: the categories {text[:60]!r} are not valid JSON ({exc}). Write for example "
+            '{"Sound Type": "Speech sounds"} or Sound Type: Speech sounds.'
+        ) from exc
+    return value
+
+
+def _from_text(part: str, aspect: str) -> Category:
+    before, colon, after = part.partition(":")
+    if colon and before.strip() and after.strip():
+        return Category(before.strip(), after.strip())
+    return Category(aspect, part.strip())
+
+
+def _from_json(value: object, place: str) -> list[Category]:
+    if isinstance(value, list):
+        return [category for item in value for category in _from_item(item, place)]
+    if not isinstance(value, dict):
+        raise _bad_name(value, place)
+    found = []
+    for aspect, names in value.items():
+        for name in names if isinstance(names, list) else [names]:
+            if name is not None:
+                found.append(Category(_name(aspect or DEFAULT_ASPECT, place), _name(name, place)))
+    return found
+
+
+def _from_item(item: object, place: str) -> list[Category]:
+    if isinstance(item, dict) and set(item) == {"aspect", "name"}:
+        return [Category(_name(item["aspect"], place), _name(item["name"], place))]
+    if isinstance(item, dict):
+        return _from_json(item, place)
+    return [_from_text(_name(item, place), DEFAULT_ASPECT)]
+
+
+def _name(value: object, place: str) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise _bad_name(value, place)
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise _bad_name(value, place) from exc
+    return value.strip()
+
+
+def _bad_name(value: object, place: str) -> UsageError:
+    return UsageError(f"{place}: {str(value)[:60]!a} is no category name; expected a text. Correct the cell.")

@@ -1,0 +1,177 @@
+"""Video files below a folder, each with the sound file of the same name. Nothing is opened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from avbench.clips import Clip
+from avbench.errors import UsageError
+from avbench.sources.safety import file_kind, printable, require_inside, some_of
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+# In order of preference where a clip has several.
+SOUND_SUFFIXES = (".wav", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".aac")
+
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+@dataclass
+class Listing:
+    """What lies below a folder: paths of videos and sounds, and what was passed over."""
+
+    videos: list[Path] = field(default_factory=list)
+    sounds: list[Path] = field(default_factory=list)
+    linked_folders: list[str] = field(default_factory=list)
+    special: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+
+
+def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sort key under which "clip 2" comes before "clip 10"."""
+    parts = _DIGITS.split(text.casefold())
+    return [(0, int(part), "") if i % 2 else (1, 0, part) for i, part in enumerate(parts)], text
+
+
+def relative_id(path: Path, root: Path) -> str:
+    """The path below `root` with forward slashes; the whole path where it lies elsewhere."""
+    return printable((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
+
+
+def list_folder(root: Path, *, allow_outside: bool) -> Listing:
+    """All media below `root`, in natural order, hidden names skipped, links to folders not entered.
+
+    Raises:
+        UsageError: the folder cannot be read, or a link leads out of it without `allow_outside`.
+    """
+    listing = Listing()
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError as exc:
+            if folder == root:
+                raise UsageError(f"{root} cannot be listed ({exc.strerror}). Check permissions.") from exc
+            listing.closed.append(relative_id(folder, root))
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if file_kind(entry) == "folder":
+                if entry.is_symlink():
+                    listing.linked_folders.append(relative_id(entry, root))
+                else:
+                    pending.append(entry)
+            else:
+                _add_file(listing, entry, root, allow_outside=allow_outside)
+    listing.videos.sort(key=lambda path: natural_key(path.relative_to(root).as_posix()))
+    listing.sounds.sort(key=lambda path: natural_key(path.relative_to(root).as_posix()))
+    return listing
+
+
+def _add_file(listing: Listing, entry: Path, root: Path, *, allow_outside: bool) -> None:
+    suffix = entry.suffix.lower()
+    if suffix not in VIDEO_SUFFIXES + SOUND_SUFFIXES:
+        return
+    if entry.is_symlink():
+        require_inside(entry, root, relative_id(entry, root), allow_outside=allow_outside)
+    if file_kind(entry) == "special":
+        listing.special.append(relative_id(entry, root))
+    elif suffix in VIDEO_SUFFIXES:
+        listing.videos.append(entry)
+    else:
+        listing.sounds.append(entry)
+
+
+def folder_clips(root: Path, *, allow_outside: bool) -> tuple[list[Clip], list[str]]:
+    """Clips and notes for a folder of videos, in natural order; at least one clip.
+
+    Raises:
+        UsageError: no videos, unreadable folder, or a link that leads out of it.
+    """
+    listing = list_folder(root, allow_outside=allow_outside)
+    if not listing.videos:
+        raise UsageError(
+            f"no video files below {root}; expected {', '.join(VIDEO_SUFFIXES)}, found {len(listing.sounds)} "
+            f"sound files and {len(listing.linked_folders)} links to folders (not entered). Pass the folder "
+            "that holds the clips, or a manifest."
+        )
+    sounds = _by_stem(listing.sounds)
+    clips, several = [], []
+    for video in listing.videos:
+        choices = sounds.get((video.parent, video.stem), [])
+        clip = Clip(relative_id(video, root), video, choices[0] if choices else None)
+        clips.append(clip)
+        if len(choices) > 1:
+            several.append(f"{clip.clip_id} uses {printable(choices[0].name)}")
+    stems = {(video.parent, video.stem) for video in listing.videos}
+    alone = [relative_id(path, root) for path in listing.sounds if (path.parent, path.stem) not in stems]
+    return clips, _listing_notes(listing, several, alone)
+
+
+def add_sounds(clips: Sequence[Clip], root: Path, *, allow_outside: bool) -> tuple[list[Clip], list[str]]:
+    """The clips, each with the sound file beside its video if there is one, and notes.
+
+    Raises:
+        UsageError: a sound file is a link that leads out of `root` without `allow_outside`.
+    """
+    sounds: dict[tuple[Path, str], list[Path]] = {}
+    for folder in {clip.video.parent for clip in clips}:
+        sounds.update(_by_stem(_sounds_in(folder)))
+    result, found, several = [], [], []
+    for clip in clips:
+        choices = sounds.get((clip.video.parent, clip.video.stem), [])
+        if choices:
+            require_inside(choices[0], root, f"sound of {clip.clip_id}", allow_outside=allow_outside)
+            clip = replace(clip, audio=choices[0])
+            found.append(printable(choices[0].name))
+        if len(choices) > 1:
+            several.append(f"{clip.clip_id} uses {printable(choices[0].name)}")
+        result.append(clip)
+    notes = [_several_note(several)] if several else []
+    if found:
+        notes.append(f"{len(found)} clips take their sound from a file beside the video: {some_of(found)}")
+    return result, notes
+
+
+def _sounds_in(folder: Path) -> list[Path]:
+    try:
+        entries = list(folder.iterdir())
+    except (OSError, ValueError):
+        return []
+    return [
+        entry for entry in entries if entry.suffix.lower() in SOUND_SUFFIXES and file_kind(entry) == "file"
+    ]
+
+
+def _by_stem(sounds: Iterable[Path]) -> dict[tuple[Path, str], list[Path]]:
+    """Sound files by folder and stem, the preferred one first."""
+    result: dict[tuple[Path, str], list[Path]] = {}
+    for sound in sorted(sounds, key=_preference):
+        result.setdefault((sound.parent, sound.stem), []).append(sound)
+    return result
+
+
+def _preference(path: Path) -> tuple[int, str]:
+    return SOUND_SUFFIXES.index(path.suffix.lower()), path.name
+
+
+def _several_note(several: list[str]) -> str:
+    return f"{len(several)} clips have several sound files of the same name: {some_of(several)}"
+
+
+def _listing_notes(listing: Listing, several: list[str], alone: list[str]) -> list[str]:
+    notes = [_several_note(several)] if several else []
+    if alone:
+        notes.append(f"{len(alone)} sound files have no video of the same name: {some_of(alone)}")
+    if listing.linked_folders:
+        count = len(listing.linked_folders)
+        notes.append(f"{count} links to folders were not entered: {some_of(listing.linked_folders)}")
+    if listing.special:
+        notes.append(f"{len(listing.special)} devices or pipes were skipped: {some_of(listing.special)}")
+    if listing.closed:
+        notes.append(f"{len(listing.closed)} folders could not be listed: {some_of(listing.closed)}")
+    return notes

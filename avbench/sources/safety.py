@@ -1,0 +1,90 @@
+"""Which paths a source may name: files below its folder, never an address, a device or a folder."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from avbench.errors import UsageError
+
+# Two characters or more, so that the drive of `C:\clips` is no scheme.
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
+
+FileKind = Literal["file", "folder", "special", "missing"]
+
+
+def file_kind(path: Path) -> FileKind:
+    """What lies at `path` (links followed). Whatever cannot be looked at counts as missing."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return "missing"
+    if stat.S_ISREG(mode):
+        return "file"
+    return "folder" if stat.S_ISDIR(mode) else "special"
+
+
+def printable(text: str) -> str:
+    """`text` as valid Unicode: undecodable bytes of a file name become backslash escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def some_of(items: Sequence[str], limit: int = 3) -> str:
+    """The first few items for a message: "a, b, c and 4 more"."""
+    shown = ", ".join(items[:limit])
+    return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
+
+
+def require_inside(path: Path, root: Path, place: str, *, allow_outside: bool) -> Path:
+    """The resolved `path`, which must lie below `root` unless `allow_outside`.
+
+    Raises:
+        UsageError: the path leaves the folder or cannot be resolved (a loop of links).
+    """
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError, ValueError) as exc:
+        raise UsageError(
+            f"{place}: the path {printable(str(path))!r} cannot be resolved ({exc}). Correct the path."
+        ) from exc
+    if not allow_outside and not resolved.is_relative_to(root):
+        raise UsageError(
+            f"{place}: {printable(str(path))!r} leads to {printable(str(resolved))}, which is outside of "
+            f"{root}. Move the file below that folder, or allow outside paths (--allow-outside) if you "
+            "trust this source."
+        )
+    return resolved
+
+
+def listed_path(raw: str, root: Path, place: str, *, allow_outside: bool) -> Path:
+    """The file that a manifest cell names. It need not exist.
+
+    Args:
+        raw: the cell; relative paths are taken from `root`.
+        root: the resolved folder of the manifest.
+        place: file and line, for messages.
+
+    Raises:
+        UsageError: an address with a scheme, a NUL, a network share, a folder, a device, or a path that
+            leaves `root` without `allow_outside`.
+    """
+    text = raw.strip()
+    if "\0" in text:
+        raise UsageError(f"{place}: the path {text!r} has a NUL character. Write a plain file path.")
+    if _SCHEME.match(text):
+        raise UsageError(
+            f"{place}: {text!r} looks like an address, and only local files are read. Download the file "
+            "and list its path (write ./ in front of a file name that has a colon)."
+        )
+    if text.startswith(("//", "\\\\")):
+        raise UsageError(f"{place}: {text!r} is a network path. Copy the file below {root} and list that.")
+    path = root / text
+    resolved = require_inside(path, root, place, allow_outside=allow_outside)
+    kind = file_kind(resolved)
+    if kind in ("folder", "special"):
+        what = "a folder" if kind == "folder" else "a device, pipe or socket"
+        raise UsageError(f"{place}: {text!r} is {what}; expected a media file. Correct the path.")
+    return resolved if ".." in path.parts else path

@@ -1,0 +1,56 @@
+"""Fixtures: real clips, golden clips and drawn clips."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from synthetic import draw_frames, draw_sound, write_clip
+
+REPOSITORY = Path(__file__).parent.parent
+GOLDENS = Path(__file__).parent / "goldens" / "metrics"
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """Folder of the shipped clips."""
+    return REPOSITORY / "examples" / "clips"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], Any]:
+    """Loads a golden by name."""
+    return lambda name: json.loads((GOLDENS / f"{name}.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def golden_clips() -> Path:
+    """Folder of the golden input clips (mp4 with wav)."""
+    return GOLDENS / "inputs"
+
+
+@pytest.fixture(scope="session")
+def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn clip of 2.5 s, 64 x 48, with sound."""
+    folder = tmp_path_factory.mktemp("small")
+    frames = draw_frames(3, seconds=2.5, size=(48, 64))
+    return write_clip(folder / "small.mp4", frames, draw_sound(3, seconds=2.5))
+
+
+@pytest.fixture
+def avbench() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command line as a subprocess."""
+
+    def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "avbench", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+    return run
