@@ -62,7 +62,8 @@ class Outcome:
         summary: content of summary.json.
         failed: ids of clips with at least one error row.
         stopped: metrics that could not go on, with reason.
-        computed, reused: numbers of score rows.
+        computed, reused, unavailable: score rows made now, kept from an earlier run, and without a value because
+            this machine lacks something.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class Outcome:
     stopped: dict[str, str]
     computed: int
     reused: int
+    unavailable: int
 
 
 @dataclass
@@ -243,7 +245,8 @@ def _finish(folder: RunFolder, source: Source, plan: _Plan, info: dict[str, Any]
         folder.write_json("summary.json", summarize_run(run.scores, run.categories))
     summary = json.loads((folder.path / "summary.json").read_text(encoding="utf-8"))
     failed = tuple(dict.fromkeys(row.clip_id or "" for row in rows if row.status == "error"))
-    return Outcome(folder.path, summary, len(source.clips), failed, {}, 0, len(rows))
+    unavailable = sum(row.weights_digest == UNAVAILABLE for row in rows)
+    return Outcome(folder.path, summary, len(source.clips), failed, {}, 0, len(rows) - unavailable, unavailable)
 
 
 def _with_media_facts(row: ClipRow, facts: dict[tuple[str, str], ClipRow]) -> ClipRow:

@@ -86,6 +86,7 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
         "n_clips": outcome.n_clips,
         "computed": outcome.computed,
         "reused": outcome.reused,
+        "unavailable": outcome.unavailable,
         "failed_clips": list(outcome.failed),
         "stopped": outcome.stopped,
         **outcome.summary,
@@ -107,7 +108,8 @@ def _show(outcome: Outcome, by: str | None, html: bool) -> None:
         for label in dict.fromkeys(tuple(str(e[c]) for c in columns) for e in outcome.summary[key]):
             entries = [e for e in outcome.summary[key] if tuple(str(e[c]) for c in columns) == label]
             console.print(summary_table(entries, facts, " / ".join(label)))
-    lines = [f"rows: {outcome.computed} computed, {outcome.reused} reused", f"run:  {outcome.path}"]
+    rows = f"rows: {outcome.computed} computed, {outcome.reused} reused, {outcome.unavailable} not possible here"
+    lines = [rows + (" ('avbench doctor' says why)" if outcome.unavailable else ""), f"run:  {outcome.path}"]
     if html:
         lines.append(f"page: {outcome.path / 'report.html'}")
     for line in lines:

@@ -209,7 +209,8 @@ def _frames(stream: VideoStream, packets: Sequence[Packet]) -> Iterator[tuple[Vi
         for frame in stream.codec_context.decode(packet):
             if frame.is_corrupt:
                 raise MediaError(f"damaged frame near {last + step:.2f} s")
-            last = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else last + step
+            # The stream's time base: frames that come out of the final flush carry none of their own.
+            last = float(frame.pts * stream.time_base) if frame.pts is not None and stream.time_base else last + step
             yield frame, last
 
 
@@ -242,8 +243,8 @@ def _decode_audio(stream: AudioStream, packets: dict[int, list[Packet]], source:
     try:
         for packet in [*packets[stream.index], None]:
             for frame in stream.codec_context.decode(packet):
-                if start is None and frame.pts is not None and frame.time_base:
-                    start = float(frame.pts * frame.time_base)
+                if start is None and frame.pts is not None and stream.time_base:
+                    start = float(frame.pts * stream.time_base)
                 chunks += [np.asarray(out.to_ndarray(), np.float32) for out in resampler.resample(frame)]
     except (av.FFmpegError, ValueError) as error:
         return _Decoded(None, f"sound cannot be decoded: {_short(error)}", {})

@@ -1,0 +1,209 @@
+"""Level facts of a sound track: loudness, true peak, silence, clipping, bandwidth. No weights."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avbench.clips import Prompt
+from avbench.encoders import EncoderStore
+from avbench.media import Media, Waveform
+from avbench.metrics.base import Score, scorer
+
+Sound = NDArray[np.float32]
+
+AS_DECODED = Waveform(mono=False, limit=False)
+"""All channels at the track's own rate, with whatever the codec decoded above full scale."""
+
+GATING_BLOCK_S = 0.4
+# The weighting shelf of BS.1770 sits at 1.5 kHz and still rises at 3 kHz; below this rate it is cut off.
+LOWEST_LOUDNESS_RATE = 8000
+SILENT_RMS = 10 ** (-60 / 20)
+SILENCE_WINDOW_S = 0.05
+CLIP_LEVEL = 0.999
+CLIP_RUN = 3
+ROLL_OFF = 0.99
+SPECTRUM_SAMPLES = 4096
+
+# FFmpeg order by channel count to the order that the meter weights: L R C Ls Rs, without LFE. Three and four
+# channels have several common layouts, and the count alone does not tell them apart.
+_WEIGHTED_CHANNELS = {1: (0,), 2: (0, 1), 5: (0, 1, 2, 3, 4), 6: (0, 1, 2, 4, 5)}
+
+
+@scorer(
+    "loudness",
+    unit="LUFS",
+    higher_is_better=None,
+    range=(-70.0, math.inf),
+    source="ITU-R BS.1770-4, annex 1 (integrated loudness), through pyloudnorm",
+    needs=("audio",),
+    views=(AS_DECODED,),
+    params={"block_s": GATING_BLOCK_S},
+    caveat="A level, not a quality; delivery targets are -23 LUFS (EBU R 128) or about -14 LUFS (streaming).",
+)
+def loudness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+    """Integrated loudness of the sound track.
+
+    Formula: -0.691 + 10 log10(sum_c G_c mean_c) over K-weighted 0.4 s blocks that pass the gates at -70 LUFS
+    and 10 LU below the mean of those; G is 1 for L, R, C and 1.41 for surrounds; LFE is left out.
+    Range: -70 (the absolute gate) upwards.
+    Source: ITU-R BS.1770-4, annex 1.
+    """
+    sound = media.view(AS_DECODED)  # (C, N)
+    rate = _rate(media)
+    chosen = _WEIGHTED_CHANNELS.get(sound.shape[0])
+    if chosen is None:
+        return Score.skipped(f"{sound.shape[0]} channels: speaker layout unknown, BS.1770 weights undefined")
+    if rate < LOWEST_LOUDNESS_RATE:
+        return Score.skipped(f"sample rate {rate} Hz is below {LOWEST_LOUDNESS_RATE} Hz")
+    if sound.shape[1] < GATING_BLOCK_S * rate:
+        return Score.skipped(f"shorter than one gating block of {GATING_BLOCK_S} s")
+    # pyloudnorm imports scipy.signal, half a second that commands without scoring need not pay.
+    import pyloudnorm
+
+    meter = pyloudnorm.Meter(rate, block_size=GATING_BLOCK_S)
+    value = float(meter.integrated_loudness(sound[list(chosen)].T.astype(np.float64)))
+    if not math.isfinite(value):
+        return Score.skipped("all blocks are below the absolute gate of -70 LUFS")
+    return Score.ok(value, channels=len(chosen))
+
+
+@scorer(
+    "true_peak",
+    unit="dBTP",
+    higher_is_better=None,
+    range=(-math.inf, math.inf),
+    source="ITU-R BS.1770-4, annex 2 (true-peak level, oversampling to at least 192 kHz)",
+    needs=("audio",),
+    views=(AS_DECODED,),
+    params={"oversampled_rate": 192000},
+    caveat="Above 0 dBTP a player may clip; low values are no fault. Lossy codecs overshoot by 1 dB or more.",
+)
+def true_peak(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+    """Highest level of the reconstructed signal over all channels.
+
+    Formula: 20 log10 max |x|, x being the samples and their interpolation with factor 4 (2 from 96 kHz on,
+    1 from 192 kHz on).
+    Range: unbounded in dB; 0 is full scale.
+    Source: ITU-R BS.1770-4, annex 2.
+    """
+    sound = media.view(AS_DECODED)
+    sample_peak = float(np.abs(sound).max())
+    if sample_peak == 0.0:
+        return Score.skipped("digital silence")
+    peak = max(sample_peak, _interpolated_peak(sound, _rate(media)))
+    return Score.ok(20 * math.log10(peak), sample_peak_dbfs=20 * math.log10(sample_peak))
+
+
+@scorer(
+    "silence_share",
+    unit="1",
+    higher_is_better=None,
+    range=(0.0, 1.0),
+    source="avbench definition; -60 dBFS is the default noise level of FFmpeg's silencedetect",
+    needs=("audio",),
+    views=(AS_DECODED,),
+    params={"window_s": SILENCE_WINDOW_S, "rms_dbfs": -60},
+    caveat="Silence can be asked for; room tone and codec noise may lie above -60 dBFS.",
+)
+def silence_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+    """Share of 50 ms windows that are silent.
+
+    Formula: windows with sqrt(mean x^2) < 10^(-60/20) over all windows, the mean taken over all channels, so
+    that opposite phases do not cancel; the last window may be shorter.
+    Range: 0 (none) to 1 (all).
+    Source: own definition with the noise level of FFmpeg's silencedetect (0.001 of full scale).
+    """
+    sound = media.view(AS_DECODED)
+    size = max(round(SILENCE_WINDOW_S * _rate(media)), 1)
+    power = np.square(sound, dtype=np.float64).mean(axis=0)  # (N,)
+    starts = np.arange(0, len(power), size)
+    lengths = np.diff(np.append(starts, len(power)))
+    rms = np.sqrt(np.add.reduceat(power, starts) / lengths)
+    return Score.ok(float(np.mean(rms < SILENT_RMS)), windows=len(starts))
+
+
+@scorer(
+    "clipped_share",
+    unit="1",
+    higher_is_better=False,
+    range=(0.0, 1.0),
+    source="avbench definition: runs of full-scale samples, as in the clipping counters of digital recorders",
+    needs=("audio",),
+    views=(AS_DECODED,),
+    params={"level": CLIP_LEVEL, "run": CLIP_RUN},
+    caveat="Clipping that was turned down or encoded lossily later leaves no full-scale run and is missed.",
+)
+def clipped_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+    """Share of samples inside runs at or above full scale.
+
+    Formula: samples in runs of >= 3 consecutive |x| >= 0.999, per channel, over all samples. Samples that a
+    codec decoded above full scale count.
+    Range: 0 (none) to 1 (all).
+    Source: own definition.
+    """
+    sound = media.view(AS_DECODED)
+    runs = [_runs(np.abs(channel) >= CLIP_LEVEL) for channel in sound]
+    lengths = np.concatenate(runs)
+    lengths = lengths[lengths >= CLIP_RUN]
+    longest = int(lengths.max(initial=0))
+    return Score.ok(float(lengths.sum() / sound.size), runs=len(lengths), longest_run=longest)
+
+
+@scorer(
+    "bandwidth",
+    unit="Hz",
+    higher_is_better=None,
+    range=(0.0, math.inf),
+    source="spectral roll-off at 0.99 (Scheirer & Slaney 1997) of a Welch spectrum",
+    needs=("audio",),
+    views=(AS_DECODED,),
+    params={"roll_off": ROLL_OFF, "window": SPECTRUM_SAMPLES},
+    caveat="Follows the energy: speech reads a few kHz even at 48 kHz. It is not the cut-off of a codec.",
+)
+def bandwidth(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+    """Frequency below which 99 % of the sound's energy lies.
+
+    Formula: least f with sum_{g<=f} P(g) >= 0.99 sum P; P is the mean power spectrum over channels and half
+    overlapping Hann windows of 4096 samples, each without its mean.
+    Range: 0 to half the sample rate.
+    Source: roll-off as in Scheirer & Slaney 1997 (there 0.95), at 0.99.
+    """
+    sound = media.view(AS_DECODED)
+    if not np.ptp(sound, axis=1).any():
+        return Score.skipped("digital silence")
+    from scipy.signal import welch
+
+    rate = _rate(media)
+    size = min(SPECTRUM_SAMPLES, sound.shape[1])
+    # Scaled to full scale: the squares of very quiet float32 samples would vanish.
+    scaled = sound / np.abs(sound).max()
+    frequencies, power = welch(scaled.astype(np.float64), rate, nperseg=size, scaling="spectrum", axis=1)
+    total = np.cumsum(power.mean(axis=0))
+    if total[-1] <= 0:
+        return Score.skipped("no energy beside a constant offset")
+    index = int(np.searchsorted(total, ROLL_OFF * total[-1]))
+    return Score.ok(float(frequencies[index]), nyquist_hz=rate / 2)
+
+
+def _interpolated_peak(sound: Sound, rate: int) -> float:
+    factor = next(factor for factor in (1, 2, 4) if rate * factor >= 192_000 or factor == 4)
+    if factor == 1:
+        return float(np.abs(sound).max())
+    from scipy.signal import resample_poly
+
+    return float(np.abs(resample_poly(sound, factor, 1, axis=1)).max())
+
+
+def _runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Lengths of the runs of True."""
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+    return edges[1::2] - edges[::2]
+
+
+def _rate(media: Media) -> int:
+    if media.audio is None:
+        raise LookupError(f"{media.key} has no sound; add 'audio' to the scorer's needs")
+    return media.audio.sample_rate

@@ -1,0 +1,108 @@
+"""What holds for every registered scorer; a new metric is covered by being registered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from avbench.clips import Prompt
+from avbench.encoders import EncoderStore
+from avbench.media import Media, View
+from avbench.metrics import Scorer
+from avbench.metrics.base import registry
+
+NEEDS = {"video", "audio", "prompt"}
+PROMPT = Prompt("a dog barks in the rain", "a dog", "barking")
+SCORERS = pytest.mark.parametrize("scorer", registry().values(), ids=lambda scorer: scorer.name)
+
+
+class RecordingMedia(Media):
+    """Remembers which views were asked for."""
+
+    def view(self, view: View) -> Any:
+        self.__dict__.setdefault("asked", []).append(view)
+        return super().view(view)
+
+
+def clip(seed: int = 0, frames: int = 30, seconds: float = 1.2) -> RecordingMedia:
+    generator = np.random.default_rng(seed)
+    pictures = generator.integers(0, 256, (frames, 48, 64, 3)).astype(np.uint8)
+    sound = 0.2 * generator.standard_normal((2, int(seconds * 16000)))
+    media = RecordingMedia.from_arrays(f"clip {seed} {frames} {seconds}", pictures, 25.0, sound, 16000)
+    assert isinstance(media, RecordingMedia)
+    return media
+
+
+def without(media: Media, scorer: Scorer) -> Media:
+    """The clip with only those tracks that the scorer declares."""
+    for need, fields in (("video", ("video", "frames")), ("audio", ("audio", "waveform"))):
+        if need not in scorer.needs:
+            for name in fields:
+                setattr(media, name, None)
+    return media
+
+
+def require(scorer: Scorer) -> None:
+    reason = scorer.unavailable()
+    if reason:
+        pytest.skip(reason)
+
+
+@SCORERS
+def test_facts_are_complete(scorer: Scorer) -> None:
+    for fact in ("name", "summary", "unit", "source", "family", "caveat"):
+        assert getattr(scorer, fact).strip(), f"{scorer.name} has no {fact}"
+    assert scorer.name == scorer.name.lower().replace("-", "_").replace(" ", "_")
+    assert scorer.needs
+    assert scorer.needs <= NEEDS
+    assert ("prompt" in scorer.needs) == (scorer.prompt_role is not None)
+    low, high = scorer.range
+    assert low < high
+    assert scorer.version >= 1
+    assert "\n" not in scorer.summary
+    json.dumps(dict(scorer.params))
+    hash(scorer.all_views)
+
+
+@SCORERS
+def test_range_detail_and_repetition(scorer: Scorer) -> None:
+    require(scorer)
+    first = scorer(clip(), PROMPT, EncoderStore())
+    again = scorer(clip(), PROMPT, EncoderStore())
+    assert first.status in ("ok", "skipped"), first.reason
+    assert first == again
+    if first.value is not None:
+        assert scorer.range[0] <= first.value <= scorer.range[1]
+    json.dumps(dict(first.detail), allow_nan=False)
+
+
+@SCORERS
+def test_asks_only_for_what_it_declares(scorer: Scorer) -> None:
+    """A track that is not among the needs may be absent, and every view asked for was declared."""
+    require(scorer)
+    media = without(clip(), scorer)
+    assert scorer(media, PROMPT, EncoderStore()).status in ("ok", "skipped")
+    assert set(media.__dict__.get("asked", [])) <= set(scorer.all_views)
+
+
+@SCORERS
+@pytest.mark.parametrize(("frames", "seconds"), [(1, 1 / 16000), (2, 0.05), (3, 0.5)])
+def test_short_clips_never_raise(scorer: Scorer, frames: int, seconds: float) -> None:
+    require(scorer)
+    result = scorer(clip(1, frames, seconds), PROMPT, EncoderStore())
+    assert result.status in ("ok", "skipped"), result.reason
+    json.dumps(dict(result.detail), allow_nan=False)
+
+
+@SCORERS
+def test_constant_clips_never_raise(scorer: Scorer) -> None:
+    require(scorer)
+    media = clip(2)
+    assert media.frames is not None
+    assert media.waveform is not None
+    media.frames[:], media.waveform[:] = 0, 0.0
+    result = scorer(media, PROMPT, EncoderStore())
+    assert result.status in ("ok", "skipped"), result.reason
