@@ -17,9 +17,11 @@ def _farneback(previous: Frame | None, current: Frame) -> tuple[float, ...]:
         return (0.0,) * FLOW_WIDTH
     empty = np.zeros((*current.grey.shape, 2), dtype=np.float32)
     flow = cv2.calcOpticalFlowFarneback(previous.grey, current.grey, empty, 0.5, 3, 15, 3, 5, 1.2, 0)
-    magnitude = cv2.magnitude(flow[..., 0], flow[..., 1])
+    # NumPy, not cv2.magnitude and cv2.mean: those give other last bits for other memory alignments, and a peak
+    # between two nearly equal frames then comes and goes from run to run.
+    magnitude = np.sqrt(flow[..., 0] * flow[..., 0] + flow[..., 1] * flow[..., 1])
     grid = cv2.resize(flow, (GRID, GRID), interpolation=cv2.INTER_AREA)
-    return (cv2.mean(magnitude)[0], *map(float, grid.ravel()))
+    return (float(magnitude.mean(dtype=np.float64)), *map(float, grid.ravel()))
 
 
 FLOW_WIDTH = 1 + 2 * GRID * GRID

@@ -82,3 +82,11 @@ def test_onsets_equal_librosa(rate):
     strength = onset_strength(sound, rate)
     np.testing.assert_allclose(strength, expected, atol=2e-4)
     np.testing.assert_allclose(onset_times(strength, rate), librosa.onset.onset_detect(y=sound, sr=rate, units="time"))
+
+
+def test_flow_is_bit_identical_from_run_to_run(small_clip):
+    """Last bits decide peaks between nearly equal frames; they must not depend on threads or memory layout."""
+    clip = Clip("small", small_clip)
+    first = decode_clip(clip, "small", [FLOW], threads=1).view(FLOW)
+    for threads in (1, 2, 2, 4, 4):
+        np.testing.assert_array_equal(decode_clip(clip, "small", [FLOW], threads=threads).view(FLOW), first)

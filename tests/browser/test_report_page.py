@@ -1,0 +1,295 @@
+"""The report in Chromium: sort, filter, open and play a clip, dark mode; a prompt's script never runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from avbench.clips import Clip
+from avbench.report.html import write_report
+from avbench.results import ClipRow, RunFolder, ScoreRow, load_run
+
+pytestmark = pytest.mark.browser
+EVIL = "</script><script>window.__pwned=1</script><img src=x onerror='window.__pwned=1'> 🎬 مرحبا"
+ARGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+
+def write_video(path: Path, seconds: float = 2.0) -> None:
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for i in range(int(24 * seconds)):
+            picture = np.full((96, 160, 3), 40, np.uint8)
+            picture[20:60, (i * 3) % 120 : (i * 3) % 120 + 30] = 220
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def write_sound(path: Path, seconds: float = 2.0) -> None:
+    tone = np.sin(np.arange(int(16000 * seconds)) * 2 * np.pi * 440 / 16000)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes((tone * 8000).astype("<i2").tobytes())
+
+
+def score(clip: str, metric: str, value: float | None, **other: Any) -> ScoreRow:
+    status: Any = "ok" if value is not None else "error"
+    reason = "" if value is not None else f"cannot decode {EVIL}"
+    return ScoreRow(
+        1,
+        "r1",
+        None,
+        "none",
+        "1",
+        "clip",
+        clip,
+        f"sha-{clip}",
+        None,
+        0,
+        metric,
+        value,
+        status,
+        reason,
+        1,
+        "p",
+        "none",
+        0.1,
+        **other,
+    )
+
+
+def synthetic_run(folder: Path) -> Path:
+    write_video(folder / "clip.mp4")
+    write_sound(folder / "clip.wav")
+    curves = {
+        "rate_wave": 50.0,
+        "wave": [0.2, 0.9] * 50,
+        "onset_rate": 50.0,
+        "onset": [0.0, 0.7] * 50,
+        "motion_rate": 24.0,
+        "motion": [0.1, 0.6] * 24,
+        "audio_start": 0.0,
+        "video_start": 0.0,
+        "onset_times": [0.6, 1.2, 1.7],
+        "offset": 0.48,
+        "confidence": 0.7,
+    }
+    names = ["alpha", "beta", EVIL, "delta"]
+    clips = [
+        ClipRow(
+            name,
+            None,
+            0,
+            None,
+            EVIL if i else "a ball bounces",
+            None,
+            None,
+            str(folder / "clip.mp4"),
+            str(folder / "clip.wav") if name == "beta" else None,
+            f"sha-{name}",
+        )
+        for i, name in enumerate(names)
+    ]
+    rows = [score(name, "av_align", value) for name, value in zip(names, (0.5, 0.1, None, 0.9), strict=True)]
+    rows += [score("beta", "av_offset", 0.48, detail=json.dumps(curves)), score("alpha", "av_offset", 0.02)]
+    facts = {"av_align": {"unit": "1", "higher_is_better": True, "range": [0, 1], "family": "sync"}}
+    with RunFolder(folder / "run") as run:
+        run.write_json("run.json", {"schema_version": 1, "source": "synthetic", "metrics": facts})
+        run.write_tables(rows, clips, [Clip(name, folder / "clip.mp4") for name in names])
+    return folder / "run"
+
+
+@pytest.fixture(scope="module", params=["always", "never"])
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The report, opened from disk, media inside or linked; `page.complaints` collects what went wrong."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    browser_path = (
+        os.environ.get("AVBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    )
+    if browser_path is None:
+        pytest.fail("no Chromium found: install it, or give its path in AVBENCH_CHROMIUM")
+    folder = tmp_path_factory.mktemp("report")
+    given = os.environ.get("AVBENCH_BROWSER_RUN")
+    run = load_run(given or synthetic_run(folder))
+    report = write_report(run, folder / "report.html", embed=request.param)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=list(ARGS))
+        tab = browser.new_page(viewport={"width": 1400, "height": 1000}, color_scheme="light")
+        tab.set_default_timeout(5000)
+        tab.complaints = []
+        tab.on("console", lambda m: tab.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+        tab.on("request", lambda r: tab.complaints.append(r.url) if r.url.startswith("http") else None)
+        tab.goto(report.as_uri())
+        yield tab
+        browser.close()
+
+
+def metric_values(page: Any, head: Any) -> list[float]:
+    column = head.evaluate("head => head.cellIndex")
+    texts = page.locator(f"#clip-table tbody tr > :nth-child({column + 1})").all_inner_texts()
+    return [float(text) for text in texts if text and text[-1].isdigit()]
+
+
+def test_sorting_by_a_metric(page: Any) -> None:
+    head = page.locator("#clip-table th[data-metric]").first
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    values = metric_values(page, head)
+    assert values
+    assert values == sorted(values, reverse=True)
+    head.locator("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert metric_values(page, head) == sorted(values)
+    assert page.locator("#clip-table th[aria-sort]").count() == 1
+
+
+def test_filtering(page: Any) -> None:
+    rows = page.locator("#clip-table tbody tr")
+    total = rows.count()
+    name = rows.nth(total - 1).locator(".clip").inner_text()
+    page.fill("#filter", name)
+    visible = page.locator("#clip-table tbody tr:not([hidden])")
+    assert name in visible.locator(".clip").all_inner_texts()
+    page.fill("#filter", "no clip has this text")
+    assert visible.count() == 0
+    page.fill("#filter", "")
+    page.select_option("#state", "error")
+    assert visible.count() == page.locator('#clip-table tbody tr[data-state~="error"]').count()
+    page.select_option("#state", "")
+    assert visible.count() == total
+
+
+def test_choosing_columns(page: Any) -> None:
+    head = page.locator("#clip-table th[data-metric]").first
+    page.locator(".chooser summary").click()
+    page.locator("#columns input").first.click()
+    assert head.is_hidden()
+    page.locator("#columns input").first.click()
+    page.locator(".chooser summary").click()
+    assert head.is_visible()
+
+
+def open_clip(page: Any, where: str) -> None:
+    """Open the first clip for which the JavaScript condition `where` on its data holds."""
+    number = page.evaluate(
+        "where => JSON.parse(document.getElementById('report-data').textContent).clips"
+        ".findIndex(clip => clip[where] !== null)",
+        where,
+    )
+    if number < 0:
+        pytest.skip(f"no clip of this run has {where}")
+    page.locator(f"#clip-{number} .clip").click()
+    assert page.locator("#detail").is_visible()
+
+
+def wait_until(page: Any, condition: str) -> None:
+    """Poll from outside: Playwright's own wait needs eval, which the page's policy forbids."""
+    for _ in range(150):
+        if page.evaluate(f"Boolean({condition})"):
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"not true after 15 s: {condition}")
+
+
+def close_clip(page: Any) -> None:
+    page.keyboard.press("Escape")
+    assert page.locator("#detail").is_hidden()
+
+
+def test_a_clip_plays(page: Any) -> None:
+    open_clip(page, "video")
+    page.evaluate("document.querySelector('video').play()")
+    wait_until(page, "document.querySelector('video').currentTime > 0.3")
+    page.evaluate("document.querySelector('video').pause()")
+    assert page.locator("#scores tr").count() > 0
+    close_clip(page)
+    assert page.locator("video").count() == 0
+
+
+def test_separate_sound_follows_the_picture(page: Any) -> None:
+    open_clip(page, "audio")
+    assert "separate sound file" in page.locator("#player").inner_text()
+    page.evaluate("document.querySelector('video').play()")
+    wait_until(page, "document.querySelector('audio').currentTime > 0.3")
+    drift = (
+        "Math.abs(document.querySelector('video').currentTime - document.querySelector('audio').currentTime)"
+    )
+    assert page.evaluate(drift) < 0.25
+    page.evaluate("document.querySelector('video').pause()")
+    page.evaluate("document.querySelector('video').currentTime = 1.0")
+    wait_until(page, f"{drift} < 0.1 && document.querySelector('audio').paused")
+    assert page.evaluate("document.querySelector('video').muted")
+    close_clip(page)
+
+
+def test_the_timeline_shows_the_offset_and_a_cursor(page: Any) -> None:
+    open_clip(page, "timeline")
+    assert page.locator("#timeline svg path").count() >= 1
+    assert page.locator("#timeline b").inner_text()
+    place = page.locator("#timeline .cursor")
+    before = float(place.get_attribute("x1"))
+    page.evaluate("document.querySelector('video').currentTime = 1.0")
+    page.wait_for_function(
+        f"document.querySelector('.cursor').getAttribute('x1') > {before + 5}", timeout=5000
+    )
+    screenshot(page, "clip")
+    close_clip(page)
+
+
+def test_keyboard_and_neighbours(page: Any) -> None:
+    page.locator("#clip-table tbody tr").first.locator(".clip").press("Enter")
+    first = page.locator("#detail-title").inner_text()
+    page.locator("#next").click()
+    if page.locator("#clip-table tbody tr").count() > 1:
+        assert page.locator("#detail-title").inner_text() != first
+    page.locator("#previous").click()
+    assert page.locator("#detail-title").inner_text() == first
+    close_clip(page)
+
+
+def test_dark_mode(page: Any) -> None:
+    page.evaluate("scrollTo(0, 0)")
+    colour = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(colour)
+    screenshot(page, "light")
+    page.click("#theme")
+    assert page.evaluate(colour) != light
+    screenshot(page, "dark")
+    page.click("#theme")
+    assert page.evaluate(colour) == light
+
+
+def test_nothing_complained_and_no_prompt_ran(page: Any) -> None:
+    """Last in the file: every page of this module has been used by now."""
+    assert page.evaluate("window.__pwned") is None
+    assert page.complaints == []
+
+
+def screenshot(page: Any, name: str) -> None:
+    """Beside the path in AVBENCH_SCREENSHOT (which holds the light page), for a person to look at."""
+    target = os.environ.get("AVBENCH_SCREENSHOT")
+    if target:
+        path = Path(target)
+        page.screenshot(path=str(path if name == "light" else path.with_stem(f"{path.stem}-{name}")))
