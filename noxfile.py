@@ -1,99 +1,102 @@
-"""Sessions: demo, tests, lint, types, browser, speech, bench, slow. All but speech share one environment."""
+"""Sessions: demo, tests, lint, types, browser, bench, slow, speech.
+
+All but `speech` share one environment, `.nox/shared`, to which each session adds what it lacks: installing
+OpenCV, SciPy and FFmpeg once is enough. `speech` has its own because silero-vad brings torch.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import nox
 
 nox.options.sessions = ["tests"]
-nox.options.default_venv_backend = "venv"
-nox.options.reuse_existing_virtualenvs = True
 
-RUN = Path("runs/demo")
-
-
-def _install(session: nox.Session, extras: str = "test") -> None:
-    session.install("-q", "-c", "constraints.txt", "-e", f".[{extras}]")
+SHARED = Path(".nox") / "shared"
+SCRIPTS = SHARED / ("Scripts" if os.name == "nt" else "bin")
+RUN = Path("runs") / "demo"
+MANIFEST = "examples/clips/manifest.csv"
 
 
-@nox.session
+def _prepare(session: nox.Session, extras: str = "") -> None:
+    """Create the shared environment if need be and install avbench with `extras` into it."""
+    if not SCRIPTS.exists():
+        session.run(sys.executable, "-m", "venv", str(SHARED), external=True)
+    package = f".[{extras}]" if extras else "."
+    _run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", package)
+
+
+def _run(session: nox.Session, tool: str, *arguments: str, env: dict[str, str] | None = None) -> None:
+    session.run(str(SCRIPTS / tool), *arguments, env=env, external=True)
+
+
+@nox.session(venv_backend="none")
 def demo(session: nox.Session) -> None:
     """Score the shipped clips and say where the report is."""
-    _install(session, "")
-    session.run("avbench", "score", "examples/clips/manifest.csv", "--out", str(RUN), "--by", "model")
+    _prepare(session)
+    _run(session, "avbench", "score", MANIFEST, "--out", str(RUN), "--by", "model")
     session.log(f"Open this page in a browser: {(RUN / 'report.html').resolve().as_uri()}")
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """The default tests: under ten minutes on two cores."""
-    _install(session)
-    session.run("pytest", "-q", "-n", "2", "-m", "not slow and not speech and not browser", *session.posargs)
+    _prepare(session, "test")
+    _run(session, "pytest", "-q", "-n", "2", "-m", "not slow and not speech and not browser", *session.posargs)
 
 
-@nox.session(venv_backend="venv")
-def dev(session: nox.Session) -> None:
-    """An environment with everything that the sessions below need."""
-    _install(session, "dev")
-
-
-def _dev(session: nox.Session) -> None:
-    """Install the development tools into this session's environment."""
-    _install(session, "dev")
-
-
-@nox.session
+@nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
     """Format, lint, and who may import whom."""
-    _dev(session)
-    session.run("ruff", "format", "--check", ".")
-    session.run("ruff", "check", ".")
-    session.run("lint-imports")
+    _prepare(session, "dev")
+    _run(session, "ruff", "format", "--check", ".")
+    _run(session, "ruff", "check", ".")
+    _run(session, "lint-imports")
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
     """mypy, strict, on the public package."""
-    _dev(session)
-    session.run("mypy")
+    _prepare(session, "dev")
+    _run(session, "mypy")
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def browser(session: nox.Session) -> None:
-    """Open the demo's report in headless Chromium and use it; saves the README's picture."""
-    _dev(session)
+    """Open the demo's report in headless Chromium and use it; saves the picture that the README shows."""
+    _prepare(session, "dev")
     chromium = os.environ.get("AVBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         session.error("no Chromium found: install one (Debian: apt-get install chromium) or set AVBENCH_CHROMIUM")
-    session.run("avbench", "score", "examples/clips/manifest.csv", "--out", str(RUN), "--quiet")
-    session.run("avbench", "report", str(RUN))
+    _run(session, "avbench", "score", MANIFEST, "--out", str(RUN), "--quiet")
+    _run(session, "avbench", "report", str(RUN))
     environment = {
         "AVBENCH_CHROMIUM": chromium,
         "AVBENCH_BROWSER_RUN": str(RUN.resolve()),
-        "AVBENCH_SCREENSHOT": os.environ.get("AVBENCH_SCREENSHOT", str(Path("runs/report.png").resolve())),
+        "AVBENCH_SCREENSHOT": str(Path("runs", "report.png").resolve()),
     }
-    session.run("pytest", "-q", "-m", "browser", *session.posargs, env=environment)
+    _run(session, "pytest", "-q", "-m", "browser", *session.posargs, env=environment)
 
 
-@nox.session
-def speech(session: nox.Session) -> None:
-    """Tests of the [speech] extra, in an environment of their own because silero-vad brings torch."""
-    _install(session, "speech,test")
-    session.run("pytest", "-q", "-m", "speech", *session.posargs)
-
-
-@nox.session
+@nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Ratios against baselines in the same process on the same clips; writes benchmarks/results/."""
-    _dev(session)
-    session.run("python", "benchmarks/run.py", *session.posargs)
+    _prepare(session, "dev")
+    _run(session, "python", "benchmarks/run.py", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def slow(session: nox.Session) -> None:
-    """Tests that take minutes: long kill-and-resume series, real clips shifted over a grid."""
-    _dev(session)
-    session.run("pytest", "-q", "-m", "slow", *session.posargs)
+    """Tests that take minutes: kill and resume at ten moments, real clips shifted over a grid, librosa parity."""
+    _prepare(session, "dev")
+    _run(session, "pytest", "-q", "-m", "slow", *session.posargs)
+
+
+@nox.session(venv_backend="venv", reuse_venv=True)
+def speech(session: nox.Session) -> None:
+    """Tests of the [speech] extra."""
+    session.install("-q", "-c", "constraints.txt", "-e", ".[speech,test]")
+    session.run("pytest", "-q", "-m", "speech", *session.posargs)

@@ -1,0 +1,321 @@
+"use strict";
+(() => {
+  const $ = (id) => document.getElementById(id);
+  const data = JSON.parse($("report-data").textContent);
+  const SVG = "http" + "://www.w3.org/2000/svg"; // a name, never loaded
+  const DRIFT = 0.08; // seconds between picture and separate sound before it is corrected
+
+  /** An element with a class and text; all data goes through textContent. */
+  function make(tag, name, text) {
+    const node = document.createElement(tag);
+    if (name) node.className = name;
+    if (text !== undefined && text !== null) node.textContent = text;
+    return node;
+  }
+  function isolated(text) {
+    return make("bdi", "", text);
+  }
+  function draw(tag, attributes, text) {
+    const node = document.createElementNS(SVG, tag);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    if (text !== undefined) node.textContent = text;
+    return node;
+  }
+
+  // Theme -----------------------------------------------------------------------------------------------------
+  const theme = $("theme");
+  const isDark = () =>
+    document.documentElement.dataset.theme
+      ? document.documentElement.dataset.theme === "dark"
+      : matchMedia("(prefers-color-scheme: dark)").matches;
+  const nameTheme = () => (theme.textContent = isDark() ? "Light" : "Dark");
+  theme.hidden = false;
+  theme.addEventListener("click", () => {
+    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+    nameTheme();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
+  nameTheme();
+
+  // Clip table ------------------------------------------------------------------------------------------------
+  const table = $("clip-table");
+  const body = table.tBodies[0];
+  const rows = Array.from(body.rows);
+  const heads = Array.from(table.tHead.rows[0].cells);
+  const search = rows.map((row) => {
+    const clip = data.clips[row.dataset.row];
+    return [clip.id, clip.model, ...clip.texts.map((pair) => pair[1])].join("\n").toLowerCase();
+  });
+
+  function sortKey(head, row) {
+    const clip = data.clips[row.dataset.row];
+    if (head.dataset.metric !== undefined) {
+      const score = clip.scores[head.dataset.metric];
+      return score && score[2] === "ok" ? score[0] : null;
+    }
+    if (head.dataset.key === "id") return clip.id;
+    return head.dataset.key === "model" ? clip.model : (clip.texts[0] || [])[1] || null;
+  }
+  function compare(a, b) {
+    return typeof a === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
+  }
+  function sortBy(head) {
+    const isMetric = head.dataset.metric !== undefined;
+    const previous = head.getAttribute("aria-sort");
+    const order = previous ? (previous === "ascending" ? "descending" : "ascending") : isMetric ? "descending" : "ascending";
+    heads.forEach((other) => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", order);
+    const sign = order === "ascending" ? 1 : -1;
+    const keyed = rows.map((row, place) => ({ row, place, key: sortKey(head, row) }));
+    keyed.sort((a, b) => {
+      if (a.key === null || b.key === null) return (a.key === null) - (b.key === null) || a.place - b.place;
+      return sign * compare(a.key, b.key) || a.place - b.place;
+    });
+    body.append(...keyed.map((item) => item.row));
+  }
+  function filterRows() {
+    const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const state = $("state").value;
+    let count = 0;
+    rows.forEach((row, place) => {
+      const good = words.every((word) => search[place].includes(word));
+      row.hidden = !(good && (!state || row.dataset.state.split(" ").includes(state)));
+      count += row.hidden ? 0 : 1;
+    });
+    $("matches").textContent = count === rows.length ? `${count} clips` : `${count} of ${rows.length} clips`;
+  }
+  function chooseColumns() {
+    heads.forEach((head, column) => {
+      if (head.dataset.metric === undefined) return;
+      const label = make("label");
+      const box = make("input");
+      box.type = "checkbox";
+      box.checked = true;
+      box.addEventListener("change", () => {
+        for (const row of [table.tHead.rows[0], ...rows]) row.cells[column].hidden = !box.checked;
+      });
+      label.append(box, " ", data.metrics[head.dataset.metric].name);
+      $("columns").append(label);
+    });
+  }
+  heads.forEach((head) => {
+    const button = make("button", "", head.textContent);
+    button.type = "button";
+    button.title = "Sort";
+    button.addEventListener("click", () => sortBy(head));
+    head.replaceChildren(button);
+  });
+  $("tools").hidden = false;
+  $("filter").addEventListener("input", filterRows);
+  $("state").addEventListener("change", filterRows);
+  chooseColumns();
+  filterRows();
+
+  // Media -----------------------------------------------------------------------------------------------------
+  const addresses = new Map();
+  function address(number) {
+    const file = data.files[number];
+    if (!file.inside) return file.src;
+    if (!addresses.has(number)) {
+      const text = atob(JSON.parse($(`file-${number}`).textContent));
+      const bytes = Uint8Array.from(text, (sign) => sign.charCodeAt(0));
+      addresses.set(number, URL.createObjectURL(new Blob([bytes], { type: file.type })));
+    }
+    return addresses.get(number);
+  }
+
+  /** Keep a separate sound with the picture: play, pause, seek, rate, volume, and drift. */
+  function follow(video, audio) {
+    const beyond = () => Number.isFinite(audio.duration) && video.currentTime >= audio.duration;
+    const align = () => {
+      if (!beyond() && Math.abs(audio.currentTime - video.currentTime) > DRIFT) audio.currentTime = video.currentTime;
+    };
+    const start = () => {
+      align();
+      if (!beyond() && !video.paused) audio.play().catch(() => {});
+    };
+    video.addEventListener("play", start);
+    video.addEventListener("playing", start);
+    for (const name of ["pause", "waiting", "ended"]) video.addEventListener(name, () => audio.pause());
+    video.addEventListener("seeking", align);
+    video.addEventListener("seeked", () => (video.paused ? align() : start()));
+    video.addEventListener("timeupdate", () => {
+      if (!video.paused) align();
+    });
+    video.addEventListener("ratechange", () => (audio.playbackRate = video.playbackRate));
+    video.addEventListener("volumechange", () => {
+      video.muted = true; // the embedded sound was not what was scored
+      audio.volume = video.volume;
+    });
+  }
+  function showPlayer(clip) {
+    const place = $("player");
+    const note = (text, bad) => place.append(make("p", bad ? "hint bad" : "hint", text));
+    const source = clip.video === null ? null : address(clip.video);
+    if (!source) {
+      note("The video file was not found when this report was written.", true);
+      return null;
+    }
+    const video = make("video");
+    video.controls = true;
+    video.preload = "auto";
+    video.playsInline = true;
+    video.addEventListener("error", () => note("This browser cannot play the video file.", true));
+    place.append(video);
+    if (clip.audio !== null) {
+      video.muted = true;
+      const sound = address(clip.audio);
+      if (sound) {
+        const audio = make("audio");
+        audio.preload = "auto";
+        audio.src = sound;
+        audio.addEventListener("error", () => note("This browser cannot play the sound file.", true));
+        follow(video, audio);
+        place.append(audio);
+        note("Sound: from the separate sound file. The video's own sound is muted, as it was not scored.");
+        const label = make("label", "hint");
+        const box = make("input");
+        box.type = "checkbox";
+        box.checked = true;
+        box.addEventListener("change", () => (audio.muted = !box.checked));
+        label.append(box, " sound on");
+        place.append(label);
+      } else note("The separate sound file was not found when this report was written.", true);
+    }
+    video.src = source;
+    return video;
+  }
+
+  // Timeline --------------------------------------------------------------------------------------------------
+  function showTimeline(line, video) {
+    const place = $("timeline");
+    place.replaceChildren();
+    if (!line) return;
+    const late = line.late ? " late" : "";
+    const head = make("div", "timeline-head");
+    head.append(make("b", late.trim(), line.label));
+    if (line.matched.length) head.append(make("span", "hint", "Solid: sound onsets. Dashed: the moment in the picture that each belongs to."));
+    const svg = draw("svg", { viewBox: `0 0 ${line.width} ${line.height}`, role: "img" });
+    svg.append(draw("title", {}, `Waveform, sound onsets and motion over time: ${line.label}`));
+    for (const lane of line.lanes) {
+      svg.append(draw("path", { class: `lane-${lane.kind}`, d: lane.d }));
+      svg.append(draw("text", { x: 10, y: (lane.top + lane.bottom) / 2 + 4 }, lane.name));
+    }
+    const bounds = Object.fromEntries(line.lanes.map((lane) => [lane.kind, lane]));
+    const stroke = (name, x1, y1, x2, y2) => svg.append(draw("line", { class: name, x1, y1, x2, y2 }));
+    const from = (bounds.onset || bounds.wave || bounds.motion).top;
+    const to = (bounds.onset || bounds.wave || bounds.motion).bottom;
+    line.onsets.forEach((x, i) => {
+      stroke("onset", x, from, x, to);
+      const match = line.matched[i];
+      if (!bounds.motion || match === undefined || match === null) return;
+      stroke(`shift${late}`, x, to, match, bounds.motion.top);
+      stroke(`matched${late}`, match, bounds.motion.top, match, bounds.motion.bottom);
+    });
+    for (const [x, text] of line.ticks) {
+      stroke("axis", x, 178, x, 183);
+      svg.append(draw("text", { x, y: 196, "text-anchor": "middle" }, `${text} s`));
+    }
+    place.append(head, svg);
+    if (video) linkCursor(line, svg, video);
+  }
+  function linkCursor(line, svg, video) {
+    const cursor = draw("line", { class: "cursor", x1: line.left, y1: 2, x2: line.left, y2: 180 });
+    svg.append(cursor);
+    const scale = (line.right - line.left) / (line.last - line.first);
+    const move = () => {
+      const x = line.left + (video.currentTime - line.first) * scale;
+      cursor.setAttribute("x1", x);
+      cursor.setAttribute("x2", x);
+      if (!video.paused && video.isConnected) requestAnimationFrame(move);
+    };
+    for (const name of ["play", "seeking", "timeupdate"]) video.addEventListener(name, move);
+    move();
+    svg.addEventListener("click", (event) => {
+      const box = svg.getBoundingClientRect();
+      const x = ((event.clientX - box.left) / box.width) * line.width;
+      video.currentTime = Math.max(0, line.first + (x - line.left) / scale);
+    });
+  }
+
+  // Detail of one clip ----------------------------------------------------------------------------------------
+  const dialog = $("detail");
+  let current = -1;
+  function stop() {
+    for (const media of $("player").querySelectorAll("video, audio")) {
+      media.pause();
+      media.removeAttribute("src");
+    }
+    $("player").replaceChildren();
+  }
+  function showTexts(clip) {
+    $("texts").replaceChildren();
+    if (clip.problem) $("texts").append(make("p", "hint bad", clip.problem));
+    for (const [label, text] of clip.texts) {
+      const line = make("p");
+      line.append(isolated(text));
+      $("texts").append(make("h3", "", label), line);
+    }
+    if (!clip.texts.length) $("texts").append(make("p", "quiet", "No prompt is known for this clip."));
+  }
+  function showScores(clip) {
+    const lines = clip.scores.flatMap((score, i) => {
+      if (!score) return [];
+      const line = make("tr");
+      const metric = data.metrics[i];
+      line.append(make("td", "", metric.name), make("td", "arrow", metric.arrow));
+      line.append(make("td", `num ${score[2] === "ok" ? "strong" : score[2]}`, score[2] === "ok" ? score[1] : score[2]));
+      line.append(make("td", "why", score[2] === "ok" ? metric.unit : score[3]));
+      return [line];
+    });
+    $("scores").tBodies[0].replaceChildren(...lines);
+  }
+  function open(number) {
+    const clip = data.clips[number];
+    if (!clip) return;
+    stop();
+    current = number;
+    $("detail-title").replaceChildren(isolated(clip.id));
+    $("detail-flags").textContent = clip.flags.join(", ");
+    const video = showPlayer(clip);
+    showTexts(clip);
+    showTimeline(clip.timeline, video);
+    showScores(clip);
+    const facts = clip.facts.map(([label, text]) => {
+      const line = make("div");
+      const value = make("dd");
+      value.append(isolated(text));
+      line.append(make("dt", "", label), value);
+      return line;
+    });
+    $("facts").replaceChildren(...facts);
+    if (!dialog.open) dialog.showModal();
+    dialog.scrollTop = 0;
+  }
+  /** The neighbour in the table as it is sorted and filtered now. */
+  function step(by) {
+    const visible = Array.from(body.rows).filter((row) => !row.hidden);
+    const place = visible.findIndex((row) => Number(row.dataset.row) === current);
+    const row = visible[(place + by + visible.length) % visible.length];
+    if (row) open(Number(row.dataset.row));
+  }
+  dialog.addEventListener("close", stop);
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  $("close").addEventListener("click", () => dialog.close());
+  $("previous").addEventListener("click", () => step(-1));
+  $("next").addEventListener("click", () => step(1));
+  document.addEventListener("click", (event) => {
+    const target = event.target.closest("[data-clip], #clip-table tbody tr");
+    if (!target || String(getSelection())) return;
+    event.preventDefault();
+    open(Number(target.dataset.clip ?? target.dataset.row));
+  });
+  const fromAddress = () => {
+    const match = /^#clip-(\d+)$/.exec(location.hash);
+    if (match) open(Number(match[1]));
+  };
+  addEventListener("hashchange", fromAddress);
+  fromAddress();
+})();

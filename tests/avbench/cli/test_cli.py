@@ -1,0 +1,162 @@
+"""The command line as a subprocess: output, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from avbench import load_run
+
+
+def test_help_is_light_and_names_the_commands(avbench):
+    done = avbench("--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in ("score", "clips", "report", "ls", "doctor", "Exit codes"))
+    code = (
+        "import sys; from typer.testing import CliRunner; from avbench.cli import app; "
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "
+        "print([m for m in ('torch', 'pandas', 'scipy', 'cv2', 'av', 'numpy') if m in sys.modules])"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "[]"
+
+
+def test_scoring_never_imports_torch(small_clip, tmp_path):
+    code = (
+        "import sys; from avbench import score_clips; "
+        f"score_clips({str(small_clip)!r}, {str(tmp_path / 'run')!r}); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_score_prints_a_table_with_n_and_where_things_are(avbench, small_clip, tmp_path):
+    done = avbench("score", small_clip, "-o", tmp_path / "run", "-m", "loudness,sharpness", env=_wide())
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1" in done.stdout
+    assert "2 computed, 0 reused" in done.stdout
+    assert (tmp_path / "run" / "report.html").exists()
+    assert done.stderr == ""
+    again = avbench("score", small_clip, "-o", tmp_path / "run", "-m", "loudness,sharpness", env=_wide())
+    assert "0 computed, 2 reused" in again.stdout
+
+
+def _wide():
+    import os
+
+    return {**os.environ, "COLUMNS": "200"}
+
+
+def test_json_goes_to_stdout_alone_and_quiet_says_nothing(avbench, small_clip, tmp_path):
+    done = avbench("score", small_clip, "-o", tmp_path, "-m", "loudness", "--json")
+    content = json.loads(done.stdout)
+    assert content["overall"][0]["n_ok"] == 1
+    assert content["failed_clips"] == []
+    quiet = avbench("score", small_clip, "-o", tmp_path, "-m", "loudness", "--quiet")
+    assert (quiet.stdout, quiet.stderr, quiet.returncode) == ("", "", 0)
+
+
+def test_by_model_and_by_category(avbench, examples, tmp_path):
+    for by, word in (("model", "Ovi"), ("category", "Speech sounds")):
+        done = avbench("score", examples / "manifest.csv", "-o", tmp_path, "-m", "loudness", "--by", by, env=_wide())
+        assert done.returncode == 0, done.stderr
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["score", "CLIP", "-m", "loudnes"], ["unknown metric 'loudnes'", "loudness"]),
+        (["score", "CLIP", "--suite", "quik"], ["unknown suite", "quick"]),
+        (["score", "CLIP", "--by", "colour"], ["--by", "colour"]),
+        (["score", "nowhere"], ["nowhere"]),
+        (["clips", "nowhere"], ["nowhere"]),
+        (["report", "nowhere"], ["not a run folder"]),
+        (["ls", "nothing"], ["unknown suite"]),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(avbench, small_clip, tmp_path, arguments, words):
+    done = avbench(*[str(small_clip) if a == "CLIP" else a for a in arguments], cwd=tmp_path)
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in words)
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_manifest_may_not_leave_its_folder_unless_allowed(avbench, small_clip, tmp_path):
+    manifest = tmp_path / "in" / "m.csv"
+    manifest.parent.mkdir()
+    manifest.write_text(f"video\n{small_clip}\n")
+    refused = avbench("score", manifest, "-o", tmp_path / "run", "-m", "loudness")
+    assert refused.returncode == 2
+    assert "line 2" in refused.stderr
+    allowed = avbench("score", manifest, "-o", tmp_path / "run", "-m", "loudness", "--allow-outside")
+    assert allowed.returncode == 0, allowed.stderr
+
+
+def test_failed_clips_give_exit_code_3_unless_allowed(avbench, small_clip, tmp_path):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (clips / "good.mp4").write_bytes(small_clip.read_bytes())
+    (clips / "bad.mp4").write_text("no")
+    arguments = ("score", clips, "-o", tmp_path / "run", "-m", "loudness", "--quiet")
+    done = avbench(*arguments)
+    assert done.returncode == 3
+    assert "1 of 2 clips failed" in done.stderr
+    assert avbench(*arguments, "--max-failed", 0.5).returncode == 0
+    assert avbench(*arguments, "--max-failed", 1).returncode == 0
+    (clips / "bad.mp4").write_bytes(small_clip.read_bytes())
+    assert avbench(*arguments).returncode == 0
+
+
+def test_retry_errors_computes_failed_clips_again(avbench, small_clip, tmp_path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no")
+    arguments = ("score", bad, "-o", tmp_path / "run", "-m", "loudness", "--json")
+    assert json.loads(avbench(*arguments).stdout)["computed"] == 1
+    assert json.loads(avbench(*arguments).stdout)["computed"] == 0
+    assert json.loads(avbench(*arguments, "--retry-errors").stdout)["computed"] == 1
+
+
+def test_clips_shows_what_is_understood_and_computes_nothing(avbench, examples, tmp_path):
+    done = avbench("clips", examples / "manifest.csv", "--json")
+    found = json.loads(done.stdout)
+    assert (found["clips"], found["with_sound"], found["with_prompt"]) == (9, 9, 9)
+    assert found["models"] == ["Ovi", "drawn", "recorded"]
+    assert found["problems"] == []
+    assert found["duration_s"][0] == pytest.approx(5.0, abs=0.1)
+    (tmp_path / "x.mp4").write_bytes(b"")
+    text = avbench("clips", tmp_path, env=_wide())
+    assert text.returncode == 0
+    assert "the file is empty" in text.stdout
+    assert "1 with problems" in text.stdout
+
+
+def test_ls_shows_every_metric_and_why_one_cannot_run(avbench):
+    content = json.loads(avbench("ls", "--json").stdout)
+    assert set(content["suites"]["quick"]["metrics"]) <= set(content["metrics"])
+    assert {"av_align", "av_offset", "temporal_flickering", "loudness", "dnsmos_overall"} <= set(content["metrics"])
+    for facts in content["metrics"].values():
+        assert facts["unavailable"] is None or "pip install" in facts["unavailable"]
+    text = avbench("ls", "quick", env=_wide())
+    assert text.returncode == 0
+    assert "av_offset" in text.stdout
+
+
+def test_doctor_names_versions_and_cures(avbench):
+    done = avbench("doctor", "--json")
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    assert "libavcodec" in findings["FFmpeg inside PyAV"]["found"]
+    assert all(f["cure"] for f in findings.values() if f["level"] == "broken")
+    assert done.returncode == (4 if any(f["level"] == "broken" for f in findings.values()) else 0)
+
+
+def test_report_writes_a_page_where_told(avbench, small_clip, tmp_path):
+    avbench("score", small_clip, "-o", tmp_path / "run", "-m", "loudness", "--no-html", "--quiet")
+    assert not (tmp_path / "run" / "report.html").exists()
+    done = avbench("report", tmp_path / "run", "-o", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    assert "<html" in (tmp_path / "page.html").read_text()
+    assert len(load_run(tmp_path / "run").scores) == 1
