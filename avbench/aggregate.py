@@ -16,7 +16,11 @@ BOOTSTRAP_SEED = 20260101
 
 
 def bootstrap_interval(
-    values: NDArray[np.float64], *, level: float = 0.95, samples: int = BOOTSTRAP_SAMPLES, seed: int = BOOTSTRAP_SEED
+    values: NDArray[np.float64],
+    *,
+    level: float = 0.95,
+    samples: int = BOOTSTRAP_SAMPLES,
+    seed: int = BOOTSTRAP_SEED,
 ) -> tuple[float, float] | None:
     """Percentile bootstrap interval of the mean.
 

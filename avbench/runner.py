@@ -123,7 +123,9 @@ def _open_run(
     path = folder.path / "run.json"
     old: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if old and old.get("schema_version") != SCHEMA_VERSION:
-        raise UsageError(f"{folder.path} holds a run of schema {old.get('schema_version')}; choose another --out.")
+        raise UsageError(
+            f"{folder.path} holds a run of schema {old.get('schema_version')}; choose another --out."
+        )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     run_id = old.get("run_id") or hashlib.sha256(f"{now}{os.getpid()}{folder.path}".encode()).hexdigest()[:12]
     info = {
@@ -131,7 +133,7 @@ def _open_run(
         "run_id": run_id,
         "created": old.get("created", now),
         "command": options.command,
-        "source": str(source.root),
+        "source": _as_given(source.root),
         "source_kind": source.kind,
         "matching": source.matching,
         "suite": suite.name,
@@ -144,6 +146,12 @@ def _open_run(
     if {k: v for k, v in old.items() if k != "command"} != {k: v for k, v in info.items() if k != "command"}:
         folder.write_json("run.json", info)
     return info
+
+
+def _as_given(path: Path) -> str:
+    """The path as a person would type it: relative where it lies below the current folder."""
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)
 
 
 def scorer_facts(scorer: Scorer) -> dict[str, Any]:
@@ -219,7 +227,11 @@ def _work(
     stopped: dict[str, str] = {}
     computed = 0
     results = run_jobs(
-        jobs, workers=options.workers, device=options.device, max_resident=options.max_resident, stopped=stopped
+        jobs,
+        workers=options.workers,
+        device=options.device,
+        max_resident=options.max_resident,
+        stopped=stopped,
     )
     for result in results:
         folder.append_clip(result.clip_row)
@@ -246,7 +258,9 @@ def _finish(folder: RunFolder, source: Source, plan: _Plan, info: dict[str, Any]
     summary = json.loads((folder.path / "summary.json").read_text(encoding="utf-8"))
     failed = tuple(dict.fromkeys(row.clip_id or "" for row in rows if row.status == "error"))
     unavailable = sum(row.weights_digest == UNAVAILABLE for row in rows)
-    return Outcome(folder.path, summary, len(source.clips), failed, {}, 0, len(rows) - unavailable, unavailable)
+    return Outcome(
+        folder.path, summary, len(source.clips), failed, {}, 0, len(rows) - unavailable, unavailable
+    )
 
 
 def _with_media_facts(row: ClipRow, facts: dict[tuple[str, str], ClipRow]) -> ClipRow:
@@ -260,7 +274,9 @@ def _with_media_facts(row: ClipRow, facts: dict[tuple[str, str], ClipRow]) -> Cl
 
 def compact(rows: Sequence[ScoreRow], shas: dict[str, str]) -> list[ScoreRow]:
     """The newest row per clip and metric, in clip order then by metric; other contents of a clip are left out."""
-    newest = {(row.clip_id, row.metric): row for row in rows if shas.get(row.clip_id or "") == row.clip_sha256}
+    newest = {
+        (row.clip_id, row.metric): row for row in rows if shas.get(row.clip_id or "") == row.clip_sha256
+    }
     order = {clip_id: index for index, clip_id in enumerate(shas)}
     return sorted(newest.values(), key=lambda row: (order[row.clip_id or ""], row.metric))
 
@@ -271,8 +287,10 @@ def _tables_fit(path: Path, rows: Sequence[ScoreRow]) -> bool:
 
     table = path / "scores.parquet"
     names = ("clips.parquet", "categories.parquet", "summary.json")
-    return all((path / name).exists() for name in names) and table.exists() and pq.read_metadata(table).num_rows == len(
-        rows
+    return (
+        all((path / name).exists() for name in names)
+        and table.exists()
+        and pq.read_metadata(table).num_rows == len(rows)
     )
 
 
@@ -287,4 +305,3 @@ def check_failures(outcome: Outcome, max_failed: float) -> str | None:
     if len(outcome.failed) <= limit:
         return None
     return f"{len(outcome.failed)} of {outcome.n_clips} clips failed (allowed: {limit:g})"
-

@@ -47,7 +47,10 @@ def cut_after_index(path: Path, good: bytes) -> None:
     source = path.with_suffix(".whole.tmp")
     source.write_bytes(good)
     fast = path.with_suffix(".fast.mp4.tmp")
-    with av.open(str(source)) as old, av.open(str(fast), "w", format="mp4", options={"movflags": "faststart"}) as new:
+    with (
+        av.open(str(source)) as old,
+        av.open(str(fast), "w", format="mp4", options={"movflags": "faststart"}) as new,
+    ):
         streams = {s.index: new.add_stream_from_template(s) for s in old.streams}
         for packet in old.demux():
             if packet.dts is not None:

@@ -31,7 +31,9 @@ app.command("doctor")(doctor.command)
 def _root(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens, with tracebacks.")] = False,
 ) -> None:
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
 
 
 def main() -> None:
@@ -44,5 +46,7 @@ def main() -> None:
         sys.stderr.write(f"avbench: {error}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.stderr.write("avbench: interrupted. Scores so far are kept; the same command goes on from here.\n")
+        sys.stderr.write(
+            "avbench: interrupted. Scores so far are kept; the same command goes on from here.\n"
+        )
         sys.exit(130)

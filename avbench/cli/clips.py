@@ -56,7 +56,9 @@ def command(
         picture = probe.problem or probe.picture
         table.add_row(*map(Text, (clip.clip_id, picture, length, probe.audio, prompt[:60])))
     console.print(table)
-    typer.echo(f"{len(found.clips)} clips, {with_sound} with sound, {with_prompt} with prompt, {len(problems)} with problems")
+    typer.echo(
+        f"{len(found.clips)} clips, {with_sound} with sound, {with_prompt} with prompt, {len(problems)} with problems"
+    )
     if durations:
         low, middle, high = overview["duration_s"]  # type: ignore[misc]
         typer.echo(f"durations: {low:.2f} s to {high:.2f} s, median {middle:.2f} s")

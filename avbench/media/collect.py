@@ -98,7 +98,9 @@ class FrameCollector:
             if failure is not None:
                 self.failures[view] = failure
             else:
-                arrays[view] = series_array(view, [value for value in values if not isinstance(value, Exception)])
+                arrays[view] = series_array(
+                    view, [value for value in values if not isinstance(value, Exception)]
+                )
         times = np.array(self.times)
         if self._samples and not np.array_equal(times, self._expected):
             raise NeedsAnotherPass(times, arrays)

@@ -25,9 +25,7 @@ from avbench.media.views import Frames, FrameSeries, View, Waveform
 
 # Containers of ordinary media files. Playlists (HLS, DASH, concat) are left out because they make FFmpeg
 # open other files or addresses that the clip names.
-_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,asf,ogg,wav,w64,flac,mp3,aac,aiff,h264,hevc,ivf"
-)
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,asf,ogg,wav,w64,flac,mp3,aac,aiff,h264,hevc,ivf"
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 
 # A track that lasts less than this share of what its header promises was cut off.
@@ -172,7 +170,9 @@ def _decode_video(
 ) -> _Decoded:
     stream.thread_type = "AUTO"
     own = packets[stream.index]
-    expected: Times = np.sort([float(p.pts * p.time_base) for p in own if p.pts is not None and not p.is_discard])
+    expected: Times = np.sort(
+        [float(p.pts * p.time_base) for p in own if p.pts is not None and not p.is_discard]
+    )
     series = [view for view in views if isinstance(view, FrameSeries)]
     samples = [view for view in views if isinstance(view, Frames)]
     try:
@@ -210,7 +210,11 @@ def _frames(stream: VideoStream, packets: Sequence[Packet]) -> Iterator[tuple[Vi
             if frame.is_corrupt:
                 raise MediaError(f"damaged frame near {last + step:.2f} s")
             # The stream's time base: frames that come out of the final flush carry none of their own.
-            last = float(frame.pts * stream.time_base) if frame.pts is not None and stream.time_base else last + step
+            last = (
+                float(frame.pts * stream.time_base)
+                if frame.pts is not None and stream.time_base
+                else last + step
+            )
             yield frame, last
 
 
@@ -221,7 +225,9 @@ def _nominal_fps(stream: VideoStream, times: Sequence[float]) -> float:
     return 1.0 / float(np.median(np.diff(times))) if len(times) > 1 else 25.0
 
 
-def _too_short(info: VideoInfo | AudioInfo | None, stream: VideoStream | AudioStream, container: Any) -> str | None:
+def _too_short(
+    info: VideoInfo | AudioInfo | None, stream: VideoStream | AudioStream, container: Any
+) -> str | None:
     """A reason when a track ends well before its header says, else None."""
     if info is None:
         return None

@@ -34,6 +34,7 @@ _WEIGHTED_CHANNELS = {1: (0,), 2: (0, 1), 5: (0, 1, 2, 3, 4), 6: (0, 1, 2, 4, 5)
 
 @scorer(
     "loudness",
+    family="sound",
     unit="LUFS",
     higher_is_better=None,
     range=(-70.0, math.inf),
@@ -72,6 +73,7 @@ def loudness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
 @scorer(
     "true_peak",
+    family="sound",
     unit="dBTP",
     higher_is_better=None,
     range=(-math.inf, math.inf),
@@ -99,6 +101,7 @@ def true_peak(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
 @scorer(
     "silence_share",
+    family="sound",
     unit="1",
     higher_is_better=None,
     range=(0.0, 1.0),
@@ -127,6 +130,7 @@ def silence_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
 @scorer(
     "clipped_share",
+    family="sound",
     unit="1",
     higher_is_better=False,
     range=(0.0, 1.0),
@@ -154,6 +158,7 @@ def clipped_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
 @scorer(
     "bandwidth",
+    family="sound",
     unit="Hz",
     higher_is_better=None,
     range=(0.0, math.inf),

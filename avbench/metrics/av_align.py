@@ -61,6 +61,7 @@ def _events(media: Media) -> tuple[Times, Times] | None:
 
 @scorer(
     "av_align",
+    family="synchrony",
     unit="1",
     higher_is_better=True,
     range=(0.0, 1.0),
@@ -82,6 +83,7 @@ def av_align(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
 @scorer(
     "av_align_symmetric",
+    family="synchrony",
     unit="1",
     higher_is_better=True,
     range=(0.0, 1.0),

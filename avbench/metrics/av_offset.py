@@ -48,7 +48,9 @@ class Offset:
     confidence: float
 
 
-def estimate_offset(onset: Curve, heard: NDArray[np.bool_], novelty: Curve, seen: NDArray[np.bool_]) -> Offset | None:
+def estimate_offset(
+    onset: Curve, heard: NDArray[np.bool_], novelty: Curve, seen: NDArray[np.bool_]
+) -> Offset | None:
     """Lag between two event curves on a common 100 Hz timeline.
 
     Args:
@@ -126,7 +128,11 @@ def _measure(media: Media) -> _Curves:
 
 
 def _timeline(
-    sound: NDArray[np.float32], strength: NDArray[np.float32], novelty: Curve, media: Media, offset: Offset | None
+    sound: NDArray[np.float32],
+    strength: NDArray[np.float32],
+    novelty: Curve,
+    media: Media,
+    offset: Offset | None,
 ) -> dict[str, object]:
     """What the report draws: peaks of the waveform at 50 Hz, onsets at 50 Hz, motion per frame."""
     assert media.audio is not None
@@ -163,6 +169,7 @@ def _too_short(media: Media) -> str | None:
 
 
 _FACTS = {
+    "family": "synchrony",
     "source": "this project; definition in docs/metrics/av_offset.md",
     "needs": ("video", "audio"),
     "views": (SOUND, FLOW),

@@ -158,8 +158,8 @@ def scorer(
 ) -> Callable[[ScoreFunction], Scorer]:
     """Register `function(media, prompt, store) -> Score` as the metric `name`.
 
-    The first line of the function's docstring is the summary; its module's name is the family. The other
-    arguments are the attributes of `Scorer`.
+    The first line of the function's docstring is the summary; its module's name is the family unless one is
+    given. The other arguments are the attributes of `Scorer`.
 
     Raises:
         ValueError: two scorers with one name.
@@ -181,7 +181,9 @@ def scorer(
         )
         known = _REGISTRY.get(name)
         if known is not None and known.function.__module__ != function.__module__:
-            raise ValueError(f"two scorers are named {name!r}: {known.function.__module__} and {function.__module__}")
+            raise ValueError(
+                f"two scorers are named {name!r}: {known.function.__module__} and {function.__module__}"
+            )
         _REGISTRY[name] = entry
         return entry
 

@@ -24,6 +24,7 @@ RGB_DIFFERENCE = FrameSeries("rgb difference", _rgb_difference)
 
 @scorer(
     "temporal_flickering",
+    family="picture",
     unit="1",
     higher_is_better=True,
     range=(0.0, 1.0),

@@ -22,7 +22,9 @@ def corpus(tmp_path_factory):
     contents = []
     for seed in range(8):
         frames = draw_frames(seed, seconds=2.2, size=(48, 64))
-        contents.append(write_clip(root / f"seed{seed}.mp4", frames, draw_sound(seed, seconds=2.2)).read_bytes())
+        contents.append(
+            write_clip(root / f"seed{seed}.mp4", frames, draw_sound(seed, seconds=2.2)).read_bytes()
+        )
         (root / f"seed{seed}.mp4").unlink()
     good = []
     for index in range(40):
@@ -35,7 +37,9 @@ def corpus(tmp_path_factory):
         KINDS[kind](root / name, contents[index % 8])
         bad.append(name)
     bad = [name for name in bad if (root / name).is_file()]
-    mixed = [name for pair in zip(good, bad, strict=False) for name in pair] + good[len(bad) :] + ["missing.mp4"]
+    mixed = (
+        [name for pair in zip(good, bad, strict=False) for name in pair] + good[len(bad) :] + ["missing.mp4"]
+    )
     for manifest, names in (("all.csv", mixed), ("good.csv", good)):
         with (root / manifest).open("w", newline="") as file:
             writer = csv.writer(file)

@@ -30,7 +30,11 @@ def folder(tmp_path_factory):
     """Twelve drawn clips, each of its own content."""
     root = tmp_path_factory.mktemp("clips")
     for seed in range(12):
-        write_clip(root / f"c{seed:02}.mp4", draw_frames(seed, seconds=2.2, size=(48, 64)), draw_sound(seed, seconds=2.2))
+        write_clip(
+            root / f"c{seed:02}.mp4",
+            draw_frames(seed, seconds=2.2, size=(48, 64)),
+            draw_sound(seed, seconds=2.2),
+        )
     return root
 
 
@@ -44,7 +48,11 @@ def table(run):
 
 
 def test_two_workers_give_the_same_table(folder, expected, tmp_path):
-    assert_frame_equal(table(score_clips(folder, tmp_path, metrics=METRICS.split(","), workers=2)), expected, check_exact=True)
+    assert_frame_equal(
+        table(score_clips(folder, tmp_path, metrics=METRICS.split(","), workers=2)),
+        expected,
+        check_exact=True,
+    )
 
 
 def test_a_complete_run_is_not_computed_again(folder, tmp_path):
@@ -83,7 +91,19 @@ def test_a_renamed_clip_keeps_its_score_and_a_changed_one_does_not(folder, tmp_p
 def kill_series(folder, tmp_path, expected, moments):
     for index, moment in enumerate(moments):
         out = tmp_path / f"run{index}"
-        command = [sys.executable, "-m", "avbench", "score", str(folder), "-o", str(out), "-m", METRICS, "--quiet", "--no-html"]
+        command = [
+            sys.executable,
+            "-m",
+            "avbench",
+            "score",
+            str(folder),
+            "-o",
+            str(out),
+            "-m",
+            METRICS,
+            "--quiet",
+            "--no-html",
+        ]
         process = subprocess.Popen(command, stderr=subprocess.PIPE)
         time.sleep(moment)
         process.send_signal(signal.SIGKILL)
@@ -171,7 +191,9 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(folder, tmp_path, expected,
     assert (tmp_path / "scores.jsonl").stat().st_size == 4000
     with pytest.raises(UsageError, match="unfinished run"):
         load_run(tmp_path)
-    assert_frame_equal(table(score_clips(folder, tmp_path, metrics=METRICS.split(","))), expected, check_exact=True)
+    assert_frame_equal(
+        table(score_clips(folder, tmp_path, metrics=METRICS.split(","))), expected, check_exact=True
+    )
 
 
 @pytest.fixture
@@ -181,7 +203,13 @@ def extra_metric(monkeypatch):
     monkeypatch.setattr(registry_module, "_REGISTRY", dict(registry_module._REGISTRY))
 
     def register(name, function, **facts):
-        fixed = {"unit": "1", "higher_is_better": True, "range": (0.0, 1.0), "source": "test", "needs": ["video"]}
+        fixed = {
+            "unit": "1",
+            "higher_is_better": True,
+            "range": (0.0, 1.0),
+            "source": "test",
+            "needs": ["video"],
+        }
         function.__doc__ = "A metric for a test."
         return scorer(name, **(fixed | facts))(function)
 

@@ -38,14 +38,19 @@ def test_shipped_late_clip_is_named_late_and_the_original_is_not(examples):
 def test_sound_of_another_clip_gets_no_number():
     silent_claims = 0
     for seed in range(8):
-        media = Media.from_arrays(f"{seed}", draw_frames(seed, size=(48, 64)), 24, draw_sound(seed + 20), 16000)
+        media = Media.from_arrays(
+            f"{seed}", draw_frames(seed, size=(48, 64)), 24, draw_sound(seed + 20), 16000
+        )
         silent_claims += av_offset(media, Prompt(), STORE).status == "skipped"
     assert silent_claims >= 7
 
 
 def test_silence_and_stills_are_skipped_with_a_reason():
     frames = draw_frames(0, size=(48, 64))
-    for pixels, sound in ((frames, np.zeros((1, 80000))), (np.repeat(frames[:1], 120, axis=0), draw_sound(0))):
+    for pixels, sound in (
+        (frames, np.zeros((1, 80000))),
+        (np.repeat(frames[:1], 120, axis=0), draw_sound(0)),
+    ):
         media = Media.from_arrays("m", pixels, 24, sound, 16000)
         score = av_offset(media, Prompt(), STORE)
         assert score.status == "skipped"
