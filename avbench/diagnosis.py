@@ -33,21 +33,15 @@ def diagnose() -> list[Finding]:
 def _versions() -> Iterator[Finding]:
     found = describe_environment()
     yield Finding("ok", "Python", f"{found['python']} on {found['platform']}")
-    yield Finding(
-        "ok", "FFmpeg inside PyAV", f"libavcodec {found.get('libavcodec', '?')}, PyAV {found['av']}"
-    )
-    core = {
-        k: v for k, v in found.items() if k not in ("python", "platform", "libavcodec", "libswscale", "av")
-    }
+    yield Finding("ok", "FFmpeg inside PyAV", f"libavcodec {found.get('libavcodec', '?')}, PyAV {found['av']}")
+    core = {k: v for k, v in found.items() if k not in ("python", "platform", "libavcodec", "libswscale", "av")}
     yield Finding("ok", "packages", ", ".join(f"{name} {number}" for name, number in core.items()))
 
 
 def _torch() -> Iterator[Finding]:
     """Import the pair in a process of its own: a mismatch can abort the interpreter."""
     if package_version("torch") is None:
-        yield Finding(
-            "note", "torch", "not installed; metrics with networks need it", "pip install 'avbench[models]'"
-        )
+        yield Finding("note", "torch", "not installed; metrics with networks need it", "pip install 'avbench[models]'")
         return
     for names in (["torch"], ["torch", "torchvision"]):
         if package_version(names[-1]) is None:
@@ -83,9 +77,7 @@ def _gpu() -> Iterator[Finding]:
         yield Finding("note", "GPU", "nvidia-smi does not answer", "check the driver")
         return
     if child.returncode or not child.stdout.strip():
-        yield Finding(
-            "note", "GPU", "nvidia-smi finds no device", "check the driver; the CPU is used meanwhile"
-        )
+        yield Finding("note", "GPU", "nvidia-smi finds no device", "check the driver; the CPU is used meanwhile")
     else:
         yield Finding("ok", "GPU", "; ".join(child.stdout.strip().splitlines()))
 
@@ -96,9 +88,7 @@ def _cache() -> Finding:
     free = shutil.disk_usage(place).free / 2**30
     found = f"{folder}, {free:.0f} GiB free"
     if not os.access(place, os.W_OK):
-        return Finding(
-            "note", "cache folder", f"{found}, not writable", "set HF_HOME to a folder that you can write"
-        )
+        return Finding("note", "cache folder", f"{found}, not writable", "set HF_HOME to a folder that you can write")
     return Finding("ok", "cache folder", found)
 
 

@@ -29,7 +29,7 @@ class TooManyFailedError(AvbenchError):
     exit_code = 3
 
 
-class EnvironmentProblem(AvbenchError):
+class EnvironmentProblem(AvbenchError):  # noqa: N818 - EnvironmentError is a builtin
     """A missing package, missing weights, an unusable device, a full disk, a locked run folder."""
 
     exit_code = 4

@@ -172,17 +172,13 @@ class RunFolder:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str)
         write_atomically(self.path / name, (text + "\n").encode())
 
-    def write_tables(
-        self, rows: Sequence[ScoreRow], clips: Sequence[ClipRow], source: Sequence[Clip]
-    ) -> None:
+    def write_tables(self, rows: Sequence[ScoreRow], clips: Sequence[ClipRow], source: Sequence[Clip]) -> None:
         """Write the compacted score table, the clip table and the category table."""
         labels = [(clip.clip_id, c.aspect, c.name) for clip in source for c in clip.categories]
         self._write_parquet("scores.parquet", _columns(ScoreRow, rows))
         self._write_parquet("clips.parquet", _columns(ClipRow, clips))
         names = ("clip_id", "aspect", "category")
-        self._write_parquet(
-            "categories.parquet", {n: [row[i] for row in labels] for i, n in enumerate(names)}
-        )
+        self._write_parquet("categories.parquet", {n: [row[i] for row in labels] for i, n in enumerate(names)})
 
     def _write_parquet(self, name: str, columns: dict[str, list[Any]]) -> None:
         import io
@@ -191,9 +187,7 @@ class RunFolder:
         import pyarrow.parquet as pq
 
         buffer = io.BytesIO()
-        pq.write_table(
-            pa.table({k: pa.array(v, type=_arrow_type(pa, k)) for k, v in columns.items()}), buffer
-        )
+        pq.write_table(pa.table({k: pa.array(v, type=_arrow_type(pa, k)) for k, v in columns.items()}), buffer)
         write_atomically(self.path / name, buffer.getvalue())
 
 

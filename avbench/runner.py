@@ -123,9 +123,7 @@ def _open_run(
     path = folder.path / "run.json"
     old: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if old and old.get("schema_version") != SCHEMA_VERSION:
-        raise UsageError(
-            f"{folder.path} holds a run of schema {old.get('schema_version')}; choose another --out."
-        )
+        raise UsageError(f"{folder.path} holds a run of schema {old.get('schema_version')}; choose another --out.")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     run_id = old.get("run_id") or hashlib.sha256(f"{now}{os.getpid()}{folder.path}".encode()).hexdigest()[:12]
     info = {
@@ -258,9 +256,7 @@ def _finish(folder: RunFolder, source: Source, plan: _Plan, info: dict[str, Any]
     summary = json.loads((folder.path / "summary.json").read_text(encoding="utf-8"))
     failed = tuple(dict.fromkeys(row.clip_id or "" for row in rows if row.status == "error"))
     unavailable = sum(row.weights_digest == UNAVAILABLE for row in rows)
-    return Outcome(
-        folder.path, summary, len(source.clips), failed, {}, 0, len(rows) - unavailable, unavailable
-    )
+    return Outcome(folder.path, summary, len(source.clips), failed, {}, 0, len(rows) - unavailable, unavailable)
 
 
 def _with_media_facts(row: ClipRow, facts: dict[tuple[str, str], ClipRow]) -> ClipRow:
@@ -274,9 +270,7 @@ def _with_media_facts(row: ClipRow, facts: dict[tuple[str, str], ClipRow]) -> Cl
 
 def compact(rows: Sequence[ScoreRow], shas: dict[str, str]) -> list[ScoreRow]:
     """The newest row per clip and metric, in clip order then by metric; other contents of a clip are left out."""
-    newest = {
-        (row.clip_id, row.metric): row for row in rows if shas.get(row.clip_id or "") == row.clip_sha256
-    }
+    newest = {(row.clip_id, row.metric): row for row in rows if shas.get(row.clip_id or "") == row.clip_sha256}
     order = {clip_id: index for index, clip_id in enumerate(shas)}
     return sorted(newest.values(), key=lambda row: (order[row.clip_id or ""], row.metric))
 

@@ -65,9 +65,7 @@ def hash_clip(clip: Clip) -> str:
 def score_clip(job: ClipJob, store: EncoderStore) -> ClipResult:
     """Decode the clip of a job once and score it with each of its metrics. Raises nothing for a bad clip."""
     scorers = get_scorers(job.metrics)
-    views: list[View] = [
-        view for scorer in scorers if not _no_prompt(scorer, job) for view in scorer.all_views
-    ]
+    views: list[View] = [view for scorer in scorers if not _no_prompt(scorer, job) for view in scorer.all_views]
     try:
         media = decode_clip(job.clip, job.sha256, views, threads=job.threads)
     except MediaError as error:
@@ -113,9 +111,7 @@ def _unmet_need(scorer: Scorer, job: ClipJob, media: Media) -> Score | None:
     return None
 
 
-def make_row(
-    job: ClipJob, scorer: Scorer, score: Score, seconds: float, stopped: str | None = None
-) -> ScoreRow:
+def make_row(job: ClipJob, scorer: Scorer, score: Score, seconds: float, stopped: str | None = None) -> ScoreRow:
     """The table row of one score."""
     clip, context = job.clip, job.context
     return ScoreRow(

@@ -18,9 +18,7 @@ def bounce_times(seed: int, seconds: float) -> np.ndarray:
     return times[times < seconds - 0.3]
 
 
-def draw_frames(
-    seed: int = 0, *, seconds: float = 5.0, fps: int = 24, size: tuple[int, int] = (96, 128)
-) -> np.ndarray:
+def draw_frames(seed: int = 0, *, seconds: float = 5.0, fps: int = 24, size: tuple[int, int] = (96, 128)) -> np.ndarray:
     """uint8 (T, H, W, 3): a textured background and a disc with a new velocity after each bounce."""
     rng = np.random.default_rng(seed)
     height, width = size
@@ -41,9 +39,7 @@ def draw_frames(
     return np.array(frames, dtype=np.uint8)
 
 
-def draw_sound(
-    seed: int = 0, *, seconds: float = 5.0, shift: float = 0.0, rate: int = SOUND_RATE
-) -> np.ndarray:
+def draw_sound(seed: int = 0, *, seconds: float = 5.0, shift: float = 0.0, rate: int = SOUND_RATE) -> np.ndarray:
     """float32 (1, N): decaying clicks at the bounces, later by `shift` seconds, over faint noise."""
     rng = np.random.default_rng(seed + 1)
     sound = rng.normal(0, 0.002, int(seconds * rate))
@@ -86,9 +82,7 @@ def write_clip(
         if video is not None:
             container.mux(video.encode(None))
         if sound is not None:
-            chunk = av.AudioFrame.from_ndarray(
-                np.ascontiguousarray(sound, np.float32), format="fltp", layout=layout
-            )
+            chunk = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound, np.float32), format="fltp", layout=layout)
             chunk.sample_rate, chunk.pts, chunk.time_base = rate, 0, Fraction(1, rate)
             container.mux(audio.encode(chunk))
             container.mux(audio.encode(None))

@@ -46,7 +46,5 @@ def main() -> None:
         sys.stderr.write(f"avbench: {error}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.stderr.write(
-            "avbench: interrupted. Scores so far are kept; the same command goes on from here.\n"
-        )
+        sys.stderr.write("avbench: interrupted. Scores so far are kept; the same command goes on from here.\n")
         sys.exit(130)

@@ -60,8 +60,8 @@ def command(
         f"{len(found.clips)} clips, {with_sound} with sound, {with_prompt} with prompt, {len(problems)} with problems"
     )
     if durations:
-        low, middle, high = overview["duration_s"]  # type: ignore[misc]
-        typer.echo(f"durations: {low:.2f} s to {high:.2f} s, median {middle:.2f} s")
+        middle = durations[len(durations) // 2]
+        typer.echo(f"durations: {durations[0]:.2f} s to {durations[-1]:.2f} s, median {middle:.2f} s")
     typer.echo(f"prompts: {found.matching}")
     for note in found.notes:
         typer.echo(f"note: {note}")

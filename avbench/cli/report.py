@@ -10,14 +10,10 @@ import typer
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Page to write; default RUN/report.html.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Page to write; default RUN/report.html.")] = None,
     media: Annotated[
         Literal["auto", "always", "never"],
-        typer.Option(
-            help="Put the clips inside the page: 'auto' does up to 40 MB, else the page links to the files."
-        ),
+        typer.Option(help="Put the clips inside the page: 'auto' does up to 40 MB, else the page links to the files."),
     ] = "auto",
 ) -> None:
     """Write one self-contained HTML page for a run."""

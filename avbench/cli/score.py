@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def command(
     source: SourceArgument,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Run folder; an existing one is continued.")
-    ] = Path("runs/latest"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; an existing one is continued.")] = Path(
+        "runs/latest"
+    ),
     suite: Annotated[str, typer.Option("--suite", "-s", help="Set of metrics, see 'avbench ls'.")] = "quick",
     metrics: Annotated[
         str | None, typer.Option("--metrics", "-m", help="Metric names with commas, instead of a suite.")
@@ -31,17 +31,11 @@ def command(
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.")] = 1,
     max_failed: Annotated[
         float,
-        typer.Option(
-            min=0, help="Clips that may fail before the exit code is 3: a share below 1, or a count."
-        ),
+        typer.Option(min=0, help="Clips that may fail before the exit code is 3: a share below 1, or a count."),
     ] = 0,
-    retry_errors: Annotated[
-        bool, typer.Option(help="Score clips again that failed in an earlier run.")
-    ] = False,
+    retry_errors: Annotated[bool, typer.Option(help="Score clips again that failed in an earlier run.")] = False,
     by: Annotated[str | None, typer.Option(help="Also summarise by: model, category.")] = None,
-    html: Annotated[
-        bool, typer.Option("--html/--no-html", help="Write report.html into the run folder.")
-    ] = True,
+    html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html into the run folder.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no tables.")] = False,
 ) -> None:
@@ -57,9 +51,7 @@ def command(
 
     if by not in (None, "model", "category"):
         raise UsageError(f"--by takes 'model' or 'category', got {by!r}")
-    chosen = choose_suite(
-        suite, [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None
-    )
+    chosen = choose_suite(suite, [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None)
     clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
     options = RunOptions(workers=workers, retry_errors=retry_errors, command=_command_line())
     with BarProgress(quiet or as_json) as progress:
@@ -73,9 +65,7 @@ def command(
     _exit_if_stopped(outcome)
     problem = check_failures(outcome, max_failed)
     if problem:
-        raise TooManyFailedError(
-            f"{problem}; reasons are in {outcome.path / 'scores.jsonl'} and in the report"
-        )
+        raise TooManyFailedError(f"{problem}; reasons are in {outcome.path / 'scores.jsonl'} and in the report")
 
 
 def _command_line() -> str:
@@ -119,9 +109,7 @@ def _show(outcome: Outcome, by: str | None, html: bool) -> None:
         for label in dict.fromkeys(tuple(str(e[c]) for c in columns) for e in outcome.summary[key]):
             entries = [e for e in outcome.summary[key] if tuple(str(e[c]) for c in columns) == label]
             console.print(summary_table(entries, facts, " / ".join(label)))
-    rows = (
-        f"rows: {outcome.computed} computed, {outcome.reused} reused, {outcome.unavailable} not possible here"
-    )
+    rows = f"rows: {outcome.computed} computed, {outcome.reused} reused, {outcome.unavailable} not possible here"
     lines = [rows + (" ('avbench doctor' says why)" if outcome.unavailable else ""), f"run:  {outcome.path}"]
     if html:
         lines.append(f"page: {outcome.path / 'report.html'}")

@@ -43,9 +43,7 @@ def _probabilities(session: Any, sound: NDArray[np.float32]) -> Probabilities:
     return result  # (W,)
 
 
-def speech_segments(
-    probabilities: Sequence[float] | Probabilities, samples: int
-) -> list[tuple[float, float]]:
+def speech_segments(probabilities: Sequence[float] | Probabilities, samples: int) -> list[tuple[float, float]]:
     """Stretches of speech in seconds, as `silero_vad.get_speech_timestamps` with its defaults.
 
     Speech starts at a window with p >= 0.5 and ends where p stays below 0.35 for 100 ms; stretches of up to

@@ -37,9 +37,7 @@ class FrameCollector:
     frames whatever the length of the clip. OpenCV's own threads are off meanwhile: they would compete.
     """
 
-    def __init__(
-        self, series: Sequence[FrameSeries], samples: Sequence[Frames], expected: Times, threads: int
-    ) -> None:
+    def __init__(self, series: Sequence[FrameSeries], samples: Sequence[Frames], expected: Times, threads: int) -> None:
         self.times: list[float] = []
         self.size = (0, 0)
         self.rotation = 0
@@ -98,15 +96,13 @@ class FrameCollector:
             if failure is not None:
                 self.failures[view] = failure
             else:
-                arrays[view] = series_array(
-                    view, [value for value in values if not isinstance(value, Exception)]
-                )
+                arrays[view] = series_array(view, [value for value in values if not isinstance(value, Exception)])
         times = np.array(self.times)
         if self._samples and not np.array_equal(times, self._expected):
             raise NeedsAnotherPass(times, arrays)
-        for view in self._samples:
-            kept = self._kept[view]
-            arrays[view] = np.stack([kept[i] for i in view.sampling.indices(times).tolist()])
+        for sample in self._samples:
+            kept = self._kept[sample]
+            arrays[sample] = np.stack([kept[i] for i in sample.sampling.indices(times).tolist()])
         return arrays
 
     def _run_steps(self, previous: Frame | None, frame: Frame) -> StepRow:
@@ -114,7 +110,7 @@ class FrameCollector:
 
     def _to_rgb(self, picture: VideoFrame) -> Pixels:
         # threads=1: the scaler's own threads cost more than they bring at clip sizes.
-        rgb: Pixels = picture.to_ndarray(format="rgb24", threads=1)
+        rgb: Pixels = np.asarray(picture.to_ndarray(format="rgb24", threads=1), dtype=np.uint8)
         self.rotation = int(picture.rotation) % 360
         if self.rotation:
             rgb = np.ascontiguousarray(np.rot90(rgb, self.rotation // 90))
@@ -128,5 +124,5 @@ def _attempt(view: FrameSeries, previous: Frame | None, frame: Frame) -> tuple[f
     """One step, or what it raised: a series that fails costs the scorers that asked for it, no others."""
     try:
         return view.step(previous, frame)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - kept, and raised to the scorer that asks for this view
         return error

@@ -25,7 +25,13 @@ from avbench.media.views import Frames, FrameSeries, View, Waveform
 
 # Containers of ordinary media files. Playlists (HLS, DASH, concat) are left out because they make FFmpeg
 # open other files or addresses that the clip names.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,asf,ogg,wav,w64,flac,mp3,aac,aiff,h264,hevc,ivf"
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,asf,ogg,"
+    "wav,w64,flac,mp3,aac,aiff,h264,hevc,ivf"
+)
+
+Packets = list[Packet[Any]]
+
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 
 # A track that lasts less than this share of what its header promises was cut off.
@@ -148,11 +154,9 @@ def first_audio(container: av.container.InputContainer) -> AudioStream | None:
     return next(iter(container.streams.audio), None)
 
 
-def _demux(
-    container: av.container.InputContainer, streams: Sequence[VideoStream | AudioStream]
-) -> dict[int, list[Packet]]:
+def _demux(container: av.container.InputContainer, streams: Sequence[VideoStream | AudioStream]) -> dict[int, Packets]:
     """All packets by stream index: compressed data, so a few megabytes for a clip."""
-    packets: dict[int, list[Packet]] = {stream.index: [] for stream in streams}
+    packets: dict[int, Packets] = {stream.index: [] for stream in streams}
     if not streams:
         return packets
     try:
@@ -165,14 +169,10 @@ def _demux(
     return packets
 
 
-def _decode_video(
-    stream: VideoStream, packets: dict[int, list[Packet]], views: Sequence[View], threads: int
-) -> _Decoded:
+def _decode_video(stream: VideoStream, packets: dict[int, Packets], views: Sequence[View], threads: int) -> _Decoded:
     stream.thread_type = "AUTO"
     own = packets[stream.index]
-    expected: Times = np.sort(
-        [float(p.pts * p.time_base) for p in own if p.pts is not None and not p.is_discard]
-    )
+    expected: Times = np.sort([float(p.pts * p.time_base) for p in own if p.pts is not None and not p.is_discard])
     series = [view for view in views if isinstance(view, FrameSeries)]
     samples = [view for view in views if isinstance(view, Frames)]
     try:
@@ -201,7 +201,7 @@ def _decode_video(
     return _Decoded(info, None, arrays, collector.failures)
 
 
-def _frames(stream: VideoStream, packets: Sequence[Packet]) -> Iterator[tuple[VideoFrame, float]]:
+def _frames(stream: VideoStream, packets: Packets) -> Iterator[tuple[VideoFrame, float]]:
     """Decoded frames with their time in seconds; frames without a timestamp follow their predecessor."""
     step = 1.0 / float(stream.guessed_rate or stream.average_rate or 25)
     last = -step
@@ -210,11 +210,7 @@ def _frames(stream: VideoStream, packets: Sequence[Packet]) -> Iterator[tuple[Vi
             if frame.is_corrupt:
                 raise MediaError(f"damaged frame near {last + step:.2f} s")
             # The stream's time base: frames that come out of the final flush carry none of their own.
-            last = (
-                float(frame.pts * stream.time_base)
-                if frame.pts is not None and stream.time_base
-                else last + step
-            )
+            last = float(frame.pts * stream.time_base) if frame.pts is not None and stream.time_base else last + step
             yield frame, last
 
 
@@ -225,9 +221,7 @@ def _nominal_fps(stream: VideoStream, times: Sequence[float]) -> float:
     return 1.0 / float(np.median(np.diff(times))) if len(times) > 1 else 25.0
 
 
-def _too_short(
-    info: VideoInfo | AudioInfo | None, stream: VideoStream | AudioStream, container: Any
-) -> str | None:
+def _too_short(info: VideoInfo | AudioInfo | None, stream: VideoStream | AudioStream, container: Any) -> str | None:
     """A reason when a track ends well before its header says, else None."""
     if info is None:
         return None
@@ -242,7 +236,7 @@ def _too_short(
     return f"truncated: {info.duration:.2f} s of {promised:.2f} s could be decoded; make the file again"
 
 
-def _decode_audio(stream: AudioStream, packets: dict[int, list[Packet]], source: str) -> _Decoded:
+def _decode_audio(stream: AudioStream, packets: dict[int, Packets], source: str) -> _Decoded:
     resampler = av.AudioResampler(format="fltp")
     chunks: list[NDArray[np.float32]] = []
     start: float | None = None

@@ -9,6 +9,7 @@ Its confidence is the distance to the highest correlation that is more than 0.25
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,9 +49,7 @@ class Offset:
     confidence: float
 
 
-def estimate_offset(
-    onset: Curve, heard: NDArray[np.bool_], novelty: Curve, seen: NDArray[np.bool_]
-) -> Offset | None:
+def estimate_offset(onset: Curve, heard: NDArray[np.bool_], novelty: Curve, seen: NDArray[np.bool_]) -> Offset | None:
     """Lag between two event curves on a common 100 Hz timeline.
 
     Args:
@@ -68,7 +67,7 @@ def estimate_offset(
     n, reach = len(sound), int(MAX_LAG_S * RATE)
     lags = np.arange(-reach, reach + 1)
     correlation = np.zeros(len(lags))
-    for i, lag in enumerate(lags):
+    for i, lag in enumerate(range(-reach, reach + 1)):
         here, there = slice(max(0, lag), n + min(0, lag)), slice(max(0, -lag), n - max(0, lag))
         a, b = sound[here], motion[there]
         scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
@@ -168,7 +167,7 @@ def _too_short(media: Media) -> str | None:
     return None
 
 
-_FACTS = {
+_FACTS: dict[str, Any] = {
     "family": "synchrony",
     "source": "this project; definition in docs/metrics/av_offset.md",
     "needs": ("video", "audio"),

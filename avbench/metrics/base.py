@@ -181,9 +181,7 @@ def scorer(
         )
         known = _REGISTRY.get(name)
         if known is not None and known.function.__module__ != function.__module__:
-            raise ValueError(
-                f"two scorers are named {name!r}: {known.function.__module__} and {function.__module__}"
-            )
+            raise ValueError(f"two scorers are named {name!r}: {known.function.__module__} and {function.__module__}")
         _REGISTRY[name] = entry
         return entry
 

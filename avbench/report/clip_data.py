@@ -91,10 +91,7 @@ def _records(frame: Any) -> Iterable[Record]:
     columns = [str(name) for name in frame.columns]
     for values in zip(*(frame[name].tolist() for name in columns), strict=True):
         # NaN, NaT and pandas.NA are the values that do not equal themselves, or not plainly.
-        yield {
-            n: v if isinstance(v, (str, int)) or v == v else None
-            for n, v in zip(columns, values, strict=True)
-        }
+        yield {n: v if isinstance(v, (str, int)) or v == v else None for n, v in zip(columns, values, strict=True)}
 
 
 def _table_row(
@@ -105,9 +102,7 @@ def _table_row(
     states = {str(row["status"]) for row in own.values()} - {"ok"}
     states |= {"flagged"} if marks else set()
     cells = [_cell(own.get(metric), metric, places, marks) for metric, places in metrics.items()]
-    return TableRow(
-        index, str(clip["clip_id"]), str(clip["model"] or ""), prompt, " ".join(sorted(states)), cells
-    )
+    return TableRow(index, str(clip["clip_id"]), str(clip["model"] or ""), prompt, " ".join(sorted(states)), cells)
 
 
 _MARKED = {

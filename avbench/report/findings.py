@@ -146,6 +146,4 @@ def _with_errors(run: Run) -> Group:
 
 def _above(scores: pd.DataFrame, metric: str, limit: float, title: str, rule: str, word: str) -> Group:
     high = sorted(((c, v) for c, v in _values(scores, metric) if v > limit), key=lambda item: -item[1])
-    return Group(
-        title, rule, "warn", tuple(Finding(clip, f"{100 * value:.0f} % {word}") for clip, value in high)
-    )
+    return Group(title, rule, "warn", tuple(Finding(clip, f"{100 * value:.0f} % {word}") for clip, value in high))

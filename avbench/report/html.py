@@ -56,9 +56,7 @@ def render_report(run: Run, page_folder: Path, *, embed: Embed, max_clips: int) 
     shown = select_clips(run, groups, max_clips)
     media = bundle_media(media_paths(run, shown), run.path, page_folder, embed)
     style, script = _asset("report.css"), _asset("report.js")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_asset("templates/report.html.j2"))
     return template.render(
         policy=_policy(style, script),

@@ -77,18 +77,14 @@ def interval_bar(entry: Mapping[str, Any], values: Sequence[float], bounds: Sequ
         return Markup()
     low, high = min(values), max(values)
     axis = make_axis(*_ends(low, high, bounds), 5, BAR_WIDTH - 5)
-    parts = [
-        _title(f"{entry['metric']}: {format_mean(entry)}, from {format_value(low)} to {format_value(high)}")
-    ]
+    parts = [_title(f"{entry['metric']}: {format_mean(entry)}, from {format_value(low)} to {format_value(high)}")]
     middle = BAR_HEIGHT / 2
     parts.append(_line("track", 5, middle, BAR_WIDTH - 5, middle))
     parts.append(_line("span", axis.at(low), middle, axis.at(high), middle))
     if entry["low"] is not None:
         left, right = axis.at(entry["low"]), axis.at(entry["high"])
         parts.append(_rect("ci", left - 0.5, middle - 3, right - left + 1, 6))
-    parts.append(
-        Markup('<circle class="mean" cx="{}" cy="{}" r="3.5"/>').format(axis.at(entry["mean"]), middle)
-    )
+    parts.append(Markup('<circle class="mean" cx="{}" cy="{}" r="3.5"/>').format(axis.at(entry["mean"]), middle))
     return _svg("bar", BAR_WIDTH, BAR_HEIGHT, parts)
 
 
@@ -165,11 +161,7 @@ def _bars(points: Sequence[Point], axis: Axis, floor: float) -> list[Markup]:
     for number, stack in enumerate(stacks):
         height = round(len(stack) / tallest * (floor - 8), 1)
         if stack:
-            bars.append(
-                _rect(
-                    "dot", round(axis.left + number * width, 1), floor - height, round(width - 1, 1), height
-                )
-            )
+            bars.append(_rect("dot", round(axis.left + number * width, 1), floor - height, round(width - 1, 1), height))
     return bars
 
 

@@ -147,8 +147,7 @@ def category_map(run: Run) -> CategoryMap | None:
     metrics = tuple(name for name in decimals if name in spread)
     cells = joined.groupby(["aspect", "category", "metric"], sort=False)["value"].agg(["mean", "count"])
     found = {
-        key: (float(mean), int(n))
-        for key, mean, n in zip(cells.index, cells["mean"], cells["count"], strict=True)
+        key: (float(mean), int(n)) for key, mean, n in zip(cells.index, cells["mean"], cells["count"], strict=True)
     }
     names = run.categories[["aspect", "category"]].drop_duplicates().sort_values(["aspect", "category"])
     aspects: dict[str, list[tuple[str, list[Cell]]]] = {}
@@ -182,8 +181,7 @@ def _cell(
 def glossary(run: Run, names: Sequence[str]) -> list[tuple[str, str, list[tuple[str, str]]]]:
     """Per metric its name, summary, and labelled facts."""
     return [
-        (name, str(metric_facts(run, name).get("summary") or ""), _facts(metric_facts(run, name)))
-        for name in names
+        (name, str(metric_facts(run, name).get("summary") or ""), _facts(metric_facts(run, name))) for name in names
     ]
 
 

@@ -128,9 +128,7 @@ def summary_table(entries: Sequence[Entry], metrics_facts: Facts, title: str) ->
     from rich.text import Text
 
     # Sparse, so that 80 columns hold it; reasons stand below.
-    table = Table(
-        title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
-    )
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in HEADINGS:
         table.add_column(name, justify="right" if name in _RIGHT else "left", no_wrap=name != "problems")
     for entry in entries:

@@ -66,9 +66,7 @@ def _marks(content: dict[str, Any], axis: Axis, reason: str) -> dict[str, Any]:
     start = _number(content.get("audio_start")) or 0.0
     onsets = [start + t for t in _curve(content.get("onset_times"))[:MOST_ONSETS]]
     times = [t for t in onsets if axis.low <= t <= axis.high]
-    matched = (
-        [] if offset is None else [t - offset if axis.low <= t - offset <= axis.high else None for t in times]
-    )
+    matched = [] if offset is None else [t - offset if axis.low <= t - offset <= axis.high else None for t in times]
     return {
         "onsets": [axis.at(t) for t in times],
         "matched": [None if t is None else axis.at(t) for t in matched],
@@ -83,18 +81,12 @@ def _label(content: dict[str, Any], reason: str) -> dict[str, Any]:
     return {"label": describe_offset(offset) + sure, "late": abs(offset) >= LATE_SECONDS}
 
 
-def _path(
-    curve: list[float], rate: float, start: float, axis: Axis, kind: str, top: float, bottom: float
-) -> str:
+def _path(curve: list[float], rate: float, start: float, axis: Axis, kind: str, top: float, bottom: float) -> str:
     """A closed shape: mirrored around the middle for the waveform, standing on the lane's floor otherwise."""
     step = math.ceil(len(curve) / MOST_POINTS)
-    loudest = (
-        max(curve) if max(curve) >= 0.01 else 1.0
-    )  # quiet curves are drawn in full, silent ones stay flat
+    loudest = max(curve) if max(curve) >= 0.01 else 1.0  # quiet curves are drawn in full, silent ones stay flat
     peaks = [min(1.0, max(0.0, max(curve[i : i + step]) / loudest)) for i in range(0, len(curve), step)]
-    places = [
-        axis.at(start + (i * step + min(step, len(curve) - i * step) / 2) / rate) for i in range(len(peaks))
-    ]
+    places = [axis.at(start + (i * step + min(step, len(curve) - i * step) / 2) / rate) for i in range(len(peaks))]
     if kind == "wave":
         middle, half = (top + bottom) / 2, (bottom - top) / 2
         upper = [(x, middle - max(0.4, p * half)) for x, p in zip(places, peaks, strict=True)]

@@ -165,9 +165,7 @@ def find_columns(table: Table) -> Columns:
 
 def key_columns(table: Table) -> tuple[str, ...]:
     """Columns of a prompt list that can name a clip, the likeliest first."""
-    by_rank = [
-        (KEYS.index(name), column) for column in table.columns if (name := normalize_name(column)) in KEYS
-    ]
+    by_rank = [(KEYS.index(name), column) for column in table.columns if (name := normalize_name(column)) in KEYS]
     return tuple(column for _, column in sorted(by_rank))
 
 

@@ -64,9 +64,7 @@ def load_source(
         return _load_folder(path.resolve(), prompts, layout, allow_outside)
     if kind != "file":
         what = "does not exist or cannot be read" if kind == "missing" else "is a device, pipe or socket"
-        raise UsageError(
-            f"{printable(str(path))!r} {what}. Pass a folder of videos, a manifest or a video file."
-        )
+        raise UsageError(f"{printable(str(path))!r} {what}. Pass a folder of videos, a manifest or a video file.")
     if layout in ("javisbench", "vbench"):
         raise UsageError(f"{path} is a file, and layout {layout!r} needs a folder. Pass the folder.")
     if path.suffix.lower() in VIDEO_SUFFIXES:

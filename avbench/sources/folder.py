@@ -142,9 +142,7 @@ def _sounds_in(folder: Path) -> list[Path]:
         entries = list(folder.iterdir())
     except (OSError, ValueError):
         return []
-    return [
-        entry for entry in entries if entry.suffix.lower() in SOUND_SUFFIXES and file_kind(entry) == "file"
-    ]
+    return [entry for entry in entries if entry.suffix.lower() in SOUND_SUFFIXES and file_kind(entry) == "file"]
 
 
 def _by_stem(sounds: Iterable[Path]) -> dict[tuple[Path, str], list[Path]]:

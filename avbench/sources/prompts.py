@@ -81,9 +81,7 @@ def as_prompts(table: Table) -> PromptList:
 def _row_keys(row: Row, keys: tuple[str, ...]) -> dict[str, str]:
     cells = {column: row.cell(column) for column in keys}
     return {
-        column: cell.strip().replace("\\", "/").removeprefix("./")
-        for column, cell in cells.items()
-        if cell is not None
+        column: cell.strip().replace("\\", "/").removeprefix("./") for column, cell in cells.items() if cell is not None
     }
 
 
@@ -183,9 +181,7 @@ def pair_prompts(clips: Sequence[Clip], prompts: PromptList) -> Pairing:
         return pairing
     if len(prompts.rows) == 1:
         return Pairing(f"the only prompt of {prompts.path.name} goes to all clips", (0,) * len(clips))
-    keys = (
-        f"columns {some_of(prompts.key_columns, 6)} name no clip" if prompts.key_columns else "no key column"
-    )
+    keys = f"columns {some_of(prompts.key_columns, 6)} name no clip" if prompts.key_columns else "no key column"
     raise UsageError(
         f"{prompts.path}: cannot tell which of {len(prompts.rows)} prompts belongs to which of {len(clips)} "
         f"clips. By name: {keys}. By number at the end of the file name: {reason}. Single prompt: there are "
@@ -193,9 +189,7 @@ def pair_prompts(clips: Sequence[Clip], prompts: PromptList) -> Pairing:
     )
 
 
-def apply_pairing(
-    clips: Sequence[Clip], prompts: PromptList, pairing: Pairing
-) -> tuple[list[Clip], str, list[str]]:
+def apply_pairing(clips: Sequence[Clip], prompts: PromptList, pairing: Pairing) -> tuple[list[Clip], str, list[str]]:
     """Clips with their prompts, the sentence about the matching, and notes about what stayed alone."""
     paired = []
     seen: Counter[tuple[object, ...]] = Counter()

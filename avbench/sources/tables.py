@@ -48,8 +48,7 @@ def read_table(path: Path) -> Table:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise UsageError(
-            f"{path}: unknown kind of table {path.suffix!r}; expected {', '.join(TABLE_SUFFIXES)}. "
-            "Convert the file."
+            f"{path}: unknown kind of table {path.suffix!r}; expected {', '.join(TABLE_SUFFIXES)}. Convert the file."
         )
     table = reader(path)
     if not table.rows:
@@ -194,10 +193,7 @@ def _read_parquet(path: Path) -> Table:
     if not names:
         return Table(path, (), ())
     values = zip(*(columns[name] for name in names), strict=True)
-    rows = [
-        _row(zip(names, cells, strict=True), path, f"row {number}")
-        for number, cells in enumerate(values, start=1)
-    ]
+    rows = [_row(zip(names, cells, strict=True), path, f"row {number}") for number, cells in enumerate(values, start=1)]
     return Table(path, tuple(names), tuple(rows))
 
 

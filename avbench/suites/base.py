@@ -30,12 +30,8 @@ def list_suites() -> list[Suite]:
 
     `quick` is every metric whose networks, if any, come inside an installable package: nothing to download.
     """
-    quick = tuple(
-        name for name, entry in registry().items() if entry.function.__module__.startswith("avbench.")
-    )
-    return [
-        Suite("quick", "Everything that needs no checkpoint: sync, sound, picture, integrity, speech.", quick)
-    ]
+    quick = tuple(name for name, entry in registry().items() if entry.function.__module__.startswith("avbench."))
+    return [Suite("quick", "Everything that needs no checkpoint: sync, sound, picture, integrity, speech.", quick)]
 
 
 def get_suite(name: str) -> Suite:

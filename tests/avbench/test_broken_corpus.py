@@ -6,8 +6,8 @@ import csv
 import json
 
 import pytest
-from pandas.testing import assert_frame_equal
 from broken_media import KINDS
+from pandas.testing import assert_frame_equal
 from synthetic import draw_frames, draw_sound, write_clip
 
 from avbench import load_run
@@ -22,9 +22,7 @@ def corpus(tmp_path_factory):
     contents = []
     for seed in range(8):
         frames = draw_frames(seed, seconds=2.2, size=(48, 64))
-        contents.append(
-            write_clip(root / f"seed{seed}.mp4", frames, draw_sound(seed, seconds=2.2)).read_bytes()
-        )
+        contents.append(write_clip(root / f"seed{seed}.mp4", frames, draw_sound(seed, seconds=2.2)).read_bytes())
         (root / f"seed{seed}.mp4").unlink()
     good = []
     for index in range(40):
@@ -37,9 +35,7 @@ def corpus(tmp_path_factory):
         KINDS[kind](root / name, contents[index % 8])
         bad.append(name)
     bad = [name for name in bad if (root / name).is_file()]
-    mixed = (
-        [name for pair in zip(good, bad, strict=False) for name in pair] + good[len(bad) :] + ["missing.mp4"]
-    )
+    mixed = [name for pair in zip(good, bad, strict=False) for name in pair] + good[len(bad) :] + ["missing.mp4"]
     for manifest, names in (("all.csv", mixed), ("good.csv", good)):
         with (root / manifest).open("w", newline="") as file:
             writer = csv.writer(file)

@@ -191,9 +191,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(folder, tmp_path, expected,
     assert (tmp_path / "scores.jsonl").stat().st_size == 4000
     with pytest.raises(UsageError, match="unfinished run"):
         load_run(tmp_path)
-    assert_frame_equal(
-        table(score_clips(folder, tmp_path, metrics=METRICS.split(","))), expected, check_exact=True
-    )
+    assert_frame_equal(table(score_clips(folder, tmp_path, metrics=METRICS.split(","))), expected, check_exact=True)
 
 
 @pytest.fixture

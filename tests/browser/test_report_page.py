@@ -124,9 +124,7 @@ def synthetic_run(folder: Path) -> Path:
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The report, opened from disk, media inside or linked; `page.complaints` collects what went wrong."""
     sync_api = pytest.importorskip("playwright.sync_api")
-    browser_path = (
-        os.environ.get("AVBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    )
+    browser_path = os.environ.get("AVBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if browser_path is None:
         pytest.fail("no Chromium found: install it, or give its path in AVBENCH_CHROMIUM")
     folder = tmp_path_factory.mktemp("report")
@@ -233,9 +231,7 @@ def test_separate_sound_follows_the_picture(page: Any) -> None:
     assert "separate sound file" in page.locator("#player").inner_text()
     page.evaluate("document.querySelector('video').play()")
     wait_until(page, "document.querySelector('audio').currentTime > 0.3")
-    drift = (
-        "Math.abs(document.querySelector('video').currentTime - document.querySelector('audio').currentTime)"
-    )
+    drift = "Math.abs(document.querySelector('video').currentTime - document.querySelector('audio').currentTime)"
     assert page.evaluate(drift) < 0.25
     page.evaluate("document.querySelector('video').pause()")
     page.evaluate("document.querySelector('video').currentTime = 1.0")
@@ -251,9 +247,7 @@ def test_the_timeline_shows_the_offset_and_a_cursor(page: Any) -> None:
     place = page.locator("#timeline .cursor")
     before = float(place.get_attribute("x1"))
     page.evaluate("document.querySelector('video').currentTime = 1.0")
-    page.wait_for_function(
-        f"document.querySelector('.cursor').getAttribute('x1') > {before + 5}", timeout=5000
-    )
+    page.wait_for_function(f"document.querySelector('.cursor').getAttribute('x1') > {before + 5}", timeout=5000)
     screenshot(page, "clip")
     close_clip(page)
 

@@ -60,9 +60,7 @@ def test_json_goes_to_stdout_alone_and_quiet_says_nothing(avbench, small_clip, t
 
 def test_by_model_and_by_category(avbench, examples, tmp_path):
     for by, word in (("model", "Ovi"), ("category", "Speech sounds")):
-        done = avbench(
-            "score", examples / "manifest.csv", "-o", tmp_path, "-m", "loudness", "--by", by, env=_wide()
-        )
+        done = avbench("score", examples / "manifest.csv", "-o", tmp_path, "-m", "loudness", "--by", by, env=_wide())
         assert done.returncode == 0, done.stderr
         assert word in done.stdout
 
@@ -139,9 +137,7 @@ def test_clips_shows_what_is_understood_and_computes_nothing(avbench, examples, 
 def test_ls_shows_every_metric_and_why_one_cannot_run(avbench):
     content = json.loads(avbench("ls", "--json").stdout)
     assert set(content["suites"]["quick"]["metrics"]) <= set(content["metrics"])
-    assert {"av_align", "av_offset", "temporal_flickering", "loudness", "dnsmos_overall"} <= set(
-        content["metrics"]
-    )
+    assert {"av_align", "av_offset", "temporal_flickering", "loudness", "dnsmos_overall"} <= set(content["metrics"])
     for facts in content["metrics"].values():
         assert facts["unavailable"] is None or "pip install" in facts["unavailable"]
     text = avbench("ls", "quick", env=_wide())

@@ -95,14 +95,7 @@ def test_rotation_metadata_is_applied(tmp_path, small_clip):
     data = bytearray(small_clip.read_bytes())
     one, zero = (1 << 16).to_bytes(4, "big"), (0).to_bytes(4, "big")
     identity = one + zero * 3 + one + zero * 3 + (1 << 30).to_bytes(4, "big")
-    quarter = (
-        zero
-        + one
-        + zero
-        + (-(1 << 16)).to_bytes(4, "big", signed=True)
-        + zero * 4
-        + (1 << 30).to_bytes(4, "big")
-    )
+    quarter = zero + one + zero + (-(1 << 16)).to_bytes(4, "big", signed=True) + zero * 4 + (1 << 30).to_bytes(4, "big")
     place = data.index(identity, data.index(b"tkhd"))
     data[place : place + 36] = quarter
     path.write_bytes(data)
@@ -136,9 +129,7 @@ def test_sound_longer_shorter_surround_and_8_khz(tmp_path, seconds, channels, ra
 
 
 def test_peaks_above_full_scale_are_kept_unless_limited(examples):
-    media = decode(
-        examples / "tears_of_steel_deck.mp4", [Waveform(limit=False, mono=False), Waveform(mono=False)]
-    )
+    media = decode(examples / "tears_of_steel_deck.mp4", [Waveform(limit=False, mono=False), Waveform(mono=False)])
     assert np.abs(media.view(Waveform(limit=False, mono=False))).max() > 1.1
     assert np.abs(media.view(Waveform(mono=False))).max() == 1.0
 
@@ -158,9 +149,7 @@ def test_truncated_files_are_broken_with_the_reason(tmp_path, examples):
         av.open(str(examples / "nasa_telescope.mp4")) as source,
         av.open(str(tmp_path / "fast.mp4"), "w", options={"movflags": "faststart"}) as out,
     ):
-        streams = {
-            s.index: out.add_stream_from_template(s) for s in source.streams if s.type in ("video", "audio")
-        }
+        streams = {s.index: out.add_stream_from_template(s) for s in source.streams if s.type in ("video", "audio")}
         for packet in source.demux():
             if packet.dts is not None and packet.stream.index in streams:
                 packet.stream = streams[packet.stream.index]

@@ -23,9 +23,7 @@ from avbench.metrics.onsets import onset_strength, onset_times
 from avbench.metrics.optical_flow import flow_magnitude
 
 STORE = EncoderStore()
-times = st.lists(st.floats(0, 10, allow_nan=False), max_size=20).map(
-    lambda x: np.array(sorted(x), dtype=float)
-)
+times = st.lists(st.floats(0, 10, allow_nan=False), max_size=20).map(lambda x: np.array(sorted(x), dtype=float))
 
 
 @pytest.mark.parametrize("name", ["clip_a", "clip_b", "clip_c", "clip_d"])
@@ -83,9 +81,7 @@ def test_onsets_equal_librosa(rate):
     expected = librosa.onset.onset_strength(y=sound, sr=rate)
     strength = onset_strength(sound, rate)
     np.testing.assert_allclose(strength, expected, atol=2e-4)
-    np.testing.assert_allclose(
-        onset_times(strength, rate), librosa.onset.onset_detect(y=sound, sr=rate, units="time")
-    )
+    np.testing.assert_allclose(onset_times(strength, rate), librosa.onset.onset_detect(y=sound, sr=rate, units="time"))
 
 
 def test_flow_is_bit_identical_from_run_to_run(small_clip):

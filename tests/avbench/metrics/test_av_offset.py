@@ -38,9 +38,7 @@ def test_shipped_late_clip_is_named_late_and_the_original_is_not(examples):
 def test_sound_of_another_clip_gets_no_number():
     silent_claims = 0
     for seed in range(8):
-        media = Media.from_arrays(
-            f"{seed}", draw_frames(seed, size=(48, 64)), 24, draw_sound(seed + 20), 16000
-        )
+        media = Media.from_arrays(f"{seed}", draw_frames(seed, size=(48, 64)), 24, draw_sound(seed + 20), 16000)
         silent_claims += av_offset(media, Prompt(), STORE).status == "skipped"
     assert silent_claims >= 7
 

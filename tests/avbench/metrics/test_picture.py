@@ -65,9 +65,7 @@ class TestSharpness:
     @settings(max_examples=15, deadline=None)
     def test_blur_lowers_it(self, seed: int, sigma: float) -> None:
         frame = texture(seed)
-        assert value(p.sharpness, cv2.GaussianBlur(frame, (0, 0), sigma)[None]) < value(
-            p.sharpness, frame[None]
-        )
+        assert value(p.sharpness, cv2.GaussianBlur(frame, (0, 0), sigma)[None]) < value(p.sharpness, frame[None])
 
 
 class TestTones:

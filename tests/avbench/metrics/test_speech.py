@@ -52,9 +52,7 @@ class TestWithoutPackages:
         assert mel.shape == (expected["frames"], 120)
         assert mel[::9, ::7] == pytest.approx(np.array(expected["every_9th_frame_7th_band"]), abs=1e-3)
 
-    @pytest.mark.parametrize(
-        ("seconds", "count"), [(0, 1), (1 / RATE, 7), (5, 1), (9.5, 1), (10.5, 1), (13, 4)]
-    )
+    @pytest.mark.parametrize(("seconds", "count"), [(0, 1), (1 / RATE, 7), (5, 1), (9.5, 1), (10.5, 1), (13, 4)])
     def test_dnsmos_segments(self, seconds: float, count: int) -> None:
         segments = _segments(np.ones(round(seconds * RATE), np.float32))
         assert [len(segment) for segment in segments] == [144160] * count

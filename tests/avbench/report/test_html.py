@@ -21,10 +21,7 @@ from avbench.report.plots import Point, distribution, nice_ticks
 from avbench.report.timeline import timeline
 from avbench.results import ClipRow, Run, RunFolder, ScoreRow, load_run
 
-NASTY = (
-    "</script><script>window.__pwned=1</script> \"quoted\" 'single' & \u2028\u2029 "
-    "🎬 مرحبا <!-- ${x} {{ 7*7 }}"
-)
+NASTY = "</script><script>window.__pwned=1</script> \"quoted\" 'single' & \u2028\u2029 🎬 مرحبا <!-- ${x} {{ 7*7 }}"
 FACTS = {
     "av_offset": {
         "summary": "Lag of the sound",
@@ -146,9 +143,7 @@ def nasty_run(tmp_path: Path) -> Run:
         "evil": (Category("Sound <Type>", "Speech & more"),),
         "third": (Category("Sound <Type>", "Music"),),
     }
-    return make_run(
-        tmp_path / "run", rows, clips, labels, source="<script>x</script>", notes=["<em>note</em>"]
-    )
+    return make_run(tmp_path / "run", rows, clips, labels, source="<script>x</script>", notes=["<em>note</em>"])
 
 
 class Page(HTMLParser):
@@ -186,9 +181,7 @@ def page_of(run: Run, **options: Any) -> tuple[str, Page]:
 
 def test_policy_allows_exactly_the_inline_script_and_style(nasty_run: Run) -> None:
     _, page = page_of(nasty_run)
-    policy = (
-        next(a["content"] for t, a in page.tags if a.get("http-equiv") == "Content-Security-Policy") or ""
-    )
+    policy = next(a["content"] for t, a in page.tags if a.get("http-equiv") == "Content-Security-Policy") or ""
     assert policy.startswith("default-src 'none'; ")
     assert "unsafe" not in policy
     assert "http" not in policy
@@ -214,10 +207,7 @@ def test_data_stays_data(nasty_run: Run) -> None:
 def test_nothing_is_loaded_from_the_network(nasty_run: Run) -> None:
     text, page = page_of(nasty_run)
     loads = [
-        v
-        for _, attrs in page.tags
-        for k, v in attrs.items()
-        if k in ("src", "href", "srcset", "action", "poster")
+        v for _, attrs in page.tags for k, v in attrs.items() if k in ("src", "href", "srcset", "action", "poster")
     ]
     assert all(v and v.startswith(("#", "data:,")) for v in loads)
     assert not re.search(r"https?:", text)
@@ -358,9 +348,7 @@ def test_timeline_without_curves_is_nothing(detail: str) -> None:
 
 
 def test_timeline_of_a_long_clip_stays_small() -> None:
-    detail = json.dumps(
-        {"rate_wave": 50, "wave": [0.5] * 50_000, "audio_start": None, "offset": float("nan")}
-    )
+    detail = json.dumps({"rate_wave": 50, "wave": [0.5] * 50_000, "audio_start": None, "offset": float("nan")})
     line = timeline(detail)
     assert line is not None
     assert len(json.dumps(line, allow_nan=False)) < 25_000

@@ -33,9 +33,7 @@ def entry(**changes: Any) -> dict[str, Any]:
     return base | changes
 
 
-EMPTY = entry(
-    n_ok=0, n_error=0, n_skipped=14, mean=None, low=None, high=None, median=None, reasons={"no sound": 14}
-)
+EMPTY = entry(n_ok=0, n_error=0, n_skipped=14, mean=None, low=None, high=None, median=None, reasons={"no sound": 14})
 FACTS = {
     "av_align": {"unit": "1", "higher_is_better": True},
     "loudness": {"unit": "LUFS", "higher_is_better": None},

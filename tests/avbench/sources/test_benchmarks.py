@@ -88,9 +88,7 @@ def test_javisbench_needs_its_file_names(javis, touch, write):
 
 def test_javisbench_index_out_of_range(javis, write):
     write("j.csv", "text,cat3_ind\nx,0\ny,3\n")
-    with pytest.raises(
-        UsageError, match=r"j\.csv, line 3: cat3_ind \(Temporal Composition\).*expected 0 to 2"
-    ):
+    with pytest.raises(UsageError, match=r"j\.csv, line 3: cat3_ind \(Temporal Composition\).*expected 0 to 2"):
         load_source(javis)
 
 

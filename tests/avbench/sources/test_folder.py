@@ -22,9 +22,7 @@ def test_lists_videos_below_a_folder_in_natural_order(touch):
     assert source.kind == "folder"
     assert source.notes == ()
     assert "0 of 6 clips have a prompt" in source.matching
-    assert all(
-        clip.audio is None and clip.prompt.is_empty and clip.sample_index == 0 for clip in source.clips
-    )
+    assert all(clip.audio is None and clip.prompt.is_empty and clip.sample_index == 0 for clip in source.clips)
 
 
 def test_skips_hidden_files_and_folders_but_not_a_hidden_root(touch, clips):

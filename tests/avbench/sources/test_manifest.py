@@ -40,9 +40,7 @@ def as_file(folder, suffix):
     if suffix == ".csv":
         path.write_text("video,prompt,audio_prompt,model,note\na.mp4,a dog,bark,m1,x\nv/c.mp4,a cat,,m1,\n")
     elif suffix == ".tsv":
-        path.write_text(
-            "video\tprompt\taudio_prompt\tmodel\tnote\na.mp4\ta dog\tbark\tm1\tx\nv/c.mp4\ta cat\t\tm1\t\n"
-        )
+        path.write_text("video\tprompt\taudio_prompt\tmodel\tnote\na.mp4\ta dog\tbark\tm1\tx\nv/c.mp4\ta cat\t\tm1\t\n")
     elif suffix in (".jsonl", ".ndjson"):
         path.write_text("\n\n".join(json.dumps(record) for record in RECORDS) + "\n")
     elif suffix == ".json":
@@ -188,9 +186,7 @@ def test_categories_by_aspect_column_and_from_json(load):
     )
 
 
-@pytest.mark.parametrize(
-    "cell", ["{bad", '"[""""]"', '"{""a"": {}}"', "[" * 5000, '"[null]"', '"[""\\ud800""]"']
-)
+@pytest.mark.parametrize("cell", ["{bad", '"[""""]"', '"{""a"": {}}"', "[" * 5000, '"[null]"', '"[""\\ud800""]"'])
 def test_bad_categories_name_the_line(load, cell):
     with pytest.raises(UsageError, match=r"list\.csv, line 3"):
         load(f"video,categories\na.mp4,ok\na.mp4,{cell}\n")
@@ -216,9 +212,7 @@ def test_javisbench_index_out_of_range(load, column, cell):
 def test_model_and_sample_index(load):
     source = load("video,text,model,sample_index\na.mp4,t,m,3\nb.mp4,t,m,1.0\n")
     assert [(clip.model, clip.sample_index) for clip in source.clips] == [("m", 3), ("m", 1)]
-    source = load(
-        "video,text,model\n" + "".join(f"a.mp4,{t},{m}\n" for t, m in ["xm", "xm", "xn", "ym", "xm"])
-    )
+    source = load("video,text,model\n" + "".join(f"a.mp4,{t},{m}\n" for t, m in ["xm", "xm", "xn", "ym", "xm"]))
     assert [clip.sample_index for clip in source.clips] == [0, 1, 0, 0, 2]
     assert [clip.sample_index for clip in load("video\na.mp4\nb.mp4\n").clips] == [0, 0]
 
@@ -286,9 +280,7 @@ def test_wrong_encoding_names_the_line(clips):
         load_source(path)
 
 
-@pytest.mark.parametrize(
-    ("text", "name"), [("prompt\na dog\n", "p.csv"), ('{"id": "1", "prompt_av": "x"}', "p.jsonl")]
-)
+@pytest.mark.parametrize(("text", "name"), [("prompt\na dog\n", "p.csv"), ('{"id": "1", "prompt_av": "x"}', "p.jsonl")])
 def test_prompt_list_given_as_the_source(load, text, name):
     with pytest.raises(UsageError, match=f"prompt list.*folder of clips as SOURCE.*--prompts {name}"):
         load(text, name)

@@ -18,9 +18,7 @@ def texts(source):
 
 
 @pytest.mark.parametrize("column", ["clip_id", "id", "Video", "path", "file", "name", "vid", "youtube_id"])
-@pytest.mark.parametrize(
-    "keys", [("m/cat.mp4", "dog.mp4"), ("cat.mp4", "dog.mp4"), ("cat", "dog"), ("m/cat", "dog")]
-)
+@pytest.mark.parametrize("keys", [("m/cat.mp4", "dog.mp4"), ("cat.mp4", "dog.mp4"), ("cat", "dog"), ("m/cat", "dog")])
 def test_key_column(touch, write, column, keys):
     root = touch("dog.mp4", "m/cat.mp4")
     source = load_source(root, prompts=write("p.csv", f"{column},text\n{keys[0]},meow\n{keys[1]},woof\n"))

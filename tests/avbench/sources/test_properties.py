@@ -19,14 +19,10 @@ from avbench.sources import Source, load_source
 
 FAST = settings(max_examples=60, deadline=None)
 
-headers = st.sampled_from(
-    ["video", "path", "text", "audio", "id", "categories", "cat0_ind", "model", "cat:x", "z"]
-)
+headers = st.sampled_from(["video", "path", "text", "audio", "id", "categories", "cat0_ind", "model", "cat:x", "z"])
 cells = st.one_of(
     st.text(max_size=20),
-    st.sampled_from(
-        ["a.mp4", "../x.mp4", "/etc/passwd", "nan", "0", "1.0", "-1", "{}", "[1]", "a: b; c", "."]
-    ),
+    st.sampled_from(["a.mp4", "../x.mp4", "/etc/passwd", "nan", "0", "1.0", "-1", "{}", "[1]", "a: b; c", "."]),
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
@@ -97,11 +93,7 @@ def test_any_csv(root, names, data):
 
 
 @FAST
-@given(
-    records=st.lists(
-        st.dictionaries(headers | st.text(max_size=5), json_values | cells, max_size=5), max_size=4
-    )
-)
+@given(records=st.lists(st.dictionaries(headers | st.text(max_size=5), json_values | cells, max_size=5), max_size=4))
 def test_any_json(root, records):
     lines = "\n".join(json.dumps({"video": "a.mp4", **record}) for record in records)
     write_and_attempt(root, "any.jsonl", lines.encode())
@@ -130,16 +122,12 @@ def test_prompts_round_trip(root, prompts, kind):
         assert [clip.prompt.audio_text for clip in source.clips] == [text[::-1] for text in prompts]
 
 
-pieces = st.sampled_from(
-    ["..", ".", "sub", "up", "a.mp4", "x.mp4", "", "/", "etc", "C:", "\\", "~", "http:", " "]
-)
+pieces = st.sampled_from(["..", ".", "sub", "up", "a.mp4", "x.mp4", "", "/", "etc", "C:", "\\", "~", "http:", " "])
 
 
 @settings(max_examples=200, deadline=None)
 @given(
-    path=st.one_of(
-        st.text(max_size=30), st.lists(pieces, max_size=7).map("/".join), st.lists(pieces).map("".join)
-    ),
+    path=st.one_of(st.text(max_size=30), st.lists(pieces, max_size=7).map("/".join), st.lists(pieces).map("".join)),
     column=st.sampled_from(["video", "audio"]),
 )
 def test_no_path_leads_outside(root, path, column):
