@@ -66,19 +66,21 @@ def types(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def browser(session: nox.Session) -> None:
-    """Open the demo's report in headless Chromium and use it; saves the picture that the README shows."""
+    """Open the demo's report in headless Chromium and use it; `-- --save` renews the picture in the README."""
     _prepare(session, "dev")
     chromium = os.environ.get("AVBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         session.error("no Chromium found: install one (Debian: apt-get install chromium) or set AVBENCH_CHROMIUM")
     _run(session, "avbench", "score", MANIFEST, "--out", str(RUN), "--quiet")
     _run(session, "avbench", "report", str(RUN))
+    picture = Path("docs", "images", "report.png") if "--save" in session.posargs else Path("runs", "report.png")
+    picture.parent.mkdir(parents=True, exist_ok=True)
     environment = {
         "AVBENCH_CHROMIUM": chromium,
         "AVBENCH_BROWSER_RUN": str(RUN.resolve()),
-        "AVBENCH_SCREENSHOT": str(Path("runs", "report.png").resolve()),
+        "AVBENCH_SCREENSHOT": str(picture.resolve()),
     }
-    _run(session, "pytest", "-q", "-m", "browser", *session.posargs, env=environment)
+    _run(session, "pytest", "-q", "-m", "browser", env=environment)
 
 
 @nox.session(venv_backend="none")

@@ -237,6 +237,7 @@ def test_separate_sound_follows_the_picture(page: Any) -> None:
     page.evaluate("document.querySelector('video').currentTime = 1.0")
     wait_until(page, f"{drift} < 0.1 && document.querySelector('audio').paused")
     assert page.evaluate("document.querySelector('video').muted")
+    screenshot(page, "sound")
     close_clip(page)
 
 
