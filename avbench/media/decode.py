@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -30,7 +30,7 @@ _FORMATS = (
     "wav,w64,flac,mp3,aac,aiff,h264,hevc,ivf"
 )
 
-Packets = list[Packet[Any]]
+Packets: TypeAlias = "list[Packet[Any]]"  # Packet is generic in its stubs only
 
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 
