@@ -78,14 +78,14 @@ def playlist(path: Path, good: bytes) -> None:
     path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n")
 
 
-def folder(path: Path, good: bytes) -> None:
-    path.mkdir()
+def missing(path: Path, good: bytes) -> None:
+    """Listed in the manifest and never written."""
 
 
 KINDS: dict[str, Callable[[Path, bytes], None]] = {
     function.__name__: function
     for function in (
         empty, text, noise, headless, without_index, zeroed_middle, cut_after_index, no_sound, no_picture, one_frame,
-        playlist, folder,
+        playlist, missing,
     )
 }  # fmt: skip

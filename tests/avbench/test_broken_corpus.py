@@ -34,8 +34,7 @@ def corpus(tmp_path_factory):
         name = f"bad_{index:02}_{kind}.mp4"
         KINDS[kind](root / name, contents[index % 8])
         bad.append(name)
-    bad = [name for name in bad if (root / name).is_file()]
-    mixed = [name for pair in zip(good, bad, strict=False) for name in pair] + good[len(bad) :] + ["missing.mp4"]
+    mixed = [name for pair in zip(good, bad, strict=True) for name in pair]
     for manifest, names in (("all.csv", mixed), ("good.csv", good)):
         with (root / manifest).open("w", newline="") as file:
             writer = csv.writer(file)
@@ -58,6 +57,7 @@ def test_forty_broken_among_forty_good(corpus, tmp_path, avbench):
     assert_frame_equal(rows(tmp_path / "mixed"), rows(tmp_path / "clean"), check_exact=True)
 
     run = load_run(tmp_path / "mixed")
+    assert run.info["n_clips"] == 80
     bad = run.scores[~run.scores["clip_id"].str.startswith("good")]
     assert (bad["status"] != "ok").groupby(bad["clip_id"]).any().all()
     reasons = bad.loc[bad["status"] != "ok", "reason"]
