@@ -6,23 +6,21 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from avbench.aggregate import summarize_run
-from avbench.clips import Clip
 from avbench.environment import describe_environment
 from avbench.errors import UsageError
 from avbench.metrics.base import Scorer, get_scorers
+from avbench.plan import Known, Plan, make_plan
 from avbench.pool import run_jobs
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, ScoreRow, load_run
-from avbench.scoring import ClipJob, RunContext, clip_facts, hash_clip, unavailable_rows
+from avbench.scoring import ClipJob, RunContext, clip_facts, unavailable_rows
 from avbench.sources import Source
 from avbench.suites import Suite
-
-RowKey = tuple[str, str, int, str, str]
 
 
 class Progress(Protocol):
@@ -76,16 +74,6 @@ class Outcome:
     unavailable: int
 
 
-@dataclass
-class _Plan:
-    """Jobs to run, and rows that exist already or need no computation."""
-
-    jobs: list[ClipJob] = field(default_factory=list)
-    ready: list[ScoreRow] = field(default_factory=list)
-    shas: dict[str, str] = field(default_factory=dict)
-    complete: int = 0
-
-
 def run_source(
     source: Source,
     suite: Suite,
@@ -106,8 +94,14 @@ def run_source(
     with RunFolder(out) as folder:
         info = _open_run(folder, source, suite, scorers, options)
         context = RunContext(info["run_id"], suite.name, suite.version)
-        known = {row.key: row for row in folder.rows()}
-        plan = _plan(source.clips, scorers, known, context, options)
+        plan = make_plan(
+            source.clips,
+            scorers,
+            Known(folder.rows()),
+            context,
+            workers=options.workers,
+            retry_errors=options.retry_errors,
+        )
         folder.append(plan.ready)
         if progress:
             progress.start(len(plan.jobs), plan.complete)
@@ -171,59 +165,12 @@ def scorer_facts(scorer: Scorer) -> dict[str, Any]:
     }
 
 
-def _plan(
-    clips: Sequence[Clip],
-    scorers: Sequence[Scorer],
-    known: dict[RowKey, ScoreRow],
-    context: RunContext,
-    options: RunOptions,
-) -> _Plan:
-    plan = _Plan()
-    missing = {s.name: reason for s in scorers if (reason := s.unavailable())}
-    digests = {s.name: s.weights_digest() for s in scorers if s.name not in missing}
-    threads = max(1, (os.cpu_count() or 1) // options.workers) if options.workers > 1 else None
-    names = {(row.clip_id, *row.key) for row in known.values()}
-    for clip in clips:
-        job = ClipJob(clip, hash_clip(clip), (), context, threads)
-        plan.shas[clip.clip_id] = job.sha256
-        todo, reasons = [], {}
-        for scorer in scorers:
-            digest = digests.get(scorer.name, UNAVAILABLE)
-            key = (job.sha256, scorer.name, scorer.version, scorer.params_digest(clip.prompt), digest)
-            row = known.get(key)
-            if row is None or (row.status == "error" and (options.retry_errors or digest == UNAVAILABLE)):
-                if scorer.name in missing:
-                    reasons[scorer.name] = missing[scorer.name]
-                else:
-                    todo.append(scorer.name)
-            elif (clip.clip_id, *key) not in names:
-                plan.ready.append(_adopt(row, job))
-        plan.ready += unavailable_rows(job, reasons) if reasons else []
-        if todo:
-            plan.jobs.append(replace(job, metrics=tuple(todo)))
-        else:
-            plan.complete += 1
-    return plan
-
-
-def _adopt(row: ScoreRow, job: ClipJob) -> ScoreRow:
-    """The same content under another name: the score holds, the labels change."""
-    clip = job.clip
-    return replace(
-        row,
-        run_id=job.context.run_id,
-        clip_id=clip.clip_id,
-        model=clip.model,
-        prompt_id=clip.prompt.prompt_id,
-        sample_index=clip.sample_index,
-    )
-
-
 def _work(
     folder: RunFolder, jobs: Sequence[ClipJob], options: RunOptions, progress: Progress | None
 ) -> tuple[dict[str, str], int]:
     stopped: dict[str, str] = {}
     computed = 0
+    asked = {job.clip.clip_id: job for job in jobs}
     results = run_jobs(
         jobs,
         workers=options.workers,
@@ -236,12 +183,15 @@ def _work(
         folder.append(result.rows)
         stopped.update(result.stopped)
         computed += len(result.rows)
+        # A metric that stopped still has a row for every clip: no clip leaves a denominator.
+        job, have = asked[result.clip_row.clip_id], {row.metric for row in result.rows}
+        folder.append(unavailable_rows(job, {name: stopped[name] for name in job.metrics if name not in have}))
         if progress:
             progress.advance(result.clip_row.clip_id, any(row.status == "error" for row in result.rows))
     return stopped, computed
 
 
-def _finish(folder: RunFolder, source: Source, plan: _Plan, info: dict[str, Any], changed: object) -> Outcome:
+def _finish(folder: RunFolder, source: Source, plan: Plan, info: dict[str, Any], changed: object) -> Outcome:
     rows = compact(folder.rows(), plan.shas)
     if changed or not _tables_fit(folder.path, rows):
         facts = {(row.clip_id, row.clip_sha256): row for row in folder.clip_rows()}

@@ -248,6 +248,10 @@ def test_out_of_memory_stops_the_metric_not_the_run(folder, tmp_path, extra_metr
     extra_metric("hungry", hungry)
     run = score_clips(folder, tmp_path, metrics=["hungry", "loudness"])
     assert len(calls) == 1
+    hungry_rows = run.scores.query("metric == 'hungry'")
+    assert len(hungry_rows) == 12
+    assert hungry_rows["reason"].str.contains("MemoryError").all()
+    assert hungry_rows["value"].isna().all()
     assert (run.scores.query("metric == 'loudness'")["status"] == "ok").all()
 
 
@@ -283,3 +287,19 @@ def test_scores_cannot_be_both_number_and_failure():
             Score(value, status, "reason")
     with pytest.raises(ValueError, match="needs a reason"):
         Score(None, "error")
+
+
+def test_the_same_content_under_two_names_is_complete_at_once(folder, tmp_path):
+    clips = [Clip("first", folder / "c00.mp4"), Clip("second", folder / "c00.mp4")]
+    score_clips(clips, tmp_path, metrics=["loudness"])
+    log = (tmp_path / "scores.jsonl").read_bytes()
+    run = score_clips(clips, tmp_path, metrics=["loudness"])
+    assert (tmp_path / "scores.jsonl").read_bytes() == log
+    assert list(run.scores["clip_id"]) == ["first", "second"]
+
+
+def test_a_lesser_machine_keeps_the_scores_of_a_better_one(folder, tmp_path, extra_metric):
+    extra_metric("needs_it", lambda media, prompt, store: Score.ok(1.0))
+    score_clips(folder, tmp_path, metrics=["needs_it"])
+    extra_metric("needs_it", lambda media, prompt, store: Score.ok(1.0), packages=("no_such_package_here",))
+    assert set(score_clips(folder, tmp_path, metrics=["needs_it"]).scores["status"]) == {"ok"}

@@ -1,0 +1,90 @@
+"""What a run has to do: which clip lacks which metric, and which rows exist already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from avbench.clips import Clip
+from avbench.metrics.base import Scorer
+from avbench.results import UNAVAILABLE, ScoreRow
+from avbench.scoring import ClipJob, RunContext, hash_clip, unavailable_rows
+
+RowKey = tuple[str, str, int, str, str]
+
+
+@dataclass
+class Plan:
+    """Jobs to run, and rows that exist already or need no computation."""
+
+    jobs: list[ClipJob] = field(default_factory=list)
+    ready: list[ScoreRow] = field(default_factory=list)
+    shas: dict[str, str] = field(default_factory=dict)
+    complete: int = 0
+
+
+class Known:
+    """Rows of earlier invocations, by what they were computed from."""
+
+    def __init__(self, rows: Sequence[ScoreRow]) -> None:
+        self._rows = {row.key: row for row in rows}
+        self._held = {(row.clip_id, row.key) for row in rows}
+        self._scored = {row.key[:4]: row for row in rows if row.weights_digest != UNAVAILABLE}
+
+    def find(self, key: RowKey) -> ScoreRow | None:
+        """The row of this computation. Where the metric cannot run here, one made where it could serves as well."""
+        if key[4] == UNAVAILABLE and key[:4] in self._scored:
+            return self._scored[key[:4]]
+        return self._rows.get(key)
+
+    def holds(self, clip_id: str, row: ScoreRow) -> bool:
+        """Whether this clip has the row under its own name already."""
+        return (clip_id, row.key) in self._held
+
+
+def make_plan(
+    clips: Sequence[Clip],
+    scorers: Sequence[Scorer],
+    known: Known,
+    context: RunContext,
+    *,
+    workers: int,
+    retry_errors: bool,
+) -> Plan:
+    """What is missing for these clips and metrics, and what an earlier invocation or no computation gives."""
+    plan = Plan()
+    missing = {s.name: reason for s in scorers if (reason := s.unavailable())}
+    digests = {s.name: UNAVAILABLE if s.name in missing else s.weights_digest() for s in scorers}
+    threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
+    for clip in clips:
+        job = ClipJob(clip, hash_clip(clip), (), context, threads)
+        plan.shas[clip.clip_id] = job.sha256
+        todo = []
+        for scorer in scorers:
+            digest = scorer.params_digest(clip.prompt)
+            row = known.find((job.sha256, scorer.name, scorer.version, digest, digests[scorer.name]))
+            if row is None or (row.status == "error" and retry_errors):
+                todo.append(scorer.name)
+            elif not known.holds(clip.clip_id, row):
+                plan.ready.append(_adopt(row, job))
+        plan.ready += unavailable_rows(job, {name: missing[name] for name in todo if name in missing})
+        possible = tuple(name for name in todo if name not in missing)
+        if possible:
+            plan.jobs.append(replace(job, metrics=possible))
+        else:
+            plan.complete += 1
+    return plan
+
+
+def _adopt(row: ScoreRow, job: ClipJob) -> ScoreRow:
+    """The same content under another name: the score holds, the labels change."""
+    clip = job.clip
+    return replace(
+        row,
+        run_id=job.context.run_id,
+        clip_id=clip.clip_id,
+        model=clip.model,
+        prompt_id=clip.prompt.prompt_id,
+        sample_index=clip.sample_index,
+    )
