@@ -1,6 +1,6 @@
 """The few exceptions that reach a user, each with its exit code.
 
-Exit codes: 0 ok, 1 regression found, 2 wrong usage, 3 finished with failed clips above the limit,
+Exit codes: 0 ok, 1 kept for regressions, 2 wrong usage, 3 finished with failed clips above the limit,
 4 environment (packages, weights, device, disk), 130 interrupted.
 """
 

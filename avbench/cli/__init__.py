@@ -13,7 +13,7 @@ from avbench.cli import clips, doctor, ls, report, score
 app = typer.Typer(
     name="avbench",
     help="Score generated clips with sound. One environment, one decode, one command.",
-    epilog="Exit codes: 0 ok, 1 regression found, 2 wrong usage, 3 finished but clips failed, "
+    epilog="Exit codes: 0 ok, 2 wrong usage, 3 finished but clips failed, "
     "4 environment (package, weights, disk), 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,

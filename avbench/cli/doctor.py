@@ -20,13 +20,15 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.
     else:
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(title="avbench doctor")
         for name in ("", "what", "found", "cure"):
             table.add_column(name, overflow="fold")
         marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "broken": "[red]broken[/]"}
         for finding in findings:
-            table.add_row(marks[finding.level], finding.what, finding.found, finding.cure)
+            # Text, not markup: "[speech]" in a cure is no style.
+            table.add_row(marks[finding.level], *map(Text, (finding.what, finding.found, finding.cure)))
         Console().print(table)
     broken = [finding.what for finding in findings if finding.level == "broken"]
     if broken:

@@ -27,13 +27,14 @@ def command(
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     suites = Table(title="suites")
     for name in ("suite", "metrics", "what"):
         suites.add_column(name)
     for entry in list_suites():
-        suites.add_row(entry.name, str(len(entry.metrics)), entry.summary)
+        suites.add_row(*map(Text, (entry.name, str(len(entry.metrics)), entry.summary)))
     console.print(suites)
     table = Table(title="metrics (↑ higher is better, ↓ lower is better, · neither)")
     for name in ("metric", "what", "unit", "", "needs", "checkpoint, licence", "runs here"):
@@ -41,8 +42,10 @@ def command(
     arrows = {True: "↑", False: "↓", None: "·"}
     for scorer in scorers:
         weights = f"{scorer.checkpoint}, {scorer.licence}" if scorer.checkpoint else "–"
-        table.add_row(
+        cells = (
             scorer.name, scorer.summary, scorer.unit, arrows[scorer.higher_is_better],
             ", ".join(sorted(scorer.needs)), weights, scorer.unavailable() or "yes",
         )  # fmt: skip
+        # Text, not markup: "[speech]" in a cure is no style.
+        table.add_row(*map(Text, cells))
     console.print(table)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import av
 import numpy as np
+from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -237,7 +238,8 @@ def _too_short(info: VideoInfo | AudioInfo | None, stream: VideoStream | AudioSt
 
 
 def _decode_audio(stream: AudioStream, packets: dict[int, Packets], source: str) -> _Decoded:
-    resampler = av.AudioResampler(format="fltp")
+    # Packed samples: PyAV 18 crashes when it turns a planar frame of eight channels into an array.
+    resampler = av.AudioResampler(format="flt")
     chunks: list[NDArray[np.float32]] = []
     start: float | None = None
     try:
@@ -245,7 +247,7 @@ def _decode_audio(stream: AudioStream, packets: dict[int, Packets], source: str)
             for frame in stream.codec_context.decode(packet):
                 if start is None and frame.pts is not None and stream.time_base:
                     start = float(frame.pts * stream.time_base)
-                chunks += [np.asarray(out.to_ndarray(), np.float32) for out in resampler.resample(frame)]
+                chunks += [_planar(out) for out in resampler.resample(frame)]
     except (av.FFmpegError, ValueError) as error:
         return _Decoded(None, f"sound cannot be decoded: {_short(error)}", {})
     if not chunks:
@@ -260,6 +262,11 @@ def _decode_audio(stream: AudioStream, packets: dict[int, Packets], source: str)
         source,
     )  # fmt: skip
     return _Decoded(info, None, {}, waveform=sound)
+
+
+def _planar(frame: AudioFrame) -> NDArray[np.float32]:
+    """Packed samples of a frame as (C, N)."""
+    return np.asarray(frame.to_ndarray(), np.float32).reshape(-1, len(frame.layout.channels)).T
 
 
 def _decode_sidecar(path: Path) -> _Decoded:

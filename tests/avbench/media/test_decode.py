@@ -128,6 +128,19 @@ def test_sound_longer_shorter_surround_and_8_khz(tmp_path, seconds, channels, ra
     assert media.view(Waveform(rate=16000)).shape[1] == pytest.approx(media.audio.duration * 16000, abs=2)
 
 
+def test_eight_channels_keep_their_order(tmp_path):
+    levels = np.linspace(0.05, 0.4, 8)
+    with av.open(str(tmp_path / "seven_one.mkv"), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=48000, layout="7.1")
+        packed = np.tile((levels * 32767).astype(np.int16), 48000)[None]
+        frame = av.AudioFrame.from_ndarray(packed, format="s16", layout="7.1")
+        frame.sample_rate = 48000
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    sound = decode(tmp_path / "seven_one.mkv", [Waveform(mono=False)]).view(Waveform(mono=False))
+    np.testing.assert_allclose(sound.mean(axis=1), levels, atol=1e-3)
+
+
 def test_peaks_above_full_scale_are_kept_unless_limited(examples):
     media = decode(examples / "tears_of_steel_deck.mp4", [Waveform(limit=False, mono=False), Waveform(mono=False)])
     assert np.abs(media.view(Waveform(limit=False, mono=False))).max() > 1.1

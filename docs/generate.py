@@ -1,0 +1,236 @@
+"""Rewrite the generated tables of the documentation from the code.
+
+    python docs/generate.py            rewrite
+    python docs/generate.py --check    exit code 1 and a list of pages when one is stale
+
+A generated part lies between `<!-- generated:NAME ARGUMENT -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+from avbench.media import Frames, Waveform
+from avbench.metrics.base import Scorer, registry
+from avbench.results import ClipRow, ScoreRow
+from avbench.sources import columns
+from avbench.suites import list_suites
+
+DOCS = Path(__file__).parent
+MARKED = re.compile(r"(<!-- generated:(\w+) ?(\w*) -->\n).*?(<!-- end -->)", re.DOTALL)
+ARROWS = {True: "higher is better", False: "lower is better", None: "neither"}
+NONE = "–"
+
+SCORE_COLUMNS = {
+    "schema_version": "Version of this table's columns.",
+    "run_id": "Id of the run folder.",
+    "model": "Generator, from a `model` column; null if not given.",
+    "suite": "Suite that was asked for; `custom` with `--metrics`.",
+    "suite_version": "Digest over names, versions and parameters of the suite's metrics.",
+    "scope": "`clip`. Other values are kept for metrics over sets of clips.",
+    "clip_id": "The clip's name in its source. Null for metrics over sets.",
+    "clip_sha256": "Digest of the content: video file, and sound file if there is one.",
+    "prompt_id": "Id of the prompt, from a `prompt_id` column; null if not given.",
+    "sample_index": "Which of several generations for one prompt, from 0.",
+    "metric": "Name of the metric.",
+    "value": "The number. Null unless `status` is `ok`. Never NaN, never a stand-in 0.",
+    "status": "`ok`, `skipped` or `error`.",
+    "reason": "Why there is no number. Empty for `ok`.",
+    "metric_version": "Version of the metric's code.",
+    "params_digest": "Digest over the metric's parameters and the prompt text that it uses.",
+    "weights_digest": "Digest over the networks; `none` without networks, `unavailable` where this machine lacks one.",
+    "seconds": "Time that this metric took for this clip, without decoding.",
+    "detail": "JSON object with what lies behind the number: times, counts, curves.",
+}
+CLIP_COLUMNS = {
+    "clip_id": "The clip's name in its source.",
+    "model": "Generator; null if not given.",
+    "sample_index": "Which of several generations for one prompt.",
+    "prompt_id": "Id of the prompt.",
+    "text": "Joint prompt.",
+    "video_text": "Prompt for the picture alone.",
+    "audio_text": "Prompt for the sound alone.",
+    "video_path": "Path of the video.",
+    "audio_path": "Path of the sound file that replaces the embedded track; null without one.",
+    "clip_sha256": "Digest of the content.",
+    "audio_source": "`embedded` or `sidecar`; null without sound.",
+    "duration": "Seconds of picture, from decoded frames.",
+    "audio_duration": "Seconds of sound, from decoded samples.",
+    "fps": "Nominal frame rate.",
+    "frames": "Decoded frames.",
+    "width": "Width as shown, after rotation.",
+    "height": "Height as shown, after rotation.",
+    "sample_rate": "Samples per second.",
+    "channels": "Channels of the sound.",
+    "problem": "What is broken in the file; null if nothing is.",
+}
+MANIFEST_COLUMNS = (
+    ("generated video", columns.GENERATED_VIDEO, "Path of the generated video. Wins over a plain path."),
+    ("video", columns.PLAIN_VIDEO, "Path of the video."),
+    ("generated sound", columns.GENERATED_AUDIO, "Path of the generated sound. Wins over a plain path."),
+    ("sound", columns.PLAIN_AUDIO, "Path of a sound file that replaces the embedded track."),
+    ("text", columns.TEXT, "Joint prompt."),
+    ("video text", columns.VIDEO_TEXT, "Prompt for the picture."),
+    ("audio text", columns.AUDIO_TEXT, "Prompt for the sound."),
+    ("model", columns.MODEL, "Name of the generator."),
+    ("sample index", columns.SAMPLE_INDEX, "0, 1, 2, ... Counted per prompt and model if not given."),
+    ("prompt id", columns.PROMPT_ID, "Id of the prompt."),
+    ("clip id", columns.CLIP_ID, "Name of the clip. The path if not given."),
+)
+
+
+def metrics_table(_: str) -> str:
+    """All metrics on one page."""
+    rows = [
+        (
+            f"[`{m.name}`]({m.family}.md)", m.summary, unit(m), ARROWS[m.higher_is_better], bounds(m),
+            ", ".join(sorted(m.needs)), m.checkpoint or NONE, m.licence or NONE,
+        )
+        for m in own_metrics()
+    ]  # fmt: skip
+    return table(("metric", "what", "unit", "direction", "range", "needs", "checkpoint", "its licence"), rows)
+
+
+def family_table(family: str) -> str:
+    """The facts of one family, a table per metric."""
+    blocks = []
+    for m in own_metrics():
+        if m.family != family:
+            continue
+        params = ", ".join(f"{name} = {value}" for name, value in m.params)
+        views = "; ".join(dict.fromkeys(map(reads, m.all_views)))
+        weights = f"{m.checkpoint} (licence: {m.licence})" if m.checkpoint else "none"
+        facts = (
+            ("what", m.summary), ("unit", unit(m)), ("direction", ARROWS[m.higher_is_better]), ("range", bounds(m)),
+            ("needs", ", ".join(sorted(m.needs))), ("reads", views or "facts of the tracks"),
+            ("parameters", params or "none"), ("checkpoint", weights), ("source", m.source),
+            ("version", str(m.version)), ("caveat", m.caveat),
+        )  # fmt: skip
+        blocks.append(f"**`{m.name}`**\n\n{table(('fact', 'value'), facts)}")
+    if not blocks:
+        known = ", ".join(sorted({m.family for m in own_metrics()}))
+        raise SystemExit(f"docs/generate.py: no metric of family {family!r}; known: {known}")
+    return "\n".join(blocks)
+
+
+def row_table(kind: type[ScoreRow] | type[ClipRow], meanings: dict[str, str]) -> str:
+    """Columns of a result table. A field without a meaning, or a meaning without a field, is an error."""
+    names = [field.name for field in fields(kind)]
+    if wrong := set(names) ^ set(meanings):
+        raise SystemExit(f"docs/generate.py: {kind.__name__} and its meanings differ in {', '.join(sorted(wrong))}")
+    types = {field.name: str(field.type) for field in fields(kind)}
+    rows = [(f"`{name}`", column_type(types[name]), meanings[name]) for name in names]
+    return table(("column", "type", "meaning"), rows)
+
+
+def manifest_table(_: str) -> str:
+    """Column names that a manifest or prompt list may use."""
+    rows = [(what, ", ".join(f"`{name}`" for name in names), note) for what, names, note in MANIFEST_COLUMNS]
+    return table(("meaning", "accepted names", "content"), rows)
+
+
+def key_table(_: str) -> str:
+    """Columns of a prompt list that may name clips."""
+    return ", ".join(f"`{name}`" for name in columns.KEYS) + "\n"
+
+
+def suites_table(_: str) -> str:
+    """All suites."""
+    return table(("suite", "metrics", "what"), [(f"`{s.name}`", str(len(s.metrics)), s.summary) for s in list_suites()])
+
+
+def own_metrics() -> list[Scorer]:
+    """Metrics of this project; those of other packages are not documented here."""
+    return [m for m in registry().values() if m.function.__module__.startswith("avbench.")]
+
+
+def unit(metric: Scorer) -> str:
+    """The unit; a plain number has none."""
+    return "plain number" if metric.unit == "1" else metric.unit
+
+
+def bounds(metric: Scorer) -> str:
+    """The range in words."""
+    low, high = metric.range
+    if math.isinf(low) and math.isinf(high):
+        return "unbounded"
+    if math.isinf(high):
+        return f"{low:.4g} upwards"
+    return f"up to {high:.4g}" if math.isinf(low) else f"{low:.4g} to {high:.7g}"
+
+
+def reads(view: object) -> str:
+    """What a view gives a metric."""
+    if isinstance(view, Waveform):
+        rate = "the track's own rate" if view.rate is None else f"{view.rate} Hz"
+        channels = "mean of the channels" if view.mono else "all channels"
+        return f"sound, {channels}, at {rate}, {'limited to ±1' if view.limit else 'not limited'}"
+    if isinstance(view, Frames):
+        return f"frames chosen by {view.sampling}"
+    return f'every frame (series "{getattr(view, "name", view)}")'
+
+
+def column_type(annotation: str) -> str:
+    """The type of a column as a reader of the table meets it."""
+    base = annotation.removesuffix(" | None")
+    name = {"str": "text", "int": "integer", "float": "number"}.get(base, "text")
+    return f"{name} or null" if base != annotation else name
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+GENERATORS: dict[str, Callable[[str], str]] = {
+    "metrics": metrics_table,
+    "family": family_table,
+    "columns": manifest_table,
+    "keys": key_table,
+    "suites": suites_table,
+    "scores": lambda _: row_table(ScoreRow, SCORE_COLUMNS),
+    "clips": lambda _: row_table(ClipRow, CLIP_COLUMNS),
+}
+
+
+@cache
+def generated(name: str, argument: str) -> str:
+    """The text of one generated part."""
+    if name not in GENERATORS:
+        raise SystemExit(f"docs/generate.py: unknown part {name!r}; known: {', '.join(GENERATORS)}")
+    return GENERATORS[name](argument)
+
+
+def refreshed(text: str) -> str:
+    """A page with its generated parts made again."""
+    return MARKED.sub(lambda found: f"{found[1]}\n{generated(found[2], found[3])}\n{found[4]}", text)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Rewrite or check all pages."""
+    stale = []
+    for page in sorted(DOCS.rglob("*.md")):
+        old = page.read_text(encoding="utf-8")
+        new = refreshed(old)
+        if new == old:
+            continue
+        stale.append(str(page.relative_to(DOCS.parent)))
+        if "--check" not in arguments:
+            page.write_text(new, encoding="utf-8")
+    if stale:
+        print(f"{'stale' if '--check' in arguments else 'written'}: {', '.join(stale)}")
+    if stale and "--check" in arguments:
+        print("run: python docs/generate.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
