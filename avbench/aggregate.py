@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 BOOTSTRAP_SAMPLES = 2000
 BOOTSTRAP_SEED = 20260101
+_BLOCK = 100_000  # draws held at a time: memory does not depend on the number of clips
 
 
 def bootstrap_interval(
@@ -37,7 +38,7 @@ def bootstrap_interval(
         return None
     generator = np.random.default_rng(seed)
     means = np.empty(samples)
-    for block in np.array_split(np.arange(samples), max(1, samples * len(values) // 2_000_000)):
+    for block in np.array_split(np.arange(samples), max(1, samples * len(values) // _BLOCK)):
         draws = generator.integers(0, len(values), size=(len(block), len(values)))
         means[block] = values[draws].mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
@@ -53,7 +54,7 @@ def summarize(scores: pd.DataFrame, by: Sequence[str] = ()) -> list[dict[str, An
     """
     entries = []
     keys = [*by, "metric"]
-    for key, group in scores.groupby(keys, sort=False, dropna=False):
+    for key, group in scores.groupby(keys, sort=False, dropna=False, observed=True):
         good = group[group["status"] == "ok"]
         values = good["value"].to_numpy(dtype=np.float64)
         interval = bootstrap_interval(values)
@@ -69,7 +70,7 @@ def summarize(scores: pd.DataFrame, by: Sequence[str] = ()) -> list[dict[str, An
                 "low": interval[0] if interval else None,
                 "high": interval[1] if interval else None,
                 "median": float(np.median(values)) if len(values) else None,
-                "reasons": {str(k): int(v) for k, v in bad["reason"].value_counts().items()},
+                "reasons": {str(k): int(v) for k, v in bad["reason"].astype(str).value_counts().items()},
             }
         )
     return entries

@@ -19,6 +19,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -28,6 +29,9 @@ from avbench.errors import EnvironmentProblem, UsageError
 if TYPE_CHECKING:
     import pandas as pd
     from filelock import BaseFileLock
+
+# Arrow's own allocator keeps what it frees, and the peak of a long run grows with it. Read at Arrow's first import.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 SCHEMA_VERSION = 1
 UNAVAILABLE = "unavailable"
@@ -68,6 +72,7 @@ class ScoreRow:
         return (self.clip_sha256, self.metric, self.metric_version, self.params_digest, self.weights_digest)
 
 
+_BATCH = 4096
 _LOGS = ("scores.jsonl", "clips.jsonl")
 
 
@@ -150,11 +155,22 @@ class RunFolder:
 
     def rows(self) -> list[ScoreRow]:
         """All score rows written so far, in order of writing."""
-        return list(_read_rows(self.path / "scores.jsonl", ScoreRow))
+        return [row for _, row in self.scan()]
+
+    def scan(self) -> Iterator[tuple[int, ScoreRow]]:
+        """All score rows with their place in the file, in order of writing, one at a time."""
+        return _read_rows(self.path / "scores.jsonl", ScoreRow)
+
+    def read_at(self, places: Iterable[int]) -> Iterator[ScoreRow]:
+        """The score rows at places that `scan` gave, in the order given."""
+        with (self.path / "scores.jsonl").open("rb") as file:
+            for place in places:
+                file.seek(place)
+                yield ScoreRow(**json.loads(file.readline()))
 
     def clip_rows(self) -> list[ClipRow]:
         """All clip rows written so far, in order of writing."""
-        return list(_read_rows(self.path / "clips.jsonl", ClipRow))
+        return [row for _, row in _read_rows(self.path / "clips.jsonl", ClipRow)]
 
     def _append(self, name: str, rows: Iterable[ScoreRow | ClipRow]) -> None:
         data = b"".join(json.dumps(asdict(row), allow_nan=False).encode() + b"\n" for row in rows)
@@ -172,23 +188,37 @@ class RunFolder:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str)
         write_atomically(self.path / name, (text + "\n").encode())
 
-    def write_tables(self, rows: Sequence[ScoreRow], clips: Sequence[ClipRow], source: Sequence[Clip]) -> None:
-        """Write the compacted score table, the clip table and the category table."""
-        labels = [(clip.clip_id, c.aspect, c.name) for clip in source for c in clip.categories]
-        self._write_parquet("scores.parquet", _columns(ScoreRow, rows))
-        self._write_parquet("clips.parquet", _columns(ClipRow, clips))
-        names = ("clip_id", "aspect", "category")
-        self._write_parquet("categories.parquet", {n: [row[i] for row in labels] for i, n in enumerate(names)})
+    def write_tables(self, rows: Iterable[ScoreRow], clips: Iterable[ClipRow], source: Sequence[Clip]) -> None:
+        """Write the compacted score table, the clip table and the category table; rows may be a generator."""
+        labels = (_Label(clip.clip_id, c.aspect, c.name) for clip in source for c in clip.categories)
+        self._write_parquet("scores.parquet", ScoreRow, rows)
+        self._write_parquet("clips.parquet", ClipRow, clips)
+        self._write_parquet("categories.parquet", _Label, labels)
 
-    def _write_parquet(self, name: str, columns: dict[str, list[Any]]) -> None:
+    def _write_parquet(self, name: str, kind: type, rows: Iterable[Any]) -> None:
+        """Write batch by batch, so that memory does not grow with the number of rows."""
         import io
 
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        buffer = io.BytesIO()
-        pq.write_table(pa.table({k: pa.array(v, type=_arrow_type(pa, k)) for k, v in columns.items()}), buffer)
+        names = [field.name for field in fields(kind)]
+        schema = pa.schema([(column, _arrow_type(pa, column)) for column in names])
+        buffer, source = io.BytesIO(), iter(rows)
+        with pq.ParquetWriter(buffer, schema) as writer:
+            while batch := list(islice(source, _BATCH)):
+                columns = [pa.array([getattr(row, n) for row in batch], type=schema.field(n).type) for n in names]
+                writer.write_table(pa.table(columns, schema=schema))
         write_atomically(self.path / name, buffer.getvalue())
+
+
+@dataclass(frozen=True)
+class _Label:
+    """One line of the category table."""
+
+    clip_id: str
+    aspect: str
+    category: str
 
 
 @dataclass(frozen=True)
@@ -235,6 +265,20 @@ def load_run(path: Path | str) -> Run:
     return Run(folder, info, *(pd.read_parquet(folder / name) for name in names))
 
 
+def read_by_metric(path: Path) -> Iterator[pd.DataFrame]:
+    """The score table without details, one metric at a time: summaries of long runs need little memory."""
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    table = path / "scores.parquet"
+    columns = ["clip_id", "model", "metric", "value", "status", "reason", "weights_digest"]
+    names: set[str] = set()
+    for batch in pq.ParquetFile(table).iter_batches(columns=["metric"], use_threads=False):
+        names.update(batch.column(0).unique().to_pylist())
+    for name in sorted(names):
+        yield pd.read_parquet(table, columns=columns, filters=[("metric", "==", name)], use_threads=False)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a whole file by temporary name and rename, so that no reader ever sees half of it.
 
@@ -258,10 +302,6 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise EnvironmentProblem(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _columns(kind: type[ScoreRow] | type[ClipRow], rows: Sequence[Any]) -> dict[str, list[Any]]:
-    return {field.name: [getattr(row, field.name) for row in rows] for field in fields(kind)}
-
-
 _TYPES = {
     "schema_version": "int32", "sample_index": "int64", "metric_version": "int32", "frames": "int64",
     "width": "int64", "height": "int64", "sample_rate": "int64", "channels": "int64",
@@ -277,19 +317,21 @@ def _arrow_type(pa: Any, column: str) -> Any:
 Row = TypeVar("Row", ScoreRow, ClipRow)
 
 
-def _read_rows(path: Path, kind: type[Row]) -> Iterator[Row]:
+def _read_rows(path: Path, kind: type[Row]) -> Iterator[tuple[int, Row]]:
     if not path.exists():
         return
     names = [field.name for field in fields(kind)]
     with path.open("rb") as file:
+        place = 0
         for number, line in enumerate(file, 1):
             try:
                 content = json.loads(line)
-                yield kind(**{name: content[name] for name in names})
+                yield place, kind(**{name: content[name] for name in names})
             except (ValueError, KeyError, TypeError) as error:
                 raise UsageError(
                     f"{path} line {number} is not a {kind.__name__} ({error}). Move the file away to start anew."
                 ) from error
+            place += len(line)
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from avbench.errors import UsageError
 from avbench.metrics.base import Scorer, get_scorers
 from avbench.plan import Known, Plan, make_plan
 from avbench.pool import run_jobs
-from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, ScoreRow, load_run
+from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, ScoreRow, read_by_metric
 from avbench.scoring import ClipJob, RunContext, clip_facts, unavailable_rows
 from avbench.sources import Source
 from avbench.suites import Suite
@@ -106,7 +107,10 @@ def run_source(
         if progress:
             progress.start(len(plan.jobs), plan.complete)
         stopped, computed = _work(folder, plan.jobs, options, progress)
-        finished = _finish(folder, source, plan, info, computed or plan.ready)
+        changed = bool(computed or plan.ready)
+        plan.jobs.clear()
+        plan.ready.clear()
+        finished = _finish(folder, source, plan, info, changed)
         return replace(finished, stopped=stopped, computed=computed, reused=finished.reused - computed)
 
 
@@ -191,51 +195,61 @@ def _work(
     return stopped, computed
 
 
-def _finish(folder: RunFolder, source: Source, plan: Plan, info: dict[str, Any], changed: object) -> Outcome:
-    rows = compact(folder.rows(), plan.shas)
-    if changed or not _tables_fit(folder.path, rows):
-        facts = {(row.clip_id, row.clip_sha256): row for row in folder.clip_rows()}
-        context = RunContext(info["run_id"], info["suite"], info["suite_version"])
-        clips: list[ClipRow] = []
-        for clip in source.clips:
-            sha = plan.shas[clip.clip_id]
-            clips.append(_with_media_facts(clip_facts(ClipJob(clip, sha, (), context), None, None), facts))
-        folder.write_tables(rows, clips, source.clips)
-        run = load_run(folder.path)
-        folder.write_json("summary.json", summarize_run(run.scores, run.categories))
+def _finish(folder: RunFolder, source: Source, plan: Plan, info: dict[str, Any], changed: bool) -> Outcome:
+    places = compact(folder.scan(), plan.shas)
+    if changed or not _tables_fit(folder.path, len(places)):
+        folder.write_tables(folder.read_at(places), _clip_table(folder, source, plan, info), source.clips)
+        folder.write_json("summary.json", _summarize(folder.path, source))
     summary = json.loads((folder.path / "summary.json").read_text(encoding="utf-8"))
-    failed = tuple(dict.fromkeys(row.clip_id or "" for row in rows if row.status == "error"))
-    unavailable = sum(row.weights_digest == UNAVAILABLE for row in rows)
-    return Outcome(folder.path, summary, len(source.clips), failed, {}, 0, len(rows) - unavailable, unavailable)
+    failed: set[str] = set()
+    unavailable = 0
+    for scores in read_by_metric(folder.path):
+        failed.update(scores.loc[scores["status"] == "error", "clip_id"])
+        unavailable += int((scores["weights_digest"] == UNAVAILABLE).sum())
+    in_order = tuple(clip.clip_id for clip in source.clips if clip.clip_id in failed)
+    return Outcome(folder.path, summary, len(source.clips), in_order, {}, 0, len(places) - unavailable, unavailable)
 
 
-def _with_media_facts(row: ClipRow, facts: dict[tuple[str, str], ClipRow]) -> ClipRow:
+def _summarize(path: Path, source: Source) -> dict[str, list[dict[str, Any]]]:
+    import pandas as pd
+
+    labels = [(clip.clip_id, label.aspect, label.name) for clip in source.clips for label in clip.categories]
+    categories = pd.DataFrame(labels, columns=["clip_id", "aspect", "category"])
+    parts = [summarize_run(scores, categories) for scores in read_by_metric(path)]
+    return {key: [entry for part in parts for entry in part[key]] for key in ("overall", "categories", "models")}
+
+
+def _clip_table(folder: RunFolder, source: Source, plan: Plan, info: dict[str, Any]) -> Iterator[ClipRow]:
     """Names and prompts as the source gives them now, media facts as they were decoded."""
-    decoded = facts.get((row.clip_id, row.clip_sha256))
-    if decoded is None:
-        decoded = next((fact for (_, sha), fact in facts.items() if sha == row.clip_sha256), row)
+    context = RunContext(info["run_id"], info["suite"], info["suite_version"])
+    decoded = {row.clip_sha256: row for row in folder.clip_rows()}
     names = ("audio_source", "duration", "audio_duration", "fps", "frames", "width", "height", "sample_rate")
-    return replace(row, **{name: getattr(decoded, name) for name in (*names, "channels", "problem")})
+    for clip in source.clips:
+        row = clip_facts(ClipJob(clip, plan.shas[clip.clip_id], (), context), None, None)
+        facts = decoded.get(row.clip_sha256, row)
+        yield replace(row, **{name: getattr(facts, name) for name in (*names, "channels", "problem")})
 
 
-def compact(rows: Sequence[ScoreRow], shas: dict[str, str]) -> list[ScoreRow]:
-    """The newest row per clip and metric, in clip order then by metric; other contents of a clip are left out."""
-    newest = {(row.clip_id, row.metric): row for row in rows if shas.get(row.clip_id or "") == row.clip_sha256}
+def compact(rows: Iterable[tuple[int, ScoreRow]], shas: dict[str, str]) -> list[int]:
+    """Places of the newest row per clip and metric, in clip order then by metric.
+
+    Rows of clips that are not asked for, and of earlier contents of a clip, are left out.
+    """
     order = {clip_id: index for index, clip_id in enumerate(shas)}
-    return sorted(newest.values(), key=lambda row: (order[row.clip_id or ""], row.metric))
+    newest: dict[tuple[int, str], int] = {}
+    for place, row in rows:
+        if row.clip_id is not None and shas.get(row.clip_id) == row.clip_sha256:
+            newest[order[row.clip_id], sys.intern(row.metric)] = place
+    return [newest[key] for key in sorted(newest)]
 
 
-def _tables_fit(path: Path, rows: Sequence[ScoreRow]) -> bool:
+def _tables_fit(path: Path, rows: int) -> bool:
     """Whether tables and summary exist and hold as many rows as they should."""
     import pyarrow.parquet as pq
 
     table = path / "scores.parquet"
     names = ("clips.parquet", "categories.parquet", "summary.json")
-    return (
-        all((path / name).exists() for name in names)
-        and table.exists()
-        and pq.read_metadata(table).num_rows == len(rows)
-    )
+    return all((path / name).exists() for name in names) and table.exists() and pq.read_metadata(table).num_rows == rows
 
 
 def check_failures(outcome: Outcome, max_failed: float) -> str | None:
