@@ -18,7 +18,7 @@ from avbench.media.media import series_array
 from avbench.media.sampling import Times
 from avbench.media.views import Frame, Frames, FrameSeries, Pixels, View
 
-StepRow = list[tuple[float, ...] | Exception]
+StepResult = tuple[float, ...] | Exception
 
 
 class NeedsAnotherPass(Exception):  # noqa: N818 - a signal between two functions, not an error
@@ -33,7 +33,7 @@ class NeedsAnotherPass(Exception):  # noqa: N818 - a signal between two function
 class FrameCollector:
     """Consumes frames in order and builds the arrays of all views.
 
-    Series run as one task per frame, at most two tasks per thread in flight, so memory stays at a few
+    Heavy series run as one task per frame, at most two tasks per thread in flight, so memory stays at a few
     frames whatever the length of the clip. OpenCV's own threads are off meanwhile: they would compete.
     """
 
@@ -47,8 +47,8 @@ class FrameCollector:
         self._expected = expected
         self._wanted = {view: set(view.sampling.indices(expected).tolist()) for view in samples}
         self._kept: dict[Frames, dict[int, NDArray[Any]]] = {view: {} for view in samples}
-        self._rows: list[StepRow] = []
-        self._pending: deque[Future[StepRow]] = deque()
+        self._rows: dict[FrameSeries, list[StepResult]] = {view: [] for view in series}
+        self._pending: deque[tuple[FrameSeries, Future[StepResult]]] = deque()
         self._limit = 2 * threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="frames")
         self._previous: Frame | None = None
@@ -75,11 +75,19 @@ class FrameCollector:
         frame = Frame(self._to_rgb(picture), index, time)
         for view in wanted:
             self._kept[view][index] = frame.rgb if view.transform is None else view.transform(frame.rgb)
-        if self._series:
-            self._pending.append(self._pool.submit(self._run_steps, self._previous, frame))
-            self._previous = frame
-            while len(self._pending) >= self._limit:
-                self._rows.append(self._pending.popleft().result())
+        for series in self._series:
+            if series.heavy:
+                self._pending.append((series, self._pool.submit(_attempt, series, self._previous, frame)))
+            else:
+                self._rows[series].append(_attempt(series, self._previous, frame))
+        self._previous = frame
+        self._collect(self._limit)
+
+    def _collect(self, allowed: int) -> None:
+        """Wait for the oldest steps until no more than `allowed` are pending."""
+        while len(self._pending) > allowed:
+            series, future = self._pending.popleft()
+            self._rows[series].append(future.result())
 
     def finish(self) -> dict[View, NDArray[Any]]:
         """The arrays of all views.
@@ -87,11 +95,9 @@ class FrameCollector:
         Raises:
             NeedsAnotherPass: sampled views were chosen from times that the decoder did not confirm.
         """
-        self._rows += [future.result() for future in self._pending]
-        self._pending.clear()
+        self._collect(0)
         arrays: dict[View, NDArray[Any]] = {}
-        for k, view in enumerate(self._series):
-            values = [row[k] for row in self._rows]
+        for view, values in self._rows.items():
             failure = next((value for value in values if isinstance(value, Exception)), None)
             if failure is not None:
                 self.failures[view] = failure
@@ -105,9 +111,6 @@ class FrameCollector:
             arrays[sample] = np.stack([kept[i] for i in sample.sampling.indices(times).tolist()])
         return arrays
 
-    def _run_steps(self, previous: Frame | None, frame: Frame) -> StepRow:
-        return [_attempt(view, previous, frame) for view in self._series]
-
     def _to_rgb(self, picture: VideoFrame) -> Pixels:
         # threads=1: the scaler's own threads cost more than they bring at clip sizes.
         rgb: Pixels = np.asarray(picture.to_ndarray(format="rgb24", threads=1), dtype=np.uint8)
@@ -120,7 +123,7 @@ class FrameCollector:
         return rgb
 
 
-def _attempt(view: FrameSeries, previous: Frame | None, frame: Frame) -> tuple[float, ...] | Exception:
+def _attempt(view: FrameSeries, previous: Frame | None, frame: Frame) -> StepResult:
     """One step, or what it raised: a series that fails costs the scorers that asked for it, no others."""
     try:
         return view.step(previous, frame)

@@ -146,11 +146,10 @@ def series_array(view: FrameSeries, rows: Iterable[tuple[float, ...]]) -> NDArra
 
 def render_waveform(waveform: NDArray[np.float32], rate: int, view: Waveform) -> NDArray[np.float32]:
     """Apply a `Waveform` view to a decoded track (C, N)."""
-    sound = waveform
+    # Clamp before mixing: a 16-bit file clamps each channel.
+    sound = np.clip(waveform, -1.0, 1.0) if view.limit else waveform
     if view.mono and sound.shape[0] > 1:
         sound = sound.mean(axis=0, keepdims=True, dtype=np.float32)
-    if view.limit:
-        sound = np.clip(sound, -1.0, 1.0)
     if view.rate is not None and view.rate != rate:
         import soxr
 

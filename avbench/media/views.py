@@ -45,11 +45,14 @@ class FrameSeries:
         step: pure function of the previous frame (None at the first) and the current one; it runs in
             threads, so it must not keep state. Returns K floats.
         width: K.
+        heavy: takes longer than decoding a frame, so it runs in a pool of threads; light steps run between
+            two frames, where handing them over would cost more than it brings.
     """
 
     name: str
     step: Step
     width: int = 1
+    heavy: bool = False
 
 
 @dataclass(frozen=True)

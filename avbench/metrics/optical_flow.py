@@ -25,7 +25,7 @@ def _farneback(previous: Frame | None, current: Frame) -> tuple[float, ...]:
 
 
 FLOW_WIDTH = 1 + 2 * GRID * GRID
-FLOW = FrameSeries("optical flow", _farneback, FLOW_WIDTH)
+FLOW = FrameSeries("optical flow", _farneback, FLOW_WIDTH, heavy=True)
 """Column 0: mean magnitude in pixels per frame (Farneback, AV-Align's parameters). Then the grid, x and y."""
 
 
