@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Prompt:
     def for_audio(self) -> str | None:
         """Text that judges the sound: `audio_text`, else the joint text."""
         return self.audio_text or self.text
+
+    def for_role(self, role: Literal["text", "video", "audio"]) -> str | None:
+        """The text that a metric with this role reads."""
+        return {"text": self.text, "video": self.for_video, "audio": self.for_audio}[role]
 
     @property
     def is_empty(self) -> bool:

@@ -23,6 +23,12 @@ class MediaError(AvbenchError):
     exit_code = 3
 
 
+class NonFiniteError(AvbenchError):
+    """A network gave NaN or infinity for a clip. The runner turns it into a row; it never ends a run."""
+
+    exit_code = 3
+
+
 class TooManyFailedError(AvbenchError):
     """The run finished, and more clips failed than `max_failed` allows."""
 

@@ -16,6 +16,8 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
+from avbench.encoders.rows import ROWS, with_required
+from avbench.encoders.weights import size_text
 from avbench.media import Frames, Waveform
 from avbench.metrics.base import Scorer, registry
 from avbench.results import ClipRow, ScoreRow
@@ -145,6 +147,30 @@ def suites_table(_: str) -> str:
     return table(("suite", "metrics", "what"), [(f"`{s.name}`", str(len(s.metrics)), s.summary) for s in list_suites()])
 
 
+def weights_table(_: str) -> str:
+    """All checkpoints: licence, size, what needs them, source."""
+    needing = {m.name: with_required(b.row for b in m.backbones if b.row) for m in own_metrics()}
+    rows = []
+    for row in ROWS.values():
+        origin = f"hub `{row.hubs[0]}`" if row.hubs else f"`{row.files[0].url.split('/')[2]}`"
+        metrics = ", ".join(f"`{name}`" for name, used in needing.items() if row.name in used)
+        licence = f"**{row.licence}**" if row.must_accept else row.licence
+        rows.append((f"[`{row.name}`]({row.page})", licence, size_text(row.size), metrics or NONE, origin))
+    return table(("checkpoint", "licence", "size", "needed by", "source"), rows)
+
+
+def weights_files(_: str) -> str:
+    """Where the files of each checkpoint are looked for, and whether their checksums are known."""
+    rows = []
+    for row in ROWS.values():
+        names = [f"`{file.name}`" for file in row.files]
+        folders = ", ".join(f"`{folder}/`" if folder else "the folder itself" for folder in (row.name, *row.folders))
+        known = sum(file.sha256 is not None for file in row.files)
+        checks = "all" if known == len(row.files) else f"{known} of {len(row.files)}"
+        rows.append((f"`{row.name}`", ", ".join(names), folders, checks))
+    return table(("checkpoint", "files", "below the weights folder in", "checksums known"), rows)
+
+
 def own_metrics() -> list[Scorer]:
     """Metrics of this project; those of other packages are not documented here."""
     return [m for m in registry().values() if m.function.__module__.startswith("avbench.")]
@@ -195,6 +221,8 @@ GENERATORS: dict[str, Callable[[str], str]] = {
     "columns": manifest_table,
     "keys": key_table,
     "suites": suites_table,
+    "weights": weights_table,
+    "weights_files": weights_files,
     "scores": lambda _: row_table(ScoreRow, SCORE_COLUMNS),
     "clips": lambda _: row_table(ClipRow, CLIP_COLUMNS),
 }

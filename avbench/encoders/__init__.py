@@ -1,6 +1,8 @@
 """Encoders: networks that turn views into embeddings, each loaded once and run once per clip and view."""
 
-from avbench.encoders.base import Encoder, Network
+from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
+from avbench.encoders.cache import EmbeddingCache
+from avbench.encoders.setup import Setup
 from avbench.encoders.store import EncoderStore
 
-__all__ = ["Encoder", "EncoderStore", "Network"]
+__all__ = ["Backbone", "ClipInput", "EmbeddingCache", "Encoder", "EncoderStore", "LoadContext", "Setup"]

@@ -1,46 +1,114 @@
-"""The light description of a network; its package is imported only when it is loaded."""
+"""The light description of a network and of what it embeds; packages are imported only when it is loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from avbench.media import View
+from avbench.clips import Prompt
+from avbench.encoders.setup import Setup
+from avbench.encoders.weights import row_digest, row_licence, unusable
+from avbench.media import AudioInfo, VideoInfo, View
 
-Network = Callable[[Sequence[NDArray[Any]]], Sequence[NDArray[Any]]]
-"""A loaded network: a batch of inputs (one view each) to one embedding each, in order."""
+TextRole = Literal["text", "video", "audio"]
+
+
+@dataclass(frozen=True)
+class LoadContext:
+    """What a network is loaded with: the weights in use, a torch device string, and the precision in `setup`."""
+
+    setup: Setup
+    device: str
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One network with its weights, loaded at most once per process and shared by the encoders that name it.
+
+    Attributes:
+        name: identity of the network.
+        load: builds the network with its weights, in eval mode; the only place that imports its package.
+        row: its row in `avbench.encoders.weights`, or None when the weights come inside a package.
+        packaged_digest: identity of weights that come inside a package.
+        packages: importable modules that `load` needs.
+        extra: name of the avbench extra that installs them.
+        packaged_licence: licence of weights that come inside a package.
+        staged: it is large, so clips are decoded first and then embedded network by network. False for small ones
+            that run along with decoding.
+    """
+
+    name: str
+    load: Callable[[LoadContext], Any]
+    row: str | None = None
+    packaged_digest: Callable[[], str] | None = None
+    packages: tuple[str, ...] = ("torch",)
+    extra: str = "models"
+    packaged_licence: str = ""
+    staged: bool = True
+
+    @property
+    def licence(self) -> str:
+        """Licence of the weights."""
+        return row_licence(self.row) if self.row else self.packaged_licence
+
+    def missing(self, setup: Setup) -> str | None:
+        """Why it cannot be loaded here, with the cure; None when it can."""
+        absent = [name for name in self.packages if find_spec(name) is None]
+        if absent:
+            return f"not installed: {', '.join(absent)}; pip install 'avbench[{self.extra}]'"
+        return unusable(self.row, setup) if self.row else None
+
+    def digest(self, setup: Setup) -> str:
+        """Identity of the weights in use, with the precision they run at where it is not fp32."""
+        if self.packaged_digest is not None:
+            return self.packaged_digest()
+        suffix = "" if setup.precision == "fp32" else f":{setup.precision}"
+        return (row_digest(self.row, setup) if self.row else self.name) + suffix
+
+
+@dataclass(frozen=True)
+class ClipInput:
+    """What an encoder gets of one clip.
+
+    Attributes:
+        views: the arrays of the encoder's views, in its order; possibly memory-mapped, read-only.
+        text: the prompt text of the encoder's role, or None.
+        video, audio: facts of the tracks; None where the encoder reads no such track.
+    """
+
+    views: tuple[NDArray[Any], ...]
+    text: str | None = None
+    video: VideoInfo | None = None
+    audio: AudioInfo | None = None
+
+
+Run = Callable[[Any, Sequence[ClipInput]], Sequence[NDArray[Any]]]
+"""(network, clips) -> one array per clip, in order. Splits its work into batches with `batched`."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """One backbone with its weights and preprocessing.
+    """One way of embedding a clip or a text: a backbone, what it reads, and the preprocessing.
 
     Attributes:
         name, version: identity; raise `version` when preprocessing changes a number.
-        view: what it consumes.
-        load: builds the network on a device string; the only place that imports its package.
-        weights_digest: identity of the checkpoint (a sha256, or package and version).
-        packages: importable modules that `load` needs.
-        extra: name of the avbench extra that installs them.
-        licence: licence of the weights.
+        backbone: the network.
+        run: preprocessing and forward passes for several clips at once.
+        views: what it consumes of a clip; empty for a text encoder.
+        text: which prompt text it consumes; None for none.
     """
 
     name: str
     version: int
-    view: View
-    load: Callable[[str], Network]
-    weights_digest: Callable[[], str]
-    packages: tuple[str, ...] = ()
-    extra: str = ""
-    licence: str = ""
+    backbone: Backbone
+    run: Run
+    views: tuple[View, ...] = ()
+    text: TextRole | None = None
 
-    def missing(self) -> str | None:
-        """Why it cannot be loaded here, with the cure; None when it can."""
-        absent = [name for name in self.packages if find_spec(name) is None]
-        if not absent:
-            return None
-        return f"not installed: {', '.join(absent)}; pip install 'avbench[{self.extra}]'"
+    def text_of(self, prompt: Prompt) -> str | None:
+        """The prompt text that it consumes, or None."""
+        return None if self.text is None else prompt.for_role(self.text)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.encoders.base import Encoder, Network
+from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.onnx import files_digest, open_session, package_file
 from avbench.media import Waveform
 
@@ -28,11 +29,13 @@ _FFT, _HOP, _MELS = 321, 160, 120
 Sound = NDArray[np.float32]
 
 
-def _load(device: str) -> Network:
-    # Small networks in ONNX files; the CPU build of onnxruntime suffices, so `device` is not used.
-    p835 = open_session(package_file("speechmos", _P835))
-    p808 = open_session(package_file("speechmos", _P808))
-    return lambda batch: [_qualities(p835, p808, sound[0]) for sound in batch]
+def _load(context: LoadContext) -> tuple[Any, Any]:
+    # Small networks in ONNX files; the CPU build of onnxruntime suffices, so the device is not used.
+    return open_session(package_file("speechmos", _P835)), open_session(package_file("speechmos", _P808))
+
+
+def _run(sessions: tuple[Any, Any], clips: Sequence[ClipInput]) -> list[NDArray[np.float64]]:
+    return [_qualities(*sessions, clip.views[0][0]) for clip in clips]
 
 
 def _qualities(p835: Any, p808: Any, sound: Sound) -> NDArray[np.float64]:
@@ -87,10 +90,15 @@ def _mel_filters() -> NDArray[np.float64]:
 DNSMOS = Encoder(
     name="dnsmos",
     version=1,
-    view=Waveform(rate=RATE, mono=True),
-    load=_load,
-    weights_digest=lambda: files_digest("speechmos", _P835, _P808),
-    packages=("onnxruntime", "speechmos"),
-    extra="speech",
-    licence="MIT",
+    backbone=Backbone(
+        name="dnsmos",
+        load=_load,
+        packaged_digest=lambda: files_digest("speechmos", _P835, _P808),
+        packages=("onnxruntime", "speechmos"),
+        extra="speech",
+        packaged_licence="MIT",
+        staged=False,
+    ),
+    run=_run,
+    views=(Waveform(rate=RATE, mono=True),),
 )

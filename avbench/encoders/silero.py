@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.encoders.base import Encoder, Network
+from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.onnx import files_digest, open_session, package_file
 from avbench.media import Waveform
 
@@ -21,10 +21,13 @@ _FILE = "data/silero_vad.onnx"
 Probabilities = NDArray[np.float32]
 
 
-def _load(device: str) -> Network:
-    # 2 MB of weights in a serial recurrence: a GPU would only add transfers, so `device` is not used.
-    session = open_session(package_file("silero_vad", _FILE))
-    return lambda batch: [_probabilities(session, sound) for sound in batch]
+def _load(context: LoadContext) -> Any:
+    # 2 MB of weights in a serial recurrence: a GPU would only add transfers, so the device is not used.
+    return open_session(package_file("silero_vad", _FILE))
+
+
+def _run(session: Any, clips: Sequence[ClipInput]) -> list[Probabilities]:
+    return [_probabilities(session, clip.views[0]) for clip in clips]
 
 
 def _probabilities(session: Any, sound: NDArray[np.float32]) -> Probabilities:
@@ -90,10 +93,15 @@ def _spans(probabilities: Sequence[float] | Probabilities, samples: int) -> list
 SILERO = Encoder(
     name="silero_vad",
     version=1,
-    view=Waveform(rate=RATE, mono=True),
-    load=_load,
-    weights_digest=lambda: files_digest("silero_vad", _FILE),
-    packages=("onnxruntime", "silero_vad"),
-    extra="speech",
-    licence="MIT",
+    backbone=Backbone(
+        name="silero_vad",
+        load=_load,
+        packaged_digest=lambda: files_digest("silero_vad", _FILE),
+        packages=("onnxruntime", "silero_vad"),
+        extra="speech",
+        packaged_licence="MIT",
+        staged=False,
+    ),
+    run=_run,
+    views=(Waveform(rate=RATE, mono=True),),
 )

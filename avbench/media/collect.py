@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -16,15 +17,18 @@ from numpy.typing import NDArray
 from avbench.errors import MediaError
 from avbench.media.media import series_array
 from avbench.media.sampling import Times
+from avbench.media.spool import ArrayWriter, Spooled
 from avbench.media.views import Frame, Frames, FrameSeries, Pixels, View
 
 StepResult = tuple[float, ...] | Exception
+Transformed = NDArray[Any] | Exception
+Arrays = dict[View, NDArray[Any] | Spooled]
 
 
 class NeedsAnotherPass(Exception):  # noqa: N818 - a signal between two functions, not an error
     """The frame times assumed for sampling were wrong; `times` are right, `done` needs no repeat."""
 
-    def __init__(self, times: Times, done: dict[View, NDArray[Any]]) -> None:
+    def __init__(self, times: Times, done: Arrays) -> None:
         super().__init__("frame times differ from packet times")
         self.times = times
         self.done = done
@@ -33,11 +37,27 @@ class NeedsAnotherPass(Exception):  # noqa: N818 - a signal between two function
 class FrameCollector:
     """Consumes frames in order and builds the arrays of all views.
 
-    Heavy series run as one task per frame, at most two tasks per thread in flight, so memory stays at a few
-    frames whatever the length of the clip. OpenCV's own threads are off meanwhile: they would compete.
+    Heavy series and transforms run as one task per frame, at most two tasks per thread in flight, so memory stays
+    at a few frames whatever the length of the clip. OpenCV's own threads are off meanwhile: they would compete.
+
+    Args:
+        series, samples: the views.
+        expected: frame times that sampling goes by, in seconds (T,).
+        fps: nominal frame rate that sampling goes by.
+        threads: size of the pool.
+        spool: folder for sampled frames; None keeps them in memory.
     """
 
-    def __init__(self, series: Sequence[FrameSeries], samples: Sequence[Frames], expected: Times, threads: int) -> None:
+    def __init__(
+        self,
+        series: Sequence[FrameSeries],
+        samples: Sequence[Frames],
+        expected: Times,
+        fps: float,
+        *,
+        threads: int,
+        spool: Path | None = None,
+    ) -> None:
         self.times: list[float] = []
         self.size = (0, 0)
         self.rotation = 0
@@ -45,10 +65,10 @@ class FrameCollector:
         self._series = series
         self._samples = samples
         self._expected = expected
-        self._wanted = {view: set(view.sampling.indices(expected).tolist()) for view in samples}
-        self._kept: dict[Frames, dict[int, NDArray[Any]]] = {view: {} for view in samples}
+        self._wanted = {view: Counter(view.sampling.indices(expected, fps).tolist()) for view in samples}
+        self._writers = {view: ArrayWriter(spool) for view in samples}
         self._rows: dict[FrameSeries, list[StepResult]] = {view: [] for view in series}
-        self._pending: deque[tuple[FrameSeries, Future[StepResult]]] = deque()
+        self._pending: deque[tuple[FrameSeries | tuple[Frames, ...], int, Future[Any]]] = deque()
         self._limit = 2 * threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="frames")
         self._previous: Frame | None = None
@@ -73,30 +93,43 @@ class FrameCollector:
         if not self._series and not wanted and index:
             return
         frame = Frame(self._to_rgb(picture), index, time)
-        for view in wanted:
-            self._kept[view][index] = frame.rgb if view.transform is None else view.transform(frame.rgb)
+        self._sample(frame, wanted)
         for series in self._series:
             if series.heavy:
-                self._pending.append((series, self._pool.submit(_attempt, series, self._previous, frame)))
+                self._pending.append((series, index, self._pool.submit(_attempt, series, self._previous, frame)))
             else:
                 self._rows[series].append(_attempt(series, self._previous, frame))
         self._previous = frame
         self._collect(self._limit)
 
-    def _collect(self, allowed: int) -> None:
-        """Wait for the oldest steps until no more than `allowed` are pending."""
-        while len(self._pending) > allowed:
-            series, future = self._pending.popleft()
-            self._rows[series].append(future.result())
+    def _sample(self, frame: Frame, wanted: Sequence[Frames]) -> None:
+        """One task per distinct transform: views that share it share its result."""
+        for transform in dict.fromkeys(view.transform for view in wanted):
+            views = tuple(view for view in wanted if view.transform is transform)
+            self._pending.append((views, frame.index, self._pool.submit(_transform, views[0], frame)))
 
-    def finish(self) -> dict[View, NDArray[Any]]:
+    def _collect(self, allowed: int) -> None:
+        """Wait for the oldest tasks until no more than `allowed` are pending."""
+        while len(self._pending) > allowed:
+            target, index, future = self._pending.popleft()
+            if isinstance(target, FrameSeries):
+                self._rows[target].append(future.result())
+                continue
+            result: Transformed = future.result()
+            for view in target:
+                if isinstance(result, Exception):
+                    self.failures.setdefault(view, result)
+                elif view not in self.failures:
+                    self._writers[view].append(result, self._wanted[view][index])
+
+    def finish(self) -> Arrays:
         """The arrays of all views.
 
         Raises:
             NeedsAnotherPass: sampled views were chosen from times that the decoder did not confirm.
         """
         self._collect(0)
-        arrays: dict[View, NDArray[Any]] = {}
+        arrays: Arrays = {}
         for view, values in self._rows.items():
             failure = next((value for value in values if isinstance(value, Exception)), None)
             if failure is not None:
@@ -105,10 +138,12 @@ class FrameCollector:
                 arrays[view] = series_array(view, [value for value in values if not isinstance(value, Exception)])
         times = np.array(self.times)
         if self._samples and not np.array_equal(times, self._expected):
+            for writer in self._writers.values():
+                writer.discard()
             raise NeedsAnotherPass(times, arrays)
-        for sample in self._samples:
-            kept = self._kept[sample]
-            arrays[sample] = np.stack([kept[i] for i in sample.sampling.indices(times).tolist()])
+        for sample, writer in self._writers.items():
+            if sample not in self.failures:
+                arrays[sample] = writer.finish()
         return arrays
 
     def _to_rgb(self, picture: VideoFrame) -> Pixels:
@@ -127,5 +162,12 @@ def _attempt(view: FrameSeries, previous: Frame | None, frame: Frame) -> StepRes
     """One step, or what it raised: a series that fails costs the scorers that asked for it, no others."""
     try:
         return view.step(previous, frame)
+    except Exception as error:  # noqa: BLE001 - kept, and raised to the scorer that asks for this view
+        return error
+
+
+def _transform(view: Frames, frame: Frame) -> Transformed:
+    try:
+        return frame.rgb if view.transform is None else view.transform(frame.rgb)
     except Exception as error:  # noqa: BLE001 - kept, and raised to the scorer that asks for this view
         return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ from avbench.errors import MediaError
 from avbench.media.collect import FrameCollector, NeedsAnotherPass
 from avbench.media.media import AudioInfo, Media, VideoInfo, render_waveform
 from avbench.media.sampling import Times
+from avbench.media.spool import Spooled, spool
 from avbench.media.views import Frames, FrameSeries, View, Waveform
 
 # Containers of ordinary media files. Playlists (HLS, DASH, concat) are left out because they make FFmpeg
@@ -39,20 +40,38 @@ _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 _COMPLETE_SHARE = 0.9
 _COMPLETE_SLACK_S = 0.15
 
+# Frame times are multiples of a time base that floats do not hold exactly.
+_TICK = 1e-6
+
 
 def default_threads() -> int:
     """CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def decode_clip(clip: Clip, key: str, views: Iterable[View], *, threads: int | None = None) -> Media:
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How a clip is decoded.
+
+    Attributes:
+        threads: threads for per-frame work; None for all CPUs of this process.
+        seconds: only this much from the start of each track; None for everything.
+        spool: folder where sampled frames and sound wait; None keeps them in memory.
+    """
+
+    threads: int | None = None
+    seconds: float | None = None
+    spool: Path | None = None
+
+
+def decode_clip(clip: Clip, key: str, views: Iterable[View], options: DecodeOptions | None = None) -> Media:
     """Open a clip once and compute all `views` in one pass.
 
     Args:
         clip: picture file, and a sound file where one replaces the embedded track.
         key: identity of the content, normally the sha256 of the file(s).
         views: what the scorers declared.
-        threads: threads for per-frame work; None for all CPUs of this process.
+        options: threads, length, spool.
 
     Returns:
         Media with `video` or `audio` None where a track is absent (no entry in `problems`) or broken
@@ -61,6 +80,7 @@ def decode_clip(clip: Clip, key: str, views: Iterable[View], *, threads: int | N
     Raises:
         MediaError: the file is missing, empty, or no media file.
     """
+    options = options or DecodeOptions()
     wanted = list(dict.fromkeys(views))
     frame_views = [view for view in wanted if not isinstance(view, Waveform)]
     sound_views = [view for view in wanted if isinstance(view, Waveform)]
@@ -71,8 +91,8 @@ def decode_clip(clip: Clip, key: str, views: Iterable[View], *, threads: int | N
         packets = _demux(container, [s for s in (video_stream, audio_stream) if s is not None])
         media = Media(key=key, video=None, audio=None)
         if video_stream is not None:
-            pixels = _decode_video(video_stream, packets, frame_views, threads or default_threads())
-            _guard(media, "video", pixels.problem or _too_short(pixels.info, video_stream, container))
+            pixels = _decode_video(video_stream, packets, frame_views, options)
+            _guard(media, "video", pixels.problem or _too_short(pixels.info, video_stream, container, options.seconds))
             if "video" not in media.problems:
                 media.video = pixels.info
                 media.failures.update(pixels.failures)
@@ -84,7 +104,8 @@ def decode_clip(clip: Clip, key: str, views: Iterable[View], *, threads: int | N
         sound = _decode_sidecar(clip.audio)
     if sound is not None:
         _guard(media, "audio", sound.problem)
-        _add_sound(media, sound, sound_views, clip)
+        _add_sound(media, _cut(sound, options.seconds), clip)
+        _add_sound_views(media, sound, sound_views, options.spool)
     return media
 
 
@@ -94,7 +115,7 @@ class _Decoded:
 
     info: Any
     problem: str | None
-    views: dict[View, NDArray[Any]]
+    views: dict[View, NDArray[Any] | Spooled]
     failures: dict[View, Exception] = field(default_factory=dict)
     waveform: NDArray[np.float32] | None = None
 
@@ -104,7 +125,21 @@ def _guard(media: Media, track: str, problem: str | None) -> None:
         media.problems[track] = problem
 
 
-def _add_sound(media: Media, sound: _Decoded, views: Sequence[Waveform], clip: Clip) -> None:
+def _cut(sound: _Decoded, seconds: float | None) -> _Decoded:
+    """Drop what lies beyond `seconds` from the start of the track."""
+    if seconds is not None and sound.problem is None and sound.waveform is not None:
+        sound.waveform = sound.waveform[:, : int(seconds * sound.info.sample_rate)]
+        sound.info = replace(sound.info, samples=sound.waveform.shape[1])
+    return sound
+
+
+def _add_sound_views(media: Media, sound: _Decoded, views: Sequence[Waveform], folder: Path | None) -> None:
+    if media.audio is not None and sound.waveform is not None:
+        for view in views:
+            media.views[view] = spool(render_waveform(sound.waveform, media.audio.sample_rate, view), folder)
+
+
+def _add_sound(media: Media, sound: _Decoded, clip: Clip) -> None:
     if sound.problem is not None or sound.waveform is None:
         return
     info: AudioInfo = sound.info
@@ -114,8 +149,6 @@ def _add_sound(media: Media, sound: _Decoded, views: Sequence[Waveform], clip: C
             info.sample_rate, info.channels, info.samples, float(media.video.times[0]), info.codec, "sidecar"
         )
     media.audio = info
-    for view in views:
-        media.views[view] = render_waveform(sound.waveform, info.sample_rate, view)
 
 
 def open_media(path: Path) -> av.container.InputContainer:
@@ -170,15 +203,21 @@ def _demux(container: av.container.InputContainer, streams: Sequence[VideoStream
     return packets
 
 
-def _decode_video(stream: VideoStream, packets: dict[int, Packets], views: Sequence[View], threads: int) -> _Decoded:
+def _decode_video(
+    stream: VideoStream, packets: dict[int, Packets], views: Sequence[View], options: DecodeOptions
+) -> _Decoded:
     stream.thread_type = "AUTO"
     own = packets[stream.index]
     expected: Times = np.sort([float(p.pts * p.time_base) for p in own if p.pts is not None and not p.is_discard])
+    if options.seconds is not None and len(expected):
+        expected = expected[expected < expected[0] + options.seconds - _TICK]
+    fps = _nominal_fps(stream, expected)
+    threads = options.threads or default_threads()
     series = [view for view in views if isinstance(view, FrameSeries)]
     samples = [view for view in views if isinstance(view, Frames)]
     try:
-        with FrameCollector(series, samples, expected, threads) as collector:
-            for frame in _frames(stream, own):
+        with FrameCollector(series, samples, expected, fps, threads=threads, spool=options.spool) as collector:
+            for frame in _frames(stream, own, options.seconds):
                 collector.push(frame)
             try:
                 arrays = collector.finish()
@@ -186,24 +225,25 @@ def _decode_video(stream: VideoStream, packets: dict[int, Packets], views: Seque
                 # The container's packet times were not the decoder's frame times, so samples were chosen
                 # from the wrong list. Decode the packets at hand once more with the right one.
                 stream.codec_context.flush_buffers()
-                with FrameCollector([], samples, again.times, threads) as second:
-                    for frame in _frames(stream, own):
+                with FrameCollector([], samples, again.times, fps, threads=threads, spool=options.spool) as second:
+                    for frame in _frames(stream, own, options.seconds):
                         second.push(frame)
                     arrays = again.done | second.finish()
+                    collector.failures.update(second.failures)
     except (av.FFmpegError, ValueError, MediaError) as error:
         return _Decoded(None, f"picture cannot be decoded: {_short(error)}", {})
     if not len(collector.times):
         return _Decoded(None, "the picture track holds no frame", {})
     height, width = collector.size
     info = VideoInfo(
-        np.array(collector.times), _nominal_fps(stream, collector.times), width, height, stream.codec_context.name,
-        collector.rotation,
+        np.array(collector.times), fps, width, height, stream.codec_context.name, collector.rotation
     )  # fmt: skip
     return _Decoded(info, None, arrays, collector.failures)
 
 
-def _frames(stream: VideoStream, packets: Packets) -> Iterator[tuple[VideoFrame, float]]:
+def _frames(stream: VideoStream, packets: Packets, seconds: float | None) -> Iterator[tuple[VideoFrame, float]]:
     """Decoded frames with their time in seconds; frames without a timestamp follow their predecessor."""
+    end: float | None = None
     step = 1.0 / float(stream.guessed_rate or stream.average_rate or 25)
     last = -step
     for packet in [*packets, None]:
@@ -212,18 +252,23 @@ def _frames(stream: VideoStream, packets: Packets) -> Iterator[tuple[VideoFrame,
                 raise MediaError(f"damaged frame near {last + step:.2f} s")
             # The stream's time base: frames that come out of the final flush carry none of their own.
             last = float(frame.pts * stream.time_base) if frame.pts is not None and stream.time_base else last + step
+            end = last + seconds - _TICK if end is None and seconds is not None else end
+            if end is not None and last >= end:
+                return
             yield frame, last
 
 
-def _nominal_fps(stream: VideoStream, times: Sequence[float]) -> float:
+def _nominal_fps(stream: VideoStream, times: Times) -> float:
     rate = stream.guessed_rate or stream.average_rate
     if rate:
         return float(rate)
     return 1.0 / float(np.median(np.diff(times))) if len(times) > 1 else 25.0
 
 
-def _too_short(info: VideoInfo | AudioInfo | None, stream: VideoStream | AudioStream, container: Any) -> str | None:
-    """A reason when a track ends well before its header says, else None."""
+def _too_short(
+    info: VideoInfo | AudioInfo | None, stream: VideoStream | AudioStream, container: Any, asked: float | None = None
+) -> str | None:
+    """A reason when a track ends well before its header says (or before the `asked` seconds), else None."""
     if info is None:
         return None
     if stream.duration and stream.time_base:
@@ -232,6 +277,7 @@ def _too_short(info: VideoInfo | AudioInfo | None, stream: VideoStream | AudioSt
         promised = container.duration / av.time_base
     else:
         return None
+    promised = promised if asked is None else min(promised, asked)
     if info.duration >= _COMPLETE_SHARE * promised - _COMPLETE_SLACK_S:
         return None
     return f"truncated: {info.duration:.2f} s of {promised:.2f} s could be decoded; make the file again"

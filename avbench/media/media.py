@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from avbench.media.sampling import Times
+from avbench.media.spool import Spooled
 from avbench.media.views import Frame, Frames, FrameSeries, View, Waveform
 
 
@@ -58,7 +59,7 @@ class Media:
         key: sha256 of the file(s), or an id that the trainer gives a rollout.
         video, audio: facts, or None where the track is absent or broken.
         problems: reason per broken track ("video", "audio"); an absent track has no entry.
-        views: what was computed while decoding.
+        views: what was computed while decoding; some of it may wait on disk.
         failures: what a view raised instead; asking for it raises the same.
         frames: all frames uint8 (T, H, W, 3) when the clip came from tensors, otherwise None.
         waveform: decoded sound float32 (C, N), not clamped; None without sound.
@@ -68,7 +69,7 @@ class Media:
     video: VideoInfo | None
     audio: AudioInfo | None
     problems: dict[str, str] = field(default_factory=dict)
-    views: dict[View, NDArray[Any]] = field(default_factory=dict)
+    views: dict[View, NDArray[Any] | Spooled] = field(default_factory=dict)
     failures: dict[View, Exception] = field(default_factory=dict)
     frames: NDArray[np.uint8] | None = None
     waveform: NDArray[np.float32] | None = None
@@ -109,7 +110,13 @@ class Media:
             raise self.failures[view]
         if view not in self.views:
             self.views[view] = self._compute(view)
-        return self.views[view]
+        found = self.views[view]
+        return found.open() if isinstance(found, Spooled) else found
+
+    def keep_only(self, views: Iterable[View]) -> None:
+        """Drop what no later reader asks for."""
+        kept = set(views)
+        self.views = {view: array for view, array in self.views.items() if view in kept}
 
     def _compute(self, view: View) -> NDArray[Any]:
         if isinstance(view, Waveform):
@@ -121,7 +128,7 @@ class Media:
         if self.frames is None:
             raise LookupError(f"{view} was not declared in the scorer's views, so it was not decoded")
         if isinstance(view, Frames):
-            chosen = self.frames[view.sampling.indices(self.video.times)]
+            chosen = self.frames[view.sampling.indices(self.video.times, self.video.fps)]
             return chosen if view.transform is None else np.stack([view.transform(f) for f in chosen])
         return series_array(view, _steps(view, self._iterate()))
 
@@ -150,7 +157,11 @@ def render_waveform(waveform: NDArray[np.float32], rate: int, view: Waveform) ->
     sound = np.clip(waveform, -1.0, 1.0) if view.limit else waveform
     if view.mono and sound.shape[0] > 1:
         sound = sound.mean(axis=0, keepdims=True, dtype=np.float32)
-    if view.rate is not None and view.rate != rate:
+    if view.rate is not None and view.rate != rate and view.resampler == "sinc":
+        from avbench.media.resample import resample_sinc
+
+        sound = resample_sinc(sound, rate, view.rate)
+    elif view.rate is not None and view.rate != rate:
         import soxr
 
         sound = np.ascontiguousarray(soxr.resample(sound.T, rate, view.rate, quality="HQ").T)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,23 @@ Times = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 
+class Sampling(Protocol):
+    """Which frames of a clip to take. Frozen and hashable, so that equal requests are computed once."""
+
+    def indices(self, times: Times, fps: float) -> Indices:
+        """Indices into `times` (T,), ascending, with repetitions where a frame is taken twice.
+
+        Args:
+            times: presentation times in seconds.
+            fps: nominal frame rate of the track.
+        """
+
+
 @dataclass(frozen=True)
 class All:
     """Every frame, once."""
 
-    def indices(self, times: Times) -> Indices:
+    def indices(self, times: Times, fps: float) -> Indices:
         """Indices into `times` (T,), ascending."""
         return np.arange(len(times))
 
@@ -29,7 +42,7 @@ class Linspace:
 
     count: int
 
-    def indices(self, times: Times) -> Indices:
+    def indices(self, times: Times, fps: float) -> Indices:
         """Indices into `times` (T,), ascending, `count` of them."""
         positions = np.linspace(0, max(len(times) - 1, 0), self.count, dtype=np.float32)
         return np.round(positions).astype(np.int64)
@@ -41,7 +54,7 @@ class AtRate:
 
     fps: float
 
-    def indices(self, times: Times) -> Indices:
+    def indices(self, times: Times, fps: float) -> Indices:
         """Indices into `times` (T,), ascending; frames repeat where the rate exceeds the clip's."""
         if len(times) == 0:
             return np.zeros(0, dtype=np.int64)
@@ -50,9 +63,6 @@ class AtRate:
         right = np.clip(np.searchsorted(times, ticks), 0, len(times) - 1)
         left = np.maximum(right - 1, 0)
         return np.where(ticks - times[left] <= times[right] - ticks, left, right)
-
-
-Sampling = All | Linspace | AtRate
 
 
 def windows(n: int, size: int, stride: int) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -61,7 +62,8 @@ class Frames:
 
     Args:
         sampling: which frames.
-        transform: per-frame function of (H, W, 3) uint8, for example a resize; None keeps full size.
+        transform: pure per-frame function of (H, W, 3) uint8, for example a resize; None keeps full size. Views
+            with the same transform share its result, and it runs in threads.
     """
 
     sampling: Sampling = field(default_factory=All)
@@ -73,15 +75,18 @@ class Waveform:
     """The sound as float32 (C, N).
 
     Args:
-        rate: samples per second, None for the track's own. Resampled with soxr, quality HQ.
+        rate: samples per second, None for the track's own.
         mono: average the channels into one.
         limit: clamp to [-1, 1], as a 16-bit file would. Lossy codecs decode above full scale; loudness
             and peak meters want that, networks do not.
+        resampler: "soxr" (quality HQ), or "sinc", which equals torchaudio's default and what networks trained with
+            it are held to.
     """
 
     rate: int | None = None
     mono: bool = True
     limit: bool = True
+    resampler: Literal["soxr", "sinc"] = "soxr"
 
 
 View = FrameSeries | Frames | Waveform

@@ -15,8 +15,12 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from avbench.clips import Prompt
-from avbench.encoders import Encoder, EncoderStore
+from avbench.encoders import Backbone, Encoder, EncoderStore, Setup
+from avbench.encoders.base import TextRole
 from avbench.errors import UsageError
 from avbench.media import Media, View
 
@@ -59,7 +63,8 @@ class Score:
         return cls(None, "error", reason)
 
 
-ScoreFunction = Callable[[Media, Prompt, EncoderStore], Score]
+SetFunction = Callable[[NDArray[np.float32], NDArray[np.float32]], Score]
+Judges = Literal["clip", "set"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Scorer:
     """A registered metric: its function and its facts. Help, docs and reports read the facts here.
 
     Attributes:
+        function: of a clip, or for a set metric of two sets of features (N, D) and (M, D): generated, reference.
         name: column name, stable, short, snake_case.
         summary: one line of what is measured.
         unit: "s", "LUFS", "1" for a plain number ...
@@ -80,10 +86,11 @@ class Scorer:
         version: raise it whenever a number can change.
         params: constants that define the number; they enter the digest.
         family: section in tables.
+        judges: "clip", or "set" for a distance between all clips and a reference set; a set metric has one encoder.
         caveat: what the number cannot say.
     """
 
-    function: ScoreFunction
+    function: Callable[..., Score]
     name: str
     summary: str
     unit: str
@@ -96,7 +103,8 @@ class Scorer:
     encoders: tuple[Encoder, ...] = ()
     version: int = 1
     params: tuple[tuple[str, Any], ...] = ()
-    prompt_role: Literal["text", "video", "audio"] | None = None
+    prompt_role: TextRole | None = None
+    judges: Judges = "clip"
     packages: tuple[str, ...] = ()
     caveat: str = ""
 
@@ -106,39 +114,49 @@ class Scorer:
     @property
     def all_views(self) -> tuple[View, ...]:
         """Own views and those of its encoders."""
-        return self.views + tuple(encoder.view for encoder in self.encoders)
+        return self.views + tuple(view for encoder in self.encoders for view in encoder.views)
+
+    @property
+    def backbones(self) -> tuple[Backbone, ...]:
+        """The networks used, each once."""
+        return tuple(dict.fromkeys(encoder.backbone for encoder in self.encoders))
+
+    @property
+    def staged(self) -> bool:
+        """Whether it waits for a large network."""
+        return any(backbone.staged for backbone in self.backbones)
 
     @property
     def licence(self) -> str:
         """Licence of the weights, empty without weights."""
-        return ", ".join(sorted({encoder.licence for encoder in self.encoders}))
+        return ", ".join(sorted({backbone.licence for backbone in self.backbones}))
 
     @property
     def checkpoint(self) -> str:
         """Names of the networks used, empty without weights."""
-        return ", ".join(encoder.name for encoder in self.encoders)
+        return ", ".join(backbone.name for backbone in self.backbones)
 
-    def unavailable(self) -> str | None:
+    def unavailable(self, setup: Setup) -> str | None:
         """Why it cannot run on this machine, with the cure; None when it can."""
         absent = [name for name in self.packages if find_spec(name) is None]
         if absent:
             return f"not installed: {', '.join(absent)}"
-        return next((reason for e in self.encoders if (reason := e.missing())), None)
+        return next((reason for b in self.backbones if (reason := b.missing(setup))), None)
 
-    def weights_digest(self) -> str:
+    def weights_digest(self, setup: Setup) -> str:
         """Identity of all weights used; "none" without weights."""
-        parts = sorted(f"{e.name}:{e.version}:{e.weights_digest()}" for e in self.encoders)
+        parts = sorted(f"{e.name}:{e.version}:{e.backbone.digest(setup)}" for e in self.encoders)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16] if parts else "none"
 
     def prompt_text(self, prompt: Prompt) -> str | None:
         """The text that this metric judges against, or None."""
-        if self.prompt_role is None:
-            return None
-        return {"text": prompt.text, "video": prompt.for_video, "audio": prompt.for_audio}[self.prompt_role]
+        return None if self.prompt_role is None else prompt.for_role(self.prompt_role)
 
-    def params_digest(self, prompt: Prompt) -> str:
-        """Digest over parameters and the prompt text in use."""
+    def params_digest(self, prompt: Prompt, protocol: str = "") -> str:
+        """Digest over parameters, the prompt text in use, and what the run did to the clip first."""
         content = {"params": dict(self.params), "prompt": self.prompt_text(prompt)}
+        if protocol:
+            content["protocol"] = protocol
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -155,7 +173,7 @@ def scorer(
     needs: Iterable[Need],
     params: Mapping[str, Any] | None = None,
     **facts: Any,
-) -> Callable[[ScoreFunction], Scorer]:
+) -> Callable[[Callable[..., Score]], Scorer]:
     """Register `function(media, prompt, store) -> Score` as the metric `name`.
 
     The first line of the function's docstring is the summary; its module's name is the family unless one is
@@ -165,7 +183,7 @@ def scorer(
         ValueError: two scorers with one name.
     """
 
-    def register(function: ScoreFunction) -> Scorer:
+    def register(function: Callable[..., Score]) -> Scorer:
         entry = Scorer(
             function=function,
             name=name,
@@ -186,6 +204,15 @@ def scorer(
         return entry
 
     return register
+
+
+def set_scorer(name: str, *, encoder: Encoder, **facts: Any) -> Callable[[SetFunction], Scorer]:
+    """Register `function(generated (N, D), reference (M, D)) -> Score` as the set metric `name`.
+
+    It judges all clips of a run against a reference set by the features of `encoder`, and each category of clips.
+    The other arguments are those of `scorer`.
+    """
+    return scorer(name, encoders=(encoder,), judges="set", **facts)
 
 
 @cache

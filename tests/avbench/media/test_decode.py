@@ -43,7 +43,7 @@ def test_series_sampling_and_memory_agree_with_all_frames(small_clip):
     media = decode(small_clip, views)
     everything = media.view(Frames())
     times = media.video.times
-    np.testing.assert_array_equal(media.view(Frames(Linspace(5))), everything[Linspace(5).indices(times)])
+    np.testing.assert_array_equal(media.view(Frames(Linspace(5))), everything[Linspace(5).indices(times, 24.0)])
     assert len(media.view(Frames(AtRate(10)))) == 25
     np.testing.assert_allclose(media.view(mean)[:, 0], everything.mean(axis=(1, 2, 3)))
     memory = Media.from_arrays("m", everything, 24)
@@ -228,4 +228,4 @@ def test_importing_media_does_not_import_torch():
 
 
 def test_sampling_all():
-    assert All().indices(np.arange(3.0)).tolist() == [0, 1, 2]
+    assert All().indices(np.arange(3.0), 1.0).tolist() == [0, 1, 2]

@@ -1,0 +1,64 @@
+"""Run a network over the items of several clips in batches; halve the batch when memory runs out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avbench.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+
+def batched(
+    forward: Callable[[list[Any]], Tensor], clips: Sequence[Sequence[Any]], size: int, network: str
+) -> list[NDArray[np.float32]]:
+    """Embed the items of each clip; a batch may span clips.
+
+    Args:
+        forward: items -> embeddings (B, ...), without gradients.
+        clips: the items of each clip; only indexed, so they may be memory-mapped.
+        size: most items in one forward.
+        network: name for messages.
+
+    Returns:
+        float32 (items, ...) per clip.
+
+    Raises:
+        EnvironmentProblem: out of memory even with one item at a time.
+    """
+    import torch
+
+    places = [(clip, item) for clip, items in enumerate(clips) for item in range(len(items))]
+    outputs: list[NDArray[np.float32]] = []
+    with torch.inference_mode():
+        while len(outputs) < len(places):
+            chosen = places[len(outputs) : len(outputs) + size]
+            try:
+                result = forward([clips[clip][item] for clip, item in chosen])
+            except torch.OutOfMemoryError as error:
+                if size == 1:
+                    raise EnvironmentProblem(
+                        f"{network} runs out of memory with a single item. Use --precision bf16, --max-resident 1, "
+                        "or a larger device."
+                    ) from error
+                size = max(1, size // 2)
+                log.warning("%s: out of memory, going on with batches of %d", network, size)
+                torch.cuda.empty_cache()
+                continue
+            outputs.extend(result.float().cpu().numpy())
+    counts = np.cumsum([len(items) for items in clips])[:-1]
+    empty = np.zeros((0,), dtype=np.float32)
+    return [np.stack(part) if part else empty for part in _split(outputs, counts.tolist())]
+
+
+def _split(values: list[NDArray[np.float32]], ends: list[int]) -> list[list[NDArray[np.float32]]]:
+    starts = [0, *ends]
+    return [values[start:end] for start, end in zip(starts, [*ends, len(values)], strict=True)]
