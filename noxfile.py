@@ -44,14 +44,14 @@ def demo(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """The default tests: under ten minutes on two cores."""
-    _prepare(session, "test")
+    _prepare(session, "models,test")
     _run(session, "pytest", "-q", "-n", "2", "-m", "not slow and not speech and not browser", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
     """Format, lint, and who may import whom."""
-    _prepare(session, "dev")
+    _prepare(session, "models,dev")
     _run(session, "ruff", "format", "--check", ".")
     _run(session, "ruff", "check", ".")
     _run(session, "lint-imports")
@@ -60,14 +60,14 @@ def lint(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
     """mypy, strict, on the public package."""
-    _prepare(session, "dev")
+    _prepare(session, "models,dev")
     _run(session, "mypy")
 
 
 @nox.session(venv_backend="none")
 def browser(session: nox.Session) -> None:
     """Open the demo's report in headless Chromium and use it; `-- --save` renews the picture in the README."""
-    _prepare(session, "dev")
+    _prepare(session, "models,dev")
     chromium = os.environ.get("AVBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         session.error("no Chromium found: install one (Debian: apt-get install chromium) or set AVBENCH_CHROMIUM")
@@ -86,14 +86,14 @@ def browser(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Ratios against baselines in the same process on the same clips; writes benchmarks/results/."""
-    _prepare(session, "dev")
+    _prepare(session, "models,dev")
     _run(session, "python", "benchmarks/run.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def slow(session: nox.Session) -> None:
     """Tests that take minutes: kill and resume at ten moments, real clips shifted over a grid, librosa parity."""
-    _prepare(session, "dev")
+    _prepare(session, "models,dev")
     _run(session, "pytest", "-q", "-m", "slow", *session.posargs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -76,12 +77,37 @@ def summarize(scores: pd.DataFrame, by: Sequence[str] = ()) -> list[dict[str, An
     return entries
 
 
+def summarize_sets(scores: pd.DataFrame) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Entries of metrics over sets of clips, in the form of `summarize`: overall, and per category.
+
+    `mean` is the value of the set; there is no interval. `n` is the number of clips, `n_ok` those with features.
+    """
+    overall, categories = [], []
+    for row in scores.to_dict("records"):
+        detail = json.loads(row["detail"])
+        clips = int(detail.get("clips", 0))
+        ok = clips - int(detail.get("without_features", 0))
+        value = float(row["value"]) if row["status"] == "ok" else None
+        entry = {
+            "metric": row["metric"], "n": clips, "n_ok": ok, "n_skipped": 0, "n_error": clips - ok, "mean": value,
+            "low": None, "high": None, "median": value, "reasons": {row["reason"]: 1} if row["reason"] else {},
+        }  # fmt: skip
+        aspect, _, category = row["scope"].partition("/")
+        if row["scope"] == "all":
+            overall.append(entry)
+        else:
+            categories.append({"aspect": aspect, "category": category} | entry)
+    return overall, categories
+
+
 def summarize_run(scores: pd.DataFrame, categories: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """Overall, per category and per model entries; the latter two empty where there is nothing to split."""
+    over_sets, set_categories = summarize_sets(scores[scores["scope"] != "clip"])
+    scores = scores[scores["scope"] == "clip"]
     joined = scores.merge(categories, on="clip_id")
     models = scores["model"].dropna().unique()
     return {
-        "overall": summarize(scores),
-        "categories": summarize(joined, ["aspect", "category"]) if len(joined) else [],
+        "overall": summarize(scores) + over_sets,
+        "categories": (summarize(joined, ["aspect", "category"]) if len(joined) else []) + set_categories,
         "models": summarize(scores, ["model"]) if len(models) > 1 else [],
     }

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avbench.clips import Clip
+from avbench.errors import EnvironmentProblem, UsageError
+from avbench.metrics.base import get_scorers
 from avbench.results import Run, load_run
 from avbench.runner import RunOptions, run_source
 from avbench.sources import Source, load_source
@@ -20,9 +22,43 @@ def choose_suite(suite: str, metrics: Sequence[str] | None) -> Suite:
     """
     if not metrics:
         return get_suite(suite)
-    from avbench.metrics.base import get_scorers
-
     return Suite("custom", "Chosen metrics.", tuple(scorer.name for scorer in get_scorers(metrics)))
+
+
+def needs_torch(suite: Suite) -> bool:
+    """Whether a metric of the suite waits for a large network."""
+    return any(scorer.staged for scorer in get_scorers(suite.metrics))
+
+
+def resolve_devices(text: str, suite: Suite) -> tuple[str, ...]:
+    """Torch devices from "auto", "cpu", "cuda" (the first GPU), "cuda:all", "cuda:N" or a list with commas.
+
+    Torch is imported only where the suite has a metric that uses it.
+
+    Raises:
+        UsageError: no such form.
+        EnvironmentProblem: no such device on this machine.
+    """
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in ("auto", "cpu", "cuda", "cuda:all") and not (name[:5] == "cuda:" and name[5:].isdigit()):
+            raise UsageError(f"--device takes auto, cpu, cuda, cuda:N, cuda:all or a list with commas, got {name!r}")
+    if names == ("cpu",) or not needs_torch(suite):
+        return ("cpu",)
+    try:
+        import torch
+    except ImportError:
+        return ("cpu",)  # each metric says itself that torch is not installed
+    count = torch.cuda.device_count()
+    if names == ("auto",):
+        return ("cuda:0",) if count else ("cpu",)
+    if names == ("cuda:all",):
+        names = tuple(f"cuda:{number}" for number in range(count)) or ("cuda:0",)
+    names = tuple("cuda:0" if name == "cuda" else name for name in names)
+    for name in names:
+        if name.startswith("cuda:") and int(name[5:]) >= count:
+            raise EnvironmentProblem(f"--device {name}: torch finds {count} GPU(s) here. See 'avbench doctor'.")
+    return names
 
 
 def score_clips(
@@ -33,6 +69,7 @@ def score_clips(
     metrics: Sequence[str] | None = None,
     prompts: Path | str | None = None,
     workers: int = 1,
+    options: RunOptions | None = None,
 ) -> Run:
     """Score clips into a run folder and return it.
 
@@ -43,6 +80,7 @@ def score_clips(
         metrics: metric names instead of a suite.
         prompts: prompt file that goes with a folder.
         workers: processes.
+        options: device, weights, precision, protocol, reference set, cache; `workers` is taken from it if given.
 
     Returns:
         `Run` with the data frames `scores`, `clips` and `categories`. A clip that could not be scored has a
@@ -56,5 +94,5 @@ def score_clips(
         source = load_source(Path(source), prompts=Path(prompts) if prompts else None)
     elif not isinstance(source, Source):
         source = Source(Path(), "clips", tuple(source), "as given")
-    run_source(source, choose_suite(suite, metrics), Path(out), RunOptions(workers=workers))
+    run_source(source, choose_suite(suite, metrics), Path(out), options or RunOptions(workers=workers))
     return load_run(out)

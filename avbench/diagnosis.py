@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from avbench.encoders import Setup
 from avbench.environment import describe_environment, package_version
 from avbench.metrics.base import registry
 
@@ -94,7 +95,7 @@ def _cache() -> Finding:
 
 def _metrics() -> Iterator[Finding]:
     scorers = registry()
-    missing = {name: reason for name, entry in scorers.items() if (reason := entry.unavailable())}
+    missing = {name: reason for name, entry in scorers.items() if (reason := entry.unavailable(Setup()))}
     yield Finding("ok", "metrics", f"{len(scorers) - len(missing)} of {len(scorers)} can run here")
     for reason in dict.fromkeys(missing.values()):
         names = ", ".join(name for name, why in missing.items() if why == reason)

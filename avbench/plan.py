@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from avbench.clips import Clip
 from avbench.metrics.base import Scorer
-from avbench.results import UNAVAILABLE, ScoreRow
+from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
 from avbench.scoring import ClipJob, RunContext, hash_clip, unavailable_rows
 
 RowKey = tuple[str, str, int, str, str]
@@ -16,12 +17,16 @@ RowKey = tuple[str, str, int, str, str]
 
 @dataclass
 class Plan:
-    """Jobs to run, and rows that exist already or need no computation."""
+    """Jobs to run, and rows that exist already or need no computation.
+
+    `shas` is the content digest of each clip, `missing` why a metric cannot run on this machine.
+    """
 
     jobs: list[ClipJob] = field(default_factory=list)
     ready: list[ScoreRow] = field(default_factory=list)
     shas: dict[str, str] = field(default_factory=dict)
     complete: int = 0
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 class Known:
@@ -49,20 +54,26 @@ def make_plan(
     known: Known,
     context: RunContext,
     *,
+    folder: RunFolder,
     workers: int,
     retry_errors: bool,
 ) -> Plan:
     """What is missing for these clips and metrics, and what an earlier invocation or no computation gives."""
     plan = Plan()
-    missing = {s.name: reason for s in scorers if (reason := s.unavailable())}
-    digests = {s.name: UNAVAILABLE if s.name in missing else s.weights_digest() for s in scorers}
+    plan.missing = missing = {s.name: reason for s in scorers if (reason := s.unavailable(context.setup))}
+    digests = {s.name: UNAVAILABLE if s.name in missing else s.weights_digest(context.setup) for s in scorers}
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
     for clip in clips:
         job = ClipJob(clip, hash_clip(clip), (), context, threads)
         plan.shas[clip.clip_id] = job.sha256
         todo = []
         for scorer in scorers:
-            digest = scorer.params_digest(clip.prompt)
+            if scorer.judges == "set":
+                space = feature_space(scorer, context)
+                if scorer.name not in missing and not folder.feature_path(space, job.media_key).exists():
+                    todo.append(scorer.name)
+                continue
+            digest = scorer.params_digest(clip.prompt, context.protocol.name)
             row = known.find((job.sha256, scorer.name, scorer.version, digest, digests[scorer.name]))
             if row is None or (row.status == "error" and retry_errors):
                 todo.append(scorer.name)
@@ -75,6 +86,13 @@ def make_plan(
         else:
             plan.complete += 1
     return plan
+
+
+def feature_space(scorer: Scorer, context: RunContext) -> str:
+    """Name of the folder of a set metric's features: one for each way of computing them."""
+    encoder = scorer.encoders[0]
+    digest = hashlib.sha256(f"{encoder.version}:{encoder.backbone.digest(context.setup)}".encode()).hexdigest()[:12]
+    return f"{encoder.name}-{digest}"
 
 
 def _adopt(row: ScoreRow, job: ClipJob) -> ScoreRow:

@@ -9,19 +9,25 @@ A run folder:
     clips.parquet    one row per clip: paths, prompt, media facts, sha256
     categories.parquet   one row per clip x label
     summary.json     means with intervals and counts
+    features/        what metrics over sets of clips need of each clip
     report.html      written by `avbench report`
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from avbench.clips import Clip
 from avbench.errors import EnvironmentProblem, UsageError
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 SCHEMA_VERSION = 1
+SPOOL_PREFIX = ".spool-"
+"""Start of the names of temporary folders inside a run folder."""
 UNAVAILABLE = "unavailable"
 """`weights_digest` of rows that were skipped because this machine lacks a package or weights."""
 
@@ -121,6 +129,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.path / ".lock")
             self._lock.acquire(timeout=0)
+            for left in self.path.glob(f"{SPOOL_PREFIX}*"):  # of a run that was killed
+                shutil.rmtree(left, ignore_errors=True)
             for name in _LOGS:
                 _cut_torn_line(self.path / name)
                 self._logs[name] = (self.path / name).open("ab", buffering=0)
@@ -172,6 +182,26 @@ class RunFolder:
         """All clip rows written so far, in order of writing."""
         return [row for _, row in _read_rows(self.path / "clips.jsonl", ClipRow)]
 
+    def feature_path(self, space: str, media_key: str) -> Path:
+        """Where the features of a clip are; `space` names the way of computing them."""
+        return self.path / "features" / space / f"{media_key.replace(':', '-')}.npy"
+
+    def put_feature(self, space: str, media_key: str, value: NDArray[Any]) -> None:
+        """Write the features of a clip, float32 (D,)."""
+        path = self.feature_path(space, media_key)
+        buffer = io.BytesIO()
+        np.save(buffer, value, allow_pickle=False)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EnvironmentProblem(f"cannot write {path.parent}: {error.strerror or error}") from error
+        write_atomically(path, buffer.getvalue())
+
+    def feature(self, space: str, media_key: str) -> NDArray[Any] | None:
+        """The features of a clip, None where it has none."""
+        path = self.feature_path(space, media_key)
+        return np.load(path, allow_pickle=False) if path.exists() else None
+
     def _append(self, name: str, rows: Iterable[ScoreRow | ClipRow]) -> None:
         data = b"".join(json.dumps(asdict(row), allow_nan=False).encode() + b"\n" for row in rows)
         try:
@@ -197,8 +227,6 @@ class RunFolder:
 
     def _write_parquet(self, name: str, kind: type, rows: Iterable[Any]) -> None:
         """Write batch by batch, so that memory does not grow with the number of rows."""
-        import io
-
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -271,7 +299,7 @@ def read_by_metric(path: Path) -> Iterator[pd.DataFrame]:
     import pyarrow.parquet as pq
 
     table = path / "scores.parquet"
-    columns = ["clip_id", "model", "metric", "value", "status", "reason", "weights_digest"]
+    columns = ["clip_id", "model", "scope", "metric", "value", "status", "reason", "weights_digest", "detail"]
     names: set[str] = set()
     for batch in pq.ParquetFile(table).iter_batches(columns=["metric"], use_threads=False):
         names.update(batch.column(0).unique().to_pylist())

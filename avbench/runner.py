@@ -6,51 +6,80 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+from typing import Protocol as TypingProtocol
 
 from avbench.aggregate import summarize_run
+from avbench.encoders import Setup
+from avbench.encoders.references import load_reference
 from avbench.environment import describe_environment
 from avbench.errors import UsageError
 from avbench.metrics.base import Scorer, get_scorers
-from avbench.plan import Known, Plan, make_plan
-from avbench.pool import run_jobs
+from avbench.plan import Known, Plan, feature_space, make_plan
+from avbench.pool import Workers, run_jobs
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, ScoreRow, read_by_metric
-from avbench.scoring import ClipJob, RunContext, clip_facts, unavailable_rows
+from avbench.scoring import ClipJob, Protocol, RunContext, clip_facts, unavailable_rows
+from avbench.sets import Sets, judge_sets, set_digests
 from avbench.sources import Source
+from avbench.staging import Room, steps_of
 from avbench.suites import Suite
 
 
-class Progress(Protocol):
+class Progress(TypingProtocol):
     """Told about the run; the command line draws a bar from it."""
 
     def start(self, total: int, reused: int) -> None:
-        """`total` clips to score, `reused` clips complete from an earlier run."""
+        """`total` steps to go (a clip takes one, and one per large network); `reused` clips complete already."""
 
-    def advance(self, clip_id: str, failed: bool) -> None:
-        """One clip is done and its rows are on disk."""
+    def advance(self, clip_id: str, failed: bool, steps: int) -> None:
+        """Steps of one clip are done and their rows are on disk."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run; nothing here changes a number.
+    """How to run.
 
     Attributes:
         workers: processes; 1 stays in this process.
-        device: where networks run.
+        devices: where networks run; with several, one process for each.
         max_resident: networks kept loaded per process.
+        setup: weights and precision.
+        protocol: what is done to every clip first.
+        reference: features of real clips that set metrics compare with, or None.
+        cache: folder of embeddings on disk, or None.
+        cache_bytes: its bound.
+        spool_bytes: decoded inputs that may wait on disk for their networks.
         retry_errors: score clips again whose earlier row is an error.
         command: what the user typed, for the record.
     """
 
     workers: int = 1
-    device: str = "cpu"
+    devices: tuple[str, ...] = ("cpu",)
     max_resident: int = 2
+    setup: Setup = field(default_factory=Setup)
+    protocol: Protocol = field(default_factory=Protocol)
+    reference: Path | None = None
+    cache: Path | None = None
+    cache_bytes: int = 10 * 2**30
+    spool_bytes: int = 8 * 2**30
     retry_errors: bool = False
     command: str = ""
+
+    def processes(self, run: Path) -> Workers:
+        """The processes that score into the folder `run`."""
+        return Workers(
+            count=max(self.workers, len(self.devices)),
+            devices=self.devices,
+            max_resident=self.max_resident,
+            setup=self.setup,
+            cache=self.cache,
+            cache_bytes=self.cache_bytes,
+            room=Room(run, self.spool_bytes),
+        )
 
 
 @dataclass(frozen=True)
@@ -92,22 +121,28 @@ def run_source(
     if options.workers < 1:
         raise UsageError(f"--workers must be at least 1, got {options.workers}")
     scorers = get_scorers(suite.metrics)
+    reference = load_reference(options.reference) if options.reference else None
     with RunFolder(out) as folder:
         info = _open_run(folder, source, suite, scorers, options)
-        context = RunContext(info["run_id"], suite.name, suite.version)
+        context = RunContext(info["run_id"], suite.name, suite.version, options.setup, options.protocol)
+        known = Known(folder.rows())
         plan = make_plan(
             source.clips,
             scorers,
-            Known(folder.rows()),
+            known,
             context,
-            workers=options.workers,
+            folder=folder,
+            workers=options.processes(out).count,
             retry_errors=options.retry_errors,
         )
         folder.append(plan.ready)
         if progress:
-            progress.start(len(plan.jobs), plan.complete)
+            progress.start(sum(map(steps_of, plan.jobs)), plan.complete)
         stopped, computed = _work(folder, plan.jobs, options, progress)
-        changed = bool(computed or plan.ready)
+        sets = Sets(folder, source.clips, plan, context, reference, stopped)
+        rows = judge_sets(sets, scorers, known, fresh=computed > 0)
+        folder.append(rows)
+        changed = bool(computed or plan.ready or rows)
         plan.jobs.clear()
         plan.ready.clear()
         finished = _finish(folder, source, plan, info, changed)
@@ -136,12 +171,29 @@ def _open_run(
         "suite_version": suite.version,
         "metrics": old.get("metrics", {}) | {s.name: scorer_facts(s) for s in scorers},
         "environment": describe_environment(),
-        "notes": list(source.notes),
+        "weights": options.setup.weights,
+        "precision": options.setup.precision,
+        "protocol": options.protocol.name or None,
+        "reference": _as_given(options.reference) if options.reference else None,
+        "notes": [*source.notes, *_notes(options)],
         "n_clips": len(source.clips),
     }
     if {k: v for k, v in old.items() if k != "command"} != {k: v for k, v in info.items() if k != "command"}:
         folder.write_json("run.json", info)
     return info
+
+
+def _notes(options: RunOptions) -> list[str]:
+    """What a reader of the tables has to know about how the run was made."""
+    notes = []
+    if options.setup.is_test:
+        notes.append(f"TEST RUN: networks have {options.setup.weights} weights, so learned metrics mean nothing")
+    if options.protocol.seconds is not None:
+        notes.append(
+            f"protocol {options.protocol.name}: only the first {options.protocol.seconds:g} s of picture and sound are "
+            "judged; nothing else is cut, and frame rates are kept"
+        )
+    return notes
 
 
 def _as_given(path: Path) -> str:
@@ -175,28 +227,33 @@ def _work(
     stopped: dict[str, str] = {}
     computed = 0
     asked = {job.clip.clip_id: job for job in jobs}
-    results = run_jobs(
-        jobs,
-        workers=options.workers,
-        device=options.device,
-        max_resident=options.max_resident,
-        stopped=stopped,
-    )
-    for result in results:
-        folder.append_clip(result.clip_row)
+    open_metrics: dict[str, set[str]] = {job.clip.clip_id: set(job.metrics) for job in jobs}
+    left = {job.clip.clip_id: steps_of(job) for job in jobs} if progress else {}
+    for result in run_jobs(jobs, options.processes(folder.path), stopped):
+        clip_id = result.clip_row.clip_id
+        job = asked[clip_id]
+        if result.first:
+            folder.append_clip(result.clip_row)
         folder.append(result.rows)
+        for name, features in result.features.items():
+            space = feature_space(get_scorers([name])[0], job.context)
+            folder.put_feature(space, job.media_key, features)
         stopped.update(result.stopped)
-        computed += len(result.rows)
-        # A metric that stopped still has a row for every clip: no clip leaves a denominator.
-        job, have = asked[result.clip_row.clip_id], {row.metric for row in result.rows}
-        folder.append(unavailable_rows(job, {name: stopped[name] for name in job.metrics if name not in have}))
+        computed += len(result.rows) + len(result.features)
+        open_metrics[clip_id] -= {row.metric for row in result.rows}
+        if result.last:
+            # A metric that stopped still has a row for every clip: no clip leaves a denominator.
+            missed = open_metrics.pop(clip_id)
+            folder.append(unavailable_rows(job, {name: stopped[name] for name in missed if name in stopped}))
         if progress:
-            progress.advance(result.clip_row.clip_id, any(row.status == "error" for row in result.rows))
+            steps = left[clip_id] if result.last else 1
+            left[clip_id] -= steps
+            progress.advance(clip_id, any(row.status == "error" for row in result.rows), steps)
     return stopped, computed
 
 
 def _finish(folder: RunFolder, source: Source, plan: Plan, info: dict[str, Any], changed: bool) -> Outcome:
-    places = compact(folder.scan(), plan.shas)
+    places = compact(folder.scan(), plan.shas, set_digests(source.clips, plan.shas))
     if changed or not _tables_fit(folder.path, len(places)):
         folder.write_tables(folder.read_at(places), _clip_table(folder, source, plan, info), source.clips)
         folder.write_json("summary.json", _summarize(folder.path, source))
@@ -204,7 +261,7 @@ def _finish(folder: RunFolder, source: Source, plan: Plan, info: dict[str, Any],
     failed: set[str] = set()
     unavailable = 0
     for scores in read_by_metric(folder.path):
-        failed.update(scores.loc[scores["status"] == "error", "clip_id"])
+        failed.update(scores.loc[scores["status"] == "error", "clip_id"].dropna())
         unavailable += int((scores["weights_digest"] == UNAVAILABLE).sum())
     in_order = tuple(clip.clip_id for clip in source.clips if clip.clip_id in failed)
     return Outcome(folder.path, summary, len(source.clips), in_order, {}, 0, len(places) - unavailable, unavailable)
@@ -230,16 +287,23 @@ def _clip_table(folder: RunFolder, source: Source, plan: Plan, info: dict[str, A
         yield replace(row, **{name: getattr(facts, name) for name in (*names, "channels", "problem")})
 
 
-def compact(rows: Iterable[tuple[int, ScoreRow]], shas: dict[str, str]) -> list[int]:
-    """Places of the newest row per clip and metric, in clip order then by metric.
+def compact(rows: Iterable[tuple[int, ScoreRow]], shas: dict[str, str], sets: Mapping[str, str]) -> list[int]:
+    """Places of the newest row per clip and metric, in clip order then by metric; then those of set metrics.
 
-    Rows of clips that are not asked for, and of earlier contents of a clip, are left out.
+    Rows of clips that are not asked for, of earlier contents of a clip, and of other sets of clips are left out.
+
+    Args:
+        rows: with their places.
+        shas: content digest of each clip.
+        sets: digest of each set of clips, by scope.
     """
     order = {clip_id: index for index, clip_id in enumerate(shas)}
-    newest: dict[tuple[int, str], int] = {}
+    newest: dict[tuple[int, str, str], int] = {}
     for place, row in rows:
-        if row.clip_id is not None and shas.get(row.clip_id) == row.clip_sha256:
-            newest[order[row.clip_id], sys.intern(row.metric)] = place
+        if row.clip_id is None and sets.get(row.scope) == row.clip_sha256:
+            newest[len(order), sys.intern(row.metric), sys.intern(row.scope)] = place
+        elif row.clip_id is not None and shas.get(row.clip_id) == row.clip_sha256:
+            newest[order[row.clip_id], sys.intern(row.metric), ""] = place
     return [newest[key] for key in sorted(newest)]
 
 

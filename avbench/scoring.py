@@ -1,4 +1,4 @@
-"""One clip against many scorers: decode once, score, one row each. The only place that catches scorers."""
+"""One clip and one scorer: what is asked, and the row that comes of it. The only place that catches scorers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
 
 from avbench.clips import Clip
-from avbench.encoders import EncoderStore
-from avbench.errors import EnvironmentProblem, MediaError
-from avbench.media import Media, View, decode_clip
+from avbench.encoders import Encoder, EncoderStore, Setup
+from avbench.errors import AvbenchError, EnvironmentProblem
+from avbench.media import Media
 from avbench.metrics.base import Score, Scorer, get_scorers
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, ScoreRow
 
@@ -22,12 +25,30 @@ _TRACK_NAMES = {"video": "picture", "audio": "sound"}
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """What is done to every clip before it is judged.
+
+    Attributes:
+        name: name of the protocol; empty for none.
+        seconds: only this much from the start of each track; None for everything.
+    """
+
+    name: str = ""
+    seconds: float | None = None
+
+
+PROTOCOLS = {protocol.name: protocol for protocol in (Protocol("javisbench-4s", 4.0),)}
+
+
+@dataclass(frozen=True)
 class RunContext:
-    """What every row of a run repeats."""
+    """What every row of a run repeats, and what every number of it depends on."""
 
     run_id: str
     suite: str
     suite_version: str
+    setup: Setup = field(default_factory=Setup)
+    protocol: Protocol = field(default_factory=Protocol)
 
 
 @dataclass(frozen=True)
@@ -40,14 +61,31 @@ class ClipJob:
     context: RunContext
     threads: int | None = None
 
+    @property
+    def media_key(self) -> str:
+        """Identity of what is embedded: the content, and what the protocol leaves of it."""
+        name = self.context.protocol.name
+        return f"{self.sha256}:{name}" if name else self.sha256
+
 
 @dataclass(frozen=True)
 class ClipResult:
-    """What a job gave. `stopped` names metrics that cannot run at all here, with the reason."""
+    """What one step of a job gave.
+
+    Attributes:
+        clip_row: the clip as it was understood.
+        rows: scores that are ready.
+        stopped: metrics that cannot run at all here, with the reason.
+        features: what set metrics need of this clip, by metric.
+        first, last: whether this is the first or the last result of the job.
+    """
 
     clip_row: ClipRow
     rows: list[ScoreRow]
     stopped: dict[str, str] = field(default_factory=dict)
+    features: dict[str, NDArray[Any]] = field(default_factory=dict)
+    first: bool = True
+    last: bool = True
 
 
 def hash_clip(clip: Clip) -> str:
@@ -62,26 +100,43 @@ def hash_clip(clip: Clip) -> str:
     return digest.hexdigest()
 
 
-def score_clip(job: ClipJob, store: EncoderStore) -> ClipResult:
-    """Decode the clip of a job once and score it with each of its metrics. Raises nothing for a bad clip."""
-    scorers = get_scorers(job.metrics)
-    views: list[View] = [view for scorer in scorers if not _no_prompt(scorer, job) for view in scorer.all_views]
-    try:
-        media = decode_clip(job.clip, job.sha256, views, threads=job.threads)
-    except MediaError as error:
-        rows = [make_row(job, scorer, Score.error(str(error)), 0.0) for scorer in scorers]
-        return ClipResult(clip_facts(job, None, str(error)), rows)
-    rows, stopped = [], {}
-    for scorer in scorers:
+@dataclass
+class Judgement:
+    """Scores of one clip as they come in.
+
+    Attributes:
+        rows, features: see `ClipResult`.
+        stopped: metrics that could not go on, with the reason.
+    """
+
+    job: ClipJob
+    rows: list[ScoreRow] = field(default_factory=list)
+    features: dict[str, NDArray[Any]] = field(default_factory=dict)
+    stopped: dict[str, str] = field(default_factory=dict)
+
+    def judge(self, scorer: Scorer, media: Media, store: EncoderStore) -> None:
+        """Score the clip, or take its features for a set metric."""
         start = time.perf_counter()
-        score = _unmet_need(scorer, job, media)
+        score = unmet_need(scorer, self.job, media)
+        if scorer.judges == "set":
+            if score is None:
+                self._take_features(scorer, media, store)
+            return
+        stop = None
         if score is None:
-            score, stop = _call(scorer, job, media, store)
+            score, stop = _call(scorer, self.job, media, store)
             if stop:
-                stopped[scorer.name] = stop
-        rows.append(make_row(job, scorer, score, time.perf_counter() - start, stopped.get(scorer.name)))
-    store.forget(media.key)
-    return ClipResult(clip_facts(job, media, "; ".join(media.problems.values()) or None), rows, stopped)
+                self.stopped[scorer.name] = stop
+        self.rows.append(make_row(self.job, scorer, score, time.perf_counter() - start, stop))
+
+    def _take_features(self, scorer: Scorer, media: Media, store: EncoderStore) -> None:
+        try:
+            self.features[scorer.name] = store.embed(scorer.encoders[0], media, self.job.clip.prompt)
+        except (MemoryError, EnvironmentProblem) as error:
+            self.stopped[scorer.name] = stop_reason(error)
+        except Exception:
+            # A clip without features is counted in the row of the set.
+            log.debug("no %s features of %s", scorer.name, self.job.clip.clip_id, exc_info=True)
 
 
 def _call(scorer: Scorer, job: ClipJob, media: Media, store: EncoderStore) -> tuple[Score, str | None]:
@@ -89,24 +144,37 @@ def _call(scorer: Scorer, job: ClipJob, media: Media, store: EncoderStore) -> tu
         return scorer(media, job.clip.prompt, store), None
     except (MemoryError, EnvironmentProblem) as error:
         # Not this clip's fault: the next clip would meet the same.
-        reason = f"stopped: {type(error).__name__}: {error}"
-        return Score.error(reason), reason
+        return Score.error(stop_reason(error)), stop_reason(error)
+    except AvbenchError as error:
+        return Score.error(str(error)), None
     except Exception as error:
         log.debug("%s failed on %s", scorer.name, job.clip.clip_id, exc_info=True)
         return Score.error(f"{type(error).__name__}: {error}"), None
 
 
-def _no_prompt(scorer: Scorer, job: ClipJob) -> bool:
-    return "prompt" in scorer.needs and scorer.prompt_text(job.clip.prompt) is None
+def stop_reason(error: BaseException) -> str:
+    """The reason for a metric that cannot go on."""
+    return f"stopped: {type(error).__name__}: {error}"
 
 
-def _unmet_need(scorer: Scorer, job: ClipJob, media: Media) -> Score | None:
+def lacks_prompt(scorer: Scorer, job: ClipJob) -> bool:
+    """Whether the metric needs a text that the clip does not have."""
+    return "prompt" in scorer.needs and not (scorer.prompt_text(job.clip.prompt) or "").strip()
+
+
+def needed_encoders(scorers: Sequence[Scorer], job: ClipJob) -> list[Encoder]:
+    """Encoders of these scorers, each once, without those of scorers that will be skipped for want of a prompt."""
+    return list(dict.fromkeys(e for scorer in scorers if not lacks_prompt(scorer, job) for e in scorer.encoders))
+
+
+def unmet_need(scorer: Scorer, job: ClipJob, media: Media) -> Score | None:
+    """The score of a clip that lacks what the metric needs; None when it lacks nothing."""
     for need in ("video", "audio"):
         if need in scorer.needs and getattr(media, need) is None:
             if need in media.problems:
                 return Score.error(media.problems[need])
             return Score.skipped(f"no {_TRACK_NAMES[need]} track")
-    if _no_prompt(scorer, job):
+    if lacks_prompt(scorer, job):
         return Score.skipped("no prompt; give one with a manifest or --prompts")
     return None
 
@@ -130,8 +198,8 @@ def make_row(job: ClipJob, scorer: Scorer, score: Score, seconds: float, stopped
         status=score.status,
         reason=score.reason,
         metric_version=scorer.version,
-        params_digest=scorer.params_digest(clip.prompt),
-        weights_digest=UNAVAILABLE if stopped else scorer.weights_digest(),
+        params_digest=scorer.params_digest(clip.prompt, context.protocol.name),
+        weights_digest=UNAVAILABLE if stopped else scorer.weights_digest(context.setup),
         seconds=round(seconds, 6),
         detail=json.dumps(dict(score.detail), sort_keys=True, allow_nan=False),
     )
@@ -139,7 +207,7 @@ def make_row(job: ClipJob, scorer: Scorer, score: Score, seconds: float, stopped
 
 def unavailable_rows(job: ClipJob, reasons: dict[str, str]) -> list[ScoreRow]:
     """Rows for metrics that this machine cannot run. Their digest makes a later, abler run redo them."""
-    scorers: Sequence[Scorer] = get_scorers(reasons)
+    scorers = [scorer for scorer in get_scorers(reasons) if scorer.judges == "clip"]
     return [make_row(job, s, Score.skipped(reasons[s.name]), 0.0, stopped=reasons[s.name]) for s in scorers]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from avbench.cli import clips, doctor, ls, report, score
+from avbench.cli import clips, doctor, ls, models, report, score
 
 app = typer.Typer(
     name="avbench",
@@ -25,6 +25,7 @@ app.command("clips")(clips.command)
 app.command("report")(report.command)
 app.command("ls")(ls.command)
 app.command("doctor")(doctor.command)
+app.add_typer(models.app, name="models")
 
 
 @app.callback()

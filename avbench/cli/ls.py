@@ -13,6 +13,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List suites and metrics: needs, unit, direction, checkpoint, licence, and whether they run here."""
+    from avbench.encoders import Setup
     from avbench.metrics.base import get_scorers, registry
     from avbench.runner import scorer_facts
     from avbench.suites import get_suite, list_suites
@@ -21,7 +22,7 @@ def command(
     if as_json:
         content = {
             "suites": {s.name: {"summary": s.summary, "metrics": s.metrics} for s in list_suites()},
-            "metrics": {s.name: scorer_facts(s) | {"unavailable": s.unavailable()} for s in scorers},
+            "metrics": {s.name: scorer_facts(s) | {"unavailable": s.unavailable(Setup())} for s in scorers},
         }
         typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
         return
@@ -44,7 +45,7 @@ def command(
         weights = f"{scorer.checkpoint}, {scorer.licence}" if scorer.checkpoint else "–"
         cells = (
             scorer.name, scorer.summary, scorer.unit, arrows[scorer.higher_is_better],
-            ", ".join(sorted(scorer.needs)), weights, scorer.unavailable() or "yes",
+            ", ".join(sorted(scorer.needs)), weights, scorer.unavailable(Setup()) or "yes",
         )  # fmt: skip
         # Text, not markup: "[speech]" in a cure is no style.
         table.add_row(*map(Text, cells))

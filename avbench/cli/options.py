@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from avbench.encoders import Setup
 
 Layout = Literal["auto", "folder", "javisbench", "vbench"]
 
@@ -18,3 +22,42 @@ PromptsOption = Annotated[
 ]
 LayoutOption = Annotated[Layout, typer.Option(help="How a folder names its clips; 'auto' looks.")]
 AllowOutside = Annotated[bool, typer.Option(help="Let a manifest name files outside its own folder.")]
+DeviceOption = Annotated[
+    str, typer.Option(help="Where networks run: auto, cpu, cuda, cuda:N, cuda:all or a list with commas.")
+]
+PrecisionOption = Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="Number format of networks.")]
+WeightsOption = Annotated[
+    Literal["checkpoints", "keyed-random", "keyed-random-reduced"],
+    typer.Option(help="The keyed-random ones are for tests: the numbers mean nothing, and the report says so."),
+]
+WeightsDirOption = Annotated[
+    Path | None, typer.Option(help="Folder that holds checkpoints already; see 'avbench models where'.")
+]
+AcceptOption = Annotated[
+    list[str] | None, typer.Option("--accept-licence", help="Checkpoint whose licence you accept for this run.")
+]
+
+
+def make_setup(
+    weights: Literal["checkpoints", "keyed-random", "keyed-random-reduced"],
+    weights_dir: Path | None,
+    precision: Literal["fp32", "bf16", "fp16"],
+    accepted: list[str] | None,
+) -> Setup:
+    """How networks are loaded, from the options of a command.
+
+    Raises:
+        UsageError: the folder of checkpoints does not exist.
+    """
+    from avbench.encoders import Setup
+    from avbench.errors import UsageError
+
+    if weights_dir is not None and not weights_dir.is_dir():
+        raise UsageError(f"--weights-dir {weights_dir}: no such folder. Make it with 'avbench models pull'.")
+    return Setup(weights, weights_dir, precision, frozenset(accepted or ()))
+
+
+def cache_folder() -> Path:
+    """Where embeddings are kept between runs: $AVBENCH_CACHE, else ~/.cache/avbench/embeddings."""
+    named = os.environ.get("AVBENCH_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "avbench" / "embeddings"

@@ -25,7 +25,7 @@ class BarProgress:
             transient=True,
         )
         self._task: TaskID | None = None
-        self._failed = 0
+        self._failed: set[str] = set()
         self._note = ""
 
     def __enter__(self) -> BarProgress:
@@ -38,16 +38,17 @@ class BarProgress:
         self._bar.stop()
 
     def start(self, total: int, reused: int) -> None:
-        """The number of clips to score is known."""
+        """The number of steps to go is known."""
         self._note = f"{reused} complete already" if reused else ""
         self._task = self._bar.add_task("scoring", total=total, rate="", note=self._note)
 
-    def advance(self, clip_id: str, failed: bool) -> None:
-        """One clip is done."""
+    def advance(self, clip_id: str, failed: bool, steps: int) -> None:
+        """Steps of one clip are done."""
         if self._task is None:
             return
-        self._failed += failed
-        note = f"{self._failed} failed" if self._failed else self._note
-        self._bar.advance(self._task)
+        if failed:
+            self._failed.add(clip_id)
+        note = f"{len(self._failed)} failed" if self._failed else self._note
+        self._bar.advance(self._task, steps)
         speed = self._bar.tasks[self._task].speed
-        self._bar.update(self._task, note=note, rate=f"{speed:.2f} clips/s" if speed else "")
+        self._bar.update(self._task, note=note, rate=f"{speed:.2f} steps/s" if speed else "")

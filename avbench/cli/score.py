@@ -10,10 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avbench.cli.options import AllowOutside, LayoutOption, PromptsOption, SourceArgument
+from avbench.cli.options import (
+    AcceptOption,
+    AllowOutside,
+    DeviceOption,
+    LayoutOption,
+    PrecisionOption,
+    PromptsOption,
+    SourceArgument,
+    WeightsDirOption,
+    WeightsOption,
+    cache_folder,
+    make_setup,
+)
 
 if TYPE_CHECKING:
     from avbench.runner import Outcome
+    from avbench.scoring import Protocol
 
 
 def command(
@@ -29,6 +42,23 @@ def command(
     layout: LayoutOption = "auto",
     allow_outside: AllowOutside = False,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.")] = 1,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    weights: WeightsOption = "checkpoints",
+    weights_dir: WeightsDirOption = None,
+    accept_licence: AcceptOption = None,
+    max_resident: Annotated[int, typer.Option(min=1, help="Networks kept loaded at a time, per process.")] = 2,
+    reference: Annotated[
+        Path | None, typer.Option(help="Features of real clips that fvd, kvd and fad compare with (.npz or .pt).")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="What is done to every clip first: javisbench-4s judges the first 4 s.")
+    ] = None,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep embeddings for other runs.")] = True,
+    cache_gb: Annotated[float, typer.Option(min=0, help="Size of that cache.")] = 10,
+    spool_gb: Annotated[
+        float, typer.Option(min=0, help="Decoded inputs that may wait on disk, in the run folder, for their networks.")
+    ] = 8,
     max_failed: Annotated[
         float,
         typer.Option(min=0, help="Clips that may fail before the exit code is 3: a share below 1, or a count."),
@@ -43,7 +73,7 @@ def command(
 
     SOURCE is a folder of videos, one video, or a manifest (CSV, JSONL, Parquet).
     """
-    from avbench.api import choose_suite
+    from avbench.api import choose_suite, needs_torch, resolve_devices
     from avbench.cli.progress import BarProgress
     from avbench.errors import TooManyFailedError, UsageError
     from avbench.runner import RunOptions, check_failures, run_source
@@ -53,7 +83,19 @@ def command(
         raise UsageError(f"--by takes 'model' or 'category', got {by!r}")
     chosen = choose_suite(suite, [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None)
     clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
-    options = RunOptions(workers=workers, retry_errors=retry_errors, command=_command_line())
+    options = RunOptions(
+        workers=workers,
+        devices=resolve_devices(device, chosen),
+        max_resident=max_resident,
+        setup=make_setup(weights, weights_dir, precision, accept_licence),
+        protocol=_find_protocol(protocol),
+        reference=reference,
+        cache=cache_folder() if cache and needs_torch(chosen) else None,
+        cache_bytes=int(cache_gb * 2**30),
+        spool_bytes=int(spool_gb * 2**30),
+        retry_errors=retry_errors,
+        command=_command_line(),
+    )
     with BarProgress(quiet or as_json) as progress:
         outcome = run_source(clips, chosen, out, options, progress)
     if html:
@@ -66,6 +108,17 @@ def command(
     problem = check_failures(outcome, max_failed)
     if problem:
         raise TooManyFailedError(f"{problem}; reasons are in {outcome.path / 'scores.jsonl'} and in the report")
+
+
+def _find_protocol(name: str | None) -> Protocol:
+    from avbench.errors import UsageError
+    from avbench.scoring import PROTOCOLS, Protocol
+
+    if name is None:
+        return Protocol()
+    if name not in PROTOCOLS:
+        raise UsageError(f"unknown protocol {name!r}. Known: {', '.join(PROTOCOLS)}.")
+    return PROTOCOLS[name]
 
 
 def _command_line() -> str:
@@ -97,12 +150,14 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
 def _show(outcome: Outcome, by: str | None, html: bool) -> None:
     from rich.console import Console
 
-    from avbench.report.tables import summary_table
+    from avbench.report.tables import summary_table, watermark
     from avbench.results import load_run
 
-    facts = load_run(outcome.path).info["metrics"]
+    info = load_run(outcome.path).info
+    facts, mark = info["metrics"], watermark(info)
     console = Console()
-    console.print(summary_table(outcome.summary["overall"], facts, f"{outcome.n_clips} clips"))
+    title = f"{outcome.n_clips} clips" + (f" – {mark}" if mark else "")
+    console.print(summary_table(outcome.summary["overall"], facts, title))
     groups = {"model": ("models", ("model",)), "category": ("categories", ("aspect", "category"))}
     if by:
         key, columns = groups[by]

@@ -71,7 +71,7 @@ def attention(run: Run) -> list[Group]:
 
 def failures(run: Run, status: Literal["error", "skipped"]) -> list[Failure]:
     """Rows of `status` grouped by reason, the most frequent first."""
-    rows = run.scores[run.scores["status"] == status]
+    rows = run.scores[(run.scores["status"] == status) & run.scores["scope"].isin(["clip", "all"])]
     found = [
         Failure(
             str(reason),

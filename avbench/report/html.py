@@ -23,7 +23,7 @@ from avbench.report.sections import (
     model_table,
     summary_rows,
 )
-from avbench.report.tables import direction, format_unit
+from avbench.report.tables import direction, format_unit, watermark
 from avbench.results import Run, write_atomically
 
 
@@ -79,6 +79,7 @@ def _context(run: Run, groups: list[Group], shown: list[str], media: MediaBundle
     ]
     return {
         "info": run.info,
+        "watermark": watermark(run.info),
         "name": _name(run),
         "about": _about(run),
         "counters": _counters(run, groups),
@@ -115,10 +116,19 @@ def _about(run: Run) -> list[tuple[str, str]]:
     pairs = [
         ("Source", f"{source} ({kind})" if source and kind else source),
         ("Suite", suite),
+        ("Networks", _networks(run)),
         ("Scored", str(run.info.get("created") or "").replace("T", " ").replace("+00:00", " UTC")),
         ("Run", str(run.info.get("run_id") or "")),
     ]
     return [(label, text) for label, text in pairs if text]
+
+
+def _networks(run: Run) -> str:
+    """Precision and protocol of a run with networks; empty for one without."""
+    if not any(facts.get("checkpoint") for facts in (run.info.get("metrics") or {}).values()):
+        return ""
+    parts = (run.info.get("weights"), run.info.get("precision"), run.info.get("protocol"))
+    return ", ".join(str(part) for part in parts if part)
 
 
 def _counters(run: Run, groups: list[Group]) -> list[tuple[str, str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from avbench.aggregate import summarize
+from avbench.aggregate import summarize, summarize_sets
 from avbench.report.plots import Point, distribution, interval_bar
 from avbench.report.tables import (
     NONE,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 COLOUR_STEPS = (0.2, 0.5, 0.8, 1.2)
 """Standardised differences from which a cell is coloured; the first three are Cohen's small to large."""
 FEWEST_COLOURED = 2
+NO_SPREAD = (math.nan, math.nan)
+"""Overall mean and deviation of a metric that has one value for all clips: its cells are not coloured."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,21 @@ def metric_decimals(run: Run) -> dict[str, int]:
     return {str(name): decimals_for([largest.get(name)]) for name in dict.fromkeys(run.scores["metric"])}
 
 
-def overall_scores(run: Run) -> pd.DataFrame:
-    """Rows that enter the overall summary: per-clip rows, and set metrics over all clips."""
-    return run.scores[run.scores["scope"].isin(["clip", "all"])]
+def clip_scores(run: Run) -> pd.DataFrame:
+    """Rows of single clips; those of sets of clips are left out."""
+    return run.scores[run.scores["scope"] == "clip"]
+
+
+def set_scores(run: Run) -> pd.DataFrame:
+    """Rows of sets of clips: all of them, and each category."""
+    return run.scores[run.scores["scope"] != "clip"]
 
 
 def summary_rows(run: Run, index: Mapping[str, int]) -> list[MetricRow]:
     """One row per metric, families together, in the run's order."""
-    scores = overall_scores(run)
-    rows = [_metric_row(run, entry, scores, index) for entry in summarize(scores)]
+    scores = clip_scores(run)
+    entries = summarize(scores) + summarize_sets(set_scores(run))[0]
+    rows = [_metric_row(run, entry, scores, index) for entry in entries]
     families = list(dict.fromkeys(row.family for row in rows))
     return sorted(rows, key=lambda row: families.index(row.family))
 
@@ -122,7 +130,7 @@ def _metric_row(run: Run, entry: dict[str, Any], scores: pd.DataFrame, index: Ma
 
 def model_table(run: Run) -> tuple[list[str], list[tuple[str, str, list[str]]]]:
     """Model names, and per metric its name, arrow and one text per model; both empty below two models."""
-    scores = overall_scores(run)
+    scores = clip_scores(run)
     models = [str(model) for model in dict.fromkeys(scores["model"].dropna())]
     if len(models) < 2:
         return [], []
@@ -149,13 +157,17 @@ def category_map(run: Run) -> CategoryMap | None:
     found = {
         key: (float(mean), int(n)) for key, mean, n in zip(cells.index, cells["mean"], cells["count"], strict=True)
     }
+    for entry in summarize_sets(set_scores(run))[1]:
+        if entry["mean"] is not None:
+            found[entry["aspect"], entry["category"], entry["metric"]] = (entry["mean"], entry["n_ok"])
+    metrics += tuple(dict.fromkeys(name for _, _, name in found if name not in spread))
     names = run.categories[["aspect", "category"]].drop_duplicates().sort_values(["aspect", "category"])
     aspects: dict[str, list[tuple[str, list[Cell]]]] = {}
     for aspect, category in zip(names["aspect"], names["category"], strict=True):
         row = []
         for metric in metrics:
             value = found.get((aspect, category, metric))
-            row.append(_cell(metric_facts(run, metric), value, *spread[metric], decimals[metric]))
+            row.append(_cell(metric_facts(run, metric), value, *spread.get(metric, NO_SPREAD), decimals[metric]))
         aspects.setdefault(str(aspect), []).append((str(category), row))
     return CategoryMap(metrics, tuple(aspects.items()))
 

@@ -15,6 +15,12 @@ Entry = Mapping[str, Any]
 Facts = Mapping[str, Mapping[str, Any]]
 
 
+def watermark(info: Mapping[str, Any]) -> str:
+    """What stands over every table of a run whose networks had test weights; empty for a real run."""
+    weights = info.get("weights", "checkpoints")
+    return "" if weights == "checkpoints" else f"TEST WEIGHTS ({weights}): the numbers of learned metrics mean nothing"
+
+
 def decimals_for(values: Iterable[float | None]) -> int:
     """Decimal places that show about three figures of the largest of `values`; the same for all of them."""
     scale = max((abs(v) for v in values if v is not None), default=0.0)

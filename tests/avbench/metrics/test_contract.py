@@ -9,14 +9,19 @@ import numpy as np
 import pytest
 
 from avbench.clips import Prompt
-from avbench.encoders import EncoderStore
+from avbench.encoders import EncoderStore, Setup
 from avbench.media import Media, View
 from avbench.metrics import Scorer
 from avbench.metrics.base import registry
 
 NEEDS = {"video", "audio", "prompt"}
 PROMPT = Prompt("a dog barks in the rain", "a dog", "barking")
-SCORERS = pytest.mark.parametrize("scorer", registry().values(), ids=lambda scorer: scorer.name)
+SETUP = Setup("keyed-random-reduced")
+ALL = pytest.mark.parametrize("scorer", registry().values(), ids=lambda scorer: scorer.name)
+SCORERS = pytest.mark.parametrize(
+    "scorer", [s for s in registry().values() if s.judges == "clip"], ids=lambda scorer: scorer.name
+)
+STORE = EncoderStore(max_resident=20, setup=SETUP)
 
 
 class RecordingMedia(Media):
@@ -46,12 +51,18 @@ def without(media: Media, scorer: Scorer) -> Media:
 
 
 def require(scorer: Scorer) -> None:
-    reason = scorer.unavailable()
+    reason = scorer.unavailable(SETUP)
     if reason:
         pytest.skip(reason)
 
 
-@SCORERS
+def score(scorer: Scorer, media: Media) -> Any:
+    """A score that no earlier test has left embeddings for."""
+    STORE.forget(media.key)
+    return scorer(media, PROMPT, STORE)
+
+
+@ALL
 def test_facts_are_complete(scorer: Scorer) -> None:
     for fact in ("name", "summary", "unit", "source", "family", "caveat"):
         assert getattr(scorer, fact).strip(), f"{scorer.name} has no {fact}"
@@ -70,8 +81,8 @@ def test_facts_are_complete(scorer: Scorer) -> None:
 @SCORERS
 def test_range_detail_and_repetition(scorer: Scorer) -> None:
     require(scorer)
-    first = scorer(clip(), PROMPT, EncoderStore())
-    again = scorer(clip(), PROMPT, EncoderStore())
+    first = score(scorer, clip())
+    again = score(scorer, clip())
     assert first.status in ("ok", "skipped"), first.reason
     assert first == again
     if first.value is not None:
@@ -84,7 +95,7 @@ def test_asks_only_for_what_it_declares(scorer: Scorer) -> None:
     """A track that is not among the needs may be absent, and every view asked for was declared."""
     require(scorer)
     media = without(clip(), scorer)
-    assert scorer(media, PROMPT, EncoderStore()).status in ("ok", "skipped")
+    assert score(scorer, media).status in ("ok", "skipped")
     assert set(media.__dict__.get("asked", [])) <= set(scorer.all_views)
 
 
@@ -92,7 +103,7 @@ def test_asks_only_for_what_it_declares(scorer: Scorer) -> None:
 @pytest.mark.parametrize(("frames", "seconds"), [(1, 1 / 16000), (2, 0.05), (3, 0.5)])
 def test_short_clips_never_raise(scorer: Scorer, frames: int, seconds: float) -> None:
     require(scorer)
-    result = scorer(clip(1, frames, seconds), PROMPT, EncoderStore())
+    result = score(scorer, clip(1, frames, seconds))
     assert result.status in ("ok", "skipped"), result.reason
     json.dumps(dict(result.detail), allow_nan=False)
 
@@ -104,5 +115,5 @@ def test_constant_clips_never_raise(scorer: Scorer) -> None:
     assert media.frames is not None
     assert media.waveform is not None
     media.frames[:], media.waveform[:] = 0, 0.0
-    result = scorer(media, PROMPT, EncoderStore())
+    result = score(scorer, media)
     assert result.status in ("ok", "skipped"), result.reason
