@@ -77,6 +77,8 @@ def judge_sets(sets: Sets, scorers: Iterable[Scorer], known: Known, fresh: bool)
         if scorer.judges != "set":
             continue
         for scope, members in scopes(sets.clips).items():
+            if scope != ALL and _unmet(scorer, sets) is not None:
+                continue  # said once, in the row of all clips
             draft = _draft(scorer, scope, members, sets)
             if fresh or known.find(draft.key) is None:
                 rows.append(_judge(scorer, members, sets, draft))

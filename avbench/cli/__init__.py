@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from avbench.cli import clips, doctor, ls, models, report, score
+from avbench.cli import clips, doctor, ls, models, reference, report, score, validate
 
 app = typer.Typer(
     name="avbench",
@@ -23,6 +23,8 @@ app = typer.Typer(
 app.command("score")(score.command)
 app.command("clips")(clips.command)
 app.command("report")(report.command)
+app.command("reference")(reference.command)
+app.command("validate")(validate.command)
 app.command("ls")(ls.command)
 app.command("doctor")(doctor.command)
 app.add_typer(models.app, name="models")

@@ -102,4 +102,7 @@ def _keyed_random(key: str, entry: Tensor, he: bool) -> Tensor:
 def to_device(module: nn.Module, context: LoadContext) -> nn.Module:
     """The network in eval mode, without gradients, on the device and at the precision of a run."""
     module.eval().requires_grad_(False)
+    if context.setup.precision == "fp32":
+        # On GPUs torch computes fp32 convolutions in TF32 unless told not to; a reference number is fp32 throughout.
+        torch.backends.cudnn.allow_tf32 = False
     return module.to(device=context.device, dtype=DTYPES[context.setup.precision])

@@ -22,6 +22,10 @@ from avbench.media.views import Frame, Frames, FrameSeries, Pixels, View
 
 StepResult = tuple[float, ...] | Exception
 Transformed = NDArray[Any] | Exception
+# A sampling at a constant rate repeats frames over a gap in the timestamps; a damaged file could fill the disk so.
+_MOST_REPEATS = 20
+_ALWAYS_ALLOWED = 1000
+
 Arrays = dict[View, NDArray[Any] | Spooled]
 
 
@@ -65,7 +69,15 @@ class FrameCollector:
         self._series = series
         self._samples = samples
         self._expected = expected
-        self._wanted = {view: Counter(view.sampling.indices(expected, fps).tolist()) for view in samples}
+        self._wanted: dict[Frames, Counter[int]] = {}
+        for view in samples:
+            chosen = view.sampling.indices(expected, fps)
+            if len(chosen) > _MOST_REPEATS * len(expected) + _ALWAYS_ALLOWED:
+                self.failures[view] = MediaError(
+                    f"timestamps with gaps: {len(expected)} frames span {np.ptp(expected)} s"
+                )
+                chosen = chosen[:0]
+            self._wanted[view] = Counter(chosen.tolist())
         self._writers = {view: ArrayWriter(spool) for view in samples}
         self._rows: dict[FrameSeries, list[StepResult]] = {view: [] for view in series}
         self._pending: deque[tuple[FrameSeries | tuple[Frames, ...], int, Future[Any]]] = deque()
