@@ -198,25 +198,9 @@ _ROWS = (
     ),
     Row(
         "qwen2_vl_2b",
-        # Two public users of this revision list the same digests.
+        # No weights: VideoReward's file holds the whole network. Two public users of this revision list these digests.
         (
-            File(
-                "model-00001-of-00002.safetensors",
-                3_988_609_112,
-                "994ac2b03f97de8bc647d0fe5eba2e4b632b3e28dc03574c29bdfc36cf47e1b9",
-            ),
-            File(
-                "model-00002-of-00002.safetensors",
-                429_441_656,
-                "92540d8353c8d226a589a3b179bdb33851c970ee2cc2ac7ba035f79425e7b833",
-            ),
-            File(
-                "model.safetensors.index.json",
-                56_411,
-                "260ab9fa1418d6d6ab79daa1d9da2c47264f3b72edb4630fc799077ac67d27c6",
-            ),
             File("config.json", 1196, "422adefa19e62dd175961cec85bc0400344fe5bf9b22bd1182e05aaae78556e0"),
-            File("preprocessor_config.json", 347, "b5eaad0c2815f07631535dcc58f3c462b0d73693638ad21d19f3c50820eae1cc"),
             File("chat_template.json", 0, "ad60d90252ed0b0705ba14e2d0ad0fec0beac1ea955642b54059b36052d8bc96"),
             File("tokenizer.json", 7_029_741, "cb63a0a23eef3d5b01063a9880a1925a65aaf4d1591d519910ee3527852950a0"),
             File("tokenizer_config.json", 4190, "ff5c4fd898fe8c39591eb70e5d39d2782802d4204d6ae9ba1223252f354842a0"),
