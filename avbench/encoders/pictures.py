@@ -1,0 +1,53 @@
+"""Per-frame picture transforms that several encoders share, so that each frame is resized once."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avbench.media.views import Pixels
+
+SIDE = 224
+
+
+def resize_crop_224(frame: Pixels) -> Pixels:
+    """Short side to 224 with Pillow's bicubic filter, then the central square.
+
+    Args:
+        frame: (H, W, 3) uint8.
+
+    Returns:
+        (224, 224, 3) uint8.
+
+    Source: openai/CLIP preprocessing; JavisDiT eval/javisbench, the frames of AVHScore.
+    """
+    from PIL import Image
+
+    height, width = _sides(frame, int(SIDE * max(frame.shape[:2]) / min(frame.shape[:2])))
+    picture = Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
+    # Half to even, as torchvision's centre crop rounds.
+    left, top = round((width - SIDE) / 2), round((height - SIDE) / 2)
+    return np.asarray(picture.crop((left, top, left + SIDE, top + SIDE)), dtype=np.uint8)
+
+
+def short_side_224(frame: Pixels) -> NDArray[np.float32]:
+    """Short side to 224, bilinear without antialias, uncropped.
+
+    Args:
+        frame: (H, W, 3) uint8.
+
+    Returns:
+        (h, w, 3) float32 in [0, 1]. Not rounded to 8 bit, because the reference is not.
+
+    Source: ShortSideScale of pytorchvideo, as ImageBind uses it on video clips.
+    """
+    # Not the product above: the two round differently where the long side comes out whole.
+    height, width = _sides(frame, int(max(frame.shape[:2]) / min(frame.shape[:2]) * SIDE))
+    scaled = np.multiply(frame, np.float32(1 / 255), dtype=np.float32)
+    return np.asarray(cv2.resize(scaled, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def _sides(frame: Pixels, long: int) -> tuple[int, int]:
+    """Height and width when the short side becomes 224 and the other one `long`."""
+    return (long, SIDE) if frame.shape[0] >= frame.shape[1] else (SIDE, long)
