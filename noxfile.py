@@ -1,7 +1,7 @@
-"""Sessions: demo, tests, lint, types, browser, bench, slow, speech.
+"""Sessions: demo, tests, lint, types, browser, bench, slow, speech, reference.
 
-All but `speech` share one environment, `.nox/shared`, to which each session adds what it lacks: installing
-OpenCV, SciPy and FFmpeg once is enough. `speech` has its own because silero-vad brings torch.
+All but `reference` share one environment, `.nox/shared`, to which each session adds what it lacks: installing torch,
+OpenCV, SciPy and FFmpeg once is enough. The reference packages want an older NumPy and torch.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import nox
 nox.options.sessions = ["tests"]
 
 SHARED = Path(".nox") / "shared"
+REFERENCE = Path(".nox") / "reference"
 SCRIPTS = SHARED / ("Scripts" if os.name == "nt" else "bin")
 RUN = Path("runs") / "demo"
 MANIFEST = "examples/clips/manifest.csv"
@@ -94,13 +95,23 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def slow(session: nox.Session) -> None:
-    """Tests that take minutes: kill and resume at ten moments, real clips shifted over a grid, librosa parity."""
+    """Tests that take minutes: networks at full size, kill and resume, real clips shifted over a grid, librosa."""
     _prepare(session, "models,dev")
     _run(session, "pytest", "-q", "-m", "slow", *session.posargs)
 
 
-@nox.session(venv_backend="venv", reuse_venv=True)
+@nox.session(venv_backend="none")
 def speech(session: nox.Session) -> None:
     """Tests of the [speech] extra."""
-    session.install("-q", "-c", "constraints.txt", "-e", ".[speech,test]")
-    session.run("pytest", "-q", "-m", "speech", *session.posargs)
+    _prepare(session, "models,speech,test")
+    _run(session, "pytest", "-q", "-m", "speech", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def reference(session: nox.Session) -> None:
+    """Our networks against the reference packages at equal weights; Python 3.11 or 3.12, an environment of 6 GB."""
+    if not REFERENCE.exists():
+        session.run(sys.executable, "-m", "venv", str(REFERENCE), external=True)
+    python = str(REFERENCE / SCRIPTS.name / "python")
+    session.run(python, "-m", "pip", "install", "-q", "-e", ".[reference,test]", external=True)
+    session.run(python, "-m", "pytest", "-q", "-m", "reference", "tests/reference", *session.posargs, external=True)

@@ -248,7 +248,7 @@ def test_a_reference_cannot_be_made_without_weights(clips, tmp_path):
     from avbench.api import make_reference
 
     source = Source(tmp_path, "clips", tuple(clips), "as given")
-    with pytest.raises(EnvironmentProblem, match="weights missing|not installed"):
+    with pytest.raises(EnvironmentProblem, match=r"weights missing|not installed"):
         make_reference(source, tmp_path / "r.npz", tmp_path / "run", mode="fixed", options=RunOptions())
 
 

@@ -1,0 +1,111 @@
+"""`avbench validate`: do the metrics notice damage?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avbench.cli.options import (
+    AcceptOption,
+    AllowOutside,
+    DeviceOption,
+    LayoutOption,
+    PrecisionOption,
+    PromptsOption,
+    SourceArgument,
+    WeightsDirOption,
+    WeightsOption,
+    make_setup,
+)
+
+if TYPE_CHECKING:
+    from avbench.suites import Suite
+    from avbench.validity import Response, Study
+
+
+def command(
+    source: SourceArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and plot.")] = Path("runs/validate"),
+    suite: Annotated[str, typer.Option("--suite", "-s", help="Set of metrics, see 'avbench ls'.")] = "quick",
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", "-m", help="Metric names with commas, instead of a suite.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How much of each clip, from its start.")] = 4.0,
+    size: Annotated[
+        int, typer.Option(min=0, help="Pictures are made smaller, to this many pixels on the long side; 0 keeps them.")
+    ] = 256,
+    prompts: PromptsOption = None,
+    layout: LayoutOption = "auto",
+    allow_outside: AllowOutside = False,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    weights: WeightsOption = "checkpoints",
+    weights_dir: WeightsDirOption = None,
+    accept_licence: AcceptOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no tables.")] = False,
+) -> None:
+    """Make clips worse in known ways and see which metrics notice.
+
+    SOURCE is a folder of videos, one video, or a manifest (CSV, JSONL, Parquet).
+    """
+    from avbench.api import choose_suite
+    from avbench.cli.progress import BarProgress
+    from avbench.metrics.base import get_scorers
+    from avbench.sources import load_source
+    from avbench.validity import Settings, respond, run_study, write_study
+
+    chosen = choose_suite(suite, [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None)
+    clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
+    setup = make_setup(weights, weights_dir, precision, accept_licence)
+    settings = Settings(seconds, size, device=_one_device(device, chosen), setup=setup)
+    with BarProgress(quiet) as progress:
+        study = run_study(clips, chosen, get_scorers(chosen.metrics), settings, progress)
+    responses = respond(study.rows, study.scorers)
+    files = write_study(study, responses, out)
+    if not quiet:
+        _show(study, responses, files)
+    _exit_if_incomplete(study)
+
+
+def _one_device(text: str, suite: Suite) -> str:
+    from avbench.api import resolve_devices
+    from avbench.errors import UsageError
+
+    devices = resolve_devices(text, suite)
+    if len(devices) > 1:
+        raise UsageError(f"--device {text}: validate runs on one device, for example {devices[0]}")
+    return devices[0]
+
+
+def _show(study: Study, responses: Sequence[Response], files: Sequence[Path]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from avbench.validity.render import overview
+
+    table = Table(title=f"{len(study.shas)} clips", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
+    table.add_column("metric", no_wrap=True)
+    table.add_column("what its score does under damage")
+    for metric, cells in overview(responses):
+        table.add_row(Text(metric), Text("\n".join(f"{title}: {names}" for title, names in cells.items())))
+    Console().print(table)
+    for name, reason in (study.passed_over | study.stopped).items():
+        typer.echo(f"{name}: {reason}")
+    for path in files:
+        typer.echo(str(path))
+
+
+def _exit_if_incomplete(study: Study) -> None:
+    from avbench.errors import EnvironmentProblem, TooManyFailedError
+
+    if study.stopped:
+        what = "; ".join(f"{name} {reason}" for name, reason in study.stopped.items())
+        raise EnvironmentProblem(f"metrics could not go on: {what}")
+    failed = {row.clip_id for row in study.rows if row.status == "error"}
+    if failed:
+        raise TooManyFailedError(f"{len(failed)} of {len(study.shas)} clips failed; reasons are in validity.csv")

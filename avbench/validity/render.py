@@ -1,0 +1,212 @@
+"""A study as files: the long table, means and correlations, Markdown, a plot, and the facts to repeat it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, fields
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from avbench.environment import describe_environment
+from avbench.errors import EnvironmentProblem
+from avbench.report.tables import decimals_for, format_value
+from avbench.results import write_atomically
+from avbench.runner import scorer_facts
+from avbench.validity.bench import Row
+from avbench.validity.corruptions import CORRUPTIONS, Corruption
+from avbench.validity.plot import draw_responses
+from avbench.validity.statistics import Response, Verdict
+from avbench.validity.study import Study
+
+NONE = "–"
+_LEVELS = max(len(corruption.labels) for corruption in CORRUPTIONS)
+_ARROWS = {-1: "↑", 1: "↓", None: "·"}
+GROUPS: dict[str, tuple[Verdict, ...]] = {
+    "gets worse": ("gets worse",),
+    "gets better": ("gets better",),
+    "moves (neither direction is good)": ("rises", "falls"),
+    "unclear": ("unclear",),
+    "no change": ("no change",),
+    "too few clips": ("too few clips",),
+}
+"""Headings of the overview, with the verdicts below each."""
+
+
+def write_study(study: Study, responses: Sequence[Response], out: Path) -> list[Path]:
+    """Write all files of a study. The same inputs give the same bytes.
+
+    Raises:
+        EnvironmentProblem: the folder cannot be written.
+    """
+    texts = {
+        "validity.csv": _csv((field.name for field in fields(Row)), map(astuple, study.rows)),
+        "summary.csv": _csv(_SUMMARY_COLUMNS, map(_summary_row, responses)),
+        "summary.md": render_markdown(study, responses),
+        "validity.svg": draw_responses(study.rows, responses),
+        "study.json": json.dumps(describe_study(study), indent=2, ensure_ascii=False) + "\n",
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot make {out}: {error.strerror or error}") from error
+    for name, text in texts.items():
+        write_atomically(out / name, text.encode("utf-8", "replace"))
+    return [out / name for name in texts]
+
+
+_SUMMARY_COLUMNS = (
+    "metric", "corruption", "expected", "rho", "clip_rho", "clip_rho_low", "clip_rho_high", "p", "compared", "worse",
+    "n_ok", "n_skipped", "n_error", "verdict",
+    *(f"{name}_{level}" for level in range(_LEVELS) for name in ("dose", "mean", "n")),
+)  # fmt: skip
+
+
+def _summary_row(r: Response) -> list[Any]:
+    levels = [cell for level in zip(r.labels, r.means, r.counts, strict=True) for cell in level]
+    return [
+        r.metric, r.corruption, r.expected, r.rho, r.clip_rho, *(r.interval or (None, None)), r.p, r.compared, r.worse,
+        *(r.statuses.get(status, 0) for status in ("ok", "skipped", "error")), r.verdict,
+        *levels, *[None] * (3 * _LEVELS - len(levels)),
+    ]  # fmt: skip
+
+
+def _csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def describe_study(study: Study) -> dict[str, Any]:
+    """What is needed to make the study again: inputs, settings, versions, weights."""
+    settings = study.settings
+    return {
+        "source": str(study.source.root),
+        "clips": study.shas,
+        "suite": study.suite.name,
+        "suite_version": study.suite.version,
+        "seconds": settings.seconds,
+        "size": settings.size,
+        "seed": settings.seed,
+        "device": settings.device,
+        "precision": settings.setup.precision,
+        "corruptions": {c.name: {"what": c.what, "unit": c.unit, "doses": c.labels} for c in CORRUPTIONS},
+        "metrics": {
+            s.name: scorer_facts(s) | {"weights_digest": s.weights_digest(settings.setup)} for s in study.scorers
+        },
+        "passed_over": study.passed_over,
+        "stopped": study.stopped,
+        "environment": describe_environment(),
+    }
+
+
+def render_markdown(study: Study, responses: Sequence[Response]) -> str:
+    """Overview, one table for each corruption, and what is missing, as GitHub Markdown."""
+    picture = f"pictures at most {study.settings.size} px long" if study.settings.size else "pictures at full size"
+    lines = [
+        f"{len(study.shas)} clips, the first {study.settings.seconds:g} s of each, {picture}.",
+        "",
+        *_overview(responses),
+    ]
+    ordered = sorted(responses, key=lambda r: [c.name for c in CORRUPTIONS].index(r.corruption))
+    known = {corruption.name: corruption for corruption in CORRUPTIONS}
+    for name, group in groupby(ordered, key=lambda r: r.corruption):
+        lines += ["", *_corruption_table(known[name], list(group))]
+    lines += _missing(study, responses)
+    return "\n".join(lines) + "\n"
+
+
+def overview(responses: Sequence[Response]) -> list[tuple[str, dict[str, str]]]:
+    """(metric, corruptions by heading of `GROUPS`) in the order of `responses`; headings without any are left out."""
+    found = []
+    for metric, group in groupby(responses, key=lambda r: r.metric):
+        own = list(group)
+        named = {title: [r.corruption for r in own if r.verdict in kinds] for title, kinds in GROUPS.items()}
+        cells = {title: ", ".join(names) for title, names in named.items() if names}
+        found.append((metric, {title: f"all {len(own)}" for title in cells} if len(cells) == 1 < len(own) else cells))
+    return found
+
+
+def _overview(responses: Sequence[Response]) -> list[str]:
+    entries = overview(responses)
+    used = [title for title in GROUPS if any(title in cells for _, cells in entries)]
+    lines = [_line("metric", *used), "|---" * (1 + len(used)) + "|"]
+    return lines + [_line(f"`{metric}`", *(cells.get(title, NONE) for title in used)) for metric, cells in entries]
+
+
+def _corruption_table(corruption: Corruption, responses: Sequence[Response]) -> list[str]:
+    doses = ["with"] if corruption.binary else [f"{dose:g}" for dose in corruption.doses]
+    unit = f" Doses: {corruption.unit}." if corruption.unit else ""
+    lines = [f"### {corruption.name}", "", f"{corruption.what[0].upper()}{corruption.what[1:]}.{unit}"]
+    moving = [response for response in responses if response.verdict != "no change"]
+    if moving:
+        lines += ["", _line("metric", "", "untouched", *doses, "n", "ρ", "ρ per clip", "p", "worse", "verdict")]
+        lines += ["|---|:-:|" + "--:|" * (len(doses) + 6) + "---|", *map(_response_line, moving)]
+    if still := [f"`{response.metric}`" for response in responses if response.verdict == "no change"]:
+        lines += ["", f"No change: {', '.join(still)}."]
+    return lines
+
+
+def _response_line(r: Response) -> str:
+    places = _places(r)
+    counts = f"{r.counts[0]}" if len(set(r.counts)) == 1 else ", ".join(map(str, r.counts))
+    return _line(
+        f"`{r.metric}`",
+        _ARROWS[r.expected],
+        *(format_value(mean, places) for mean in r.means),
+        counts,
+        format_value(r.rho, 2),
+        _with_interval(r.clip_rho, r.interval),
+        "<0.001" if r.p is not None and r.p < 0.001 else format_value(r.p, 3),
+        NONE if r.worse is None else f"{r.worse} of {r.compared}",
+        r.verdict,
+    )
+
+
+def _places(r: Response) -> int:
+    """Decimals for the means: up to two more where they would all look the same."""
+    known = [mean for mean in r.means if mean is not None]
+    places = decimals_for(known)
+    span = max(known, default=0.0) - min(known, default=0.0)
+    return max(places, min(places + 2, 1 - math.floor(math.log10(span)))) if span > 0 else places
+
+
+def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None or interval is None:
+        return format_value(value, 2)
+    return f"{format_value(value, 2)} [{format_value(interval[0], 2)}, {format_value(interval[1], 2)}]"
+
+
+def _missing(study: Study, responses: Sequence[Response]) -> list[str]:
+    """Metrics that did not take part, and scores without a number, as counts by reason."""
+    lines = []
+    for title, reasons in (("Passed over", study.passed_over), ("Stopped", study.stopped)):
+        if reasons:
+            lines += ["", f"### {title}", ""]
+            for reason in dict.fromkeys(reasons.values()):
+                names = ", ".join(f"`{name}`" for name, why in reasons.items() if why == reason)
+                lines.append(f"- {names}: {_plain(reason)}")
+    empty = Counter({(r.metric, why): 0 for r in responses for why in r.reasons})
+    for r in responses:
+        empty.update({(r.metric, why): count for why, count in r.reasons.items()})
+    if empty:
+        lines += ["", "### Rows without a score", "", _line("metric", "rows", "reason"), "|---|--:|---|"]
+        lines += [_line(f"`{metric}`", str(count), _plain(why)) for (metric, why), count in empty.items()]
+    return lines
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """Text on one line that Markdown shows as it is."""
+    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return line.replace("|", "\\|").replace("`", "\\`")

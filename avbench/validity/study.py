@@ -1,0 +1,142 @@
+"""The study: every clip, every corruption, every dose, every metric, through the scorers that judge real runs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol as TypingProtocol
+
+from avbench.encoders import Setup
+from avbench.errors import EnvironmentProblem, UsageError
+from avbench.metrics.base import Scorer
+from avbench.scoring import ClipJob, RunContext, hash_clip
+from avbench.sources import Source
+from avbench.suites import Suite
+from avbench.validity.bench import Bench, Row
+from avbench.validity.corruptions import CORRUPTIONS
+from avbench.validity.decoding import decode_cases
+
+
+class Progress(TypingProtocol):
+    """Told about the study; the command line draws a bar from it."""
+
+    def start(self, total: int, reused: int) -> None:
+        """`total` steps to go; nothing is ever reused."""
+
+    def advance(self, clip_id: str, failed: bool, steps: int) -> None:
+        """Steps of one clip are done."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a study is made; everything here but the device can change its numbers.
+
+    Attributes:
+        seconds: how much of each clip, from the start of each track.
+        size: pictures are made smaller so that their long side has this many pixels; 0 keeps them.
+        seed: of noise and of the choice of dropped frames.
+        device: where networks run.
+        setup: weights and precision.
+    """
+
+    seconds: float = 4.0
+    size: int = 256
+    seed: int = 0
+    device: str = "cpu"
+    setup: Setup = field(default_factory=Setup)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study gave.
+
+    Attributes:
+        scorers: metrics that were scored.
+        passed_over: the other metrics, with the reason.
+        stopped: metrics that could not go on, with the reason; their remaining rows are errors.
+        shas: content digest of each clip.
+        rows: in the order of metrics, corruptions, clips and levels.
+    """
+
+    source: Source
+    suite: Suite
+    settings: Settings
+    scorers: tuple[Scorer, ...]
+    passed_over: dict[str, str]
+    stopped: dict[str, str]
+    shas: dict[str, str]
+    rows: tuple[Row, ...]
+
+
+def run_study(
+    source: Source,
+    suite: Suite,
+    scorers: Sequence[Scorer],
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> Study:
+    """Score every clip under every corruption that a metric can notice.
+
+    Each clip is decoded once. Metrics are taken network by network, so each network is loaded once.
+
+    Raises:
+        UsageError: the weights are random.
+        EnvironmentProblem: none of the metrics can run here.
+    """
+    settings = settings or Settings()
+    able, passed_over = _who_takes_part(scorers, settings.setup)
+    context = RunContext("validate", suite.name, suite.version, settings.setup)
+    jobs = [ClipJob(clip, hash_clip(clip), (), context) for clip in source.clips]
+    groups = _by_network(able)
+    rows: list[Row] = []
+    stopped: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="avbench-validate-") as spool:
+        cases = decode_cases(jobs, settings.seconds, settings.size, Path(spool))
+        if progress:
+            progress.start(len(cases) * len(groups), 0)
+        for group in groups:
+            bench = Bench(group, settings.device, settings.setup, settings.seed, stopped)
+            for case in cases:
+                found = list(bench.score(case))
+                rows += found
+                if progress:
+                    progress.advance(case.job.clip.clip_id, any(row.status == "error" for row in found), 1)
+    shas = {job.clip.clip_id: job.sha256 for job in jobs}
+    return Study(source, suite, settings, able, passed_over, stopped, shas, _in_order(rows, able, tuple(shas)))
+
+
+def _who_takes_part(scorers: Sequence[Scorer], setup: Setup) -> tuple[tuple[Scorer, ...], dict[str, str]]:
+    if setup.is_test:
+        raise UsageError(
+            f"a study of validity with {setup.weights} weights would mean nothing: such networks know nothing about "
+            "pictures and sounds. Leave --weights out."
+        )
+    passed_over = {s.name: why for s in scorers if (why := _cannot_take_part(s, setup))}
+    able = tuple(scorer for scorer in scorers if scorer.name not in passed_over)
+    if not able:
+        reasons = "; ".join(dict.fromkeys(passed_over.values()))
+        raise EnvironmentProblem(f"none of the metrics can take part: {reasons}")
+    return able, passed_over
+
+
+def _cannot_take_part(scorer: Scorer, setup: Setup) -> str | None:
+    if scorer.judges == "set":
+        return "judges sets of clips; a dose is given to single ones"
+    return scorer.unavailable(setup)
+
+
+def _by_network(scorers: Sequence[Scorer]) -> list[list[Scorer]]:
+    """Scorers that share their large networks, together; those without any first."""
+    groups: dict[tuple[str, ...], list[Scorer]] = {(): []}
+    for scorer in scorers:
+        groups.setdefault(tuple(sorted(b.name for b in scorer.backbones if b.staged)), []).append(scorer)
+    return [group for group in groups.values() if group]
+
+
+def _in_order(rows: Sequence[Row], scorers: Sequence[Scorer], clip_ids: Sequence[str]) -> tuple[Row, ...]:
+    metrics = {scorer.name: index for index, scorer in enumerate(scorers)}
+    corruptions = {corruption.name: index for index, corruption in enumerate(CORRUPTIONS)}
+    clips = {clip_id: index for index, clip_id in enumerate(clip_ids)}
+    return tuple(sorted(rows, key=lambda r: (metrics[r.metric], corruptions[r.corruption], clips[r.clip_id], r.level)))
