@@ -113,5 +113,5 @@ def reference(session: nox.Session) -> None:
     if not REFERENCE.exists():
         session.run(sys.executable, "-m", "venv", str(REFERENCE), external=True)
     python = str(REFERENCE / SCRIPTS.name / "python")
-    session.run(python, "-m", "pip", "install", "-q", "-e", ".[reference,test]", external=True)
+    session.run(python, "-m", "pip", "install", "-q", "-e", ".[reference,models,test]", external=True)
     session.run(python, "-m", "pytest", "-q", "-m", "reference", "tests/reference", *session.posargs, external=True)

@@ -138,11 +138,12 @@ def run_source(
         folder.append(plan.ready)
         if progress:
             progress.start(sum(map(steps_of, plan.jobs)), plan.complete)
-        stopped, computed = _work(folder, plan.jobs, options, progress)
+        stopped, computed, features = _work(folder, plan.jobs, options, progress)
         sets = Sets(folder, source.clips, plan, context, reference, stopped)
-        rows = judge_sets(sets, scorers, known, fresh=computed > 0)
+        rows = judge_sets(sets, scorers, known, fresh=features > 0)
         folder.append(rows)
-        changed = bool(computed or plan.ready or rows)
+        computed += len(rows)
+        changed = bool(computed or plan.ready)
         plan.jobs.clear()
         plan.ready.clear()
         finished = _finish(folder, source, plan, info, changed)
@@ -157,6 +158,7 @@ def _open_run(
     old: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if old and old.get("schema_version") != SCHEMA_VERSION:
         raise UsageError(f"{folder.path} holds a run of schema {old.get('schema_version')}; choose another --out.")
+    _refuse_mixture(folder.path, old, scorers, options)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     run_id = old.get("run_id") or hashlib.sha256(f"{now}{os.getpid()}{folder.path}".encode()).hexdigest()[:12]
     info = {
@@ -181,6 +183,24 @@ def _open_run(
     if {k: v for k, v in old.items() if k != "command"} != {k: v for k, v in info.items() if k != "command"}:
         folder.write_json("run.json", info)
     return info
+
+
+def _refuse_mixture(path: Path, old: dict[str, Any], scorers: Sequence[Scorer], options: RunOptions) -> None:
+    """One folder holds one way of judging: numbers that cannot be compared must not share a table unmarked.
+
+    Raises:
+        UsageError: the folder was begun with other weights, another precision or another protocol.
+    """
+    asked = {"weights": options.setup.weights, "precision": options.setup.precision}
+    learned = any(scorer.checkpoint for scorer in scorers)
+    learned_before = any(facts.get("checkpoint") for facts in old.get("metrics", {}).values())
+    checked = (asked if learned or learned_before else {}) | {"protocol": options.protocol.name or None}
+    for name, value in checked.items():
+        if name in old and old[name] != value:
+            raise UsageError(
+                f"{path} was begun with {name} {old[name] or 'none'}, and {value or 'none'} is asked for: their numbers "
+                "cannot be compared. Choose another --out."
+            )
 
 
 def _notes(options: RunOptions) -> list[str]:
@@ -223,9 +243,10 @@ def scorer_facts(scorer: Scorer) -> dict[str, Any]:
 
 def _work(
     folder: RunFolder, jobs: Sequence[ClipJob], options: RunOptions, progress: Progress | None
-) -> tuple[dict[str, str], int]:
+) -> tuple[dict[str, str], int, int]:
+    """Metrics that stopped with the reason, and how many rows and features of set metrics were written."""
     stopped: dict[str, str] = {}
-    computed = 0
+    computed = features = 0
     asked = {job.clip.clip_id: job for job in jobs}
     open_metrics: dict[str, set[str]] = {job.clip.clip_id: set(job.metrics) for job in jobs}
     left = {job.clip.clip_id: steps_of(job) for job in jobs} if progress else {}
@@ -235,11 +256,11 @@ def _work(
         if result.first:
             folder.append_clip(result.clip_row)
         folder.append(result.rows)
-        for name, features in result.features.items():
-            space = feature_space(get_scorers([name])[0], job.context)
-            folder.put_feature(space, job.media_key, features)
+        for name, value in result.features.items():
+            folder.put_feature(feature_space(get_scorers([name])[0], job.context), job.media_key, value)
         stopped.update(result.stopped)
-        computed += len(result.rows) + len(result.features)
+        computed += len(result.rows)
+        features += len(result.features)
         open_metrics[clip_id] -= {row.metric for row in result.rows}
         if result.last:
             # A metric that stopped still has a row for every clip: no clip leaves a denominator.
@@ -249,7 +270,7 @@ def _work(
             steps = left[clip_id] if result.last else 1
             left[clip_id] -= steps
             progress.advance(clip_id, any(row.status == "error" for row in result.rows), steps)
-    return stopped, computed
+    return stopped, computed, features
 
 
 def _finish(folder: RunFolder, source: Source, plan: Plan, info: dict[str, Any], changed: bool) -> Outcome:

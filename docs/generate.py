@@ -27,6 +27,7 @@ from avbench.suites import list_suites
 DOCS = Path(__file__).parent
 MARKED = re.compile(r"(<!-- generated:(\w+) ?(\w*) -->\n).*?(<!-- end -->)", re.DOTALL)
 ARROWS = {True: "higher is better", False: "lower is better", None: "neither"}
+JUDGES = {"clip": "each clip", "set": "all clips of a run together, and each category"}
 NONE = "–"
 
 SCORE_COLUMNS = {
@@ -35,9 +36,9 @@ SCORE_COLUMNS = {
     "model": "Generator, from a `model` column; null if not given.",
     "suite": "Suite that was asked for; `custom` with `--metrics`.",
     "suite_version": "Digest over names, versions and parameters of the suite's metrics.",
-    "scope": "`clip`. Other values are kept for metrics over sets of clips.",
+    "scope": "`clip`; for metrics over sets `all`, or `ASPECT/CATEGORY` for the clips of one category.",
     "clip_id": "The clip's name in its source. Null for metrics over sets.",
-    "clip_sha256": "Digest of the content: video file, and sound file if there is one.",
+    "clip_sha256": "Digest of the content: video file, and sound file if there is one. For sets: of all members.",
     "prompt_id": "Id of the prompt, from a `prompt_id` column; null if not given.",
     "sample_index": "Which of several generations for one prompt, from 0.",
     "metric": "Name of the metric.",
@@ -45,8 +46,10 @@ SCORE_COLUMNS = {
     "status": "`ok`, `skipped` or `error`.",
     "reason": "Why there is no number. Empty for `ok`.",
     "metric_version": "Version of the metric's code.",
-    "params_digest": "Digest over the metric's parameters and the prompt text that it uses.",
-    "weights_digest": "Digest over the networks; `none` without networks, `unavailable` where this machine lacks one.",
+    "params_digest": "Digest over the metric's parameters, the prompt text that it uses, and the protocol; for sets "
+    "also the scope and the reference set.",
+    "weights_digest": "Digest over the networks and their precision; `none` without networks, `unavailable` where this "
+    "machine lacks one.",
     "seconds": "Time that this metric took for this clip, without decoding.",
     "detail": "JSON object with what lies behind the number: times, counts, curves.",
 }
@@ -109,7 +112,8 @@ def family_table(family: str) -> str:
         views = "; ".join(dict.fromkeys(map(reads, m.all_views)))
         weights = f"{m.checkpoint} (licence: {m.licence})" if m.checkpoint else "none"
         facts = (
-            ("what", m.summary), ("unit", unit(m)), ("direction", ARROWS[m.higher_is_better]), ("range", bounds(m)),
+            ("what", m.summary), ("judges", JUDGES[m.judges]), ("unit", unit(m)),
+            ("direction", ARROWS[m.higher_is_better]), ("range", bounds(m)),
             ("needs", ", ".join(sorted(m.needs))), ("reads", views or "facts of the tracks"),
             ("parameters", params or "none"), ("checkpoint", weights), ("source", m.source),
             ("version", str(m.version)), ("caveat", m.caveat),
@@ -129,6 +133,15 @@ def row_table(kind: type[ScoreRow] | type[ClipRow], meanings: dict[str, str]) ->
     types = {field.name: str(field.type) for field in fields(kind)}
     rows = [(f"`{name}`", column_type(types[name]), meanings[name]) for name in names]
     return table(("column", "type", "meaning"), rows)
+
+
+def flags_table(_: str) -> str:
+    """Flaws of the reference that a metric reproduces, by flag."""
+    found: dict[str, list[str]] = {}
+    for m in own_metrics():
+        for flag in filter(None, str(dict(m.params).get("flags", "")).split(",")):
+            found.setdefault(flag, []).append(f"`{m.name}`")
+    return table(("flag", "metrics"), [(f"[`{flag}`](#{flag})", ", ".join(names)) for flag, names in found.items()])
 
 
 def manifest_table(_: str) -> str:
@@ -196,9 +209,11 @@ def reads(view: object) -> str:
     if isinstance(view, Waveform):
         rate = "the track's own rate" if view.rate is None else f"{view.rate} Hz"
         channels = "mean of the channels" if view.mono else "all channels"
-        return f"sound, {channels}, at {rate}, {'limited to ±1' if view.limit else 'not limited'}"
+        method = "" if view.rate is None else f" ({view.resampler})"
+        return f"sound, {channels}, at {rate}{method}, {'limited to ±1' if view.limit else 'not limited'}"
     if isinstance(view, Frames):
-        return f"frames chosen by {view.sampling}"
+        size = "at full size" if view.transform is None else f"each through `{view.transform.__name__}`"
+        return f"frames chosen by `{view.sampling}`, {size}"
     return f'every frame (series "{getattr(view, "name", view)}")'
 
 
@@ -218,6 +233,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 GENERATORS: dict[str, Callable[[str], str]] = {
     "metrics": metrics_table,
     "family": family_table,
+    "flags": flags_table,
     "columns": manifest_table,
     "keys": key_table,
     "suites": suites_table,

@@ -12,7 +12,7 @@ from synthetic import draw_frames, draw_sound, write_clip
 from avbench import Category, Clip, Prompt, Waveform, score_clips, scorer
 from avbench.encoders import Backbone, Encoder, Setup
 from avbench.encoders.references import ReferenceSet, save_reference
-from avbench.errors import EnvironmentProblem
+from avbench.errors import EnvironmentProblem, UsageError
 from avbench.metrics import Score
 from avbench.metrics import base as registry_module
 from avbench.runner import RunOptions
@@ -163,12 +163,16 @@ def test_the_protocol_cuts_the_clip_and_is_part_of_the_key(clips, tmp_path, netw
     name = make("one", run=measure)
     PROTOCOLS["one-second"] = type(PROTOCOLS["javisbench-4s"])("one-second", 1.0)
     try:
-        score_clips(clips[:1], tmp_path, metrics=[name])
-        run = score_clips(clips[:1], tmp_path, metrics=[name], options=RunOptions(protocol=PROTOCOLS["one-second"]))
+        whole = score_clips(clips[:1], tmp_path / "whole", metrics=[name])
+        options = RunOptions(protocol=PROTOCOLS["one-second"])
+        run = score_clips(clips[:1], tmp_path / "cut", metrics=[name], options=options)
+        with pytest.raises(UsageError, match="begun with protocol none"):
+            score_clips(clips[:1], tmp_path / "whole", metrics=[name], options=options)
     finally:
         del PROTOCOLS["one-second"]
     assert seen[0] > 11_000  # 1.5 s, and what AAC pads
     assert seen[1:] == [8000]
+    assert set(whole.scores["params_digest"]).isdisjoint(run.scores["params_digest"])
     assert run.clips["duration"].item() == pytest.approx(1.0, abs=0.05)
     assert any("only the first 1 s" in note for note in run.info["notes"])
 
@@ -227,6 +231,15 @@ def test_test_weights_are_marked_wherever_numbers_are_shown(clips, tmp_path, avb
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     assert info["weights"] == "keyed-random-reduced"
     assert any("mean nothing" in note for note in info["notes"])
+
+
+def test_real_and_test_weights_never_share_a_folder(clips, tmp_path):
+    pytest.importorskip("torch")
+    options = RunOptions(setup=Setup("keyed-random-reduced"))
+    score_clips(clips[:1], tmp_path, metrics=["aq"], options=options)
+    for metrics in (["loudness"], ["aq"]):
+        with pytest.raises(UsageError, match="begun with weights keyed-random-reduced"):
+            score_clips(clips[:1], tmp_path, metrics=metrics)
 
 
 def test_a_reference_set_is_made_from_real_clips_and_used(clips, tmp_path, avbench):

@@ -84,7 +84,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     shim.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m avbench "$@"\n')
     shim.chmod(0o755)
     path, modules = os.environ.get("PATH", ""), os.environ.get("PYTHONPATH", "")
-    return {**os.environ, "PATH": f"{folder}:{path}", "PYTHONPATH": f"{REPOSITORY}:{modules}".rstrip(":")}
+    own = {"PATH": f"{folder}:{path}", "PYTHONPATH": f"{REPOSITORY}:{modules}".rstrip(":")}
+    return {**os.environ, **own, "AVBENCH_CACHE": str(folder / "embeddings")}
 
 
 def run_python(code: str, place: Path, environment: dict[str, str]) -> str:
@@ -122,6 +123,16 @@ def test_every_metric_is_described_on_its_family_page(name):
     prose = re.sub(r"<!-- generated:.*?<!-- end -->", "", text, flags=re.DOTALL)
     assert re.search(rf"\b{name}\b", prose), f"{family} says nothing about {name}"
     assert f"<!-- generated:family {family.stem} -->" in text
+
+
+def test_tests_that_a_page_names_exist():
+    named = {(page, name) for page in PAGES for name in re.findall(r"`(tests/[^`]+?::\w+)`", page.read_text("utf-8"))}
+    assert named
+    for page, name in sorted(named):
+        file, _, function = name.partition("::")
+        path = REPOSITORY / file
+        assert path.is_file(), f"{page_id(page)}: {file}"
+        assert f"\ndef {function}(" in path.read_text(encoding="utf-8"), f"{page_id(page)}: {name}"
 
 
 def test_index_lists_every_page():
