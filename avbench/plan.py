@@ -69,8 +69,7 @@ def make_plan(
         todo = []
         for scorer in scorers:
             if scorer.judges == "set":
-                space = feature_space(scorer, context)
-                if scorer.name not in missing and not folder.feature_path(space, job.media_key).exists():
+                if scorer.name not in missing and not has_features(folder, scorer, job):
                     todo.append(scorer.name)
                 continue
             digest = scorer.params_digest(clip.prompt, context.protocol.name)
@@ -93,6 +92,11 @@ def feature_space(scorer: Scorer, context: RunContext) -> str:
     encoder = scorer.encoders[0]
     digest = hashlib.sha256(f"{encoder.version}:{encoder.backbone.digest(context.setup)}".encode()).hexdigest()[:12]
     return f"{encoder.name}-{digest}"
+
+
+def has_features(folder: RunFolder, scorer: Scorer, job: ClipJob) -> bool:
+    """Whether an earlier invocation left what a set metric needs of this clip."""
+    return folder.feature_path(feature_space(scorer, job.context), job.media_key).exists()
 
 
 def _adopt(row: ScoreRow, job: ClipJob) -> ScoreRow:

@@ -36,7 +36,8 @@ def scores(tmp_path_factory):
     clips = [
         drawn(root / "plain.mp4", 2.5),
         drawn(root / "long_prompt.mp4", 2.5, LONG),
-        drawn(root / "longer_prompt.mp4", 2.5, "two engines idle beside a frozen canal at dusk " * 60),
+        # The same bytes again, so that only the text differs: the encoder's threads give other pixels each time.
+        Clip("longer_prompt", root / "long_prompt.mp4", prompt=Prompt("two engines idle beside a canal at dusk " * 70)),
         drawn(root / "empty_prompt.mp4", 2.5, ""),
         drawn(root / "blank_prompt.mp4", 2.5, "   "),
         drawn(root / "silent.mp4", 2.5, sound=silent),
@@ -76,7 +77,7 @@ def test_long_captions_keep_their_end_in_fixed_mode_and_collapse_in_compat(score
     one, other = rows(scores, "long_prompt"), rows(scores, "longer_prompt")
     # More than 512 tokens: the reference fails there, so compat has no number either, and says so.
     assert {metric for metric, status in one["status"].items() if status != "ok"} <= {"clap_score_compat"}
-    assert one.loc["tv_ib", "value"] != pytest.approx(other.loc["tv_ib", "value"], abs=1e-6)
+    assert one.loc["tv_ib", "value"] != pytest.approx(other.loc["tv_ib", "value"], abs=1e-4)
     assert one.loc["tv_ib_compat", "value"] == pytest.approx(other.loc["tv_ib_compat", "value"], abs=1e-6)
     for metric in ("tv_ib", "ta_ib", "clip_score"):
         detail = json.loads(one.loc[metric, "detail"])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from avbench.clips import Clip, Prompt
 from avbench.encoders import EncoderStore
 from avbench.media import Media, decode_clip
+from avbench.media.decode import DecodeOptions
 from avbench.metrics.av_align import (
     FLOW,
     SOUND,
@@ -87,6 +88,8 @@ def test_onsets_equal_librosa(rate):
 def test_flow_is_bit_identical_from_run_to_run(small_clip):
     """Last bits decide peaks between nearly equal frames; they must not depend on threads or memory layout."""
     clip = Clip("small", small_clip)
-    first = decode_clip(clip, "small", [FLOW], threads=1).view(FLOW)
+    first = decode_clip(clip, "small", [FLOW], DecodeOptions(threads=1)).view(FLOW)
     for threads in (1, 2, 2, 4, 4):
-        np.testing.assert_array_equal(decode_clip(clip, "small", [FLOW], threads=threads).view(FLOW), first)
+        np.testing.assert_array_equal(
+            decode_clip(clip, "small", [FLOW], DecodeOptions(threads=threads)).view(FLOW), first
+        )
