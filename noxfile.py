@@ -46,9 +46,8 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The default tests: under ten minutes on two cores."""
     _prepare(session, "models,test")
-    # One thread per process: two processes with a thread for each core get in each other's way.
     marks = "not slow and not speech and not browser and not reference"
-    _run(session, "pytest", "-q", "-n", "2", "-m", marks, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    _run(session, "pytest", "-q", "-n", "2", "-m", marks, *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -148,6 +149,8 @@ def _start(workers: Workers, numbers: queue.Queue[int], results: queue.Queue[Cli
     global _worker
     device = workers.devices[numbers.get() % len(workers.devices)]
     room = replace(workers.room, max_bytes=workers.room.max_bytes // workers.count)
+    # Read when torch is first imported: processes with a thread for every core get in each other's way.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers.count)))
     _worker = _Worker(workers.store(device), room, results)
 
 

@@ -23,7 +23,8 @@ from avbench.media import Frame, FrameSeries, Waveform, decode_clip
 from avbench.media.decode import default_threads
 from avbench.metrics.av_align import SOUND
 from avbench.metrics.optical_flow import FLOW
-from avbench.scoring import ClipJob, RunContext, score_clip
+from avbench.scoring import ClipJob, RunContext
+from avbench.staging import Room, score_jobs
 
 NOTHING = FrameSeries("nothing", lambda previous, current: (0.0,))
 SLOW_CLIPS = ("friday", "ovi_dressing_room", "ovi_two_men", "tears_of_steel_hall")
@@ -94,7 +95,8 @@ def textbook_av_align(path: Path, wav: Path) -> float:
 def our_av_align(clip: Clip) -> float | None:
     """Decode and score one clip as a run does."""
     job = ClipJob(clip, "0" * 64, ("av_align",), RunContext("run", "custom", "1"))
-    return score_clip(job, EncoderStore("cpu", 2)).rows[0].value
+    (result,) = score_jobs([job], EncoderStore("cpu", 2), Room(), {})
+    return result.rows[0].value
 
 
 def flow_alone(frames: Sequence[np.ndarray]) -> None:

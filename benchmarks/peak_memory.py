@@ -1,4 +1,7 @@
-"""Child process: score a manifest and print this process's peak resident memory in bytes."""
+"""Child process: score a manifest and print this process's peak resident memory in bytes.
+
+peak_memory.py MANIFEST RUN_FOLDER [SUITE WEIGHTS]
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,12 @@ def peak_bytes() -> int:
 
 if __name__ == "__main__":
     from avbench import load_source
-    from avbench.runner import run_source
+    from avbench.encoders import Setup
+    from avbench.runner import RunOptions, run_source
     from avbench.suites import get_suite
 
+    manifest, out, suite, weights = [*sys.argv[1:], "quick", "checkpoints"][:4]
+    options = RunOptions(setup=Setup(weights))
     # What `avbench score` calls; `score_clips` would also return the whole table to the caller.
-    run_source(load_source(Path(sys.argv[1])), get_suite("quick"), Path(sys.argv[2]))
+    run_source(load_source(Path(manifest)), get_suite(suite), Path(out), options)
     print(peak_bytes())

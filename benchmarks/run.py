@@ -1,6 +1,7 @@
 """Measure avbench against baselines in the same process; print a table, write benchmarks/results/.
 
     python benchmarks/run.py [--only NAME ...] [--quick] [--out FILE]
+    python benchmarks/run.py --javisbench [--networks full|reduced] [--only NAME ...] [--max-resident N] [--out FILE]
 
 Exit code 1 when a target is missed.
 """
@@ -15,6 +16,8 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,10 +36,33 @@ GROUPS = {  # name: (function, rounds, rounds with --quick)
     "throughput": (throughput_figures, 2, 1),
     "memory": (memory_figures, 1, 1),
 }
+JAVISBENCH_GROUPS = ("counts", "floor", "schedule", "cache", "precision", "network_memory", "device")
 PACKAGES = ("avbench", "av", "numpy", "scipy", "opencv-python-headless", "librosa", "pandas", "pyarrow")
+NETWORK_PACKAGES = ("torch", "torchvision", "transformers", "open-clip-torch", "soundfile", "soxr")
 
 
-def machine() -> dict[str, Any]:
+@dataclass
+class Report:
+    """What goes into the results file, which is written anew after each step: a stop loses nothing."""
+
+    path: Path | None
+    facts: dict[str, Any]
+    figures: list[Figure] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self) -> None:
+        """Write to a temporary name, then rename."""
+        if self.path is None:
+            return
+        content = self.facts | ({"steps": self.steps} if self.steps else {})
+        content["figures"] = [figure.as_json() for figure in self.figures]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(self.path)
+
+
+def machine(packages: tuple[str, ...]) -> dict[str, Any]:
     """Where the figures were measured."""
     cpu_file = Path("/proc/cpuinfo")
     lines = cpu_file.read_text().splitlines() if cpu_file.exists() else []
@@ -48,7 +74,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: importlib.metadata.version(name) for name in packages},
     }
 
 
@@ -64,34 +90,84 @@ def show(figures: list[Figure]) -> None:
     Console().print(table)
 
 
-def main() -> int:
-    """Parse, measure, print, write."""
+def parse() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", action="append", choices=list(GROUPS), metavar="NAME", help=", ".join(GROUPS))
+    parser.add_argument("--only", action="append", metavar="NAME", help=", ".join((*GROUPS, *JAVISBENCH_GROUPS)))
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
+    parser.add_argument("--out", type=Path, help="JSON file; default a file in benchmarks/results/ for a whole run")
+    parser.add_argument("--javisbench", action="store_true", help="metrics with large networks instead; needs [models]")
+    parser.add_argument("--networks", choices=("full", "reduced"), default="full", help="with --javisbench")
     parser.add_argument(
-        "--out", type=Path, help="JSON file; default benchmarks/results/<date>-cpu.json for a whole run"
+        "--max-resident",
+        type=int,
+        default=10,
+        help="networks kept loaded with --javisbench; all six take 16 GB in fp32",
     )
     options = parser.parse_args()
-    figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="avbench-bench-") as name:
-        for group in options.only or GROUPS:
-            start = time.perf_counter()
-            measure, rounds, quick_rounds = GROUPS[group]
-            figures += measure(Path(name), quick_rounds if options.quick else rounds)
-            sys.stderr.write(f"{group}: {time.perf_counter() - start:.0f} s\n")
-    show(figures)
+    known = JAVISBENCH_GROUPS if options.javisbench else tuple(GROUPS)
+    if unknown := set(options.only or ()) - set(known):
+        parser.error(f"--only {', '.join(sorted(unknown))}: not one of {', '.join(known)}")
+    options.groups = [name for name in known if name in (options.only or known)]
+    return options
+
+
+def plan(options: argparse.Namespace, report: Report, folder: Path) -> dict[str, Callable[[], list[Figure]]]:
+    """What measures each chosen group."""
+    if options.javisbench:
+        return plan_javisbench(options, report, folder)
+    rounds = {name: GROUPS[name][2 if options.quick else 1] for name in options.groups}
+    return {name: lambda name=name: GROUPS[name][0](folder, rounds[name]) for name in options.groups}
+
+
+def plan_javisbench(options: argparse.Namespace, report: Report, folder: Path) -> dict[str, Callable[[], list[Figure]]]:
+    """The same for metrics with large networks; imports torch."""
+    import javisbench_figures as figures
+    import torch
+    from device_figures import device_figures
+    from network_runs import Bench
+    from observed import Log
+
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    report.facts["machine"] |= {
+        "device": torch.cuda.get_device_name() if device != "cpu" else "cpu",
+        "torch_threads": torch.get_num_threads(),
+    }
+    rounds = 1 if options.quick or options.networks == "full" else 3
+    bench = Bench(folder, options.networks, rounds, options.max_resident, Log(report.save, report.steps), device)
+    functions = {
+        "counts": figures.counts_figures,
+        "floor": figures.floor_figures,
+        "schedule": figures.schedule_figures,
+        "cache": figures.cache_figures,
+        "precision": figures.precision_figures,
+        "network_memory": figures.memory_figures,
+        "device": device_figures,
+    }
+    return {name: lambda name=name: functions[name](bench) for name in options.groups}
+
+
+def main() -> int:
+    """Parse, measure, print, write."""
+    options = parse()
     now = datetime.now(UTC)
     out = options.out
     if out is None and not options.only:
-        out = Path(__file__).parent / "results" / f"{now:%Y-%m-%d}-cpu.json"
+        kind = f"javisbench-{options.networks}" if options.javisbench else "cpu"
+        out = Path(__file__).parent / "results" / f"{now:%Y-%m-%d}-{kind}.json"
+    packages = PACKAGES + NETWORK_PACKAGES if options.javisbench else PACKAGES
+    facts = {"date": now.isoformat(timespec="seconds"), "quick": options.quick, "machine": machine(packages)}
+    report = Report(out, facts | ({"networks": options.networks} if options.javisbench else {}))
+    with tempfile.TemporaryDirectory(prefix="avbench-bench-") as name:
+        for group, measure in plan(options, report, Path(name)).items():
+            start = time.perf_counter()
+            report.figures += measure()
+            report.save()
+            sys.stderr.write(f"{group}: {time.perf_counter() - start:.0f} s\n")
+    show(report.figures)
     if out is not None:
-        report = {"date": now.isoformat(timespec="seconds"), "quick": options.quick, "machine": machine()}
-        report["figures"] = [figure.as_json() for figure in figures]
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         sys.stderr.write(f"written: {out}\n")
-    return 1 if any(figure.met is False for figure in figures) else 0
+    return 1 if any(figure.met is False for figure in report.figures) else 0
 
 
 if __name__ == "__main__":

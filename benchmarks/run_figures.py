@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,20 +60,32 @@ def throughput_figures(folder: Path, rounds: int) -> list[Figure]:
 
 def memory_figures(folder: Path, rounds: int) -> list[Figure]:
     """Peak memory of a run over 1,000 small clips against one over 100."""
+    manifests = {count: small_clips(folder / f"small_{count}", count) for count in (100, 1000)}
+    return [peak_ratio("memory", manifests, folder, rounds)]
+
+
+def peak_ratio(
+    name: str, manifests: dict[int, Path], folder: Path, rounds: int, arguments: Sequence[str] = ()
+) -> Figure:
+    """Peak memory of a run over many clips by that of a run over few; one manifest for each count of clips.
+
+    `arguments` go to `peak_memory.py`.
+    """
     child = Path(__file__).with_name("peak_memory.py")
     peaks: dict[int, float] = {}
-    for count in (100, 1000):
-        manifest = small_clips(folder / f"small_{count}", count)
+    for count, manifest in manifests.items():
         measured = []
         for repeat in range(rounds):
-            out = folder / f"memory_{count}_{repeat}"
-            command = [sys.executable, str(child), str(manifest), str(out)]
+            out = folder / f"memory_{count}_{repeat}_{len(arguments)}"
+            command = [sys.executable, str(child), str(manifest), str(out), *arguments]
             output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             measured.append(int(output.split()[-1]) / 2**20)
             _check_all_computed(out, count)
         peaks[count] = statistics.median(measured)
+    few, many = sorted(peaks)
     detail = {f"MiB_{count}_clips": round(peak, 1) for count, peak in peaks.items()}
-    return [Figure("memory: peak of 1,000 clips / of 100", peaks[1000] / peaks[100], "x", "<=", 1.05, detail=detail)]
+    label = f"{name}: peak of {many:,} clips / of {few}"
+    return Figure(label, peaks[many] / peaks[few], "x", "<=", 1.05, detail=detail)
 
 
 def _check_all_computed(out: Path, count: int) -> None:

@@ -51,19 +51,33 @@ class Rounds:
         }
 
 
+class Stopwatch:
+    """Times a block, and tells how many cores other processes used meanwhile (`others`; None: unknown)."""
+
+    seconds: float
+    others: float | None
+
+    def __enter__(self) -> Stopwatch:
+        self._busy, self._own, self._start = _busy_seconds(), _own_seconds(), time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds, busy = time.perf_counter() - self._start, _busy_seconds()
+        known = self._busy is not None and busy is not None
+        self.others = max(0.0, (busy - self._busy - (_own_seconds() - self._own)) / self.seconds) if known else None
+
+
 def take_turns(candidates: dict[str, Callable[[], object]], rounds: int) -> Rounds:
     """Time the candidates ABAB..., every second round in reverse order; no more than twice `rounds` in all."""
     result = Rounds({name: [] for name in candidates})
     for index in range(2 * rounds):
         order = list(candidates) if index % 2 == 0 else list(reversed(candidates))
-        busy, own, start = _busy_seconds(), _own_seconds(), time.perf_counter()
-        for name in order:
-            before = time.perf_counter()
-            candidates[name]()
-            result.seconds[name].append(time.perf_counter() - before)
-        wall, after = time.perf_counter() - start, _busy_seconds()
-        known = busy is not None and after is not None
-        result.others.append(max(0.0, (after - busy - (_own_seconds() - own)) / wall) if known else None)
+        with Stopwatch() as watch:
+            for name in order:
+                before = time.perf_counter()
+                candidates[name]()
+                result.seconds[name].append(time.perf_counter() - before)
+        result.others.append(watch.others)
         quiet = sum(cores is None or cores < QUIET_CORES for cores in result.others)
         if quiet >= rounds:
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Read when torch is first imported: two processes with a thread for each core get in each other's way.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from synthetic import draw_frames, draw_sound, write_clip
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avbench.encoders.attention import attend
 from avbench.encoders.base import LoadContext
 from avbench.encoders.checkpoints import fill_keyed_random, load_strict, read_state_dict, to_device
 from avbench.encoders.imagebind import TOKENS
@@ -72,11 +73,21 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
         query, key, value = F.linear(tokens, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        return self._mix(query, key, value, mask)
+
+    def first(self, tokens: Tensor) -> Tensor:
+        """What the first token gathers from all: (B, L, D) -> (B, 1, D)."""
+        width = tokens.shape[-1]
+        query = F.linear(tokens[:, :1], self.in_proj_weight[:width], self.in_proj_bias[:width])
+        key, value = F.linear(tokens, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, dim=-1)
+        return self._mix(query, key, value, None)
+
+    def _mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         if self.bias_k is not None and self.bias_v is not None:
             key = torch.cat([key, self.bias_k.expand(len(key), -1, -1)], dim=1)  # (B, L + 1, D)
             value = torch.cat([value, self.bias_v.expand(len(value), -1, -1)], dim=1)
         query, key, value = (self._by_head(part) for part in (query, key, value))  # (B, heads, L, D / heads)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        mixed = attend(query, key, value, mask)
         return torch.as_tensor(self.out_proj(mixed.transpose(1, 2).flatten(2)))
 
     def _by_head(self, part: Tensor) -> Tensor:
@@ -95,7 +106,13 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
-        tokens = tokens + self.attn(self.norm_1(tokens), mask)
+        return self._perceive(tokens + self.attn(self.norm_1(tokens), mask))
+
+    def first(self, tokens: Tensor) -> Tensor:
+        """Only the first token of the output: (B, L, D) -> (B, 1, D)."""
+        return self._perceive(tokens[:, :1] + self.attn.first(self.norm_1(tokens)))
+
+    def _perceive(self, tokens: Tensor) -> Tensor:
         return torch.as_tensor(tokens + self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm_2(tokens)))))
 
 
@@ -113,6 +130,15 @@ class Trunk(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, mask)
         return tokens
+
+    def first(self, tokens: Tensor) -> Tensor:
+        """The class token (B, D) after all blocks; the last one computes no other."""
+        tokens = self.pre_transformer_layer(tokens)
+        for block in self.blocks[:-1]:
+            tokens = block(tokens, None)
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        return last.first(tokens)[:, 0]
 
 
 class _PatchStem(nn.Module):
@@ -231,13 +257,18 @@ class ImageBind(nn.Module):
 
     def embed_pictures(self, pictures: Tensor) -> Tensor:
         """Normalised pairs (B, 3, 2, 224, 224) or stills (B, 3, 224, 224) -> unit vectors (B, D)."""
-        tokens = self.modality_trunks["vision"](self.modality_preprocessors["vision"](pictures))
-        return _unit(self.modality_heads["vision"](tokens[:, 0]))
+        token = self._class_token("vision", pictures)
+        return _unit(self.modality_heads["vision"](token))
 
     def embed_mels(self, mels: Tensor) -> Tensor:
         """Normalised log-mel pictures (B, 1, 128, 204) -> (B, D), all of one length."""
-        tokens = self.modality_trunks["audio"](self.modality_preprocessors["audio"](mels))
-        return torch.as_tensor(self.modality_postprocessors["audio"](_unit(self.modality_heads["audio"](tokens[:, 0]))))
+        token = self._class_token("audio", mels)
+        return torch.as_tensor(self.modality_postprocessors["audio"](_unit(self.modality_heads["audio"](token))))
+
+    def _class_token(self, modality: str, inputs: Tensor) -> Tensor:
+        trunk = self.modality_trunks[modality]
+        assert isinstance(trunk, Trunk)
+        return trunk.first(self.modality_preprocessors[modality](inputs))
 
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         """Token ids (B, 77) -> (B, D), all of one length, read at the highest id: the end token where there is one."""

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from avbench.encoders.attention import attend
 
-def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+
+def attend_by_head(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """Multi-head attention of projected (B, L, D)."""
     # (B, heads, L, D / heads)
     query, key, value = (torch.unflatten(part, -1, (heads, -1)).transpose(1, 2) for part in (query, key, value))
-    return functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    return attend(query, key, value).transpose(1, 2).flatten(2)
 
 
 class Summary(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from avbench.encoders.base import LoadContext
 from avbench.encoders.checkpoints import fill_keyed_random, load_strict, read_state_dict, to_device
 from avbench.encoders.synchformer import picture, sound
-from avbench.encoders.synchformer.attention import attend
+from avbench.encoders.synchformer.attention import attend_by_head
 from avbench.encoders.synchformer.picture import PictureTransformer
 from avbench.encoders.synchformer.segments import BLOCK
 from avbench.encoders.synchformer.sound import SoundTransformer
@@ -51,7 +51,7 @@ class ComparisonAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, L, D) to the same shape."""
-        mixed: Tensor = self.proj(attend(self.query(x), self.key(x), self.value(x), self.heads))
+        mixed: Tensor = self.proj(attend_by_head(self.query(x), self.key(x), self.value(x), self.heads))
         return mixed
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avbench.encoders.synchformer.attention import Summary, attend
+from avbench.encoders.synchformer.attention import Summary, attend_by_head
 
 TUBELET = (2, 16, 16)
 STEPS = 8
@@ -29,7 +29,7 @@ class DividedAttention(nn.Module):
         batch = len(x)
         qkv = self.qkv(x)  # (B, 1 + T * P, 3 * D)
         query, key, value = qkv.chunk(3, dim=-1)
-        summary = attend(query[:, :1], key, value, self.heads)  # (B, 1, D)
+        summary = attend_by_head(query[:, :1], key, value, self.heads)  # (B, 1, D)
         grid = qkv[:, 1:].unflatten(1, (STEPS, PATCHES))
         if axis == "time":
             grid = grid.transpose(1, 2)
@@ -37,7 +37,7 @@ class DividedAttention(nn.Module):
         query, key, value = grid.flatten(0, 1).chunk(3, dim=-1)  # (B * groups, L, D)
         _, class_key, class_value = qkv[:, :1].repeat_interleave(groups, dim=0).chunk(3, dim=-1)
         key, value = torch.cat([class_key, key], dim=1), torch.cat([class_value, value], dim=1)
-        mixed = torch.unflatten(attend(query, key, value, self.heads), 0, (batch, groups))  # (B, groups, L, D)
+        mixed = torch.unflatten(attend_by_head(query, key, value, self.heads), 0, (batch, groups))  # (B, groups, L, D)
         if axis == "time":
             mixed = mixed.transpose(1, 2)
         projected: Tensor = self.proj(torch.cat([summary, mixed.flatten(1, 2)], dim=1))

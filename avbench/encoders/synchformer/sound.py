@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avbench.encoders.synchformer.attention import Summary, attend
+from avbench.encoders.synchformer.attention import Summary, attend_by_head
 
 PATCH, STRIDE = 16, 10
 STEPS, BANDS = 6, 12
@@ -24,7 +24,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, L, D) to the same shape."""
-        return attend(self.query(x), self.key(x), self.value(x), self.heads)
+        return attend_by_head(self.query(x), self.key(x), self.value(x), self.heads)
 
 
 class SoundLayer(nn.Module):

@@ -216,7 +216,7 @@ def test_without_overlap_both_modes_agree():
 def test_each_distinct_input_passes_once(network, size, fps, vision):
     rows = Counter()
     hooks = [
-        trunk.register_forward_hook(lambda _, inputs, __, name=name: rows.update({name: len(inputs[0])}))
+        trunk.blocks[0].register_forward_hook(lambda _, inputs, __, name=name: rows.update({name: len(inputs[0])}))
         for name, trunk in network.modality_trunks.items()
     ]
     media, prompt = drawn(size=size, fps=fps), Prompt("a dog", audio_text="barking")
@@ -230,7 +230,11 @@ def test_each_distinct_input_passes_once(network, size, fps, vision):
 def test_a_still_passes_once_and_keeps_its_frames(network):
     still = Media.from_arrays("still", np.tile(drawn().frames[:1], (30, 1, 1, 1)), 24.0)
     rows = []
-    hook = network.modality_trunks["vision"].register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0])))
+    hook = (
+        network.modality_trunks["vision"]
+        .blocks[0]
+        .register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0])))
+    )
     frames = embed(network, IMAGEBIND_FRAMES, still)[0]
     hook.remove()
     assert rows == [1]

@@ -1,0 +1,192 @@
+"""Networks under observation: loads, seconds per encoder, and every forward pass, which can be run again alone."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from stopwatch import Stopwatch
+
+from avbench.clips import Prompt
+from avbench.encoders import Backbone, Encoder, EncoderStore, Setup
+from avbench.encoders.cache import EmbeddingCache
+from avbench.media import Media
+
+ENTRIES = {  # network: methods through which every forward pass goes
+    "imagebind": ("embed_pictures", "embed_mels", "embed_tokens"),
+    "synchformer": ("vfeat_extractor.forward", "afeat_extractor.forward", "compare"),
+    "clip_vit_b32": ("encode_image", "encode_text"),
+    "clap_htsat_unfused": ("get_audio_features", "get_text_features"),
+    "audiobox_aesthetics": ("forward",),
+    "videoalign": ("forward",),
+}
+
+
+@dataclass
+class Pass:
+    """Forward passes through one entry of a network with inputs of one shape; the inputs of the first are kept."""
+
+    network: str
+    entry: str
+    rows: int
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+    count: int = 0
+
+
+@dataclass
+class Ledger:
+    """What networks did: passes by entry and shape, loads by network."""
+
+    passes: dict[tuple[Any, ...], Pass] = field(default_factory=dict)
+    backbones: dict[str, Backbone] = field(default_factory=dict)
+    loads: Counter[str] = field(default_factory=Counter)
+    load_seconds: float = 0.0
+
+    def rows(self, network: str) -> dict[str, int]:
+        """Items that entered a network, by entry."""
+        found: Counter[str] = Counter()
+        for done in self.passes.values():
+            if done.network == network:
+                found[done.entry] += done.rows * done.count
+        return dict(found)
+
+
+class ObservedStore(EncoderStore):
+    """An encoder store that keeps a ledger.
+
+    Args:
+        setup, device, max_resident, cache: as for `EncoderStore`.
+        like: another store, whose networks and ledger this one takes over, with none of its embeddings.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        device: str,
+        *,
+        max_resident: int = 10,
+        cache: EmbeddingCache | None = None,
+        like: ObservedStore | None = None,
+    ) -> None:
+        super().__init__(device, max_resident, setup, cache)
+        self.ledger = Ledger()
+        self.encoder_seconds: Counter[str] = Counter()
+        self.arrays: dict[str, np.ndarray] = {}
+        if like is not None:
+            self._networks, self.ledger = like._networks, like.ledger
+
+    def network(self, backbone: Backbone) -> Any:
+        """The network, loaded if need be."""
+        return self._network(backbone)
+
+    def drop_networks(self) -> None:
+        """Free their memory."""
+        self._networks.clear()
+        self.ledger.passes.clear()
+
+    def repeat(self, done: Pass) -> Callable[[], object]:
+        """Runs the first of some passes again, unobserved; the network is loaded if need be."""
+        owner, name = _owner(_module(self.network(self.ledger.backbones[done.network])), done.entry)
+        method = getattr(owner, name).unobserved
+        return lambda: method(*done.arguments, **done.named)
+
+    def prefetch(self, encoder: Encoder, clips: Sequence[tuple[Media, Prompt]]) -> None:
+        """As the store's; its seconds are noted, without those of loading."""
+        start, loading = time.perf_counter(), self.ledger.load_seconds
+        super().prefetch(encoder, clips)
+        finish(self.device)
+        self.encoder_seconds[encoder.name] += time.perf_counter() - start - (self.ledger.load_seconds - loading)
+
+    def embed(self, encoder: Encoder, media: Media, prompt: Prompt | None = None) -> np.ndarray:
+        """As the store's; the last array of each encoder is kept."""
+        self.arrays[encoder.name] = super().embed(encoder, media, prompt)
+        return self.arrays[encoder.name]
+
+    def _network(self, backbone: Backbone) -> Any:
+        if backbone.name in self._networks:
+            return super()._network(backbone)
+        start = time.perf_counter()
+        network = super()._network(backbone)
+        self.ledger.load_seconds += time.perf_counter() - start
+        self.ledger.loads[backbone.name] += 1
+        self.ledger.backbones[backbone.name] = backbone
+        for entry in ENTRIES[backbone.name]:
+            _observe(_module(network), backbone.name, entry, self.ledger)
+        return network
+
+
+def _observe(module: torch.nn.Module, network: str, entry: str, ledger: Ledger) -> None:
+    owner, name = _owner(module, entry)
+    method = getattr(owner, name)
+
+    def observed(*arguments: Any, **named: Any) -> Any:
+        tensors = [value for value in (*arguments, *named.values()) if isinstance(value, torch.Tensor)]
+        key = (network, entry, *(tuple(tensor.shape) for tensor in tensors))
+        if key not in ledger.passes:
+            ledger.passes[key] = Pass(network, entry, len(tensors[0]), arguments, named)
+        ledger.passes[key].count += 1
+        return method(*arguments, **named)
+
+    observed.unobserved = method  # type: ignore[attr-defined]
+    setattr(owner, name, observed)
+
+
+def _owner(module: torch.nn.Module, entry: str) -> tuple[torch.nn.Module, str]:
+    place, _, name = entry.rpartition(".")
+    return module.get_submodule(place), name
+
+
+def _module(network: Any) -> torch.nn.Module:
+    """The module of a loaded network; some come with their tokenizer."""
+    return next(part for part in (network, *vars(network).values()) if isinstance(part, torch.nn.Module))
+
+
+def finish(device: str) -> None:
+    """Wait until the device has nothing left to do."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
+def run_alone(store: ObservedStore, passes: Sequence[Pass], rounds: int) -> tuple[Counter[str], float]:
+    """Seconds by network when nothing but the forward passes runs; and cores that other processes used meanwhile.
+
+    Passes with inputs of one shape cost the same, so each shape is run `rounds` times and its median counts as often
+    as there were passes.
+    """
+    seconds: Counter[str] = Counter()
+    with Stopwatch() as watch, torch.inference_mode():
+        for done in passes:
+            again, taken = store.repeat(done), []
+            for _ in range(rounds):
+                start = time.perf_counter()
+                again()
+                finish(store.device)
+                taken.append(time.perf_counter() - start)
+            seconds[done.network] += statistics.median(taken) * done.count
+    return seconds, watch.others or 0.0
+
+
+@dataclass
+class Log:
+    """Progress of a long benchmark: lines on stderr, and facts that `save` writes at once."""
+
+    save: Callable[[], None]
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    start: float = field(default_factory=time.perf_counter)
+
+    def __call__(self, step: str, **facts: Any) -> None:
+        """One step is done."""
+        elapsed = round(time.perf_counter() - self.start, 1)
+        self.steps.append({"step": step, "at_s": elapsed, **facts})
+        shown = ", ".join(f"{name} {value}" for name, value in facts.items())
+        sys.stderr.write(f"[{elapsed:8.1f} s] {step}: {shown}\n")
+        sys.stderr.flush()
+        self.save()
