@@ -5,6 +5,7 @@ Networks have keyed-random weights; loading them is never part of a time.
 
 from __future__ import annotations
 
+import gc
 import resource
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -154,7 +155,10 @@ class Bench:
     def bf16(self) -> tuple[Scored, Scored]:
         """Both clips at bf16, after the fp32 networks have gone."""
         self.fp32.drop_networks()
+        # Recorded passes hold on to the networks that they went through.
         self.own_passes.clear()
+        self.fp32.ledger.passes.clear()
+        gc.collect()
         store = self.store("bf16")
         warm_up(self.folder, store)
         found = []

@@ -164,3 +164,30 @@ def test_report_writes_a_page_where_told(avbench, small_clip, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "<html" in (tmp_path / "page.html").read_text()
     assert len(load_run(tmp_path / "run").scores) == 1
+
+
+def test_the_protocol_is_stated_and_an_unknown_one_refused(avbench, small_clip, tmp_path):
+    done = avbench("score", small_clip, "-o", tmp_path / "run", "-m", "loudness", "--protocol", "javisbench-4s", "-q")
+    assert done.returncode == 0, done.stderr
+    info = load_run(tmp_path / "run").info
+    assert info["protocol"] == "javisbench-4s"
+    assert any("first 4 s" in note for note in info["notes"])
+    wrong = avbench("score", small_clip, "-o", tmp_path / "other", "-m", "loudness", "--protocol", "javisbench")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "Known: javisbench-4s" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--device", "tpu"], 2, "--device takes"),
+        (["--device", "cuda:63"], 4, "torch finds"),
+        (["--weights-dir", "no/such/folder"], 2, "no such folder"),
+        (["--reference", "no_such.npz"], 2, "no_such.npz"),
+    ],
+)
+def test_wrong_options_of_networks_are_one_line(avbench, small_clip, tmp_path, options, code, words):
+    pytest.importorskip("torch")
+    done = avbench("score", small_clip, "-o", tmp_path / "run", "-m", "clip_score", *options)
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert words in done.stderr

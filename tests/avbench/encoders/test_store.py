@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -165,3 +167,21 @@ def test_a_damaged_cache_file_is_a_miss_and_a_folder_that_cannot_be_written_no_e
     assert cache.array(("k",)) is None
     (tmp_path / "file").write_text("")
     EmbeddingCache(tmp_path / "file" / "below", 10**6).put_array(("k",), np.arange(3))
+
+
+def test_two_processes_share_one_cache(tmp_path):
+    code = (
+        "import sys, numpy as np\nfrom pathlib import Path\nfrom avbench.encoders import EmbeddingCache\n"
+        "cache, seed = EmbeddingCache(Path(sys.argv[1]), 60_000), int(sys.argv[2])\n"
+        "for turn in range(300):\n"
+        "    key = ('k', turn % 20)\n"
+        "    found = cache.array(key)\n"
+        "    assert found is None or (found == turn % 20).all(), found\n"
+        "    cache.put_array(key, np.full(500, turn % 20))\n"
+        "    cache.prune() if turn % 10 == seed else None\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    running = [subprocess.Popen([*command, str(seed)], stderr=subprocess.PIPE, text=True) for seed in range(2)]
+    for process in running:
+        assert process.wait(timeout=120) == 0, process.stderr.read()
+    assert not list(tmp_path.glob("*/.*"))
