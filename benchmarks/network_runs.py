@@ -155,9 +155,7 @@ class Bench:
     def bf16(self) -> tuple[Scored, Scored]:
         """Both clips at bf16, after the fp32 networks have gone."""
         self.fp32.drop_networks()
-        # Recorded passes hold on to the networks that they went through.
         self.own_passes.clear()
-        self.fp32.ledger.passes.clear()
         gc.collect()
         store = self.store("bf16")
         warm_up(self.folder, store)
