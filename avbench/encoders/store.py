@@ -21,7 +21,7 @@ EmbeddingKey = tuple[str, str, int, str]
 
 # Clips handed to an encoder at a time: enough to fill batches, few enough that finished scores are written often.
 GROUP = 8
-# Texts repeat over the samples of a prompt, so their embeddings stay; a thousandth of a gigabyte each hundred.
+# Texts repeat over the samples of a prompt, so their embeddings stay: 4 kB each, 16 MB at most.
 _TEXTS_KEPT = 4096
 
 
