@@ -141,7 +141,7 @@ class Bench:
             self.fp32.network(backbone)
         reader = reenactment.Reader(self.clips[0])
         before = self.fp32.ledger.rows("imagebind")
-        with Stopwatch() as watch, torch.inference_mode():
+        with Stopwatch() as watch, torch.inference_mode(), reenactment.every_token():
             values = group.compute(self.fp32, reader)
         rows = Counter(self.fp32.ledger.rows("imagebind")) - Counter(before)
         self.log(

@@ -2,16 +2,17 @@
 
 It follows JavisDiT eval/javisbench in what is read, decoded and embedded how often, and in which batches: five
 overlapping reads for ImageBind's video clips, all three crops, every frame as a pair, the whole sound embedded for
-ImageBind scores and again for AVHScore, three equal sub-clips of each sound window, one batch per clip. The bugs that
-move numbers are left out, so that the values equal those of avbench in mode "fixed". Networks and their weights are
-those of the store; the reference's second build of ImageBind is not timed. Worker processes that decode ahead are left
-out as well: where networks run on the CPU they gain nothing.
+ImageBind scores and again for AVHScore, three equal sub-clips of each sound window, one batch per clip, and all
+tokens through ImageBind's last block. The bugs that move numbers are left out, so that the values equal those of
+avbench in mode "fixed". Networks and their weights are those of the store; the reference's second build of ImageBind
+is not timed. Worker processes that decode ahead are left out as well: where networks run on the CPU they gain nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ from avbench.encoders.clap import CLAP_SOUND, CLAP_TEXT
 from avbench.encoders.imagebind import EVERY_FRAME, IMAGEBIND, geometry
 from avbench.encoders.imagebind import SOUND as IMAGEBIND_SOUND
 from avbench.encoders.imagebind.inputs import mel_pictures, normalise_pictures
+from avbench.encoders.imagebind.network import Trunk
 from avbench.encoders.imagebind.tokens import tokenize
 from avbench.encoders.openclip import CLIP_FRAMES, CLIP_TEXT
 from avbench.encoders.pictures import SIDE, short_side_224
@@ -114,6 +116,17 @@ class Reader:
             self.opens["video"] += 1
             self.capture = cv2.VideoCapture(str(self.clip.video))
         return self.capture
+
+
+@contextmanager
+def every_token() -> Iterator[None]:
+    """ImageBind's last block computes all tokens, as the original does, instead of the class token alone."""
+    shortcut = Trunk.first
+    Trunk.first = lambda trunk, tokens: trunk(tokens)[:, 0]  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Trunk.first = shortcut  # type: ignore[method-assign]
 
 
 def video_quality(store: ObservedStore, reader: Reader) -> Values:

@@ -17,6 +17,7 @@ from avbench.encoders.attention import attend
 from avbench.encoders.base import LoadContext
 from avbench.encoders.checkpoints import fill_keyed_random, load_strict, read_state_dict, to_device
 from avbench.encoders.imagebind import TOKENS
+from avbench.encoders.packing import linear, pack, packed
 from avbench.encoders.weights import files
 from avbench.errors import EnvironmentProblem
 
@@ -72,15 +73,17 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
-        query, key, value = F.linear(tokens, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        query, key, value = linear(tokens, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         return self._mix(query, key, value, mask)
 
     def first(self, tokens: Tensor) -> Tensor:
         """What the first token gathers from all: (B, L, D) -> (B, 1, D)."""
-        width = tokens.shape[-1]
-        query = F.linear(tokens[:, :1], self.in_proj_weight[:width], self.in_proj_bias[:width])
-        key, value = F.linear(tokens, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, dim=-1)
-        return self._mix(query, key, value, None)
+        query, key, value = linear(tokens, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        return self._mix(query[:, :1], key, value, None)
+
+    def pack(self) -> None:
+        """Bring the joint projection into the CPU's order; the other layers are plain ones."""
+        self.in_proj_weight = packed(self.in_proj_weight)
 
     def _mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         if self.bias_k is not None and self.bias_v is not None:
@@ -311,9 +314,18 @@ def load(context: LoadContext) -> nn.Module:
     if context.setup.is_test:
         network = ImageBind(REDUCED if context.setup.reduced else HUGE)
         fill_keyed_random(network)
-        return to_device(network, context)
+        return _ready(network, context)
     with torch.device("meta"):
         network = ImageBind(HUGE)
     path = files("imagebind_huge", context.setup)["imagebind_huge.pth"]
     load_strict(network, without_unused(read_state_dict(path), path), path)
-    return to_device(network, context)
+    return _ready(network, context)
+
+
+def _ready(network: ImageBind, context: LoadContext) -> nn.Module:
+    to_device(network, context)
+    pack(network)
+    for part in network.modules():
+        if isinstance(part, Attention):
+            part.pack()
+    return network

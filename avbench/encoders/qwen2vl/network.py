@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from avbench.encoders.base import LoadContext
 from avbench.encoders.checkpoints import fill_keyed_random, to_device
+from avbench.encoders.packing import pack
 from avbench.encoders.qwen2vl.prompts import IMAGE_PAD, SPECIAL, VIDEO_PAD
 from avbench.errors import EnvironmentProblem
 
@@ -38,6 +39,9 @@ REDUCED = Sizes(32, 48, 2, 2, 1, sections=(2, 3, 3), picture_width=32, picture_l
 
 _TEXT_THETA = 1_000_000.0
 _PICTURE_THETA = 10_000.0
+# On a CPU, larger tensors than these make (2,048 x 5,120 numbers) are given back to the system after each use.
+_PATCHES_ON_CPU = 2048
+_PATCHES_ON_GPU = 16384
 
 
 def text_settings(sizes: Sizes) -> dict[str, Any]:
@@ -162,12 +166,23 @@ class RewardNetwork(nn.Module):
             grids: (B, 3) steps, rows and columns of patches of each.
             pad: id of the token that stands for a piece of picture.
         """
-        pieces = self.visual(patches.to(self.visual.dtype), grid_thw=grids).pooler_output  # (N / 4, D)
+        pieces = self._see(patches.to(self.visual.dtype), grids)  # (N / 4, D)
         words = self.model.embed_tokens(ids)
         words = words.masked_scatter((ids == pad)[..., None], pieces.to(words.dtype))
         positions = torch.arange(ids.shape[1], device=ids.device).expand(3, *ids.shape)
         hidden: Tensor = self.model(inputs_embeds=words, position_ids=positions, use_cache=False).last_hidden_state
         return hidden
+
+    def _see(self, patches: Tensor, grids: Tensor) -> Tensor:
+        """Pieces of picture (N / 4, D), some steps at a time: patches of different steps do not see each other."""
+        steps = grids.repeat_interleave(grids[:, 0], dim=0)  # (steps, 3)
+        steps[:, 0] = 1
+        patches_at_once = _PATCHES_ON_CPU if patches.device.type == "cpu" else _PATCHES_ON_GPU
+        at_once = max(1, patches_at_once // int(steps[0].prod()))
+        parts = torch.split(steps, at_once)
+        counts = [int(part.prod(dim=1).sum()) for part in parts]
+        seen = zip(torch.split(patches, counts), parts, strict=True)
+        return torch.cat([self.visual(part, grid_thw=grid).pooler_output for part, grid in seen])
 
     def rewards(self, hidden: Tensor, ids: Tensor, first: int, count: int) -> Tensor:
         """What the head says at `count` special tokens with ids from `first`: (B, count, K), in float32.
@@ -209,4 +224,6 @@ def ready(network: RewardNetwork, context: LoadContext) -> RewardNetwork:
     """The network on its device and at its precision; the head, a few numbers per clip, stays in float32."""
     to_device(network, context)
     network.rm_head.float()
+    pack(network.visual)
+    pack(network.model)
     return network

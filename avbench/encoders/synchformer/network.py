@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from avbench.encoders.base import LoadContext
 from avbench.encoders.checkpoints import fill_keyed_random, load_strict, read_state_dict, to_device
+from avbench.encoders.packing import pack
 from avbench.encoders.synchformer import picture, sound
 from avbench.encoders.synchformer.attention import attend_by_head
 from avbench.encoders.synchformer.picture import PictureTransformer
@@ -127,10 +128,16 @@ def load(context: LoadContext) -> nn.Module:
     if context.setup.is_test:
         module = Synchformer(REDUCED if context.setup.reduced else Size())
         fill_keyed_random(module)
-        return to_device(module, context)
+        return _ready(module, context)
     path = next(iter(files("synchformer", context.setup).values()))
     # Without storage: the checkpoint's own tensors take the places.
     with torch.device("meta"):
         module = Synchformer(Size())
     load_strict(module, read_state_dict(path), path)
-    return to_device(module, context)
+    return _ready(module, context)
+
+
+def _ready(module: Synchformer, context: LoadContext) -> nn.Module:
+    to_device(module, context)
+    pack(module.vfeat_extractor)  # nearly all of the work
+    return module
