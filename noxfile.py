@@ -45,7 +45,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """The default tests: under ten minutes on two cores."""
-    _prepare(session, "models,test")
+    _prepare(session, "train,test")
     marks = "not slow and not speech and not browser and not reference"
     _run(session, "pytest", "-q", "-n", "2", "-m", marks, *session.posargs)
 
@@ -53,7 +53,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
     """Format, lint, and who may import whom."""
-    _prepare(session, "models,dev")
+    _prepare(session, "train,dev")
     _run(session, "ruff", "format", "--check", ".")
     _run(session, "ruff", "check", ".")
     _run(session, "lint-imports")
@@ -62,14 +62,14 @@ def lint(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
     """mypy, strict, on the public package."""
-    _prepare(session, "models,dev")
+    _prepare(session, "train,dev")
     _run(session, "mypy")
 
 
 @nox.session(venv_backend="none")
 def browser(session: nox.Session) -> None:
     """Open the demo's report in headless Chromium and use it; `-- --save` renews the picture in the README."""
-    _prepare(session, "models,dev")
+    _prepare(session, "train,dev")
     chromium = os.environ.get("AVBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         session.error("no Chromium found: install one (Debian: apt-get install chromium) or set AVBENCH_CHROMIUM")
@@ -88,14 +88,14 @@ def browser(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Ratios against baselines in the same process on the same clips; writes benchmarks/results/."""
-    _prepare(session, "models,dev")
+    _prepare(session, "train,dev")
     _run(session, "python", "benchmarks/run.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def slow(session: nox.Session) -> None:
     """Tests that take minutes: networks at full size, kill and resume, real clips shifted over a grid, librosa."""
-    _prepare(session, "models,dev")
+    _prepare(session, "train,dev")
     _run(session, "pytest", "-q", "-m", "slow", *session.posargs)
 
 

@@ -1,0 +1,151 @@
+"""From rewards to advantages: normalised per group, summed for each branch. Functions of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Route = Literal["video", "audio", "both"]
+BRANCHES: tuple[Literal["video", "audio"], ...] = ("video", "audio")
+
+
+@dataclass(frozen=True)
+class AdvantageOptions:
+    """How rewards become advantages.
+
+    Attributes:
+        mode: "scalar" normalises the weighted sum of rewards; "gdpo" normalises each reward and sums; "gdpo-original"
+            also whitens that sum over the step; "routed" sums for each branch the rewards routed to it.
+        std: the standard deviation is taken over the whole step or over the group. "gdpo-original" always takes the
+            group's.
+        sample_std: divide by n - 1 instead of n. "gdpo-original" always does.
+        eps: added to the standard deviation.
+    """
+
+    mode: Literal["scalar", "gdpo", "gdpo-original", "routed"] = "gdpo"
+    std: Literal["batch", "group"] = "batch"
+    sample_std: bool = False
+    eps: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Advantages:
+    """Advantages of B rollouts.
+
+    Attributes:
+        video, audio: (B,) of each branch; 0 where invalid.
+        video_valid, audio_valid: (B,) bool, False where a reward of that branch failed.
+        per_reward: (B, R) normalised rewards, unweighted; 0 where invalid.
+    """
+
+    video: Tensor
+    audio: Tensor
+    video_valid: Tensor
+    audio_valid: Tensor
+    per_reward: Tensor
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """How far the branches want different things.
+
+    Attributes:
+        share: of rollouts whose advantages from video-only and audio-only rewards have opposite signs, in [0, 1].
+        correlation: of those two advantages, in [-1, 1]; 0 where one of them is constant.
+    """
+
+    share: float
+    correlation: float
+
+
+def advantages(
+    rewards: Tensor,
+    valid: Tensor,
+    groups: Tensor,
+    weights: Tensor,
+    routes: Sequence[Route],
+    options: AdvantageOptions,
+) -> Advantages:
+    """Advantages of all rollouts of a step.
+
+    Args:
+        rewards: (B, R); what stands at invalid places is never read.
+        valid: (B, R) bool.
+        groups: (B,) integer, the group of each rollout.
+        weights: (R,) of the rewards; one of weight 0 counts for nothing, not even by failing.
+        routes: of each reward.
+        options: see `AdvantageOptions`.
+
+    Source: OmniNFT, modality-wise advantage routing, and its release; GDPO (arXiv 2601.05242) for "gdpo-original".
+    """
+    used = weights != 0
+    per_reward = torch.stack(
+        [_normalise(rewards[:, k], valid[:, k], groups, options) for k in range(rewards.shape[1])], dim=1
+    )
+    routed = options.mode == "routed"
+    masks = {name: used & _goes_to(routes, name if routed else None, used.device) for name in BRANCHES}
+    ok = {name: (valid | ~mask).all(dim=1) for name, mask in masks.items()}
+    if options.mode == "scalar":
+        total = torch.where(valid & used, rewards * weights, 0).sum(dim=1)
+        sums = dict.fromkeys(BRANCHES, _normalise(total, ok["video"], groups, options))
+    else:
+        sums = {name: (per_reward * weights * mask).sum(dim=1) for name, mask in masks.items()}
+    if options.mode == "gdpo-original":
+        sums = dict.fromkeys(BRANCHES, _whiten(sums["video"], ok["video"], options.eps))
+    values = {name: torch.where(ok[name], sums[name], 0) for name in BRANCHES}
+    return Advantages(values["video"], values["audio"], ok["video"], ok["audio"], per_reward)
+
+
+def optimality(advantage: Tensor, clip: float = 5.0) -> Tensor:
+    """r = clip(A / (2 clip) + 1/2, 0, 1) of advantages (B,). Source: DiffusionNFT."""
+    return (advantage.clamp(-clip, clip) / (2 * clip) + 0.5).clamp(0, 1)
+
+
+def conflict(per_reward: Tensor, weights: Tensor, routes: Sequence[Route], valid: Tensor) -> Conflict:
+    """Compare the weighted advantages (B,) of video-only and of audio-only rewards, over valid rollouts (B,)."""
+    sums = [(per_reward * weights)[valid][:, [route == name for route in routes]].sum(dim=1) for name in BRANCHES]
+    video, audio = sums
+    if not len(video):
+        return Conflict(0.0, 0.0)
+    opposite = float((video * audio < 0).double().mean())
+    a, b = video - video.mean(), audio - audio.mean()
+    scale = float(a.norm() * b.norm())
+    return Conflict(opposite, float(a @ b) / scale if scale > 0 else 0.0)
+
+
+def _goes_to(routes: Sequence[Route], branch: str | None, device: torch.device) -> Tensor:
+    return torch.tensor([branch is None or route in (branch, "both") for route in routes], device=device)
+
+
+def _normalise(values: Tensor, valid: Tensor, groups: Tensor, options: AdvantageOptions) -> Tensor:
+    """(R - mean of the group) / (s + eps) where valid, else 0."""
+    original = options.mode == "gdpo-original"
+    by_group, sample = options.std == "group" or original, options.sample_std or original
+    found = torch.zeros_like(values)
+    whole = _deviation(values[valid], sample)
+    for group in groups.unique():
+        members = (groups == group) & valid
+        chosen = values[members]
+        if not len(chosen):
+            continue
+        spread = _deviation(chosen, sample) if by_group else whole
+        found[members] = (chosen - chosen.mean()) / (spread + options.eps)
+    return found
+
+
+def _deviation(values: Tensor, sample: bool) -> Tensor:
+    """Standard deviation; 0 for fewer values than it needs."""
+    if len(values) <= int(sample):
+        return values.new_zeros(())
+    return values.std(correction=int(sample))
+
+
+def _whiten(values: Tensor, valid: Tensor, eps: float) -> Tensor:
+    chosen = values[valid]
+    if not len(chosen):
+        return values
+    return (values - chosen.mean()) / (_deviation(chosen, True) + eps)

@@ -1,0 +1,126 @@
+"""From a configuration to what the loop works with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from omninft_train.backbone import Backbone
+from omninft_train.config import Config, check
+from omninft_train.distributed import World
+from omninft_train.errors import UsageProblem
+from omninft_train.hooks import AttentionCapture, Surgery
+from omninft_train.policy import FullPolicy, LoraPolicy, Policy
+from omninft_train.prompts import TrainPrompt, load_prompts
+from omninft_train.rewards import make_rewards
+from omninft_train.schedule import ltx2_levels
+from omninft_train.surgery import PRESETS, keep_by_block
+from omninft_train.trainer import Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def assemble(config: Config, out: Path, world: World) -> Training:
+    """Load the generator, make policies, hooks, rewards and the optimiser.
+
+    Raises:
+        UsageProblem: sizes that do not fit, prompts or rewards that are not there.
+        EnvironmentProblem: weights or packages are missing.
+    """
+    check(config, world.size)
+    prompts = load_training_prompts(config)
+    rewards = make_rewards(config.rewards)
+    backbone = load_backbone(config, world.device)
+    policy = make_policy(config, backbone)
+    if world.size > 1 and config.policy.parameters == "lora" and world.device != "cpu":
+        from omninft_train.shard import shard
+
+        shard(policy)
+    optimizer = torch.optim.AdamW(
+        list(policy.trainable().values()),
+        lr=config.optimizer.lr,
+        betas=config.optimizer.betas,
+        weight_decay=config.optimizer.weight_decay,
+        eps=config.optimizer.eps,
+    )
+    return Training(
+        config=config,
+        backbone=backbone,
+        policy=policy,
+        rewards=rewards,
+        prompts=prompts,
+        out=out,
+        world=world,
+        surgery=make_surgery(config, policy),
+        capture=make_capture(config, policy),
+        levels=ltx2_levels(config.sampling.steps),
+        optimizer=optimizer,
+    )
+
+
+def load_backbone(config: Config, device: str) -> Backbone:
+    """The generator that a configuration names."""
+    section = config.backbone
+    if section.kind == "miniature":
+        from omninft_train.miniature.backbone import MiniatureBackbone
+
+        return MiniatureBackbone.load(Path(section.path), device)
+    from omninft_train.ltx2 import Ltx2Backbone
+
+    if not section.path:
+        raise UsageProblem("backbone.path is empty: give the folder or hub id of a diffusers LTX-2 pipeline.")
+    return Ltx2Backbone.load(section, device)
+
+
+def load_training_prompts(config: Config) -> list[TrainPrompt]:
+    """The prompts of a run; the miniature world makes its own where no file is named."""
+    if config.prompts.path:
+        return load_prompts(Path(config.prompts.path))
+    if config.backbone.kind == "miniature":
+        from omninft_train.miniature.world import training_prompts
+
+        return training_prompts()
+    raise UsageProblem("prompts.path is empty: give a JSONL file with prompt_av, prompt_v and prompt_a on each line.")
+
+
+def make_policy(config: Config, backbone: Backbone) -> Policy:
+    """Policy, old policy and reference, equal to each other."""
+    section = config.policy
+    if section.parameters == "full":
+        return FullPolicy(backbone.transformer, backbone.geometry)
+    return LoraPolicy(
+        backbone.transformer, backbone.geometry, rank=section.rank, alpha=section.alpha, seed=config.run.seed
+    )
+
+
+def make_surgery(config: Config, policy: Policy) -> Surgery | None:
+    """Hooks that scale gradients in the policy's network; None when switched off."""
+    section = config.surgery
+    if not section.enabled:
+        return None
+    preset, transformer = PRESETS[section.preset], policy.transformer("policy")
+    keep = keep_by_block(section.rules or preset.rules, depth(transformer))
+    surgery = Surgery(transformer, keep, section.where or preset.where, section.direction or preset.direction)
+    surgery.attach()
+    return surgery
+
+
+def make_capture(config: Config, policy: Policy) -> AttentionCapture | None:
+    """Hooks that collect attention from the old policy's network; None when switched off."""
+    section = config.regions
+    if not section.enabled:
+        return None
+    transformer = policy.transformer("old")
+    blocks = depth(transformer)
+    first = int(section.first_block * blocks) if section.first_block < 1 else int(section.first_block)
+    if first >= blocks:
+        raise UsageProblem(f"regions.first_block {first}: the network has {blocks} blocks.")
+    return AttentionCapture(transformer, tuple(range(first, blocks)), rope=section.rope)
+
+
+def depth(transformer: nn.Module) -> int:
+    """Number of blocks."""
+    return len(transformer.transformer_blocks)  # type: ignore[arg-type]

@@ -1,0 +1,273 @@
+"""Checkpoints: a folder of safetensors files and a readable meta.json, complete or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from omninft_train.errors import EnvironmentProblem, UsageProblem
+
+FORMAT = 1
+META = "meta.json"
+_NAME = re.compile(r"checkpoint-(\d+)")
+# Full disk and full quota, as the writer of safetensors words them.
+_FULL = (f"os error {errno.ENOSPC}", f"os error {errno.EDQUOT}", "No space left")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        step: optimiser steps done, so the number of the step to go on with.
+        tensors: tensors by part ("policy", "old", "optimizer") and name, on the CPU.
+        meta: everything else.
+    """
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]
+    meta: dict[str, Any]
+
+
+def save(
+    folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], meta: Mapping[str, Any], *, keep: int = 2
+) -> Path:
+    """Write `folder/checkpoint-<step>`; nothing that is there is touched before the new one is complete.
+
+    Args:
+        folder: of the run.
+        step: optimiser steps done.
+        tensors: by part and name; each part becomes a file.
+        meta: JSON-able; "backbone" and "backbone_digest" are compared when it is loaded.
+        keep: how many checkpoints stay, this one included.
+
+    Returns:
+        The folder of the checkpoint.
+
+    Raises:
+        EnvironmentProblem: it cannot be written, for example because the disk is full; older ones stay.
+    """
+    target = folder / f"checkpoint-{step:06d}"
+    partial = folder / f".{target.name}.partial"
+    with _told(folder, partial, tensors):
+        for left in folder.glob(".checkpoint-*.partial"):  # of runs that were killed while saving
+            shutil.rmtree(left)
+        partial.mkdir(parents=True)
+        parts = {}
+        for name, named in tensors.items():
+            file = partial / f"{name}.safetensors"
+            _write(file, named)
+            parts[name] = {"file": file.name, "bytes": file.stat().st_size, "tensors": len(named)}
+        content = {"format": FORMAT, "step": step, "parts": parts, **meta}
+        _sync_text(partial / META, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        _sync(partial)
+        _rename(partial, target)
+        _sync(folder)
+    _prune(folder, step, keep)
+    return target
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write one safetensors file.
+
+    Raises:
+        EnvironmentProblem: it cannot be written.
+    """
+    with _told(path.parent, None, {path.name: tensors}):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, tensors)
+
+
+def latest(folder: Path) -> Path | None:
+    """The complete checkpoint of most steps in a run's folder, or None."""
+    found = _numbered(folder)
+    return found[max(found)] if found else None
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Contents of a checkpoint's meta.json.
+
+    Raises:
+        UsageProblem: it is missing, damaged or of another format.
+    """
+    path = folder / META
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageProblem(f"{path}: cannot be read ({error.strerror}); {folder} is no complete checkpoint.") from error
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(meta, dict) or not isinstance(meta.get("parts"), dict) or not isinstance(meta.get("step"), int):
+        raise _damaged(path, "no step or no parts")
+    if meta.get("format") != FORMAT:
+        raise UsageProblem(f"{path}: format {meta.get('format')!r}, this version reads {FORMAT}.")
+    return meta
+
+
+def load(folder: Path, backbone: str, digest: str) -> Checkpoint:
+    """Read a checkpoint of the backbone at hand.
+
+    Args:
+        folder: of the checkpoint.
+        backbone: kind of the backbone.
+        digest: identity of its architecture.
+
+    Raises:
+        UsageProblem: it is of another backbone, or a file is missing or damaged.
+    """
+    meta = read_meta(folder)
+    saved = (meta.get("backbone"), meta.get("backbone_digest"))
+    if saved != (backbone, digest):
+        raise UsageProblem(
+            f"{folder} is of backbone '{saved[0]}' (architecture {saved[1]}), this run has '{backbone}' (architecture "
+            f"{digest}). Choose another --out, or the recipe that it was trained with."
+        )
+    tensors = {name: _read(folder / part["file"], part) for name, part in meta["parts"].items()}
+    return Checkpoint(meta["step"], tensors, meta)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State of AdamW as named tensors, "<parameter>.<entry>"; empty before the first step.
+
+    Args:
+        parameters: what it optimises, by name.
+    """
+    return {
+        f"{name}.{entry}": value if isinstance(value, Tensor) else torch.tensor(float(value))
+        for name, parameter in parameters.items()
+        for entry, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+) -> None:
+    """Put back what `optimizer_tensors` gave; sharded parameters get their share.
+
+    Raises:
+        UsageProblem: a parameter is missing, unknown or of another shape.
+    """
+    state: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        name, _, entry = key.rpartition(".")
+        state.setdefault(name, {})[entry] = value
+    if not state:
+        optimizer.state.clear()
+        return
+    odd = sorted(set(state) ^ set(parameters))
+    if odd:
+        raise UsageProblem(f"the checkpoint's optimiser state and the policy differ in {len(odd)} names: {_some(odd)}.")
+    for name, parameter in parameters.items():
+        optimizer.state[parameter] = {
+            entry: _place(f"{name}.{entry}", value, parameter) for entry, value in state[name].items()
+        }
+
+
+def _place(key: str, value: Tensor, parameter: Tensor) -> Tensor:
+    if key.endswith(".step"):
+        return value.clone()  # the count of steps stays on the CPU
+    if value.shape != parameter.shape:
+        raise UsageProblem(f"optimiser state {key} has shape {tuple(value.shape)}, expected {tuple(parameter.shape)}.")
+    value = value.to(parameter.device, parameter.dtype, copy=True)
+    if not hasattr(parameter, "device_mesh"):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value, parameter.device_mesh, parameter.placements)  # type: ignore[attr-defined]
+
+
+def _numbered(folder: Path) -> dict[int, Path]:
+    """Complete checkpoints by step. A folder gets its name when it is complete."""
+    if not folder.is_dir():
+        return {}
+    matches = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()]
+    return {int(match[1]): path for match, path in matches if match and path.is_dir()}
+
+
+def _prune(folder: Path, step: int, keep: int) -> None:
+    older = sorted((number, path) for number, path in _numbered(folder).items() if number < step)
+    for _, path in older[: max(len(older) - max(keep, 1) + 1, 0)]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _rename(partial: Path, target: Path) -> None:
+    """Give the new one its name; one of the same step makes way only then."""
+    aside = partial.with_name(f".{target.name}.replaced")
+    shutil.rmtree(aside, ignore_errors=True)
+    if target.exists():
+        target.rename(aside)
+    partial.rename(target)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    # A copy on the CPU of what shares memory: the format refuses views of one storage.
+    save_file({name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}, path)
+    _sync(path)
+
+
+def _read(path: Path, part: Mapping[str, Any]) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UsageProblem(f"{path} is missing. Delete {path.parent} to go on from the checkpoint before it.")
+    if path.stat().st_size != part["bytes"]:
+        raise _damaged(path, f"{path.stat().st_size} bytes, expected {part['bytes']}")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _sync(path: Path) -> None:
+    """Make a file or a folder's names safe against power loss."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    _sync(path)
+
+
+@contextmanager
+def _told(folder: Path, partial: Path | None, tensors: Mapping[str, Mapping[str, Tensor]]) -> Iterator[None]:
+    """Turns failures of writing into a message, and clears away what was begun."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise EnvironmentProblem(_failure(folder, error, tensors)) from error
+
+
+def _failure(folder: Path, error: Exception, tensors: Mapping[str, Mapping[str, Tensor]]) -> str:
+    last = latest(folder)
+    stays = f" The last good checkpoint stays: {last}." if last else ""
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(text in str(error) for text in _FULL)
+    if not full:
+        return f"{folder}: cannot be written ({error}).{stays} Choose another --out or mend the folder, then run again."
+    need = sum(tensor.numel() * tensor.element_size() for named in tensors.values() for tensor in named.values())
+    return f"{folder}: no space left; {need / 1e6:,.1f} MB are needed.{stays} Make room and run the same command again."
+
+
+def _damaged(path: Path, why: str) -> UsageProblem:
+    return UsageProblem(f"{path} is damaged ({why}). Delete {path.parent} to go on from the checkpoint before it.")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")

@@ -1,0 +1,47 @@
+"""The command line. Each command parses, calls one library function and renders."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from omninft_train.cli import export, sample, score, show_config, train
+
+app = typer.Typer(
+    name="omninft-train",
+    help="Post-train a joint audio-video generator with online RL.",
+    epilog="Exit codes: 0 ok, 2 wrong usage, 3 training stopped (non-finite loss, failed rewards), "
+    "4 environment (package, weights, disk), 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("show-config")(show_config.command)
+app.command("train")(train.command)
+app.command("sample")(sample.command)
+app.command("score")(score.command)
+app.command("export")(export.command)
+
+
+@app.callback()
+def _root(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens, with tracebacks.")] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+
+
+def main() -> None:
+    """Run the command line; map our errors to one line and an exit code."""
+    from omninft_train.errors import TrainError
+
+    try:
+        app()
+    except TrainError as error:
+        sys.stderr.write(f"omninft-train: {error}\n")
+        sys.exit(error.exit_code)

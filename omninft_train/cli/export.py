@@ -1,0 +1,23 @@
+"""`omninft-train export`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omninft_train.cli.options import RunFolder
+
+
+def command(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the weights.")],
+) -> None:
+    """Write the trained weights for diffusers: a LoRA for load_lora_weights, or a whole transformer."""
+    from omninft_train.export import export
+    from omninft_train.generate import load_trained
+
+    trained = load_trained(run, "cpu")
+    sys.stdout.write(f"written: {export(trained.policy, out)}\n")

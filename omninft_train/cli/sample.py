@@ -1,0 +1,59 @@
+"""`omninft-train sample`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from omninft_train.cli.options import RunFolder
+
+
+def command(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the clips and their manifest.")],
+    prompts: Annotated[Path | None, typer.Option("--prompts", help="JSONL; default: the run's own prompts.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Only the first prompts.")] = None,
+    samples: Annotated[int, typer.Option("--samples", help="Clips per prompt.")] = 1,
+    role: Annotated[
+        Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
+    ] = "policy",
+    steps: Annotated[int | None, typer.Option("--steps", help="Sampling steps; default: twice those of training.")] = (
+        None
+    ),
+    guidance: Annotated[
+        tuple[float, float] | None, typer.Option("--guidance", help="Of video and audio; default: those of training.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give all policies equal noise.")] = 0,
+    batch: Annotated[int | None, typer.Option("--batch", help="Clips per forward pass.")] = None,
+) -> None:
+    """Generate clips (mp4) with a run's policy, and a manifest for `avbench score`."""
+    from dataclasses import replace
+
+    from omninft_train.assemble import load_training_prompts
+    from omninft_train.generate import Generation, generate, load_trained, write_clips
+    from omninft_train.prompts import load_prompts
+
+    trained = load_trained(run, _device())
+    sampling = trained.config.sampling
+    chosen = (load_prompts(prompts) if prompts else load_training_prompts(trained.config))[:limit]
+    own = sampling.guidance
+    how = Generation(
+        role=role,
+        samples=samples,
+        steps=steps or 2 * sampling.steps,
+        guidance=replace(own, video=guidance[0], audio=guidance[1]) if guidance else own,
+        seed=seed,
+        batch=batch or sampling.batch,
+    )
+    clips = generate(trained.backbone, trained.policy, chosen, how)
+    manifest = write_clips(out, clips, chosen, f"{role}-step-{trained.step}")
+    sys.stdout.write(f"{sum(map(len, clips))} clips. Score them with: avbench score {manifest}\n")
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

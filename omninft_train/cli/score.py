@@ -1,0 +1,38 @@
+"""`omninft-train score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omninft_train.cli.options import BackboneName, Overrides, Recipe
+
+
+def command(
+    clips: Annotated[Path, typer.Argument(help="Folder or manifest of clips, as `sample` writes it.")],
+    recipe: Recipe = "omninft",
+    backbone: BackboneName = None,
+    set_: Overrides = None,
+) -> None:
+    """Print what a recipe's rewards say of clips on disk: mean with its standard error, and how many failed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from omninft_train.config import load
+    from omninft_train.rewards import make_rewards, read_clips
+
+    config = load(recipe, backbone, set_ or [])
+    decoded, prompts = read_clips(clips)
+    scored = make_rewards(config.rewards).score(decoded, prompts, [str(i) for i in range(len(decoded))])
+    table = Table("reward", "mean", "standard error", "clips", "failed")
+    for place, spec in enumerate(config.rewards.reward):
+        valid = scored.valid[:, place]
+        values = scored.values[valid, place]
+        error = f"{values.std() / len(values) ** 0.5:.4f}" if len(values) > 1 else "–"
+        mean = f"{values.mean():.4f}" if len(values) else "–"
+        table.add_row(spec.name, mean, error, str(len(values)), str(int((~valid).sum())))
+    Console().print(table)
+    for reason in scored.reasons[:5]:
+        Console(stderr=True).print(reason, markup=False)

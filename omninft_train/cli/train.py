@@ -1,0 +1,32 @@
+"""`omninft-train train`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omninft_train.cli.options import BackboneName, Overrides, Recipe
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run; a run found there goes on.")],
+    recipe: Recipe = "omninft",
+    backbone: BackboneName = None,
+    set_: Overrides = None,
+) -> None:
+    """Train. Start it by torchrun for several processes; run the same command again to go on after an interruption."""
+    from omninft_train.assemble import assemble
+    from omninft_train.config import load
+    from omninft_train.distributed import joined
+    from omninft_train.trainer import train
+
+    config = load(recipe, backbone, set_ or [])
+    with joined() as world:
+        if world.is_main and config.backbone.kind == "ltx2":
+            from omninft_train.memory import estimate
+
+            sys.stderr.write(estimate(config, world.size).table() + "\n")
+        train(assemble(config, out, world))

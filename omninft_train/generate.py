@@ -1,0 +1,115 @@
+"""Clips from a trained policy, and what the recipe's rewards say of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from omninft_train import checkpoint
+from omninft_train.assemble import load_backbone, make_policy
+from omninft_train.backbone import Backbone, Decoded
+from omninft_train.clips import save_mp4
+from omninft_train.config import Config, build
+from omninft_train.errors import UsageProblem
+from omninft_train.policy import Policy
+from omninft_train.prompts import TrainPrompt
+from omninft_train.rollout import Guidance, rollout_seed, sample
+from omninft_train.schedule import ltx2_levels
+
+Role = Literal["policy", "old", "reference"]
+COLUMNS = ("clip_id", "video", "text", "video_text", "audio_text", "prompt_id", "sample_index", "model")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run's policy, ready to sample."""
+
+    config: Config
+    backbone: Backbone
+    policy: Policy
+    step: int
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How clips are sampled.
+
+    Attributes:
+        role: whose clips.
+        samples: per prompt.
+        steps: Euler steps.
+        guidance: see `Guidance`.
+        seed: of the noise; equal seeds give equal noise to every policy, so clips can be compared in pairs.
+        batch: clips per forward pass.
+    """
+
+    role: Role
+    samples: int
+    steps: int
+    guidance: Guidance
+    seed: int
+    batch: int
+
+
+def load_trained(run: Path, device: str) -> Trained:
+    """The policy of a run's last checkpoint.
+
+    Raises:
+        UsageProblem: no checkpoint, or one of another backbone.
+    """
+    folder = checkpoint.latest(run)
+    if folder is None:
+        raise UsageProblem(f"{run} holds no checkpoint. Train first: omninft-train train --out {run}")
+    config = build(Config, checkpoint.read_meta(folder)["config"], "")
+    backbone = load_backbone(config, device)
+    policy = make_policy(config, backbone)
+    loaded = checkpoint.load(folder, backbone.kind, backbone.digest)
+    policy.load(loaded.tensors["policy"], loaded.tensors["old"])
+    return Trained(config, backbone, policy, loaded.step)
+
+
+def generate(
+    backbone: Backbone, policy: Policy, prompts: Sequence[TrainPrompt], how: Generation
+) -> list[list[Decoded]]:
+    """Clips in memory: for each prompt, `samples` of them."""
+    jobs = [(place, index) for place in range(len(prompts)) for index in range(how.samples)]
+    device = next(policy.transformer(how.role).parameters()).device
+    clips: list[list[Decoded]] = [[] for _ in prompts]
+    for start in range(0, len(jobs), how.batch):
+        batch = jobs[start : start + how.batch]
+        latents = sample(
+            policy,
+            how.role,
+            backbone.geometry.noise([rollout_seed(how.seed, 0, *job) for job in batch], device),
+            ltx2_levels(how.steps),
+            backbone.condition([prompts[place].prompt_av for place, _ in batch]),
+            negative=backbone.negative(),
+            guidance=how.guidance,
+        )
+        for (place, _), clip in zip(batch, backbone.decode(latents), strict=True):
+            clips[place].append(clip)
+    return clips
+
+
+def write_clips(folder: Path, clips: Sequence[Sequence[Decoded]], prompts: Sequence[TrainPrompt], model: str) -> Path:
+    """Write mp4 files and the manifest that `avbench score` reads; returns the manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = io.StringIO()
+    rows = csv.DictWriter(table, COLUMNS)
+    rows.writeheader()
+    for place, (of_prompt, prompt) in enumerate(zip(clips, prompts, strict=True)):
+        for index, clip in enumerate(of_prompt):
+            name = f"{place:05d}-{index}"
+            save_mp4(clip, folder / f"{name}.mp4")
+            texts = (prompt.prompt_av, prompt.prompt_v, prompt.prompt_a)
+            values = (name, f"{name}.mp4", *texts, f"{place:05d}", index, model)
+            rows.writerow(dict(zip(COLUMNS, values, strict=True)))
+    manifest = folder / "manifest.csv"
+    partial = manifest.with_suffix(".partial")
+    partial.write_text(table.getvalue(), encoding="utf-8")
+    partial.replace(manifest)
+    return manifest

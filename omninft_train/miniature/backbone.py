@@ -1,0 +1,178 @@
+"""The miniature as a generator: diffusers' LTX-2 transformer at small size, word embedding and fixed codec."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from omninft_train.backbone import Decoded
+from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.latents import Condition, Geometry, Latents
+from omninft_train.miniature import codec
+from omninft_train.miniature.words import FEATURES, embed
+from omninft_train.miniature.world import DURATION, VERSION
+
+WEIGHTS, META = "transformer.safetensors", "meta.json"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of the miniature's network.
+
+    Attributes:
+        blocks: depth.
+        heads: of every attention, in both streams.
+        video_width, audio_width: features of a token in the network; multiples of 2 x heads.
+    """
+
+    blocks: int = 5
+    heads: int = 4
+    video_width: int = 128
+    audio_width: int = 96
+
+    def __post_init__(self) -> None:
+        for name, width in (("video_width", self.video_width), ("audio_width", self.audio_width)):
+            if width < 1 or width % (2 * self.heads):
+                raise UsageProblem(f"{name} = {width}: must be a multiple of 2 x heads = {2 * self.heads}.")
+
+
+def transformer_config(size: Size) -> dict[str, Any]:
+    """The LTX-2 configuration of a size.
+
+    One video token lasts one frame, and positions in time are seconds, as in LTX-2, in a range that the clip fills.
+    """
+    geometry = codec.GEOMETRY
+    audio_rate = 16_000
+    return {
+        "in_channels": geometry.video_channels,
+        "out_channels": geometry.video_channels,
+        "num_attention_heads": size.heads,
+        "attention_head_dim": size.video_width // size.heads,
+        "cross_attention_dim": size.video_width,
+        "vae_scale_factors": (1, 1, 1),
+        "pos_embed_max_pos": _RANGE,
+        "base_height": geometry.height,
+        "base_width": geometry.width,
+        "audio_in_channels": geometry.audio_channels,
+        "audio_out_channels": geometry.audio_channels,
+        "audio_num_attention_heads": size.heads,
+        "audio_attention_head_dim": size.audio_width // size.heads,
+        "audio_cross_attention_dim": size.audio_width,
+        "audio_scale_factor": 1,
+        "audio_pos_embed_max_pos": _RANGE,
+        "audio_sampling_rate": audio_rate,
+        "audio_hop_length": int(audio_rate * DURATION / geometry.audio_frames),
+        "num_layers": size.blocks,
+        "caption_channels": FEATURES,
+        "rope_type": "split",
+        "rope_theta": 30.0,
+    }
+
+
+_RANGE = 2  # seconds, at least the length of a clip
+
+
+class MiniatureBackbone:
+    """One generator, see `omninft_train.backbone.Backbone`.
+
+    Args:
+        transformer: of the configuration of a `Size`.
+        digest: identity of architecture and pretraining.
+        device: where it runs.
+    """
+
+    kind = "miniature"
+
+    def __init__(self, transformer: nn.Module, digest: str, device: torch.device | str = "cpu") -> None:
+        self.transformer = transformer.to(device).eval()
+        self.digest = digest
+        self.geometry: Geometry = codec.GEOMETRY
+        self._device = torch.device(device)
+        self._known: dict[str, torch.Tensor] = {}
+
+    @classmethod
+    def untrained(cls, size: Size = Size(), seed: int = 0, device: torch.device | str = "cpu") -> MiniatureBackbone:
+        """Random weights of a seed, to begin pretraining with."""
+        return cls(build_transformer(size, seed), architecture_digest(size), device)
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | str = "cpu") -> MiniatureBackbone:
+        """The outcome of a pretraining.
+
+        Raises:
+            UsageProblem: no finished pretraining in the folder, or one of another version of the world.
+            EnvironmentProblem: its weights cannot be read.
+        """
+        meta = read_meta(folder)
+        size = Size(**meta["size"])
+        if meta["architecture"] != architecture_digest(size):
+            raise UsageProblem(
+                f"{folder}: pretrained in another version of the miniature world (digest {meta['architecture']}, "
+                f"now {architecture_digest(size)}). Pretrain again in an empty folder."
+            )
+        transformer = build_transformer(size, 0)
+        try:
+            transformer.load_state_dict(load_file(folder / WEIGHTS))
+        except (OSError, ValueError, RuntimeError) as error:
+            raise EnvironmentProblem(f"{folder / WEIGHTS}: cannot be read ({error}). Pretrain again.") from error
+        return cls(transformer, meta["digest"], device)
+
+    def condition(self, prompts: Sequence[str]) -> Condition:
+        """Conditioning of some prompts, (B, S, D).
+
+        Raises:
+            UsageProblem: a word that the world does not have, or too many of them.
+        """
+        for prompt in set(prompts) - self._known.keys():
+            self._known[prompt] = embed([prompt]).video[0].to(self._device)
+        words = torch.stack([self._known[prompt] for prompt in prompts])
+        return Condition(words, words)
+
+    def negative(self) -> Condition:
+        """Conditioning (1, S, D) of the empty prompt."""
+        return self.condition([""])
+
+    def decode(self, latents: Latents) -> list[Decoded]:
+        """Clips of clean latents in model units."""
+        return codec.decode(latents)
+
+
+def build_transformer(size: Size, seed: int) -> Any:
+    """A network with random weights that follow from the seed alone."""
+    from diffusers import LTX2VideoTransformer3DModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LTX2VideoTransformer3DModel(**transformer_config(size))
+
+
+def architecture_digest(size: Size) -> str:
+    """Identity of a network's shape and of what its latents mean."""
+    content = json.dumps({"world": VERSION, "config": transformer_config(size)}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """What a finished pretraining says about itself.
+
+    Raises:
+        UsageProblem: there is none in the folder.
+    """
+    try:
+        meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageProblem(
+            f"{folder}: no pretrained miniature ({META}: {error}). Name the folder of a pretraining in backbone.path."
+        ) from error
+    for key in ("architecture", "digest", "size"):
+        if key not in meta:
+            raise UsageProblem(f"{folder / META}: '{key}' is missing; not a file of this program. Pretrain again.")
+    return meta

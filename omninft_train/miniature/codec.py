@@ -1,0 +1,144 @@
+"""The fixed mapping between clips and latents: cosine transforms, of patches for pictures and of short times for sound.
+
+Both transforms are orthonormal and keep the lower part of the spectrum, as a trained autoencoder would, so decoded
+latents encode to themselves, up to 8-bit pixels and clipping; a clip loses what is finer than half its resolution, and
+sound outside 80 to 880 Hz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omninft_train.backbone import Decoded
+from omninft_train.latents import Geometry, Latents
+from omninft_train.miniature.render import BACKGROUND
+from omninft_train.miniature.world import FPS, FRAMES, SAMPLE_RATE, SAMPLES, SIDE
+
+PATCH = 16
+"""Pixels along the side of a token."""
+_LUMA, _CHROMA = 6, 3  # cosines kept along a side of a patch; colour is coarser than brightness
+_HOP = 100  # samples between windows of the sound transform
+_HOPS = 4  # windows of an audio token
+_BINS = slice(2, 22)  # of 40 Hz each
+_GRID = SIDE // PATCH
+
+GEOMETRY = Geometry(
+    frames=FRAMES,
+    height=_GRID,
+    width=_GRID,
+    audio_frames=SAMPLES // (_HOP * _HOPS),
+    video_channels=_LUMA**2 + 2 * _CHROMA**2,
+    audio_channels=_HOPS * (_BINS.stop - _BINS.start),
+    fps=FPS,
+)
+
+# Brightness and two differences of colour, orthonormal.
+_COLOURS = torch.tensor([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / torch.tensor([3.0, 2.0, 6.0]).sqrt()[:, None]
+
+
+def _cosines(size: int) -> Tensor:
+    """Orthonormal cosine transform (size, size), rows by rising frequency."""
+    place = torch.arange(size, dtype=torch.float64)
+    rows = torch.cos(torch.pi / size * (place + 0.5) * place[:, None]) * (2 / size) ** 0.5
+    rows[0] /= 2**0.5
+    return rows.float()
+
+
+def _window_cosines() -> Tensor:
+    """The kept rows of the modified cosine transform with a sine window, (bins, 2 hops)."""
+    place = torch.arange(2 * _HOP, dtype=torch.float64)
+    index = torch.arange(_HOP, dtype=torch.float64)[_BINS, None]
+    window = torch.sin(torch.pi / (2 * _HOP) * (place + 0.5))
+    rows = torch.cos(torch.pi / _HOP * (place + 0.5 + _HOP / 2) * (index + 0.5))
+    return (window * rows * (2 / _HOP) ** 0.5).float()
+
+
+def _patch_rows(kept: int) -> Tensor:
+    """Two-dimensional cosines of a patch, (kept^2, PATCH^2)."""
+    rows = _cosines(PATCH)[:kept]
+    return torch.einsum("ux,vy->uvxy", rows, rows).reshape(kept**2, PATCH**2)
+
+
+def _video_rows() -> Tensor:
+    """All of a token's transform, (features, PATCH^2 x 3)."""
+    luma, chroma = _patch_rows(_LUMA), _patch_rows(_CHROMA)
+    parts = [luma[:, :, None] * _COLOURS[0], *(chroma[:, :, None] * colour for colour in _COLOURS[1:])]
+    return torch.cat([part.flatten(1) for part in parts])
+
+
+def _video_scale() -> Tensor:
+    """What a coefficient of pixels is divided by, (features,).
+
+    Halfway, in logarithms, between one scale for all and unit variance of each: fine detail stays small, but not so
+    small that a network passes over it.
+    """
+    spread = [1.3 * torch.exp(-0.35 * _frequency(kept)) + 0.06 for kept in (_LUMA, _CHROMA, _CHROMA)]
+    return torch.cat(spread).sqrt() * _VIDEO_UNIT
+
+
+def _frequency(kept: int) -> Tensor:
+    place = torch.arange(kept, dtype=torch.float32)
+    return (place[:, None] + place).flatten()
+
+
+# Make the latents of the world's scenes about unit variance.
+_VIDEO_UNIT = 0.5
+_AUDIO_SCALE = 0.3
+
+_VIDEO = _video_rows()
+_VIDEO_SCALE = _video_scale()
+_AUDIO = _window_cosines()
+
+
+def encode(clips: Sequence[Decoded]) -> Latents:
+    """Latents of clips of the miniature's sizes, in model units."""
+    frames = np.stack([clip.frames for clip in clips])
+    return Latents(encode_frames(frames), encode_sound(np.stack([clip.waveform.mean(axis=0) for clip in clips])))
+
+
+def decode(latents: Latents) -> list[Decoded]:
+    """Clips of latents; values that pixels and samples cannot take are clipped."""
+    frames, sound = decode_frames(latents.video), decode_sound(latents.audio)
+    return [Decoded(f, FPS, s[None], SAMPLE_RATE) for f, s in zip(frames, sound, strict=True)]
+
+
+def encode_frames(frames: NDArray[np.uint8]) -> Tensor:
+    """uint8 (B, T, H, W, 3) -> (B, L, D)."""
+    pixels = torch.from_numpy(frames).float() / 255 - BACKGROUND
+    patches = pixels.unflatten(3, (_GRID, PATCH)).unflatten(2, (_GRID, PATCH))  # (B, T, rows, PATCH, columns, PATCH, 3)
+    tokens = patches.permute(0, 1, 2, 4, 3, 5, 6).flatten(4).flatten(1, 3)  # (B, L, PATCH^2 x 3)
+    return tokens @ _VIDEO.T / _VIDEO_SCALE
+
+
+def decode_frames(video: Tensor) -> NDArray[np.uint8]:
+    """(B, L, D) -> uint8 (B, T, H, W, 3)."""
+    tokens = (video.detach().cpu().float() * _VIDEO_SCALE) @ _VIDEO
+    patches = tokens.reshape(len(video), FRAMES, _GRID, _GRID, PATCH, PATCH, 3).permute(0, 1, 2, 4, 3, 5, 6)
+    pixels = (patches.reshape(len(video), FRAMES, SIDE, SIDE, 3) + BACKGROUND) * 255
+    # What is not a number is drawn black; a diverged policy should show, not crash.
+    frames: NDArray[np.uint8] = pixels.nan_to_num(0.0).round().clamp(0, 255).to(torch.uint8).numpy()
+    return frames
+
+
+def encode_sound(waveforms: NDArray[np.float32]) -> Tensor:
+    """float32 (B, N) -> (B, L, D)."""
+    samples = torch.from_numpy(np.ascontiguousarray(waveforms, np.float32)).roll(_HOP // 2, dims=1)
+    # The clip is a ring: windows at its end reach into its beginning, and there are as many windows as hops.
+    windows = torch.cat([samples, samples[:, :_HOP]], dim=1).unfold(1, 2 * _HOP, _HOP)  # (B, hops, 2 hop)
+    loudness = windows @ _AUDIO.T  # (B, hops, bins)
+    compressed = loudness.sign() * loudness.abs().sqrt() / _AUDIO_SCALE
+    return compressed.reshape(len(samples), GEOMETRY.audio_frames, -1)
+
+
+def decode_sound(audio: Tensor) -> NDArray[np.float32]:
+    """(B, L, D) -> float32 (B, N)."""
+    hops = (audio.detach().cpu().float() * _AUDIO_SCALE).unflatten(2, (_HOPS, -1)).flatten(1, 2)
+    halves = (hops * hops.abs() @ _AUDIO).unflatten(2, (2, _HOP))  # (B, hops, 2, hop)
+    samples = (halves[:, :, 0] + halves[:, :, 1].roll(1, dims=1)).flatten(1).roll(-(_HOP // 2), dims=1)
+    waveforms: NDArray[np.float32] = samples.nan_to_num(0.0).clamp(-1, 1).numpy()
+    return waveforms

@@ -1,0 +1,197 @@
+"""Pretraining of the miniature: flow matching on scenes drawn as it goes, a few minutes on two cores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageProblem
+from omninft_train.latents import Condition, Latents
+from omninft_train.miniature.backbone import META, WEIGHTS, MiniatureBackbone, Size, architecture_digest, read_meta
+from omninft_train.miniature.codec import encode
+from omninft_train.miniature.render import render_scenes
+from omninft_train.miniature.world import draw_scene
+from omninft_train.policy import FullPolicy
+
+_LOG = logging.getLogger(__name__)
+_REPORT_EVERY = 50
+# Scenes of pretraining are numbered from here on for each seed, apart from those of tests and reports.
+_SCENES = 1_000_003
+
+
+@dataclass(frozen=True)
+class PretrainOptions:
+    """How the miniature is pretrained.
+
+    Attributes:
+        seed: of weights, scenes and noise.
+        steps, batch: optimiser steps, and scenes in each.
+        lr: highest learning rate, after `warmup` steps; falls to 0 along a cosine.
+        weight_decay: of AdamW.
+        ema: decay of the running average of the weights that is kept.
+        shift: noise levels are uniform, then shifted towards noise by this factor; 1 for not at all.
+        drop: share of scenes trained with the empty prompt, for guidance.
+        size: of the network.
+    """
+
+    seed: int = 0
+    steps: int = 600
+    batch: int = 32
+    lr: float = 2e-3
+    warmup: int = 40
+    weight_decay: float = 0.01
+    ema: float = 0.99
+    shift: float = 2.0
+    drop: float = 0.1
+    size: Size = field(default_factory=Size)
+
+    @property
+    def digest(self) -> str:
+        """Identity of the outcome: options, network and world."""
+        content = json.dumps({"options": asdict(self), "architecture": architecture_digest(self.size)}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+Report = Callable[[int, float], None]
+"""Called with the step and the mean loss since the last call."""
+
+
+def pretrained(folder: Path, options: PretrainOptions = PretrainOptions(), report: Report | None = None) -> Path:
+    """The folder of a pretraining with these options; trained now if it is not there.
+
+    Args:
+        folder: holds one folder for each set of options.
+        options: see `PretrainOptions`.
+        report: told of progress.
+
+    Raises:
+        TrainingStopped: the loss is not finite.
+        EnvironmentProblem: the folder cannot be written.
+    """
+    own = folder / f"miniature-{options.digest}"
+    if is_complete(own, options):
+        return own
+    start = time.perf_counter()
+    backbone, losses = pretrain(options, report)
+    meta = {
+        "digest": options.digest,
+        "architecture": architecture_digest(options.size),
+        "size": asdict(options.size),
+        "options": asdict(options),
+        "parameters": sum(p.numel() for p in backbone.transformer.parameters()),
+        "final_loss": sum(losses[-_REPORT_EVERY:]) / len(losses[-_REPORT_EVERY:]),
+        "seconds": round(time.perf_counter() - start, 1),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    _save(own, backbone, meta)
+    return own
+
+
+def is_complete(folder: Path, options: PretrainOptions) -> bool:
+    """Whether a folder holds the finished outcome of these options."""
+    try:
+        return read_meta(folder)["digest"] == options.digest and (folder / WEIGHTS).is_file()
+    except UsageProblem:
+        return False
+
+
+def _save(folder: Path, backbone: MiniatureBackbone, meta: dict[str, Any]) -> None:
+    """Weights first and meta.json last, each renamed into place: a folder with a meta.json is whole."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"{WEIGHTS}.partial"
+        save_file({name: value.contiguous() for name, value in backbone.transformer.state_dict().items()}, partial)
+        partial.replace(folder / WEIGHTS)
+        partial = folder / f"{META}.partial"
+        partial.write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+        partial.replace(folder / META)
+    except OSError as error:
+        raise EnvironmentProblem(f"{folder}: the pretrained miniature cannot be written ({error}).") from error
+
+
+def pretrain(options: PretrainOptions, report: Report | None = None) -> tuple[MiniatureBackbone, list[float]]:
+    """Train a network from random weights.
+
+    Equal options give equal weights on the same machine with the same number of threads.
+
+    Returns:
+        The generator with averaged weights, and the loss of every step.
+
+    Raises:
+        TrainingStopped: the loss is not finite.
+    """
+    backbone = MiniatureBackbone.untrained(options.size, options.seed)
+    policy = FullPolicy(backbone.transformer, backbone.geometry)
+    parameters, averages = list(policy.trainable().values()), list(policy.old().values())
+    optimizer = torch.optim.AdamW(
+        parameters, lr=options.lr, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=True
+    )
+    losses: list[float] = []
+    for step in range(options.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(options, step)
+        latents, condition = draw_batch(backbone, options, step)
+        loss = flow_matching(policy, latents, condition, options, step)
+        if not math.isfinite(loss.item()):
+            raise TrainingStopped(f"pretraining step {step}: the loss is not finite. Lower lr (now {options.lr}).")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        # The running average follows quickly at first, so that it does not keep the random start.
+        keep = min(options.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, parameters, 1 - keep)
+        losses.append(loss.item())
+        if report is not None and (step + 1) % _REPORT_EVERY == 0:
+            report(step + 1, sum(losses[-_REPORT_EVERY:]) / _REPORT_EVERY)
+    averaged = policy.transformer("old").requires_grad_(True)
+    return MiniatureBackbone(averaged, options.digest), losses
+
+
+def learning_rate(options: PretrainOptions, step: int) -> float:
+    """Linear warm-up, then a cosine to 0."""
+    if step < options.warmup:
+        return options.lr * (step + 1) / options.warmup
+    share = (step - options.warmup) / max(1, options.steps - options.warmup)
+    return options.lr * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def draw_batch(backbone: MiniatureBackbone, options: PretrainOptions, step: int) -> tuple[Latents, Condition]:
+    """Latents and conditioning of the scenes of a step."""
+    first = options.seed * _SCENES + step * options.batch
+    scenes = [draw_scene(first + index) for index in range(options.batch)]
+    generator = _generator(options, step, 0)
+    dropped = torch.rand(options.batch, generator=generator) < options.drop
+    prompts = ["" if drop else scene.prompt.prompt_av for scene, drop in zip(scenes, dropped, strict=True)]
+    return encode(render_scenes(scenes)), backbone.condition(prompts)
+
+
+def flow_matching(policy: FullPolicy, x0: Latents, condition: Condition, options: PretrainOptions, step: int) -> Tensor:
+    """Mean squared error of the velocity e - x0 at x_t = (1 - t) x0 + t e, mean of both streams."""
+    generator = _generator(options, step, 1)
+    even = torch.rand(len(x0), generator=generator)
+    t = options.shift * even / (1 + (options.shift - 1) * even)  # (B,)
+    noise = x0.map(lambda stream: torch.randn(stream.shape, generator=generator))
+    share = t[:, None, None]
+    x_t = Latents(x0.video.lerp(noise.video, share), x0.audio.lerp(noise.audio, share))
+    v = policy.velocity("policy", x_t, t, condition)
+    video = (v.video - (noise.video - x0.video)).square().mean()
+    audio = (v.audio - (noise.audio - x0.audio)).square().mean()
+    return (video + audio) / 2
+
+
+def _generator(options: PretrainOptions, step: int, stream: int) -> torch.Generator:
+    return torch.Generator().manual_seed((options.seed * 2 + stream) * 1_000_000 + step)

@@ -1,0 +1,199 @@
+"""Prompts of a training run: read from JSON lines, and drawn for a step as a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from omninft_train.errors import UsageProblem
+
+FIELDS = ("prompt_av", "prompt_v", "prompt_a")
+# Apart from whatever else is drawn from the same seed.
+_PROMPT_STREAM, _CLASS_STREAM = 0x9F01, 0x9F02
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True)
+class TrainPrompt:
+    """One prompt.
+
+    Attributes:
+        prompt_av: what the clip is generated from.
+        prompt_v: what rewards of the picture judge against.
+        prompt_a: what rewards of the sound judge against.
+        metadata: further keys of the line.
+    """
+
+    prompt_av: str
+    prompt_v: str
+    prompt_a: str
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+class DrawOptions(Protocol):
+    """How many prompts a step has, and how classes share them.
+
+    Attributes:
+        groups: prompts of a step.
+        class_key: metadata key that names a prompt's class; None to draw from all alike.
+        class_weights: share of each class, in any unit; empty for equal shares.
+    """
+
+    @property
+    def groups(self) -> int: ...
+    @property
+    def class_key(self) -> str | None: ...
+    @property
+    def class_weights(self) -> Mapping[str, float]: ...
+
+
+def load_prompts(path: Path) -> list[TrainPrompt]:
+    """Prompts of a JSON-lines file, in its order; empty lines are passed over.
+
+    Raises:
+        UsageProblem: the file cannot be read or holds no prompt, or a line is not a JSON object with the three texts;
+            file and line are named.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageProblem(f"{path}: cannot be read ({error.strerror}).") from error
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    prompts = [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if not prompts:
+        raise UsageProblem(f"{path}: holds no prompt. Expected one JSON object per line with {', '.join(FIELDS)}.")
+    return prompts
+
+
+def _parse(line: bytes, place: str) -> TrainPrompt:
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise UsageProblem(f"{place}: not UTF-8 ({error.reason} at byte {error.start} of the line).") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UsageProblem(f"{place}: not a JSON object ({error}).") from error
+    if not isinstance(row, dict):
+        raise UsageProblem(f"{place}: expected a JSON object, got {type(row).__name__}.")
+    for name in FIELDS:
+        _check_text(row, name, place)
+    metadata = {key: value for key, value in row.items() if key not in FIELDS}
+    return TrainPrompt(row["prompt_av"], row["prompt_v"], row["prompt_a"], metadata)
+
+
+def _check_text(row: Mapping[str, Any], name: str, place: str) -> None:
+    if name not in row:
+        near = get_close_matches(name, [key for key in row if key not in FIELDS], n=1)
+        hint = f" There is '{near[0]}': did you mean that?" if near else f" The line has: {', '.join(row) or 'no key'}."
+        raise UsageProblem(f"{place}: missing field '{name}'.{hint}")
+    text = row[name]
+    if not isinstance(text, str):
+        raise UsageProblem(f"{place}: '{name}' must be a text, got {type(text).__name__}.")
+    if not text.strip():
+        raise UsageProblem(
+            f"{place}: '{name}' is blank; a reward would judge against nothing. Fill it or drop the line."
+        )
+
+
+def draw(prompts: Sequence[TrainPrompt], seed: int, step: int, options: DrawOptions) -> list[TrainPrompt]:
+    """The prompts of a step, all different; nothing but the arguments decides.
+
+    Without classes an epoch is a permutation of all prompts, cut into steps; where they do not come out even, the last
+    step of the epoch is filled with its first prompts. With classes a step is spread over them by weight, each class
+    gets its share to within one prompt, and is walked round in a random order of its own.
+
+    Args:
+        prompts: all of them.
+        seed: of the run.
+        step: from 0.
+        options: how many, and classes.
+
+    Raises:
+        UsageProblem: fewer prompts than a step needs, or classes and weights that do not fit each other.
+    """
+    if options.groups > len(prompts):
+        raise UsageProblem(
+            f"prompts.groups = {options.groups}, but there are {len(prompts)} prompts, and those of a step must "
+            "differ. Lower prompts.groups or add prompts."
+        )
+    chosen = (
+        _by_class(prompts, seed, step, options) if options.class_key else _by_epoch(len(prompts), seed, step, options)
+    )
+    return [prompts[index] for index in chosen]
+
+
+def _by_epoch(count: int, seed: int, step: int, options: DrawOptions) -> list[int]:
+    epoch, place = divmod(step, -(-count // options.groups))
+    order = _random(seed, _PROMPT_STREAM, epoch).permutation(count)
+    start = place * options.groups
+    return [int(order[i % count]) for i in range(start, start + options.groups)]
+
+
+def _by_class(prompts: Sequence[TrainPrompt], seed: int, step: int, options: DrawOptions) -> list[int]:
+    members = _classes(prompts, str(options.class_key))
+    shares = _shares(members, options)
+    names, groups = list(members), options.groups
+    # One offset per step, then equal distances: each class gets its share of the step rounded up or down. Multiples of
+    # the golden ratio fill [0, 1) evenly, so over the steps rare classes get their share too, sooner than by chance.
+    offsets = (_random(seed, _CLASS_STREAM, 0).random() + np.arange(step + 1) * _GOLDEN) % 1.0
+    points = (np.arange(groups) + offsets[:, None]) / groups  # (step + 1, G)
+    edges = np.cumsum([shares[name] for name in names])
+    classes = np.searchsorted(edges / edges[-1], points, side="right")
+    chosen: list[int] = []
+    for number, name in enumerate(names):
+        hits = classes == number
+        before, now = int(hits[:-1].sum()), int(hits[-1].sum())
+        order = _random(seed, _PROMPT_STREAM, number).permutation(members[name])
+        chosen += [int(order[i % len(order)]) for i in range(before, before + now)]
+    return chosen
+
+
+def _classes(prompts: Sequence[TrainPrompt], key: str) -> dict[str, list[int]]:
+    """Indices of the prompts of each class, classes by name."""
+    members: dict[str, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        if key not in prompt.metadata:
+            raise UsageProblem(
+                f"prompts.class_key = '{key}': prompt {index + 1} ({prompt.prompt_av[:40]!r}) has no such key; it has: "
+                f"{', '.join(prompt.metadata) or 'none'}."
+            )
+        members.setdefault(str(prompt.metadata[key]), []).append(index)
+    return dict(sorted(members.items()))
+
+
+def _shares(members: Mapping[str, Sequence[int]], options: DrawOptions) -> dict[str, float]:
+    weights = options.class_weights or dict.fromkeys(members, 1.0)
+    for name, weight in weights.items():
+        if name not in members:
+            near = get_close_matches(name, members, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise UsageProblem(
+                f"prompts.class_weights: no prompt is of class '{name}'.{hint} Known: {', '.join(members)}."
+            )
+        if not (math.isfinite(weight) and weight >= 0):
+            raise UsageProblem(f"prompts.class_weights.{name} = {weight}: must be 0 or more.")
+    unnamed = [name for name in members if name not in weights]
+    if unnamed:
+        raise UsageProblem(f"prompts.class_weights: no weight for {', '.join(unnamed)}. Give 0 to leave a class out.")
+    total = math.fsum(weights.values())
+    if total == 0:
+        raise UsageProblem("prompts.class_weights: all are 0.")
+    shares = {name: weights[name] / total for name in members}
+    for name, share in shares.items():
+        most = math.ceil(share * options.groups - 1e-9)
+        if most > len(members[name]):
+            raise UsageProblem(
+                f"class '{name}' has {len(members[name])} prompts, and its share {share:.3g} of prompts.groups = "
+                f"{options.groups} can ask for {most} different ones in a step. Lower its weight or prompts.groups."
+            )
+    return shares
+
+
+def _random(seed: int, stream: int, number: int) -> np.random.Generator:
+    return np.random.default_rng([seed % 2**63, stream, number])

@@ -1,0 +1,84 @@
+"""What a page about a run is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ClipPair:
+    """Clips of one prompt from the same noise, before and after training.
+
+    Attributes:
+        before, after: mp4 files; one that is missing is named on the page.
+        scores: name, score before, score after; None where there is no score.
+    """
+
+    prompt: str
+    before: Path
+    after: Path
+    scores: list[tuple[str, float | None, float | None]]
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One metric over all clips, before and after training.
+
+    Attributes:
+        rewarded: whether training saw it.
+        before_sem, after_sem: standard errors of the means.
+        n: clips on each side.
+        higher_is_better: None for a metric without a better side.
+    """
+
+    name: str
+    rewarded: bool
+    before_mean: float | None
+    after_mean: float | None
+    before_sem: float | None
+    after_sem: float | None
+    n: int
+    higher_is_better: bool | None
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Loss weights of a clip's regions, frame by frame.
+
+    Attributes:
+        frames: uint8 (H, W, 3).
+        weights: (h, w) for each frame, at least 1; h and w need not divide H and W.
+        maximum: largest weight that the run allows at this step.
+    """
+
+    prompt: str
+    frames: list[NDArray[np.uint8]]
+    weights: list[NDArray[np.floating[Any]]]
+    maximum: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything on the page.
+
+    Attributes:
+        recipe: its name.
+        config_toml: the resolved recipe.
+        log: logged steps, in order.
+        notes: sentences shown at the top.
+    """
+
+    title: str
+    recipe: str
+    seed: int
+    config_toml: str
+    log: list[dict[str, Any]]
+    pairs: list[ClipPair]
+    scores: list[ScoreRow]
+    overlays: list[Overlay]
+    notes: list[str]

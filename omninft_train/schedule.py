@@ -1,0 +1,63 @@
+"""Noise levels of sampling and of training, and how fast the old policy follows."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Decay = Literal[0, 1, 2]
+
+_ANCHOR = 4096
+_TOKENS = (1024, 4096)
+_SHIFTS = (0.95, 2.05)
+_LAST = 0.1
+
+
+def ltx2_levels(steps: int, tokens: int = _ANCHOR) -> Tensor:
+    """LTX-2's noise levels: (steps + 1,) float32 from 1 to 0.
+
+    Equal steps, shifted towards noise by exp(mu), mu linear in the number of tokens (0.95 at 1,024, 2.05 at 4,096),
+    then stretched so that the last one before 0 is 0.1.
+
+    Args:
+        steps: Euler steps.
+        tokens: video tokens; Lightricks' one-stage pipeline uses 4,096 whatever the size.
+
+    Source: Lightricks LTX-2 and the release of OmniNFT. diffusers' pipeline takes the actual number of tokens.
+    """
+    even = torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64)[:-1]
+    slope = (_SHIFTS[1] - _SHIFTS[0]) / (_TOKENS[1] - _TOKENS[0])
+    factor = math.exp(_SHIFTS[0] + slope * (tokens - _TOKENS[0]))
+    shifted = factor / (factor + (1 / even - 1))
+    distance = 1 - shifted
+    if steps > 1:  # a single step starts at 1 and has nothing to stretch
+        distance = distance * (1 - _LAST) / distance[-1]
+    return torch.cat([1 - distance, torch.zeros(1, dtype=torch.float64)]).float()
+
+
+def first_levels(count: int, fraction: float) -> list[int]:
+    """Indices of the first, noisiest int(fraction x count) of `count` levels, as the release of OmniNFT trains."""
+    return list(range(int(fraction * count)))
+
+
+def random_levels(count: int, fraction: float, generator: torch.Generator, rollouts: int) -> list[list[int]]:
+    """For each rollout, a random subset of int(fraction x count) levels, in order, as DiffusionNFT trains."""
+    size = int(fraction * count)
+    return [sorted(torch.randperm(count, generator=generator)[:size].tolist()) for _ in range(rollouts)]
+
+
+def old_keep(decay: Decay, updates: int) -> float:
+    """eta of old <- eta old + (1 - eta) theta, after `updates` optimiser steps.
+
+    0: 0. 1: min(0.001 n, 0.5). 2: 0 below 75, then min(0.0075 (n - 75), 0.999).
+
+    Source: DiffusionNFT; verl-omni calls them copy, linear_to_0_5 and delayed_linear_to_0_999.
+    """
+    if decay == 0:
+        return 0.0
+    if decay == 1:
+        return min(0.001 * updates, 0.5)
+    return min(0.0075 * max(updates - 75, 0), 0.999)

@@ -1,0 +1,119 @@
+"""Layer-wise gradient surgery: which share of a gradient passes in each block, and how it is scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from omninft_train.errors import UsageProblem
+
+Where = Literal["context", "kv"]
+Direction = Literal["a2v", "v2a"]
+
+
+@dataclass(frozen=True)
+class SurgeryRule:
+    """One rule.
+
+    Attributes:
+        blocks: "3", "1-10" (inclusive), ">20", "<10", or shares of the depth such as "0.0-0.25". Block b of a network
+            of n blocks lies at (b + 0.5) / n, and a share covers the blocks that lie in it, the upper end left out.
+        keep: share of the gradient that passes, in [0, 1].
+    """
+
+    blocks: str
+    keep: float
+
+
+@dataclass(frozen=True)
+class SurgeryPreset:
+    """Rules, and what they scale.
+
+    Attributes:
+        rules: later ones win.
+        where: "context" scales what reaches the other stream's state, and leaves the projections' own gradients alone;
+            "kv" scales the projected keys and values, and so those gradients as well.
+        direction: "a2v": the gradient from video into audio; "v2a": the other way.
+    """
+
+    rules: tuple[SurgeryRule, ...]
+    where: Where
+    direction: Direction = "a2v"
+
+
+PRESETS: dict[str, SurgeryPreset] = {
+    "release": SurgeryPreset((SurgeryRule("0", 0.0), SurgeryRule("1-10", 0.1), SurgeryRule("40-47", 0.3)), "context"),
+    "paper": SurgeryPreset((SurgeryRule("<10", 0.9),), "kv"),
+    "paper-keep10": SurgeryPreset((SurgeryRule("<10", 0.1),), "kv"),
+    "deep": SurgeryPreset((SurgeryRule(">20", 0.9),), "kv"),
+}
+"""For LTX-2's 48 blocks. "paper" reads the paper's alpha_s = 0.1 as its formula does, as the share that is detached."""
+
+
+def keep_by_block(rules: Sequence[SurgeryRule], depth: int) -> list[float]:
+    """Share that passes in each of `depth` blocks; 1 where no rule says otherwise.
+
+    Raises:
+        UsageProblem: a rule that cannot be read, names a block that is not there, or keeps less than 0 or more than 1.
+    """
+    keep = [1.0] * depth
+    for rule in rules:
+        if not 0 <= rule.keep <= 1:
+            raise UsageProblem(f"surgery rule for blocks '{rule.blocks}': keep {rule.keep} is not in [0, 1].")
+        for block in _blocks(rule.blocks, depth):
+            keep[block] = rule.keep
+    return keep
+
+
+def _blocks(text: str, depth: int) -> list[int]:
+    text = text.strip()
+    try:
+        if text.startswith((">", "<")):
+            bound = int(text[1:])
+            found = [b for b in range(depth) if (b > bound if text[0] == ">" else b < bound)]
+        elif "." in text:
+            low, high = (float(part) for part in text.split("-"))
+            found = [b for b in range(depth) if low <= (b + 0.5) / depth < high]
+        else:
+            first, _, last = text.partition("-")
+            found = list(range(int(first), int(last or first) + 1))
+    except ValueError as error:
+        raise UsageProblem(
+            f"surgery rule for blocks '{text}': expected '3', '1-10', '>20', '<10' or shares such as '0.0-0.25'."
+        ) from error
+    if found and found[-1] >= depth:
+        raise UsageProblem(f"surgery rule for blocks '{text}': the network has {depth} blocks, 0 to {depth - 1}.")
+    return found
+
+
+def warmed_keep(keep: float, progress: float, warmup: float, initial: float = 1.0) -> float:
+    """A share that moves linearly from `initial` to `keep` while progress (0 to 1) is below `warmup`.
+
+    Source: the release of OmniNFT, for its global scale; rules per block ignore it.
+    """
+    if warmup <= 0:
+        return keep
+    return initial + (keep - initial) * min(progress / warmup, 1.0)
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, keep: float) -> Tensor:
+        ctx.keep = keep
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        # A product with 0 would keep infinities as NaN.
+        return (torch.zeros_like(gradient) if ctx.keep == 0 else gradient * ctx.keep), None
+
+
+def scale_gradient(x: Tensor, keep: float) -> Tensor:
+    """`x` itself, bit for bit; its gradient is multiplied by `keep`."""
+    scaled: Tensor = _ScaleGradient.apply(x, keep)  # type: ignore[no-untyped-call]
+    return scaled

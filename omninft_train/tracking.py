@@ -1,0 +1,148 @@
+"""What a run logs: a JSON line per step in metrics.jsonl, one on the console, and a mirror of the user's choice."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from omninft_train.errors import EnvironmentProblem, UsageProblem
+
+_LOG = logging.getLogger(__name__)
+METRICS = "metrics.jsonl"
+_CONSOLE = ("loss", "gradient_norm", "conflict_share")
+
+
+class Mirror(Protocol):
+    """Any tracker that takes the values of a step."""
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Keep the values of a step."""
+        ...
+
+
+class Tracker:
+    """Logs of one run.
+
+    Args:
+        folder: of the run; made if need be.
+        first: step that the run starts or goes on with; lines of it and of later steps are dropped.
+        mirror: "package.module:name" of a callable that takes the folder and returns a `Mirror`; None for none.
+        silent: keep nothing, as all processes but one do.
+
+    Raises:
+        UsageProblem: the mirror cannot be found.
+        EnvironmentProblem: the file cannot be written.
+    """
+
+    def __init__(self, folder: Path, first: int = 0, *, mirror: str | None = None, silent: bool = False) -> None:
+        self._path = folder / METRICS
+        self._silent = silent
+        self._mirror: Mirror | None = None
+        if silent:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _drop_from(self._path, first)
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        if mirror is not None:
+            self._mirror = cast(Mirror, _find(mirror)(folder))
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Append the values of a step: numbers, texts, tensors, or lists and mappings of them; NaN becomes null.
+
+        Raises:
+            EnvironmentProblem: the file cannot be written.
+        """
+        if self._silent:
+            return
+        row: dict[str, Any] = {"step": step} | {key: _plain(value) for key, value in values.items()}
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, allow_nan=False) + "\n")
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        _LOG.info("%s", console_line(row))
+        if self._mirror is None:
+            return
+        try:
+            self._mirror.log(step, {key: value for key, value in row.items() if key != "step"})
+        except Exception as error:  # noqa: BLE001 - a service that is down is no reason to lose a run
+            _LOG.warning("the mirror failed and is left out from now on: %s: %s", type(error).__name__, error)
+            self._mirror = None
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Logged steps of a run, in order; empty where nothing is logged. A last line that was cut off is left out."""
+    path = folder / METRICS
+    return [row for row, _ in _rows(path)] if path.exists() else []
+
+
+def console_line(row: Mapping[str, Any]) -> str:
+    """One line of a step: loss, gradient norm, mean rewards, seconds."""
+    parts = [f"step {row['step']}"]
+    parts += [f"{key} {_short(row[key])}" for key in _CONSOLE if row.get(key) is not None]
+    for key, value in row.items():
+        if key.startswith("reward_") and key.endswith("_mean") and value is not None:
+            parts.append(f"{key.removeprefix('reward_').removesuffix('_mean')} {_short(value)}")
+    seconds = [value for key, value in row.items() if key.startswith("seconds_") and value is not None]
+    if seconds:
+        parts.append(f"{sum(seconds):.1f} s")
+    return "  ".join(parts)
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _rows(path: Path) -> Iterable[tuple[dict[str, Any], str]]:
+    """Whole lines of the file with what they hold."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            yield row, line
+
+
+def _drop_from(path: Path, first: int) -> None:
+    if not path.exists():
+        return
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(f"{line}\n" for row, line in _rows(path) if row["step"] < first), encoding="utf-8")
+    partial.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if hasattr(value, "tolist"):  # tensors and arrays of any size
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def _find(name: str) -> Any:
+    module, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageProblem(f"tracker '{name}' cannot be found ({error}). Expected package.module:name.") from error
+    if not callable(found):
+        raise UsageProblem(f"tracker '{name}' is not callable. Expected a function of the run's folder.")
+    return found
+
+
+def _unwritable(path: Path, error: OSError) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"{path} cannot be written ({error.strerror or error}). Make room or choose another --out."
+    )
