@@ -38,6 +38,14 @@ def attention_modules(transformer: nn.Module, direction: Direction) -> list[nn.M
     return [module for module in found if module is not None]
 
 
+def compile_blocks(transformer: nn.Module, backend: str = "inductor") -> None:
+    """Compile each block, so that hooks inside it go on being obeyed; adapters have to be there."""
+    # Without it compiled code takes the state of a hook at its first call for its state for ever.
+    torch._dynamo.config.skip_nnmodule_hook_guards = False  # type: ignore[attr-defined]
+    for block in transformer.transformer_blocks:  # type: ignore[union-attr]
+        block.compile(backend=backend)
+
+
 class Surgery:
     """Scales gradients in cross-attentions, block by block, while switched on and gradients are computed.
 
@@ -71,7 +79,8 @@ class Surgery:
                 self._handles.append(module.register_forward_pre_hook(self._on_context(keep), with_kwargs=True))
             else:
                 for name in ("to_k", "to_v"):
-                    self._handles.append(module.get_submodule(name).register_forward_hook(self._on_output(keep)))
+                    hook = self._on_output(keep, module, name)
+                    self._handles.append(module.get_submodule(name).register_forward_hook(hook))
 
     def remove(self) -> None:
         """Take the hooks off."""
@@ -96,14 +105,22 @@ class Surgery:
         def hook(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
             if not self._scales:
                 return None
+            if "encoder_hidden_states" not in named:
+                raise RuntimeError("gradient surgery: cross-attention was called without its context by keyword")
             context = named["encoder_hidden_states"]
             return arguments, named | {"encoder_hidden_states": scale_gradient(context, keep)}
 
         return hook
 
-    def _on_output(self, keep: float) -> Callable[..., Any]:
-        def hook(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Any:
-            return scale_gradient(output, keep) if self._scales else None
+    def _on_output(self, keep: float, attention: nn.Module, name: str) -> Callable[..., Any]:
+        def hook(projection: nn.Module, _: tuple[Any, ...], output: Tensor) -> Any:
+            if not self._scales:
+                return None
+            if getattr(attention, name) is not projection:
+                raise RuntimeError(
+                    f"gradient surgery: {name} was wrapped after attach(); attach once adapters are there"
+                )
+            return scale_gradient(output, keep)
 
         return hook
 
@@ -128,6 +145,7 @@ class AttentionCapture:
         self._sum: Tensor | None = None
         self._count = 0
         self._handles: list[RemovableHandle] = []
+        self._caught: list[dict[str, Tensor]] = []
         modules = attention_modules(transformer, "v2a")
         for block in blocks:
             self._attach(modules[block], block)
@@ -141,6 +159,8 @@ class AttentionCapture:
     @contextmanager
     def collecting(self) -> Iterator[None]:
         """Read the forward passes that run meanwhile."""
+        for caught in self._caught:
+            caught.clear()  # of a pass that failed halfway
         self._on = True
         try:
             yield
@@ -161,6 +181,7 @@ class AttentionCapture:
 
     def _attach(self, attention: nn.Module, block: int) -> None:
         caught: dict[str, Tensor] = {}
+        self._caught.append(caught)
 
         def catch(name: str) -> Callable[..., None]:
             def hook(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
@@ -174,6 +195,8 @@ class AttentionCapture:
                 return
             if caught.keys() != {"q", "k"}:
                 raise RuntimeError(f"block {block}: the V2A attention ran without its queries or keys being seen")
+            if named.get("attention_mask") is not None:
+                raise RuntimeError(f"block {block}: attention sums know no mask, and the V2A attention has one")
             rotary = (named["query_rotary_emb"], named["key_rotary_emb"]) if self._rope else (None, None)
             sums = column_sums(module, caught.pop("q"), caught.pop("k"), rotary)
             self._sum = sums if self._sum is None else self._sum + sums
@@ -210,9 +233,10 @@ def column_sums(attention: Any, query: Tensor, key: Tensor, rotary: tuple[Rotary
     scale = query.shape[-1] ** -0.5
     for first in range(0, heads, _HEADS_AT_ONCE):
         part = slice(first, first + _HEADS_AT_ONCE)
-        logits = (query[:, part] @ key[:, part].transpose(-1, -2)).float() * scale  # (B, h, Lq, Lk)
+        logits = query[:, part].float() @ key[:, part].float().transpose(-1, -2) * scale  # (B, h, Lq, Lk)
         total += logits.softmax(dim=-1).sum(dim=(1, 2))
-    return total / heads
+    sums: Tensor = total / heads
+    return sums
 
 
 def _rotate(states: Tensor, pair: Rotary, kind: str) -> Tensor:
@@ -227,4 +251,5 @@ def _rotate(states: Tensor, pair: Rotary, kind: str) -> Tensor:
 
 def _by_head(states: Tensor, heads: int) -> Tensor:
     """(B, L, H d) -> (B, H, L, d)."""
-    return states.unflatten(-1, (heads, -1)).transpose(1, 2)
+    batch, length, _ = states.shape
+    return states.reshape(batch, length, heads, -1).transpose(1, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from omninft_train.errors import UsageProblem
 from omninft_train.latents import Condition, Geometry, Latents
+from omninft_train.velocity import predict
 
 Role = Literal["policy", "old", "reference"]
 
@@ -21,8 +23,6 @@ _PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
 _FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "audio_ff.net.0.proj", "audio_ff.net.2")
 TARGETS = (*(f"{attention}.{part}" for attention in _ATTENTIONS for part in _PROJECTIONS), *_FEED_FORWARD)
 """The 28 linear layers of each block that adapters sit on. Source: the release of OmniNFT."""
-
-_LEVELS = 1000.0  # the network's time runs from 0 to 1000
 
 
 class Policy(ABC):
@@ -68,18 +68,32 @@ class Policy(ABC):
             x: x_t, B rollouts.
             t: (B,) noise levels in [0, 1].
             condition: of the B rollouts.
-            skip_blocks: blocks whose self-attention is skipped, for guidance.
+            skip_blocks: blocks whose self-attention gives its values alone, for guidance.
+
+        Raises:
+            RuntimeError: another role is in force, now or when gradients arrive here.
         """
+        network = self.transformer(role)
         gradients = nullcontext() if role == "policy" else torch.no_grad()
         with gradients, self._in_role(role):
-            video, audio = _call(self.transformer(role), self.geometry, x, t, condition, skip_blocks)
+            video, audio = predict(network, self.geometry, x, t, condition, skip_blocks=skip_blocks)
+        if video.requires_grad:
+            for stream in (video, audio):
+                stream.register_hook(self._guard)  # type: ignore[no-untyped-call]
+        else:
+            # Autocast would hand copies of weights that know no gradient to the next pass, which may need one.
+            torch.clear_autocast_cache()
         return Latents(video, audio)
+
+    def _guard(self, _: Tensor) -> None:
+        self.check_before_backward()
 
     @torch.no_grad()
     def update_old(self, keep: float) -> None:
         """old <- keep old + (1 - keep) policy; on local shards where parameters are sharded."""
+        now = self.trainable()
         for name, old in self.old().items():
-            _local(old).lerp_(_local(self.trainable()[name]).to(old.dtype), 1 - keep)
+            _local(old).lerp_(_local(now[name]), 1 - keep)
 
     @torch.no_grad()
     def load(self, policy: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> None:
@@ -116,6 +130,7 @@ class LoraPolicy(Policy):
 
     def __init__(self, transformer: Any, geometry: Geometry, *, rank: int = 32, alpha: int = 64, seed: int = 0) -> None:
         from peft import LoraConfig
+        from peft.tuners.tuners_utils import BaseTunerLayer
 
         self.geometry = geometry
         self.config = LoraConfig(
@@ -124,17 +139,25 @@ class LoraPolicy(Policy):
         transformer.requires_grad_(False)
         transformer.eval()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
             transformer.add_adapter(self.config, "policy")
-        transformer.add_adapter(self.config, "old")
-        for name, parameter in transformer.named_parameters():
-            if ".lora_" in name:
-                parameter.data = parameter.data.float()
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # a second one is meant
+                transformer.add_adapter(self.config, "old")
         self._transformer = transformer
-        transformer.set_adapter("policy")
-        with torch.no_grad():
-            for name, old in self.old().items():
-                old.copy_(self.trainable()[name])
+        self._layers: list[Any] = [module for module in transformer.modules() if isinstance(module, BaseTunerLayer)]
+        self._init(seed)
+        self._switch("policy")
+
+    @torch.no_grad()
+    def _init(self, seed: int) -> None:
+        """A of normal numbers with deviation 1/r, B zero; in the order of names, whatever the network's format."""
+        for adapter in ("policy", "old"):
+            generator = torch.Generator().manual_seed(seed)
+            for name, parameter in self._adapter(adapter).items():
+                # The layer has them in the network's format by now.
+                parameter.data = torch.zeros_like(parameter, dtype=torch.float32)
+                if ".lora_A." in name and not parameter.is_meta:
+                    parameter.copy_(torch.randn(parameter.shape, generator=generator) / self.config.r)
 
     def transformer(self, role: Role) -> nn.Module:
         """The one network."""
@@ -156,28 +179,33 @@ class LoraPolicy(Policy):
 
     def check_before_backward(self) -> None:
         """With another adapter in force, autograd would drop every gradient of the policy without a word."""
-        active = self._transformer.active_adapters()
-        if active != ["policy"]:
-            raise RuntimeError(f"adapter {active} is in force at a backward pass; it has to be 'policy'")
-        off = [name for name, parameter in self.trainable().items() if not parameter.requires_grad]
-        if off:
-            raise RuntimeError(f"{len(off)} parameters of the policy take no gradient, for example {off[0]}")
+        for layer in self._layers:
+            if layer.disable_adapters or layer.active_adapters != ["policy"]:
+                found = "none" if layer.disable_adapters else ", ".join(layer.active_adapters)
+                raise RuntimeError(f"adapter in force: {found}; a pass that trains needs 'policy'")
+        _check_gradients(self.trainable())
 
     @contextmanager
     def _in_role(self, role: Role) -> Iterator[None]:
         if role == "policy":
+            self.check_before_backward()
             yield
             return
         try:
-            if role == "old":
-                self._transformer.set_adapter("old")
-            else:
-                self._transformer.disable_adapters()
+            self._switch(role)
             yield
         finally:
-            if role == "reference":
-                self._transformer.enable_adapters()
-            self._transformer.set_adapter("policy")
+            self._switch("policy")
+
+    def _switch(self, role: Role) -> None:
+        """Put a role in force; requires_grad, which peft flips with every switch, stays with the policy."""
+        for layer in self._layers:
+            layer.enable_adapters(role != "reference")
+            if role != "reference":
+                layer.set_adapter(role)
+            for part in (layer.lora_A, layer.lora_B):
+                part["policy"].requires_grad_(True)
+                part["old"].requires_grad_(False)
 
 
 class FullPolicy(Policy):
@@ -212,52 +240,25 @@ class FullPolicy(Policy):
 
     def check_before_backward(self) -> None:
         """Nothing is switched here, so only gradients could be off."""
-        off = [name for name, parameter in self.trainable().items() if not parameter.requires_grad]
-        if off:
-            raise RuntimeError(f"{len(off)} parameters of the policy take no gradient, for example {off[0]}")
+        _check_gradients(self.trainable())
 
     def _in_role(self, role: Role) -> Any:
         return nullcontext()
 
 
-def _call(
-    transformer: Any, geometry: Geometry, x: Latents, t: Tensor, condition: Condition, skip_blocks: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    times = _LEVELS * t.float()
-    dtype = transformer.dtype
-    video, audio = transformer(
-        hidden_states=x.video.to(dtype),
-        audio_hidden_states=x.audio.to(dtype),
-        encoder_hidden_states=condition.video.to(dtype),
-        audio_encoder_hidden_states=condition.audio.to(dtype),
-        timestep=times,
-        sigma=times,
-        encoder_attention_mask=condition.mask,
-        audio_encoder_attention_mask=condition.mask,
-        num_frames=geometry.frames,
-        height=geometry.height,
-        width=geometry.width,
-        fps=geometry.fps,
-        audio_num_frames=geometry.audio_frames,
-        spatio_temporal_guidance_blocks=list(skip_blocks) or None,
-        use_cross_timestep=crosses_time(transformer.config),
-        return_dict=False,
-    )
-    return video, audio
-
-
-def crosses_time(config: Any) -> bool:
-    """Whether cross-attention is modulated by the other stream's time: from LTX-2.3 on, told by its text modulation."""
-    return bool(config.cross_attn_mod)
+def _check_gradients(parameters: Mapping[str, Tensor]) -> None:
+    off = [name for name, parameter in parameters.items() if not parameter.requires_grad]
+    if off:
+        raise RuntimeError(f"{len(off)} parameters of the policy take no gradient, for example {off[0]}")
 
 
 def _local(tensor: Tensor) -> Tensor:
-    local: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor  # type: ignore[operator]
+    local: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return local
 
 
 def _whole(tensor: Tensor) -> Tensor:
-    whole: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor  # type: ignore[operator]
+    whole: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return whole
 
 
