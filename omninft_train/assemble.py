@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,10 @@ from omninft_train.distributed import World
 from omninft_train.errors import UsageProblem
 from omninft_train.hooks import AttentionCapture, Surgery
 from omninft_train.policy import FullPolicy, LoraPolicy, Policy
-from omninft_train.prompts import TrainPrompt, load_prompts
+from omninft_train.prompts import TrainPrompt, draw, load_prompts
 from omninft_train.rewards import make_rewards
 from omninft_train.schedule import ltx2_levels
-from omninft_train.surgery import PRESETS, keep_by_block
+from omninft_train.surgery import PRESETS, keep_by_block, preset_keep
 from omninft_train.trainer import Training
 
 if TYPE_CHECKING:
@@ -33,19 +34,14 @@ def assemble(config: Config, out: Path, world: World) -> Training:
     check(config, world.size)
     prompts = load_training_prompts(config)
     rewards = make_rewards(config.rewards)
-    backbone = load_backbone(config, world.device)
+    needed = _drawn(config, prompts)
+    backbone = load_backbone(config, world.device, needed[world.rank :: world.size])
+    world.barrier()  # each process has encoded its share of the prompts, and all read all
     policy = make_policy(config, backbone)
     if world.size > 1 and config.policy.parameters == "lora" and world.device != "cpu":
         from omninft_train.shard import shard
 
         shard(policy)
-    optimizer = torch.optim.AdamW(
-        list(policy.trainable().values()),
-        lr=config.optimizer.lr,
-        betas=config.optimizer.betas,
-        weight_decay=config.optimizer.weight_decay,
-        eps=config.optimizer.eps,
-    )
     return Training(
         config=config,
         backbone=backbone,
@@ -57,22 +53,47 @@ def assemble(config: Config, out: Path, world: World) -> Training:
         surgery=make_surgery(config, policy),
         capture=make_capture(config, policy),
         levels=ltx2_levels(config.sampling.steps),
-        optimizer=optimizer,
+        optimizer=make_optimizer(config, policy),
     )
 
 
-def load_backbone(config: Config, device: str) -> Backbone:
-    """The generator that a configuration names."""
+def _drawn(config: Config, prompts: list[TrainPrompt]) -> list[str]:
+    """Texts that the run's steps will draw; of 20,000 prompts a run may see a tenth."""
+    steps = range(config.run.steps)
+    drawn = (prompt for step in steps for prompt in draw(prompts, config.run.seed, step, config.prompts))
+    return list(dict.fromkeys(prompt.prompt_av for prompt in drawn))
+
+
+def load_backbone(config: Config, device: str, prompts: Sequence[str] = ()) -> Backbone:
+    """The generator that a configuration names, ready for some prompts.
+
+    Raises:
+        UsageProblem: it is not there, or has no block that guidance is to skip.
+        EnvironmentProblem: weights or packages are missing.
+    """
+    backbone = _load(config, device, prompts)
+    blocks = depth(backbone.transformer)
+    for block in config.sampling.guidance.stg_blocks:
+        if not 0 <= block < blocks:
+            raise UsageProblem(f"sampling.guidance.stg_blocks: {block}, but the network has blocks 0 to {blocks - 1}.")
+    return backbone
+
+
+def _load(config: Config, device: str, prompts: Sequence[str]) -> Backbone:
     section = config.backbone
     if section.kind == "miniature":
         from omninft_train.miniature.backbone import MiniatureBackbone
 
+        if not section.path:
+            raise UsageProblem(
+                "backbone.path is empty: give the folder of a pretrained miniature. 'omninft-train pretrain' makes one."
+            )
         return MiniatureBackbone.load(Path(section.path), device)
     from omninft_train.ltx2 import Ltx2Backbone
 
     if not section.path:
         raise UsageProblem("backbone.path is empty: give the folder or hub id of a diffusers LTX-2 pipeline.")
-    return Ltx2Backbone.load(section, device)
+    return Ltx2Backbone.load(section, device, prompts=prompts)
 
 
 def load_training_prompts(config: Config) -> list[TrainPrompt]:
@@ -96,13 +117,26 @@ def make_policy(config: Config, backbone: Backbone) -> Policy:
     )
 
 
+def make_optimizer(config: Config, policy: Policy) -> torch.optim.AdamW:
+    """AdamW over what the policy trains; made after sharding, which replaces parameters."""
+    section = config.optimizer
+    return torch.optim.AdamW(
+        list(policy.trainable().values()),
+        lr=section.lr,
+        betas=section.betas,
+        weight_decay=section.weight_decay,
+        eps=section.eps,
+    )
+
+
 def make_surgery(config: Config, policy: Policy) -> Surgery | None:
     """Hooks that scale gradients in the policy's network; None when switched off."""
     section = config.surgery
     if not section.enabled:
         return None
     preset, transformer = PRESETS[section.preset], policy.transformer("policy")
-    keep = keep_by_block(section.rules or preset.rules, depth(transformer))
+    blocks = depth(transformer)
+    keep = keep_by_block(section.rules, blocks) if section.rules else preset_keep(preset, blocks)
     surgery = Surgery(transformer, keep, section.where or preset.where, section.direction or preset.direction)
     surgery.attach()
     return surgery

@@ -18,7 +18,7 @@ from omninft_train.advantages import AdvantageOptions
 from omninft_train.errors import UsageProblem
 from omninft_train.losses import LossOptions
 from omninft_train.regions import RegionOptions
-from omninft_train.rewards import RewardSpec
+from omninft_train.reward_specs import RewardSpec
 from omninft_train.rollout import Guidance
 from omninft_train.surgery import SurgeryRule
 
@@ -37,6 +37,7 @@ class RunSection:
         save_every: steps between checkpoints.
         keep_checkpoints: how many stay.
         probe_every: steps between measurements of gradient norms by depth; 0 for never.
+        mirror: "package.module:name" of a function of the run's folder whose result is told every logged step.
     """
 
     seed: int = 0
@@ -44,6 +45,7 @@ class RunSection:
     save_every: int = 25
     keep_checkpoints: int = 2
     probe_every: int = 0
+    mirror: str | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class SurgerySection:
 
     Attributes:
         enabled: whether gradients are scaled at all.
-        preset: "release", "paper", "paper-keep10" or "deep".
+        preset: "release", "paper", "paper-keep10" or "deep"; stretched to networks that do not have 48 blocks.
         rules: blocks and shares in place of those of the preset.
         where, direction: in place of those of the preset.
     """
@@ -236,16 +238,16 @@ def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
     Layers, later ones win: defaults, the preset's file, the backbone's, the recipe, the overrides.
 
     Args:
-        recipe: name of a shipped recipe, or a TOML file, which may itself say `recipe` and `backbone`.
-        backbone: "miniature" or "ltx2"; None for what the file says, or "miniature".
+        recipe: name of a shipped recipe, or a TOML file, which may name the one that it builds on by `recipe = "..."`.
+        backbone: "miniature" or "ltx2"; None for the file's `backbone.kind`, or "miniature".
         overrides: "section.key=value", with TOML values; a bare word is a string.
 
     Raises:
         UsageProblem: an unknown key or value, or sizes that do not fit.
     """
     own = _own_file(recipe)
-    backbone = backbone or own.pop("backbone_name", "miniature")
     named = own.pop("recipe", None)
+    backbone = backbone or _kind(own) or "miniature"
     changes = [_parse_override(text) for text in overrides]
     layers = [_shipped(f"backbones/{backbone}.toml", BACKBONES, backbone)]
     if named:
@@ -257,9 +259,19 @@ def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = _merge(merged, layer)
-    config = build(Config, merged, "")
+    config: Config = build(Config, merged, "")
+    if config.backbone.kind != backbone:
+        raise UsageProblem(
+            f"backbone.kind = '{config.backbone.kind}', but the recipe is laid out for '{backbone}': use --backbone."
+        )
     check(config)
     return config
+
+
+def _kind(own: Mapping[str, Any]) -> str | None:
+    section = own.get("backbone")
+    kind = section.get("kind") if isinstance(section, Mapping) else None
+    return None if kind is None else str(kind)
 
 
 def check(config: Config, world: int = 1) -> None:

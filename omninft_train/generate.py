@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from omninft_train import checkpoint
 from omninft_train.assemble import load_backbone, make_policy
 from omninft_train.backbone import Backbone, Decoded
@@ -16,7 +18,7 @@ from omninft_train.clips import save_mp4
 from omninft_train.config import Config, build
 from omninft_train.errors import UsageProblem
 from omninft_train.policy import Policy
-from omninft_train.prompts import TrainPrompt
+from omninft_train.prompts import TrainPrompt, load_prompts
 from omninft_train.rollout import Guidance, rollout_seed, sample
 from omninft_train.schedule import ltx2_levels
 
@@ -55,21 +57,51 @@ class Generation:
     batch: int
 
 
-def load_trained(run: Path, device: str) -> Trained:
-    """The policy of a run's last checkpoint.
+def default_device() -> str:
+    """The first GPU, or the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_trained(run: Path, device: str, prompts: Sequence[str] = ()) -> Trained:
+    """The policy of a run's last checkpoint, ready for some prompts.
 
     Raises:
         UsageProblem: no checkpoint, or one of another backbone.
     """
-    folder = checkpoint.latest(run)
-    if folder is None:
-        raise UsageProblem(f"{run} holds no checkpoint. Train first: omninft-train train --out {run}")
-    config = build(Config, checkpoint.read_meta(folder)["config"], "")
-    backbone = load_backbone(config, device)
+    folder, config = _last(run), read_config(run)
+    backbone = load_backbone(config, device, prompts)
     policy = make_policy(config, backbone)
     loaded = checkpoint.load(folder, backbone.kind, backbone.digest)
     policy.load(loaded.tensors["policy"], loaded.tensors["old"])
     return Trained(config, backbone, policy, loaded.step)
+
+
+def read_config(run: Path) -> Config:
+    """What a run was started with."""
+    config: Config = build(Config, checkpoint.read_meta(_last(run))["config"], "")
+    return config
+
+
+def _last(run: Path) -> Path:
+    folder = checkpoint.latest(run)
+    if folder is None:
+        raise UsageProblem(f"{run} holds no checkpoint. Train first: omninft-train train --out {run}")
+    return folder
+
+
+def evaluation_prompts(run: Path, path: Path | None) -> list[TrainPrompt]:
+    """Prompts of a file, or those that the miniature keeps aside.
+
+    Raises:
+        UsageProblem: the run's backbone keeps none aside.
+    """
+    if path is not None:
+        return load_prompts(path)
+    if read_config(run).backbone.kind != "miniature":
+        raise UsageProblem("--prompts is needed: only the miniature keeps prompts aside for evaluation.")
+    from omninft_train.miniature.world import evaluation_prompts as kept_aside
+
+    return kept_aside()
 
 
 def generate(

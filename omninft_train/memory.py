@@ -11,16 +11,11 @@ from torch import nn
 from omninft_train.latents import Geometry
 from omninft_train.ltx2 import CONFIG_FILES, clip_geometry, describe, locate
 from omninft_train.ltx2_prompts import PROMPT_TOKENS
+from omninft_train.policy import TARGETS
 
 if TYPE_CHECKING:
     from omninft_train.config import Config
 
-# Endings of the linear layers that an adapter is put on; 28 in each block.
-_ATTENTIONS = ("attn1", "attn2", "audio_attn1", "audio_attn2", "audio_to_video_attn", "video_to_audio_attn")
-_ADAPTED = (
-    *(f".{attention}.{layer}" for attention in _ATTENTIONS for layer in ("to_q", "to_k", "to_v", "to_out.0")),
-    *(f".{ff}.{layer}" for ff in ("ff", "audio_ff") for layer in ("net.0.proj", "net.2")),
-)
 # Parameter, gradient, and two moments of Adam.
 _TRAINED_COPIES = 4
 _FLOAT32 = 4
@@ -113,10 +108,11 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
 
 def adapter_parameters(transformer: nn.Module, rank: int) -> int:
     """Parameters of a LoRA on all attentions and feed-forward layers of both streams."""
+    adapted = tuple(f".{target}" for target in TARGETS)
     return sum(
         rank * (layer.in_features + layer.out_features)
         for name, layer in transformer.named_modules()
-        if isinstance(layer, nn.Linear) and name.startswith("transformer_blocks.") and name.endswith(_ADAPTED)
+        if isinstance(layer, nn.Linear) and name.startswith("transformer_blocks.") and name.endswith(adapted)
     )
 
 

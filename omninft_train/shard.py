@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -36,6 +37,8 @@ def shard(policy: Policy, mesh: DeviceMesh | None = None) -> None:
     if mesh is None:
         device = next(policy.transformer("policy").parameters()).device
         mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+    # The network returns views, and nothing writes into them, which is what torch warns of.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     for network in networks.values():
         _shard(network, mesh)
 
@@ -44,7 +47,8 @@ def _shard(network: nn.Module, mesh: DeviceMesh) -> None:
     precision = MixedPrecisionPolicy(reduce_dtype=torch.float32)
     blocks: Any = network.transformer_blocks
     for part in (*blocks, network):
-        fully_shard(part, mesh=mesh, mp_policy=precision)
+        # The root too: by default it stays whole until a backward pass, and the old policy never has one.
+        fully_shard(part, mesh=mesh, mp_policy=precision, reshard_after_forward=True)
     for module in network.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)

@@ -45,6 +45,8 @@ class SurgeryPreset:
     direction: Direction = "a2v"
 
 
+_LTX2_DEPTH = 48
+
 PRESETS: dict[str, SurgeryPreset] = {
     "release": SurgeryPreset((SurgeryRule("0", 0.0), SurgeryRule("1-10", 0.1), SurgeryRule("40-47", 0.3)), "context"),
     "paper": SurgeryPreset((SurgeryRule("<10", 0.9),), "kv"),
@@ -67,6 +69,16 @@ def keep_by_block(rules: Sequence[SurgeryRule], depth: int) -> list[float]:
         for block in _blocks(rule.blocks, depth):
             keep[block] = rule.keep
     return keep
+
+
+def preset_keep(preset: SurgeryPreset, depth: int) -> list[float]:
+    """Share that passes in each of `depth` blocks.
+
+    A network of another depth than LTX-2's takes, for its block b, the share of the block at the same relative place:
+    floor((b + 0.5) / depth x 48).
+    """
+    keep = keep_by_block(preset.rules, _LTX2_DEPTH)
+    return [keep[int((block + 0.5) / depth * _LTX2_DEPTH)] for block in range(depth)]
 
 
 def _blocks(text: str, depth: int) -> list[int]:

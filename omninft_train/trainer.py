@@ -8,9 +8,7 @@ run that was killed goes on along the same trajectory.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from omninft_train.hooks import AttentionCapture, Surgery
 from omninft_train.latents import Condition, Latents
 from omninft_train.losses import Branch, BranchLoss, branch_loss, combine, kl_loss
 from omninft_train.policy import Policy
-from omninft_train.probes import depth_norms, distance, summarise_rewards
+from omninft_train.probes import depth_norms, number, summarise_policy, summarise_rewards, summarise_update, timed
 from omninft_train.prompts import TrainPrompt, draw
 from omninft_train.regions import region_weights
 from omninft_train.rewards import Rewards, Scored
@@ -101,21 +99,21 @@ def train(training: Training) -> None:
     """
     config, world = training.config, training.world
     first = resume(training)
-    tracker = Tracker(training.out, first, silent=not world.is_main)
+    tracker = Tracker(training.out, first, mirror=config.run.mirror, silent=not world.is_main)
     for step in range(first, config.run.steps):
         training.seconds.clear()
-        with phase(training, "sample"):
+        with timed(training.seconds, "sample"):
             rollouts = sample_rollouts(training, step)
-        with phase(training, "score"):
+        with timed(training.seconds, "score"):
             scored = score_rollouts(training, rollouts, step)
         found, judged = judge(training, rollouts, scored, step)
-        with phase(training, "update"):
+        with timed(training.seconds, "update"):
             log = update(training, rollouts, judged, step)
         keep = old_keep(config.old.decay, step + 1)
         training.policy.update_old(keep)
         log |= summarise_rewards(scored, found, all_groups(config), config.rewards.reward)
-        log |= {"old_keep": keep, "distance_old": distance(training.policy)}
-        log |= {f"seconds_{name}": value for name, value in training.seconds.items()}
+        log |= summarise_update(found, config.loss.advantage_clip, world, judged.token_weights)
+        log |= {"old_keep": keep, **summarise_policy(training.policy), **training.seconds}
         tracker.log(step, log)
         if (step + 1) % config.run.save_every == 0 or step + 1 == config.run.steps:
             save(training, step + 1)
@@ -215,7 +213,7 @@ def update(training: Training, rollouts: Rollouts, judged: Judged, step: int) ->
     norm = torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.max_norm)
     training.optimizer.step()
     training.optimizer.zero_grad(set_to_none=True)
-    return log | {"gradient_norm": float(norm)}
+    return log | {"gradient_norm": number(norm)}
 
 
 def accumulate(training: Training, rollouts: Rollouts, judged: Judged, step: int, *, operate: bool) -> dict[str, float]:
@@ -238,9 +236,8 @@ def accumulate(training: Training, rollouts: Rollouts, judged: Judged, step: int
             policy.check_before_backward()
             (losses.sum() / count).backward()
         for name, value in parts.items():
-            sums[name] = (
-                sums.get(name, torch.zeros((), dtype=torch.float64)) + value.detach().double().sum().cpu() / count
-            )
+            share = value.detach().double().sum().cpu() / count
+            sums[name] = sums[name] + share if name in sums else share
     world.sum(p.grad for p in policy.trainable().values() if p.grad is not None)
     totals = torch.stack(list(sums.values()))
     gathered = world.gather_rows(totals[None]).sum(dim=0)
@@ -284,8 +281,8 @@ def batch_loss(
             kl_loss(now.video, reference.video, t, options.kl_space)
             + kl_loss(now.audio, reference.audio, t, options.kl_space)
         ) / 2
-    valid = (mask[rows].to(device) for mask in (judged.video_valid, judged.audio_valid))
-    losses = combine(video, audio, kl, *valid, options)
+    valid = (judged.video_valid[rows].to(device), judged.audio_valid[rows].to(device))
+    losses = combine((video, audio), valid, kl, options)
     return losses, _parts(losses, video, audio, kl)
 
 
@@ -303,7 +300,7 @@ def _check_finite(training: Training, losses: Tensor, rollouts: Rollouts, step: 
     checkpoint.save_tensors(dump, {"video": rollouts.latents.video, "audio": rollouts.latents.audio, "loss": losses})
     raise TrainingStopped(
         f"step {step}: the loss is not finite. The rollouts are in {dump}; the last checkpoint is untouched. "
-        "Lower optimizer.lr or raise run.save_every's density, then run the same command again."
+        "Lower optimizer.lr, then run the same command again."
     )
 
 
@@ -334,11 +331,3 @@ def save(training: Training, step: int) -> None:
     if training.world.is_main:
         checkpoint.save(training.out, step, tensors, meta, keep=training.config.run.keep_checkpoints)
     training.world.barrier()
-
-
-@contextmanager
-def phase(training: Training, name: str) -> Iterator[None]:
-    """Notes how long a phase of the step takes."""
-    start = time.perf_counter()
-    yield
-    training.seconds[name] = training.seconds.get(name, 0.0) + time.perf_counter() - start

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from omninft_train.errors import UsageProblem
@@ -36,24 +37,26 @@ def predict(
         _let_skip(transformer, skip_blocks)
     times = _LEVELS * t.float()
     dtype = transformer.dtype
-    video, audio = transformer(
-        hidden_states=x.video.to(dtype),
-        audio_hidden_states=x.audio.to(dtype),
-        encoder_hidden_states=condition.video.to(dtype),
-        audio_encoder_hidden_states=condition.audio.to(dtype),
-        timestep=times,
-        sigma=times,
-        encoder_attention_mask=condition.mask,
-        audio_encoder_attention_mask=condition.mask,
-        num_frames=geometry.frames,
-        height=geometry.height,
-        width=geometry.width,
-        fps=geometry.fps,
-        audio_num_frames=geometry.audio_frames,
-        spatio_temporal_guidance_blocks=list(skip_blocks) or None,
-        use_cross_timestep=crosses_time(transformer.config),
-        return_dict=False,
-    )
+    mixed = dtype == torch.bfloat16  # adapters are in float32; let their products be in bfloat16 too
+    with torch.autocast(x.video.device.type, torch.bfloat16, enabled=mixed):
+        video, audio = transformer(
+            hidden_states=x.video.to(dtype),
+            audio_hidden_states=x.audio.to(dtype),
+            encoder_hidden_states=condition.video.to(dtype),
+            audio_encoder_hidden_states=condition.audio.to(dtype),
+            timestep=times,
+            sigma=times,
+            encoder_attention_mask=condition.mask,
+            audio_encoder_attention_mask=condition.mask,
+            num_frames=geometry.frames,
+            height=geometry.height,
+            width=geometry.width,
+            fps=geometry.fps,
+            audio_num_frames=geometry.audio_frames,
+            spatio_temporal_guidance_blocks=list(skip_blocks) or None,
+            use_cross_timestep=crosses_time(transformer.config),
+            return_dict=False,
+        )
     return video, audio
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from omninft_train.cli import export, sample, score, show_config, train
+from omninft_train.cli import evaluate, export, miniature, pretrain, sample, score, show_config, train
 
 app = typer.Typer(
     name="omninft-train",
@@ -20,20 +20,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("miniature")(miniature.command)
 app.command("show-config")(show_config.command)
 app.command("train")(train.command)
 app.command("sample")(sample.command)
 app.command("score")(score.command)
+app.command("evaluate")(evaluate.command)
 app.command("export")(export.command)
+app.command("pretrain")(pretrain.command)
 
 
 @app.callback()
 def _root(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens, with tracebacks.")] = False,
 ) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s")
+    if not verbose:
+        logging.getLogger("omninft_train").setLevel(logging.INFO)
 
 
 def main() -> None:

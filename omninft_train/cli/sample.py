@@ -33,12 +33,12 @@ def command(
     from dataclasses import replace
 
     from omninft_train.assemble import load_training_prompts
-    from omninft_train.generate import Generation, generate, load_trained, write_clips
+    from omninft_train.generate import Generation, default_device, generate, load_trained, read_config, write_clips
     from omninft_train.prompts import load_prompts
 
-    trained = load_trained(run, _device())
+    chosen = (load_prompts(prompts) if prompts else load_training_prompts(read_config(run)))[:limit]
+    trained = load_trained(run, default_device(), [prompt.prompt_av for prompt in chosen])
     sampling = trained.config.sampling
-    chosen = (load_prompts(prompts) if prompts else load_training_prompts(trained.config))[:limit]
     own = sampling.guidance
     how = Generation(
         role=role,
@@ -51,9 +51,3 @@ def command(
     clips = generate(trained.backbone, trained.policy, chosen, how)
     manifest = write_clips(out, clips, chosen, f"{role}-step-{trained.step}")
     sys.stdout.write(f"{sum(map(len, clips))} clips. Score them with: avbench score {manifest}\n")
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,9 +1,8 @@
-"""Rewards of the miniature world, and measures of the same clips that are never rewarded.
+"""Rewards of the miniature world; `heldout` has measures that are never rewarded.
 
 All are functions of (frames, fps, waveform, sample_rate, prompt_text) with values in [0, 1], higher is better, without
 networks. Scores are soft: a little less of a fault scores a little more, so that they lead on from bad clips too.
-What a prompt does not say is not judged. `picture`, `sound` and `sync` are rewards; `motion`, `impacts` and `loudness`
-are kept aside, to see whether a policy that scores better also is better.
+What a prompt does not say is not judged.
 """
 
 from __future__ import annotations

@@ -1,0 +1,40 @@
+"""`omninft-train evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from omninft_train.cli.options import RunFolder
+
+
+def command(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option("--out", help="JSON file for one value per clip and metric.")],
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", help="JSONL; default: the miniature's held-out prompts.")
+    ] = None,
+    samples: Annotated[int, typer.Option("--samples", help="Clips per prompt.")] = 8,
+    role: Annotated[
+        Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
+    ] = "policy",
+    steps: Annotated[int | None, typer.Option("--steps", help="Sampling steps; default: twice those of training.")] = (
+        None
+    ),
+    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give all policies equal noise.")] = 0,
+) -> None:
+    """Sample clips in memory, and judge them by the run's rewards and by held-out metrics."""
+    from rich.console import Console
+
+    from omninft_train.evaluate import evaluate, summarise, write_evaluation
+    from omninft_train.generate import Generation, default_device, evaluation_prompts, load_trained
+
+    chosen = evaluation_prompts(run, prompts)
+    trained = load_trained(run, default_device(), [prompt.prompt_av for prompt in chosen])
+    sampling = trained.config.sampling
+    how = Generation(role, samples, steps or 2 * sampling.steps, sampling.guidance, seed, sampling.batch)
+    evaluation = evaluate(trained, chosen, how)
+    write_evaluation(evaluation, out)
+    Console().print(summarise(evaluation))

@@ -1,0 +1,30 @@
+"""`omninft-train pretrain`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", help="Folder that holds pretrainings, one folder each.")],
+    seed: Annotated[int, typer.Option("--seed", help="Of weights, scenes and noise.")] = 0,
+    steps: Annotated[int | None, typer.Option("--steps", help="Optimiser steps; default: as shipped.")] = None,
+) -> None:
+    """Pretrain the miniature from random weights; one with the same options is not trained again."""
+    from dataclasses import replace
+
+    from omninft_train.miniature.pretrain import PretrainOptions, pretrained
+
+    options = PretrainOptions(seed=seed)
+    if steps is not None:
+        options = replace(options, steps=steps)
+    folder = pretrained(out, options, _told)
+    sys.stdout.write(f"{folder}\n")
+
+
+def _told(step: int, loss: float) -> None:
+    sys.stderr.write(f"pretraining step {step}: loss {loss:.4f}\n")

@@ -1,0 +1,162 @@
+"""What rewards and held-out metrics say of a policy's clips, one value per clip, kept as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from rich.table import Table
+
+from omninft_train.backbone import Decoded
+from omninft_train.config import RewardSection
+from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.generate import Generation, Trained, generate
+from omninft_train.prompts import TrainPrompt
+from omninft_train.reward_specs import RewardSpec
+from omninft_train.rewards import make_rewards
+
+SetMetric = Callable[[Sequence[Decoded], Sequence[TrainPrompt]], float]
+"""(B clips, the prompt of each) -> one value for all."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        rewarded: whether training saw it.
+        values: one per clip, prompts first; None where it failed.
+    """
+
+    rewarded: bool
+    values: list[float | None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One policy on some prompts.
+
+    Attributes:
+        role, step: whose clips, after how many optimiser steps.
+        seed, samples, sampling_steps: how they were sampled; equal ones mean equal noise, so clips form pairs.
+        prompts: their texts; clip i is of prompt i // samples.
+        metrics: by name.
+        sets: metrics of all clips together.
+        failures: reasons of failed values.
+    """
+
+    role: str
+    step: int
+    seed: int
+    samples: int
+    sampling_steps: int
+    prompts: list[str]
+    metrics: dict[str, Metric]
+    sets: dict[str, float | None]
+    failures: list[str]
+
+
+def evaluate(trained: Trained, prompts: Sequence[TrainPrompt], how: Generation) -> Evaluation:
+    """Sample clips in memory, and judge them by the run's rewards and by metrics that it did not see.
+
+    Raises:
+        EnvironmentProblem: a reward cannot run at all.
+    """
+    clips = generate(trained.backbone, trained.policy, prompts, how)
+    return judge_clips(trained, clips, prompts, how)
+
+
+def judge_clips(
+    trained: Trained, clips: Sequence[Sequence[Decoded]], prompts: Sequence[TrainPrompt], how: Generation
+) -> Evaluation:
+    """Judge clips that `generate` made with the same arguments."""
+    flat = [clip for of_prompt in clips for clip in of_prompt]
+    texts = [prompt for of_prompt, prompt in zip(clips, prompts, strict=True) for _ in of_prompt]
+    section, sets = _with_held_out(trained.config.rewards, trained.backbone.kind)
+    rewards = make_rewards(section)
+    try:
+        scored = rewards.score(flat, texts, [str(index) for index in range(len(flat))])
+    finally:
+        rewards.close()
+    metrics = {}
+    for place, spec in enumerate(section.reward):
+        column = zip(scored.values[:, place].tolist(), scored.valid[:, place].tolist(), strict=True)
+        metrics[spec.name] = Metric(spec.weight != 0, [value if valid else None for value, valid in column])
+    found = {name: metric(flat, texts) for name, metric in sets.items()}
+    return Evaluation(
+        role=how.role,
+        step=trained.step,
+        seed=how.seed,
+        samples=how.samples,
+        sampling_steps=how.steps,
+        prompts=[prompt.prompt_av for prompt in prompts],
+        metrics=metrics,
+        sets={name: value if math.isfinite(value) else None for name, value in found.items()},
+        failures=scored.reasons,
+    )
+
+
+def _with_held_out(section: RewardSection, kind: str) -> tuple[RewardSection, dict[str, SetMetric]]:
+    """Rewards with held-out metrics of weight 0 beside them, where the backbone has any."""
+    if kind != "miniature":
+        return section, {}
+    from omninft_train.miniature.heldout import HELD_OUT, impact_distance
+
+    known = {spec.scorer for spec in section.reward}
+    extra = tuple(RewardSpec(name, 0.0, "both") for name in HELD_OUT if name not in known)
+    return replace(section, reward=section.reward + extra), {"impact_distance": impact_distance}
+
+
+def write_evaluation(evaluation: Evaluation, path: Path) -> None:
+    """Write as JSON, aside and renamed.
+
+    Raises:
+        EnvironmentProblem: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(asdict(evaluation), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise EnvironmentProblem(f"{path}: cannot be written ({error.strerror}). Choose another --out.") from error
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """What `write_evaluation` wrote.
+
+    Raises:
+        UsageProblem: no such file, or not one of these.
+    """
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        metrics = {name: Metric(**metric) for name, metric in data.pop("metrics").items()}
+        return Evaluation(metrics=metrics, **data)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageProblem(f"{path}: not an evaluation ({error}). Make one: omninft-train evaluate.") from error
+
+
+def summarise(evaluation: Evaluation) -> Table:
+    """Mean, standard error and failures of each metric, as a table."""
+    table = Table("metric", "rewarded", "mean", "standard error", "clips", "failed")
+    for name, metric in evaluation.metrics.items():
+        mean, error = mean_and_error(metric)
+        count = sum(value is not None for value in metric.values)
+        shown = [f"{value:.4f}" if value is not None else "–" for value in (mean, error)]
+        table.add_row(name, "yes" if metric.rewarded else "no", *shown, str(count), str(len(metric.values) - count))
+    for name, value in evaluation.sets.items():
+        table.add_row(name, "no", "–" if value is None else f"{value:.4f}", "–", "all", "–")
+    return table
+
+
+def mean_and_error(metric: Metric) -> tuple[float | None, float | None]:
+    """Mean of the values that there are, and its standard error."""
+    values = [value for value in metric.values if value is not None]
+    if not values:
+        return None, None
+    return fmean(values), stdev(values) / len(values) ** 0.5 if len(values) > 1 else None

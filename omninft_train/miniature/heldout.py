@@ -1,0 +1,90 @@
+"""Measures of miniature clips that are never rewarded, to see whether a policy that scores better also is better.
+
+Functions of one clip have the form of a reward and are given weight 0; `impact_distance` compares sets of clips.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import find_peaks
+from scipy.stats import wasserstein_distance
+
+from omninft_train.backbone import Decoded
+from omninft_train.miniature.hearing import look, seen_impacts
+from omninft_train.miniature.render import render_scenes
+from omninft_train.miniature.world import draw_scene, understand
+from omninft_train.prompts import TrainPrompt
+
+HELD_OUT = (
+    "av_align",
+    "omninft_train.miniature.heldout:speed",
+    "omninft_train.miniature.heldout:impacts",
+    "omninft_train.miniature.heldout:level",
+)
+"""AV-Align of avbench, and the functions of this module, as rewards are named."""
+# A change of velocity of this many pixels per frame is a contact; noise of the centre stays below one.
+_LEAST_BEND = 2.5
+# Scenes for comparison are numbered from here on, apart from those of pretraining and tests.
+_SCENES = 2**40
+
+
+def speed(
+    frames: NDArray[np.uint8], fps: float, waveform: NDArray[np.float32], sample_rate: int, prompt_text: str
+) -> float:
+    """Mean speed of the shape in pixels per second; no value is better than another, real scenes have 23 to 70."""
+    centre = look(frames).centre.astype(np.float64)
+    return float(np.hypot(*np.diff(centre, axis=0).T).mean() * fps)
+
+
+def impacts(
+    frames: NDArray[np.uint8], fps: float, waveform: NDArray[np.float32], sample_rate: int, prompt_text: str
+) -> float:
+    """Contacts that are seen, per second."""
+    return len(impact_times(frames, fps)) * fps / len(frames)
+
+
+def level(
+    frames: NDArray[np.uint8], fps: float, waveform: NDArray[np.float32], sample_rate: int, prompt_text: str
+) -> float:
+    """Root mean square of the sound in decibels below full scale."""
+    return 20 * math.log10(float(np.sqrt(np.square(waveform, dtype=np.float64).mean())) + 1e-6)
+
+
+def impact_times(frames: NDArray[np.uint8], fps: float) -> NDArray[np.float64]:
+    """Seconds at which contacts are seen."""
+    bends = seen_impacts(look(frames), fps)
+    # A contact between two frames bends the path at both; the padding lets the first and the last value be peaks.
+    pairs = np.convolve(np.pad(bends.values, 1), np.ones(2), mode="valid")
+    peaks, _ = find_peaks(np.pad(pairs, 1), height=_LEAST_BEND, distance=2)
+    return np.asarray((peaks - 1.5) / fps + bends.times[0], np.float64) if len(bends.times) else np.zeros(0)
+
+
+def impact_distance(clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], scenes: int = 4) -> float:
+    """Distance of seen intervals between contacts from those of real scenes of the same prompts, in seconds.
+
+    Wasserstein's distance of the two distributions over all clips; smaller is better, real scenes have below 0.02 among
+    themselves.
+
+    Args:
+        clips: B clips.
+        prompts: the prompt of each.
+        scenes: real scenes for each clip.
+
+    Returns:
+        Not a number if no clip has two contacts.
+    """
+    real = [
+        draw_scene(_SCENES + index * scenes + place, understand(prompt.prompt_av))
+        for index, prompt in enumerate(prompts)
+        for place in range(scenes)
+    ]
+    found, wanted = (_intervals(part) for part in (clips, render_scenes(real)))
+    return float(wasserstein_distance(found, wanted)) if len(found) and len(wanted) else math.nan
+
+
+def _intervals(clips: Sequence[Decoded]) -> NDArray[np.float64]:
+    return np.concatenate([np.diff(impact_times(clip.frames, clip.fps)) for clip in clips])

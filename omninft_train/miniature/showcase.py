@@ -1,0 +1,201 @@
+"""The whole method on the miniature: pretrain, post-train, sample before and after, score, and a page about it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from numpy.typing import NDArray
+
+from omninft_train.assemble import assemble, make_capture
+from omninft_train.backbone import Decoded
+from omninft_train.clips import save_mp4
+from omninft_train.config import Config, load, to_toml
+from omninft_train.distributed import World
+from omninft_train.evaluate import Evaluation, judge_clips, mean_and_error, write_evaluation
+from omninft_train.generate import Generation, Trained, generate, load_trained
+from omninft_train.miniature.codec import GEOMETRY
+from omninft_train.miniature.pretrain import PretrainOptions, pretrained
+from omninft_train.miniature.render import enlarge
+from omninft_train.miniature.world import evaluation_prompts
+from omninft_train.prompts import TrainPrompt
+from omninft_train.regions import region_weights, warmed_maximum
+from omninft_train.report import ClipPair, Overlay, Report, ScoreRow, write_report
+from omninft_train.rollout import CaptureWindow, sample
+from omninft_train.schedule import ltx2_levels
+from omninft_train.tracking import read_metrics
+from omninft_train.trainer import train
+
+_LOG = logging.getLogger(__name__)
+_PAIRS = 6  # prompts shown
+_OVERLAYS = 2
+_FACTOR = 8  # a pixel of the world becomes a square of this many
+_PROGRESS = 50
+
+
+@dataclass(frozen=True)
+class Showcase:
+    """What to do.
+
+    Attributes:
+        recipe: name or file.
+        overrides: "section.key=value" each.
+        out: folder of everything that is made.
+        cache: folder of pretrainings.
+        pretraining: options; an equal one in the cache is used.
+        samples: clips for each of the 16 prompts that training does not see.
+    """
+
+    recipe: str
+    overrides: Sequence[str]
+    out: Path
+    cache: Path
+    pretraining: PretrainOptions
+    samples: int = 8
+
+
+def run_showcase(show: Showcase) -> Path:
+    """Do all of it; what is there from an earlier run with the same folder is used.
+
+    Returns:
+        The page.
+
+    Raises:
+        UsageProblem: a recipe that does not fit.
+        TrainingStopped: a loss is not finite.
+        EnvironmentProblem: something cannot be written.
+    """
+    weights = pretrained(show.cache, show.pretraining, _tell_pretraining)
+    named = (f"backbone.path={json.dumps(str(weights))}", *show.overrides)
+    config = load(show.recipe, "miniature", named)
+    run = show.out / "run"
+    train(assemble(config, run, World()))
+    trained, prompts = load_trained(run, "cpu"), evaluation_prompts()
+    found, clips = {}, {}
+    for when, role in (("before", "reference"), ("after", "policy")):
+        how = _generation(trained, show, "reference" if role == "reference" else "policy")
+        clips[when] = generate(trained.backbone, trained.policy, prompts, how)
+        found[when] = judge_clips(trained, clips[when], prompts, how)
+        write_evaluation(found[when], show.out / f"{when}.json")
+        _LOG.info("%s training: %d clips sampled and judged", when, show.samples * len(prompts))
+    report = Report(
+        title="Post-training of the miniature",
+        recipe=show.recipe,
+        seed=config.run.seed,
+        config_toml=to_toml(config),
+        log=read_metrics(run),
+        pairs=_pairs(show, clips, found, prompts),
+        scores=_scores(found["before"], found["after"]),
+        overlays=_overlays(trained, prompts),
+        notes=_notes(trained, show),
+    )
+    return write_report(report, show.out / "report.html")
+
+
+def _tell_pretraining(step: int, loss: float) -> None:
+    if step % _PROGRESS == 0:
+        _LOG.info("pretraining step %d: loss %.4f", step, loss)
+
+
+def _generation(trained: Trained, show: Showcase, role: str) -> Generation:
+    sampling = trained.config.sampling
+    return Generation(
+        role="reference" if role == "reference" else "policy",
+        samples=show.samples,
+        steps=2 * sampling.steps,
+        guidance=sampling.guidance,
+        seed=trained.config.run.seed,
+        batch=sampling.batch,
+    )
+
+
+def _pairs(
+    show: Showcase,
+    clips: dict[str, list[list[Decoded]]],
+    found: dict[str, Evaluation],
+    prompts: Sequence[TrainPrompt],
+) -> list[ClipPair]:
+    pairs = []
+    shown = range(0, len(prompts), -(-len(prompts) // _PAIRS))
+    for place in shown:
+        files = {
+            when: save_mp4(enlarge(clips[when][place][0], _FACTOR), show.out / "clips" / f"{place:02d}-{when}.mp4")
+            for when in ("before", "after")
+        }
+        index = place * show.samples
+        scores = [
+            (name, metric.values[index], found["after"].metrics[name].values[index])
+            for name, metric in found["before"].metrics.items()
+        ]
+        pairs.append(ClipPair(prompts[place].prompt_av, files["before"], files["after"], scores))
+    return pairs
+
+
+_BETTER = {"speed": None, "impacts": None, "level": None}
+"""Held-out metrics without a better side."""
+
+
+def _scores(before: Evaluation, after: Evaluation) -> list[ScoreRow]:
+    rows = []
+    for name, metric in before.metrics.items():
+        other = after.metrics[name]
+        (mean, error), (mean_after, error_after) = mean_and_error(metric), mean_and_error(other)
+        count = min(sum(value is not None for value in part.values) for part in (metric, other))
+        better = _BETTER.get(name, True)
+        rows.append(ScoreRow(name, metric.rewarded, mean, mean_after, error, error_after, count, better))
+    for name, value in before.sets.items():
+        rows.append(
+            ScoreRow(name, False, value, after.sets[name], None, None, before.samples * len(before.prompts), False)
+        )
+    return rows
+
+
+def _overlays(trained: Trained, prompts: Sequence[TrainPrompt]) -> list[Overlay]:
+    """Region weights of some clips as the next update would take them."""
+    config = trained.config
+    capture = make_capture(config, trained.policy)
+    if capture is None:
+        return []
+    chosen = prompts[:: -(-len(prompts) // _OVERLAYS)]
+    first, last = (int(share * config.sampling.steps) for share in config.regions.window)
+    latents = sample(
+        trained.policy,
+        "old",
+        GEOMETRY.noise(range(len(chosen))),
+        ltx2_levels(config.sampling.steps),
+        trained.backbone.condition([prompt.prompt_av for prompt in chosen]),
+        negative=trained.backbone.negative(),
+        guidance=config.sampling.guidance,
+        capture=capture,
+        window=CaptureWindow(first, last, config.regions.passes),
+    )
+    options = config.regions.weights
+    weights = region_weights(capture.take(), GEOMETRY.frames, options, trained.step)
+    capture.remove()
+    maximum = warmed_maximum(options.maximum, trained.step, options.warmup_steps)
+    clips = [enlarge(clip, _FACTOR) for clip in trained.backbone.decode(latents)]
+    return [
+        Overlay(prompt.prompt_av, list(clip.frames), _by_frame(row), maximum)
+        for prompt, clip, row in zip(chosen, clips, weights, strict=True)
+    ]
+
+
+def _by_frame(weights: torch.Tensor) -> list[NDArray]:  # type: ignore[type-arg]
+    grid = weights.reshape(GEOMETRY.frames, GEOMETRY.height, GEOMETRY.width)
+    return list(grid.numpy())
+
+
+def _notes(trained: Trained, show: Showcase) -> list[str]:
+    config: Config = trained.config
+    count = len(evaluation_prompts()) * show.samples
+    return [
+        f"{trained.step} steps of {config.prompts.groups} prompts x {config.prompts.group_size} rollouts, "
+        f"{config.sampling.steps} sampling steps.",
+        f"Before and after: {count} clips each, of {len(evaluation_prompts())} prompts that post-training did not see, "
+        f"from equal noise, {2 * config.sampling.steps} sampling steps.",
+        "The world is drawn by formulas, so its scores say nothing about LTX-2.",
+    ]
