@@ -1,7 +1,7 @@
 """The few exceptions that reach a user, each with its exit code.
 
-Exit codes: 0 ok, 1 kept for regressions, 2 wrong usage, 3 finished with failed clips above the limit,
-4 environment (packages, weights, device, disk), 130 interrupted.
+Exit codes: 0 ok, 1 a regression found by `check` or stale renderings, 2 wrong usage, 3 finished with failed clips
+above the limit, 4 environment (packages, weights, device, disk), 5 undecided under `check --strict`, 130 interrupted.
 """
 
 

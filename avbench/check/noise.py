@@ -1,0 +1,218 @@
+"""The noise floor: how much runs of one and the same checkpoint differ, measured once and kept in a TOML file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from avbench.check.comparable import environment_differences, refuse_differences, set_row, shared_metrics
+from avbench.check.pairing import Matched, match_clips, read_run
+from avbench.check.policy import read_toml, refuse_unknown
+from avbench.check.statistics import Floats, run_floor, spread_of_runs
+from avbench.errors import UsageError
+from avbench.results import Run, write_atomically
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class MetricNoise:
+    """How much one metric differs between runs of one checkpoint.
+
+    Attributes:
+        kind: "clip", or "set" for a distance of all clips from a reference set.
+        version, weights_digest, params_digest: what computed it; a floor holds for that only. The last is empty for
+            clips, where it differs from prompt to prompt.
+        runs, prompts: what it was measured on; prompts with a score in every run.
+        clip_sd: standard deviation over prompts of the difference between two runs; 0 for sets.
+        run_sd: standard deviation of a run's mean, or of its value for sets.
+        floor: difference that two runs stay within, 95 % of the time.
+        source: "clips" where the scatter of clips explains the floor, else "runs".
+    """
+
+    kind: Literal["clip", "set"]
+    version: int
+    weights_digest: str
+    params_digest: str
+    runs: int
+    prompts: int
+    clip_sd: float
+    run_sd: float
+    floor: float
+    source: Literal["clips", "runs"]
+
+    def floor_at(self, prompts: int) -> float:
+        """The floor for another number of prompts: the scatter of clips averages out, that of runs does not."""
+        return self.floor * (self.prompts / prompts) ** 0.5 if self.source == "clips" and prompts else self.floor
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise floors of one checkpoint.
+
+    Attributes:
+        prompts_digest: identity of prompts and sample indexes.
+        protocol: of the runs; empty for none.
+        runs: the run folders, as they were given.
+        metric: floors by metric.
+        notes: what to know about them.
+        source: the file, for messages.
+    """
+
+    prompts_digest: str
+    protocol: str
+    runs: tuple[str, ...]
+    metric: Mapping[str, MetricNoise]
+    notes: tuple[str, ...] = ()
+    source: str = "the noise file"
+
+    def of(self, name: str, run: Run) -> MetricNoise | None:
+        """The floor of a metric as this run computed it, None where it was not calibrated.
+
+        Raises:
+            UsageError: it was calibrated with another protocol, version, network or reference set.
+        """
+        found = self.metric.get(name)
+        if found is None:
+            return None
+        row = run.scores[run.scores["metric"] == name].iloc[0]
+        parameters = str(row["params_digest"]) if found.kind == "set" else ""
+        for label, ours, theirs in (
+            ("protocol", str(run.info.get("protocol") or ""), self.protocol),
+            ("version", int(row["metric_version"]), found.version),
+            ("weights digest", str(row["weights_digest"]), found.weights_digest),
+            ("reference set or parameters", parameters, found.params_digest),
+        ):
+            if ours != theirs:
+                raise UsageError(
+                    f"{self.source}: {name} was calibrated with {label} {theirs or 'none'}, and {run.path} has "
+                    f"{ours or 'none'}. Calibrate again with 'avbench check calibrate'."
+                )
+        return found
+
+
+def calibrate(paths: Sequence[Path]) -> Noise:
+    """Measure the noise floor of every metric from runs of one checkpoint.
+
+    Args:
+        paths: run folders, at least two; the same prompts and samples, generated anew each time.
+
+    Raises:
+        UsageError: fewer than two runs, one given twice, or runs that cannot be compared.
+    """
+    if len(paths) < 2:
+        raise UsageError(f"calibrate needs at least 2 runs of one checkpoint, better 4 or more; got {len(paths)}.")
+    runs = [read_run(path) for path in paths]
+    for number, run in enumerate(runs):
+        for other in runs[:number]:
+            if run.info.get("run_id") == other.info.get("run_id"):
+                raise UsageError(f"{run.path} and {other.path} are the same run. Give runs that were generated anew.")
+    names, notes = shared_metrics(runs, None)
+    matched = match_clips(runs)
+    refuse_differences(matched, names)
+    if matched.same_files():
+        notes.append("two of the runs judged the same files: their differences show no noise of the generator")
+    notes += [f"environment: {text}" for text in environment_differences(runs)]
+    floors = {name: found for name in names if (found := _calibrate_metric(matched, name)) is not None}
+    if left := [name for name in names if name not in floors]:
+        notes.append(f"fewer than 2 prompts with a score in every run: {', '.join(left)}")
+    protocol = str(runs[0].info.get("protocol") or "")
+    return Noise(matched.digest, protocol, tuple(str(path) for path in paths), floors, tuple(notes))
+
+
+def _calibrate_metric(matched: Matched, name: str) -> MetricNoise | None:
+    first = set_row(matched.runs[0], name)
+    if first is not None:
+        rows = [set_row(run, name) for run in matched.runs]
+        values = np.array([row["value"] if row and row["status"] == "ok" else np.nan for row in rows])
+        if not np.isfinite(values).all():
+            return None
+        run_sd = float(values.std(ddof=1))
+        return MetricNoise(
+            "set", int(first["metric_version"]), str(first["weights_digest"]), str(first["params_digest"]),
+            len(rows), matched.prompts, 0.0, run_sd, run_floor(run_sd, len(rows)), "runs",
+        )  # fmt: skip
+    table = prompt_table(matched, name)
+    table = table[np.isfinite(table).all(axis=1)]
+    if len(table) < 2:
+        return None
+    row, spread = matched.rows(name)[0].iloc[0], spread_of_runs(table)
+    source: Literal["clips", "runs"] = "runs" if spread.source == "runs" else "clips"
+    return MetricNoise(
+        "clip", int(row["metric_version"]), str(row["weights_digest"]), "", table.shape[1], len(table),
+        spread.clip_sd, spread.run_sd, spread.floor, source,
+    )  # fmt: skip
+
+
+def prompt_table(matched: Matched, name: str) -> Floats:
+    """Mean score of each prompt in each run (prompts, runs), over samples that have one in every run; else NaN."""
+    import pandas as pd
+
+    values = pd.DataFrame({n: rows["value"].to_numpy(float) for n, rows in enumerate(matched.rows(name))})
+    values = values.where(values.notna().all(axis=1))
+    return values.groupby(matched.clips["prompt"], sort=False).mean().to_numpy(float)
+
+
+def write_noise(noise: Noise, path: Path) -> None:
+    """Write the floors as TOML, aside and renamed.
+
+    Raises:
+        EnvironmentProblem: the folder cannot be written.
+    """
+    text = json.dumps  # a JSON string or list of strings is one of TOML as well
+    lines = [
+        "# Noise floors, written by 'avbench check calibrate'.",
+        f"schema_version = {SCHEMA_VERSION}",
+        f"prompts_digest = {text(noise.prompts_digest)}",
+        f"protocol = {text(noise.protocol)}",
+        f"runs = {text(list(noise.runs))}",
+        f"notes = {text(list(noise.notes))}",
+    ]
+    for name, floor in noise.metric.items():
+        lines += ["", f"[metric.{text(name)}]"]
+        lines += [f"{key} = {text(value)}" for key, value in asdict(floor).items()]
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def load_noise(path: Path) -> Noise:
+    """Read floors that `write_noise` wrote.
+
+    Raises:
+        UsageError: no such file, no TOML, or not the content of one; with the place.
+    """
+    content = read_toml(path)
+    keys = {"schema_version": int, "prompts_digest": str, "protocol": str, "runs": list, "notes": list, "metric": dict}
+    _expect(content, keys, str(path))
+    if content["schema_version"] > SCHEMA_VERSION:
+        raise UsageError(f"{path} has schema {content['schema_version']}, this avbench reads up to {SCHEMA_VERSION}.")
+    floors = {name: _read_metric(table, f"{path} [metric.{name}]") for name, table in content["metric"].items()}
+    runs, notes = (tuple(map(str, content[key])) for key in ("runs", "notes"))
+    return Noise(content["prompts_digest"], content["protocol"], runs, floors, notes, str(path))
+
+
+def _read_metric(table: Any, place: str) -> MetricNoise:
+    kinds: dict[str, type] = {"int": int, "float": float, "str": str}
+    wanted = {f.name: kinds.get(str(f.type), str) for f in fields(MetricNoise)}
+    if not isinstance(table, dict):
+        raise UsageError(f"{place} must be a table. Write it with 'avbench check calibrate'.")
+    _expect(table, wanted, place)
+    found = MetricNoise(**table)
+    sizes = (found.clip_sd, found.run_sd, found.floor)
+    known = found.kind in ("clip", "set") and found.source in ("clips", "runs")
+    if not known or found.runs < 2 or found.prompts < 1 or not all(0 <= size < float("inf") for size in sizes):
+        raise UsageError(f"{place} holds an impossible value. Write it with 'avbench check calibrate'.")
+    return found
+
+
+def _expect(content: Mapping[str, Any], wanted: Mapping[str, type], place: str) -> None:
+    refuse_unknown(content, tuple(wanted), place)
+    for key, kind in wanted.items():
+        value = content.get(key)
+        fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+        if not fits:
+            raise UsageError(f"{place}: {key} is missing or of a wrong kind. Write it with 'avbench check calibrate'.")

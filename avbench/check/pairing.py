@@ -1,0 +1,154 @@
+"""Which clip of one run belongs to which clip of another: by prompt and sample index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from avbench.errors import UsageError
+from avbench.results import Run, load_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TEXTS = ["text", "video_text", "audio_text"]
+_COLUMNS = {
+    "scores": {
+        "scope", "clip_id", "metric", "value", "status", "reason", "metric_version", "params_digest",
+        "weights_digest", "detail",
+    },
+    "clips": {"clip_id", "clip_sha256", "prompt_id", "sample_index", *_TEXTS},
+}  # fmt: skip
+
+PromptKey = Literal["prompt id", "prompt text", "clip name"]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Clips of several runs that were generated for the same prompt as the same sample.
+
+    Attributes:
+        runs: the runs.
+        by: what tells prompts apart.
+        clips: a row for each clip: `prompt`, `sample_index`, and `clip_0`, `clip_1`, ...: its name in each run.
+    """
+
+    runs: tuple[Run, ...]
+    by: PromptKey
+    clips: pd.DataFrame
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts there are."""
+        return int(self.clips["prompt"].nunique())
+
+    @property
+    def digest(self) -> str:
+        """Identity of the prompts and sample indexes."""
+        lines = sorted(json.dumps([str(p), int(i)]) for p, i in zip(*self._keys(), strict=True))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+    def _keys(self) -> tuple[list[str], list[int]]:
+        return list(self.clips["prompt"]), list(self.clips["sample_index"])
+
+    def rows(self, metric: str) -> list[pd.DataFrame]:
+        """The score rows of a metric, one frame for each run, in the order of `clips`; a missing row is all null."""
+        found = []
+        for number, run in enumerate(self.runs):
+            rows = run.scores[(run.scores["scope"] == "clip") & (run.scores["metric"] == metric)]
+            found.append(rows.set_index("clip_id").reindex(self.clips[f"clip_{number}"]))
+        return found
+
+    def same_files(self) -> bool:
+        """Whether two of the runs judged the same files."""
+        digests = [run.clips.set_index("clip_id")["clip_sha256"] for run in self.runs]
+        columns = [tuple(shas.reindex(self.clips[f"clip_{number}"])) for number, shas in enumerate(digests)]
+        return len(set(columns)) < len(columns)
+
+
+def read_run(path: Path) -> Run:
+    """Read a run folder that was scored before.
+
+    Raises:
+        UsageError: no run folder, an unfinished or damaged one, or one without scores.
+    """
+    try:
+        run = load_run(path)
+    except (OSError, ValueError, KeyError) as error:
+        line = " ".join(str(error).split())
+        raise UsageError(
+            f"{path} is a damaged run folder ({line}). Score the clips again into a new folder."
+        ) from error
+    for name, wanted in _COLUMNS.items():
+        if missing := sorted(wanted - set(getattr(run, name).columns)):
+            raise UsageError(f"{path}/{name}.parquet lacks the columns {', '.join(missing)}. Score the clips again.")
+    if run.scores.empty:
+        raise UsageError(f"{path} holds no scores. Score the clips first: avbench score SOURCE --out {path}")
+    return run
+
+
+def match_clips(runs: Sequence[Run]) -> Matched:
+    """Match the clips of all runs, each to exactly one of every other run.
+
+    Prompts are told apart by their ids where all clips of all runs have one, else by their texts, else by the names
+    of the clips. Where several clips of a run share prompt and sample index, as with several models, names decide.
+
+    Raises:
+        UsageError: a run has clips that another lacks; says which.
+    """
+    by = _prompt_key(runs)
+    tables = [_keyed(run, by) for run in runs]
+    keys = ["prompt", "sample_index"]
+    if any(table.duplicated(keys).any() for table in tables):
+        keys.append("name")
+    joined = tables[0][["prompt", "sample_index", "name"]].assign(clip_0=tables[0]["name"])
+    for number, (run, table) in enumerate(zip(runs[1:], tables[1:], strict=True), 1):
+        _refuse_other_clips(runs[0].path, run.path, tables[0], table, keys)
+        other = table[keys].assign(**{f"clip_{number}": table["name"]})
+        joined = joined.merge(other, on=keys, how="left", validate="one_to_one")
+    return Matched(tuple(runs), by, joined.drop(columns="name").reset_index(drop=True))
+
+
+def _prompt_key(runs: Sequence[Run]) -> PromptKey:
+    if all(run.clips["prompt_id"].notna().all() for run in runs):
+        return "prompt id"
+    if all(run.clips[_TEXTS].notna().any(axis=1).all() for run in runs):
+        return "prompt text"
+    return "clip name"
+
+
+def _keyed(run: Run, by: PromptKey) -> pd.DataFrame:
+    """`prompt`, `sample_index` and `name` of each clip."""
+    clips = run.clips
+    if by == "prompt id":
+        prompt = clips["prompt_id"].astype(str)
+    elif by == "prompt text":
+        prompt = clips[_TEXTS].fillna("").agg(" | ".join, axis=1)
+    else:
+        prompt = clips["clip_id"]
+    frame = clips[["sample_index"]].assign(prompt=prompt, name=clips["clip_id"])
+    return frame.reset_index(drop=True)
+
+
+def _refuse_other_clips(first: Path, second: Path, one: pd.DataFrame, other: pd.DataFrame, keys: list[str]) -> None:
+    sides = one[keys].merge(other[keys], on=keys, how="outer", indicator="side")
+    only = {name: sides[sides["side"] == side] for name, side in ((first, "left_only"), (second, "right_only"))}
+    parts = [f"{len(rows)} only in {name} ({_named(rows)})" for name, rows in only.items() if len(rows)]
+    if parts:
+        raise UsageError(
+            f"{second} and {first} hold clips of different prompts or samples: {', '.join(parts)}. "
+            "Generate and score the same prompts, as many samples of each, in both."
+        )
+
+
+def _named(rows: pd.DataFrame, most: int = 2) -> str:
+    texts = []
+    for row in rows.head(most).to_dict("records"):
+        prompt = " ".join(str(row["prompt"]).split())
+        short = prompt if len(prompt) <= 40 else prompt[:39] + "…"
+        texts.append(f"{short!r} sample {row['sample_index']}")
+    return "; ".join(texts) + (" …" if len(rows) > most else "")

@@ -1,0 +1,79 @@
+"""Policy files: what is read, and what is refused with the place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from avbench.check import MetricPolicy, Policy, load_policy
+from avbench.errors import UsageError
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "ci" / "check.toml"
+
+
+def test_everything_is_read(tmp_path):
+    path = tmp_path / "check.toml"
+    path.write_text(
+        'alpha = 0.01\nmin_effect = 0.5\nmax_unpaired = 0\nmetrics = ["a", "b", "a"]\nenvironment = "refuse"\n'
+        'noise = "floors/noise.toml"\n[metric.a]\nmin_difference = 2\ndirection = "keep"\n[metric.b]\n'
+    )
+    assert load_policy(path) == Policy(
+        alpha=0.01,
+        min_effect=0.5,
+        max_unpaired=0.0,
+        metrics=("a", "b"),
+        environment="refuse",
+        noise=tmp_path / "floors" / "noise.toml",
+        metric={"a": MetricPolicy("keep", 2.0), "b": MetricPolicy()},
+        source=str(path),
+    )
+
+
+def test_an_empty_file_is_the_default(tmp_path):
+    path = tmp_path / "check.toml"
+    path.write_text("")
+    assert load_policy(path) == Policy(source=str(path))
+
+
+def test_the_example_is_valid():
+    assert load_policy(EXAMPLE).of("loudness") == MetricPolicy("keep", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("alpa = 0.1", ["unknown key 'alpa'", "Did you mean alpha"]),
+        ("alpha = 0", ["alpha must be a number from 1e-06 to 0.5, got 0"]),
+        ("alpha = true", ["alpha must be a number"]),
+        ('alpha = "5 %"', ["alpha must be a number"]),
+        ("alpha = nan", ["alpha must be a number"]),
+        ("max_unpaired = 2", ["max_unpaired must be a number from 0 to 1"]),
+        ("min_effect = -1", ["min_effect"]),
+        ('metrics = "desync"', ["metrics must be a list of names"]),
+        ("metrics = []", ["metrics must be a list of names"]),
+        ("environment = 'warn'", ["environment must be one of note, refuse, ignore"]),
+        ("noise = 3", ["noise must be the path"]),
+        ("metric = 3", ["metric must hold one table"]),
+        ("[metric]\ndesync = 3", ["metric must hold one table"]),
+        ("[metric.desync]\nmin_diference = 1", ["[metric.desync]", "Did you mean min_difference"]),
+        ("[metric.desync]\nmin_difference = -1", ["[metric.desync]", "min_difference must be a number from 0"]),
+        ("[metric.desync]\nmin_difference = inf", ["min_difference"]),
+        ("[metric.desync]\ndirection = 'up'", ["direction must be one of higher, lower, keep"]),
+        ("alpha = 0.1\nalpha = 0.2\n# end", ["not a TOML file", "line 2, column 12"]),
+        ("alpha 0.1", ["not a TOML file", "line 1, column 7"]),
+        (b"\xff\xfe", ["not a TOML file"]),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(tmp_path, text, words):
+    path = tmp_path / "check.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UsageError) as caught:
+        load_policy(path)
+    assert all(word in str(caught.value) for word in [str(path), *words]), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(UsageError, match=r"cannot read .*nowhere\.toml"):
+        load_policy(tmp_path / "nowhere.toml")
