@@ -1,0 +1,173 @@
+"""Runs of our own as measured rows: means over clips with their provenance, and the file that they are kept in."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from avbench.errors import UsageError
+from avbench.leaderboard.read import MEASURED, read_folder
+from avbench.leaderboard.rules import measured_problems
+from avbench.leaderboard.schema import MEASURED_COLUMNS, REAL_WEIGHTS, MeasuredRow
+from avbench.leaderboard.tables import Line, to_csv
+from avbench.results import Run, write_atomically
+
+_FILE = re.compile(r"[A-Za-z0-9][\w.-]*\.csv")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a run folder does not know about itself, and a row has to say.
+
+    Attributes:
+        benchmark: prompts and protocol, in the words that other rows of the same benchmark use.
+        seeds: of the generator or of training, separated by spaces; "none" for recorded clips.
+        row: name of the model; empty for the one in the clip table, or else the name of the run's folder.
+        setting, backbone, method, generator_digest, note: as in `MeasuredRow`.
+        machine: in words; empty for the platform that the run recorded.
+    """
+
+    benchmark: str
+    seeds: str
+    row: str = ""
+    setting: str = ""
+    backbone: str = ""
+    method: str = ""
+    machine: str = ""
+    generator_digest: str = ""
+    note: str = ""
+
+
+def run_digest(run: Run) -> str:
+    """Digest over the contents of a run's score table: what was computed, from what, with which result.
+
+    It depends on neither order, names, dates nor times. 16 hexadecimal digits.
+    """
+    columns = ["scope", "clip_sha256", "metric", "metric_version", "params_digest", "weights_digest", "status", "value"]
+    lines = sorted("\t".join(map(_exact, row)) for row in run.scores[columns].itertuples(index=False, name=None))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _exact(value: Any) -> str:
+    return "" if isinstance(value, float) and math.isnan(value) else str(value)
+
+
+def measured_rows(run: Run, about: About) -> list[MeasuredRow]:
+    """One row per metric, and per model where the run has several.
+
+    Metrics without any value are left out, and metrics over sets where the run has several models.
+
+    Raises:
+        UsageError: the run has keyed-random weights, or does not say which, or has no value at all.
+    """
+    from avbench.aggregate import summarize, summarize_run
+
+    _refuse_test_weights(run)
+    models = sorted(str(name) for name in run.scores["model"].dropna().unique())
+    if len(models) > 1:
+        if about.row:
+            raise UsageError(f"{run.path} has several models ({', '.join(models)}); leave --row out.")
+        clip_scores = run.scores[run.scores["scope"] == "clip"]
+        summaries = [(str(e["model"]), e) for e in summarize(clip_scores, ["model"]) if e["model"] in models]
+    else:
+        name = about.row or (models[0] if models else run.path.resolve().name)
+        summaries = [(name, entry) for entry in summarize_run(run.scores, run.categories)["overall"]]
+    digest = run_digest(run)
+    rows = [_row(run, about, digest, name, entry) for name, entry in summaries if entry["mean"] is not None]
+    if not rows:
+        raise UsageError(f"{run.path} has no value: nothing to add. 'avbench report' shows the reasons.")
+    return rows
+
+
+def _refuse_test_weights(run: Run) -> None:
+    weights = run.info.get("weights")
+    if weights != REAL_WEIGHTS:
+        kind = f"{weights} weights" if weights else "weights that run.json does not name"
+        raise UsageError(
+            f"{run.path} was scored with {kind}: its numbers mean nothing and cannot enter a leaderboard. "
+            "Score the clips again with --weights checkpoints."
+        )
+
+
+def _row(run: Run, about: About, digest: str, name: str, entry: Mapping[str, Any]) -> MeasuredRow:
+    info, metric = run.info, str(entry["metric"])
+    facts = (info.get("metrics") or {}).get(metric, {})
+    environment = info.get("environment") or {}
+    higher = facts.get("higher_is_better")
+    own = run.scores.loc[(run.scores["metric"] == metric) & (run.scores["status"] == "ok"), "weights_digest"]
+    return MeasuredRow(
+        benchmark=about.benchmark,
+        row=name,
+        setting=about.setting,
+        backbone=about.backbone,
+        method=about.method,
+        metric=metric,
+        quantity=metric.removesuffix("_compat"),
+        mode=str((facts.get("params") or {}).get("mode", "fixed")),
+        value=_number(entry["mean"]),
+        spread="",
+        low=_number(entry["low"]),
+        high=_number(entry["high"]),
+        n=str(entry["n_ok"]),
+        n_of=str(entry["n"]),
+        unit=str(facts.get("unit") or "1"),
+        direction="n/a" if higher is None else "higher" if higher else "lower",
+        run_digest=digest,
+        weights_digest=" ".join(sorted(set(own))) or "none",
+        weights=REAL_WEIGHTS,
+        precision=str(info.get("precision") or "fp32"),
+        protocol=str(info.get("protocol") or ""),
+        generator_digest=about.generator_digest,
+        seeds=" ".join(about.seeds.replace(",", " ").split()),
+        machine=about.machine or str(environment.get("platform", "")),
+        date=str(info.get("created", ""))[:10],
+        avbench_version=str(environment.get("avbench", "")),
+        command=" ".join(str(info.get("command") or "").split()),
+        note=about.note,
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def append_measured(folder: Path, rows: Sequence[MeasuredRow], file: str = "runs.csv") -> int:
+    """Add rows to a table of measured/, whole or not at all; rows that are there already are left alone.
+
+    Args:
+        folder: the leaderboards folder; its tables must be without problems.
+        rows: rows of `measured_rows`, or others of that form.
+        file: name of the table below measured/.
+
+    Returns:
+        How many rows were new.
+
+    Raises:
+        UsageError: a row or the folder has a problem, or the file's name is a path.
+        EnvironmentProblem: the file cannot be written.
+    """
+    if not _FILE.fullmatch(file):
+        raise UsageError(f"{file!r} is not the name of a table below {MEASURED}/, such as runs.csv.")
+    reading = read_folder(folder)
+    if reading.problems:
+        raise UsageError(f"{folder}/{reading.problems[0]} Mend it before you add rows.")
+    for row in rows:
+        cells = dict(zip(MEASURED_COLUMNS, astuple(row), strict=True))
+        wrong = measured_problems(Line(file, 0, cells), reading.board.quantities)
+        if wrong:
+            raise UsageError(f"cannot add {row.row}, {row.metric}: {wrong[0].column}: {wrong[0].message}")
+    held = {(r.run_digest, r.row, r.metric) for r in reading.board.measured}
+    fresh = {key: row for row in rows if (key := (row.run_digest, row.row, row.metric)) not in held}
+    if not fresh:
+        return 0
+    target = folder / MEASURED / file
+    target.parent.mkdir(exist_ok=True)
+    kept = target.read_text(encoding="utf-8") if target.exists() else to_csv(MEASURED_COLUMNS, [])
+    added = to_csv(MEASURED_COLUMNS, [astuple(row) for row in fresh.values()]).split("\n", 1)[1]
+    write_atomically(target, (kept + ("" if kept.endswith("\n") else "\n") + added).encode())
+    return len(fresh)

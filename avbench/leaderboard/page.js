@@ -1,0 +1,276 @@
+"use strict";
+(() => {
+  const $ = (id) => document.getElementById(id);
+  const data = JSON.parse($("board-data").textContent);
+  const SVG = "http" + "://www.w3.org/2000/svg"; // a name, never loaded
+  const table = $("board");
+  const body = table.tBodies[0];
+  const rows = Array.from(body.rows);
+  const heads = Array.from(table.tHead.rows[0].cells);
+  const FIRST = heads.findIndex((head) => head.dataset.column !== undefined);
+  const plain = rows.map((row) => Array.from(row.cells, (cell) => cell.textContent.trim()));
+  const words = rows.map((row) => row.textContent.toLowerCase());
+
+  function make(tag, name, text) {
+    const node = document.createElement(tag);
+    if (name) node.className = name;
+    if (text !== undefined) node.textContent = text;
+    return node;
+  }
+  function draw(tag, attributes, text) {
+    const node = document.createElementNS(SVG, tag);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    if (text !== undefined) node.textContent = text;
+    return node;
+  }
+
+  // Theme -----------------------------------------------------------------------------------------------------
+  const theme = $("theme");
+  const isDark = () =>
+    document.documentElement.dataset.theme
+      ? document.documentElement.dataset.theme === "dark"
+      : matchMedia("(prefers-color-scheme: dark)").matches;
+  const nameTheme = () => (theme.textContent = isDark() ? "Light" : "Dark");
+  theme.hidden = false;
+  theme.addEventListener("click", () => {
+    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+    nameTheme();
+  });
+  nameTheme();
+
+  // Numbers ---------------------------------------------------------------------------------------------------
+  const number = (row, column) => {
+    const cell = data.rows[row].cells[column];
+    return cell && cell[0] !== null ? Number(cell[0]) : null;
+  };
+  const places = (text) => (text.split(".")[1] || "").length;
+  const comparable = (a, b, column) =>
+    data.rows[a].scope === data.rows[b].scope && data.rows[a].cells[column][5] === data.rows[b].cells[column][5];
+  /** How a row differs from its baseline in a column; null where nothing can be said. */
+  function difference(row, base, column) {
+    const a = number(row, column);
+    const b = number(base, column);
+    if (a === null || b === null) return null;
+    const digits = Math.max(places(data.rows[row].cells[column][0]), places(data.rows[base].cells[column][0]));
+    const delta = Number((a - b).toFixed(digits));
+    const sign = delta > 0 ? "+" : "";
+    const direction = data.columns[column][3];
+    const better = delta === 0 || direction === "n/a" ? null : delta > 0 === (direction === "higher");
+    return {
+      absolute: sign + delta.toFixed(digits),
+      percent: b === 0 || delta === 0 ? "" : `${sign}${((100 * delta) / Math.abs(b)).toFixed(1)} %`,
+      better,
+      across: !comparable(row, base, column),
+    };
+  }
+
+  // State -----------------------------------------------------------------------------------------------------
+  const controls = ["benchmark", "backbone", "method", "provenance", "columns", "baseline", "show", "across", "search"];
+  const FIELDS = { backbone: 1, method: 2, benchmark: 3 };
+  let order = { place: -1, down: false };
+  let shown = rows.map((_, i) => i);
+
+  const baseOf = (row) => {
+    const choice = $("baseline").value;
+    return choice === "" ? -1 : choice === "base" ? data.rows[row].base : Number(choice);
+  };
+  function inGroup(column) {
+    const group = $("columns").value;
+    return !group || data.columns[column][2] === group;
+  }
+  function matches(row) {
+    if ($("provenance").value && rows[row].dataset.provenance !== $("provenance").value) return false;
+    for (const [id, place] of Object.entries(FIELDS)) if ($(id).value && plain[row][place] !== $(id).value) return false;
+    return words[row].includes($("search").value.trim().toLowerCase());
+  }
+
+  function update() {
+    const columns = data.columns.map((_, i) => i).filter(inGroup);
+    shown = rows.map((_, i) => i).filter((i) => matches(i) && columns.some((c) => data.rows[i].cells[c]));
+    const used = new Set(columns.filter((c) => shown.some((i) => data.rows[i].cells[c])));
+    const visible = new Set(shown);
+    heads.slice(FIRST).forEach((head, c) => (head.hidden = !used.has(c)));
+    rows.forEach((row, i) => {
+      row.hidden = !visible.has(i);
+      if (row.hidden) return;
+      row.classList.toggle("baseline", $("baseline").value !== "" && baseOf(i) === i);
+      for (let c = 0; c < data.columns.length; c += 1) {
+        const cell = row.cells[FIRST + c];
+        cell.hidden = !used.has(c);
+        if (!cell.hidden && data.rows[i].cells[c]) compareCell(cell, i, c);
+      }
+    });
+    mark(used);
+    $("count").textContent = `${shown.length} of ${rows.length} rows`;
+    drawSlopes(used);
+  }
+
+  function compareCell(cell, row, column) {
+    cell.querySelector(".diff")?.remove();
+    const base = baseOf(row);
+    const found = base < 0 || base === row ? null : difference(row, base, column);
+    const wanted = found && (!found.across || $("across").checked);
+    const mode = $("show").value;
+    cell.querySelector(".v").hidden = Boolean(wanted) && mode !== "both";
+    if (!wanted) return;
+    const arrow = found.better === null ? "" : found.better ? " ▲" : " ▼";
+    const text = mode === "percent" ? found.percent || found.absolute : mode === "absolute" ? found.absolute
+      : found.absolute + (found.percent ? ` (${found.percent})` : "");
+    const note = make("span", "diff", text + arrow);
+    if (found.better !== null) note.classList.add(found.better ? "better" : "worse");
+    if (found.across) note.classList.add("across");
+    cell.append(note);
+  }
+
+  /** Best and second among the rows shown, where all of them can be compared. */
+  function mark(used) {
+    for (const node of body.querySelectorAll(".best, .second")) node.classList.remove("best", "second");
+    for (const c of used) {
+      const own = shown.filter((i) => number(i, c) !== null && data.texts[data.rows[i].cells[c][2]] !== "conflicting");
+      const direction = data.columns[c][3];
+      if (own.length < 2 || direction === "n/a" || !own.every((i) => comparable(i, own[0], c))) continue;
+      const values = [...new Set(own.map((i) => number(i, c)))].sort((a, b) => (direction === "higher" ? b - a : a - b));
+      for (const i of own) {
+        const place = values.indexOf(number(i, c));
+        if (place < 2) rows[i].cells[FIRST + c].querySelector(".v").classList.add(place ? "second" : "best");
+      }
+    }
+  }
+
+  // Sorting ---------------------------------------------------------------------------------------------------
+  function sortKey(row, place) {
+    if (place < FIRST) return plain[row][place].toLowerCase();
+    const column = place - FIRST;
+    const base = baseOf(row);
+    if ($("show").value === "both" || base < 0) return number(row, column);
+    const found = base === row ? null : difference(row, base, column);
+    if (!found || (found.across && !$("across").checked)) return null;
+    return Number.parseFloat($("show").value === "percent" && found.percent ? found.percent : found.absolute);
+  }
+  function sort() {
+    const keys = rows.map((_, i) => (order.place < 0 ? i : sortKey(i, order.place)));
+    const ranked = rows.map((_, i) => i).sort((a, b) => {
+      if (keys[a] === null || keys[b] === null) return (keys[a] === null) - (keys[b] === null) || a - b;
+      const way = typeof keys[a] === "number" ? keys[a] - keys[b] : keys[a].localeCompare(keys[b], undefined, { numeric: true });
+      return (order.down ? -way : way) || a - b;
+    });
+    body.append(...ranked.map((i) => rows[i]));
+    heads.forEach((head, place) => {
+      if (place === order.place) head.setAttribute("aria-sort", order.down ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+    });
+  }
+  heads.forEach((head, place) => {
+    const button = make("button", "", head.textContent);
+    button.type = "button";
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const best = place >= FIRST && data.columns[place - FIRST][3] === "higher"; // the best first
+      order = order.place === place ? { place, down: !order.down } : { place, down: best };
+      sort();
+    });
+  });
+
+  // Slopes ----------------------------------------------------------------------------------------------------
+  function drawSlopes(used) {
+    const menu = $("slope-metric");
+    const kept = menu.value;
+    const usable = [...used].filter((c) => shown.some((i) => slope(i, c)));
+    menu.replaceChildren(...usable.map((c) => {
+      const option = make("option", "", data.columns[c][1]);
+      option.value = String(c);
+      return option;
+    }));
+    if (usable.some((c) => String(c) === kept)) menu.value = kept;
+    const column = menu.value === "" ? -1 : Number(menu.value);
+    const lines = column < 0 ? [] : shown.filter((i) => slope(i, column));
+    $("slope-chart").replaceChildren(lines.length ? chart(lines, column) : "None of these rows has a base model to start from.");
+  }
+  function slope(row, column) {
+    const base = data.rows[row].base;
+    const found = base >= 0 && base !== row ? difference(row, base, column) : null;
+    return found && !found.across ? found : null;
+  }
+  function chart(lines, column) {
+    const values = lines.flatMap((i) => [number(i, column), number(data.rows[i].base, column)]);
+    const low = Math.min(...values);
+    const high = Math.max(...values);
+    const right = spread(lines.map((i) => [number(i, column), i]), low, high);
+    const bases = [...new Set(lines.map((i) => data.rows[i].base))];
+    const left = spread(bases.map((i) => [number(i, column), i]), low, high);
+    const height = Math.max(240, 40 + 14 * Math.max(right.length, left.length));
+    const y = (value) => (high === low ? height / 2 : height - 20 - ((value - low) / (high - low)) * (height - 50));
+    fit(right, y, height);
+    fit(left, y, height);
+    const svg = draw("svg", { viewBox: `0 0 980 ${height}`, role: "img", "aria-label": `${data.columns[column][1]}: from base model to method` });
+    svg.append(draw("text", { class: "head", x: 340, y: 14, "text-anchor": "end" }, "base model"), draw("text", { class: "head", x: 520, y: 14 }, data.columns[column][1]));
+    const scopes = [...new Set(lines.map((i) => data.rows[i].scope))];
+    for (const item of left) {
+      svg.append(draw("line", { class: "join", x1: 344, y1: item.y, x2: 360, y2: y(item.value) }));
+      svg.append(draw("text", { x: 340, y: item.y + 4, "text-anchor": "end" }, name(item.row, column)));
+    }
+    for (const item of right) {
+      const base = number(data.rows[item.row].base, column);
+      const colour = `s${scopes.indexOf(data.rows[item.row].scope) % 8}`;
+      svg.append(draw("line", { class: `rise ${colour}`, x1: 360, y1: y(base), x2: 500, y2: y(item.value) }));
+      svg.append(draw("line", { class: "join", x1: 500, y1: y(item.value), x2: 516, y2: item.y }));
+      const found = slope(item.row, column);
+      const arrow = found.better === null ? "" : found.better ? " ▲" : " ▼";
+      svg.append(draw("text", { x: 520, y: item.y + 4 }, `${name(item.row, column)}, ${found.absolute}${arrow}`));
+    }
+    return svg;
+  }
+  const name = (row, column) => {
+    const paper = data.texts[data.rows[row].scope].split("\n")[1];
+    const label = rows[row].cells[0].querySelector("bdi").textContent;
+    return `${paper}: ${label} ${data.rows[row].cells[column][0]}`;
+  };
+  const spread = (pairs) => pairs.map(([value, row]) => ({ value, row, y: 0 })).sort((a, b) => b.value - a.value);
+  /** Labels at their height, moved apart where they would touch. */
+  function fit(items, y, height) {
+    items.forEach((item, i) => (item.y = Math.max(y(item.value), i ? items[i - 1].y + 13 : 26)));
+    const over = items.length ? items[items.length - 1].y - (height - 8) : 0;
+    if (over > 0)
+      for (let i = items.length - 1, limit = height - 8; i >= 0; i -= 1, limit -= 13) items[i].y = Math.min(items[i].y, limit);
+  }
+
+  // Detail ----------------------------------------------------------------------------------------------------
+  const dialog = $("detail");
+  function open(row) {
+    $("detail-name").textContent = rows[row].cells[0].querySelector("bdi").textContent;
+    const facts = heads.slice(0, FIRST).map((head, place) => [head.textContent, plain[row][place]]);
+    $("detail-facts").replaceChildren(...facts.map(([term, text]) => {
+      const pair = make("div");
+      pair.append(make("dt", "", term), make("dd", "", text));
+      return pair;
+    }));
+    $("detail-rows").replaceChildren(...data.rows[row].cells.flatMap((cell, c) => {
+      if (!cell) return [];
+      const line = make("tr");
+      const value = rows[row].cells[FIRST + c].querySelector(".v").textContent;
+      line.append(make("td", "", cell[1]), make("td", "num", value), ...[2, 3, 4].map((k) => make("td", "", data.texts[cell[k]])));
+      return [line];
+    }));
+    dialog.showModal();
+  }
+  rows.forEach((row, i) => {
+    row.tabIndex = 0;
+    row.addEventListener("click", (event) => event.target.closest("a") || open(i));
+    row.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.target !== row) return;
+      event.preventDefault(); // or the same key would press "Close", which has the focus by then
+      open(i);
+    });
+  });
+  $("detail-close").addEventListener("click", () => dialog.close());
+
+  for (const id of controls) {
+    $(id).addEventListener(id === "search" ? "input" : "change", () => {
+      update();
+      sort();
+    });
+  }
+  $("slope-metric").addEventListener("change", update);
+  $("tools").hidden = false;
+  update();
+})();
