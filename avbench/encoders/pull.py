@@ -193,7 +193,7 @@ def _from_hub(row: Row, file: File, folder: Path | None) -> Path:
         "The same command goes on where it stopped; or put the file into "
         f"{row.name}/ of a folder that you name with --weights-dir."
     )
-    if reason := _unreachable(constants.ENDPOINT):
+    if reason := unreachable(constants.ENDPOINT):
         raise EnvironmentProblem(f"cannot reach {constants.ENDPOINT} ({reason}). {by_hand}")
     try:
         return Path(
@@ -206,7 +206,7 @@ def _from_hub(row: Row, file: File, folder: Path | None) -> Path:
         ) from error
 
 
-def _unreachable(address: str) -> str | None:
+def unreachable(address: str) -> str | None:
     """Why a server does not answer at all. The hub's client would try for half a minute before it says so."""
     try:
         with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=10):  # noqa: S310

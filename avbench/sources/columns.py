@@ -97,6 +97,7 @@ KEYS = (
     "stem",
     "key",
     "uid",
+    "prompt_id",
     "relpath",
 )
 

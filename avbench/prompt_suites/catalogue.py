@@ -1,0 +1,135 @@
+"""The table of prompt suites: what each holds, where it comes from, under which licence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from avbench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A data set on the hub.
+
+    Attributes:
+        repos: its name first, then names that it had earlier.
+        revision: commit that is downloaded.
+        folder: name of a local copy of the whole data set.
+    """
+
+    repos: tuple[str, ...]
+    revision: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class PromptSuite:
+    """A named prompt list.
+
+    Attributes:
+        name: name used here.
+        file: name of its file.
+        count: number of prompts.
+        texts: which of a joint, a picture and a sound text its prompts have.
+        summary: what it is.
+        licence: licence of the texts.
+        source: where they were published, with the commit.
+        hub: where it is downloaded from; None when it comes with avbench.
+    """
+
+    name: str
+    file: str
+    count: int
+    texts: str
+    summary: str
+    licence: str
+    source: str
+    hub: Hub | None = None
+
+
+_VBENCH = "github.com/Vchitect/VBench @ 45e79ec14e69"
+_THREE = "joint, picture, sound"
+# A commit that changes the data card alone; its tree holds the tables. The card states the licence.
+_JAVISBENCH = Hub(
+    ("JavisVerse/JavisBench", "JavisDiT/JavisBench"), "2be39272cd8edd362d18c90d7436982aaa8cbbd4", "JavisBench"
+)
+_JAVISBENCH_SOURCE = f"hub data set {_JAVISBENCH.repos[0]} @ {_JAVISBENCH.revision[:12]}"
+
+_SUITES = (
+    PromptSuite(
+        "avbench-175",
+        "avbench-175.jsonl",
+        175,
+        _THREE,
+        "Own prompts for ablations: JavisBench's 19 categories in balance.",
+        "Apache-2.0",
+        "this project",
+    ),
+    PromptSuite(
+        "vbench",
+        "vbench.jsonl",
+        946,
+        "picture only",
+        "VBench's prompts with their dimensions.",
+        "Apache-2.0",
+        f"{_VBENCH}, vbench/VBench_full_info.json",
+    ),
+    PromptSuite(
+        "vbench-categories",
+        "vbench-categories.jsonl",
+        800,
+        "picture only",
+        "VBench's prompts by content: 8 categories of 100.",
+        "Apache-2.0",
+        f"{_VBENCH}, prompts/prompts_per_category",
+    ),
+    PromptSuite(
+        "vbench-2",
+        "vbench-2.jsonl",
+        1230,
+        "picture only",
+        "VBench-2.0's prompts with their dimensions.",
+        "Apache-2.0",
+        f"{_VBENCH}, VBench-2.0/vbench2/VBench2_full_info.json",
+    ),
+    PromptSuite(
+        "javisbench",
+        "JavisBench.csv",
+        10140,
+        _THREE,
+        "JavisBench, whole.",
+        "MIT (data card)",
+        f"{_JAVISBENCH_SOURCE}, JavisBench.csv",
+        _JAVISBENCH,
+    ),
+    PromptSuite(
+        "javisbench-mini",
+        "JavisBench-mini.csv",
+        1000,
+        _THREE,
+        "JavisBench-mini, a random part of JavisBench.",
+        "MIT (data card)",
+        f"{_JAVISBENCH_SOURCE}, JavisBench-mini.csv",
+        _JAVISBENCH,
+    ),
+)
+
+
+def list_prompt_suites() -> list[PromptSuite]:
+    """All prompt suites."""
+    return list(_SUITES)
+
+
+def get_prompt_suite(name: str) -> PromptSuite:
+    """The prompt suite of this name.
+
+    Raises:
+        UsageError: unknown name, with near matches.
+    """
+    suites = {suite.name: suite for suite in _SUITES}
+    if name not in suites:
+        near = get_close_matches(name, suites, n=3)
+        hint = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(suites)}."
+        raise UsageError(f"unknown prompt suite {name!r}. {hint} See 'avbench prompts list'.")
+    return suites[name]
