@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from avbench.cli import clips, doctor, ls, models, reference, report, score, validate
+from avbench.cli import check, clips, doctor, leaderboard, ls, models, prompts, reference, report, score, validate
 
 app = typer.Typer(
     name="avbench",
     help="Score generated clips with sound. One environment, one decode, one command.",
-    epilog="Exit codes: 0 ok, 2 wrong usage, 3 finished but clips failed, "
-    "4 environment (package, weights, disk), 130 interrupted.",
+    epilog="Exit codes: 0 ok, 1 regression, 2 wrong usage, 3 finished but clips failed, "
+    "4 environment (package, weights, disk), 5 undecided, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,7 +27,10 @@ app.command("reference")(reference.command)
 app.command("validate")(validate.command)
 app.command("ls")(ls.command)
 app.command("doctor")(doctor.command)
+app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(models.app, name="models")
+app.add_typer(prompts.app, name="prompts")
+app.add_typer(check.app, name="check")
 
 
 @app.callback()
