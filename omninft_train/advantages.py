@@ -127,7 +127,7 @@ def _normalise(values: Tensor, valid: Tensor, groups: Tensor, options: Advantage
     by_group, sample = options.std == "group" or original, options.sample_std or original
     found = torch.zeros_like(values)
     whole = _deviation(values[valid], sample)
-    for group in groups.unique():
+    for group in torch.unique(groups):
         members = (groups == group) & valid
         chosen = values[members]
         if not len(chosen):

@@ -12,8 +12,8 @@ from omninft_train.backbone import Backbone
 from omninft_train.config import Config, check
 from omninft_train.distributed import World
 from omninft_train.errors import UsageProblem
-from omninft_train.hooks import AttentionCapture, Surgery
-from omninft_train.policy import FullPolicy, LoraPolicy, Policy
+from omninft_train.hooks import AttentionCapture, Surgery, compile_blocks
+from omninft_train.policy import ROLES, FullPolicy, LoraPolicy, Policy
 from omninft_train.prompts import TrainPrompt, draw, load_prompts
 from omninft_train.rewards import make_rewards
 from omninft_train.schedule import ltx2_levels
@@ -109,12 +109,20 @@ def load_training_prompts(config: Config) -> list[TrainPrompt]:
 
 def make_policy(config: Config, backbone: Backbone) -> Policy:
     """Policy, old policy and reference, equal to each other."""
-    section = config.policy
+    section, transformer = config.policy, backbone.transformer
+    if config.backbone.gradient_checkpointing:
+        transformer.enable_gradient_checkpointing()  # type: ignore[operator]
+    policy: Policy
     if section.parameters == "full":
-        return FullPolicy(backbone.transformer, backbone.geometry)
-    return LoraPolicy(
-        backbone.transformer, backbone.geometry, rank=section.rank, alpha=section.alpha, seed=config.run.seed
-    )
+        policy = FullPolicy(transformer, backbone.geometry)
+    else:
+        policy = LoraPolicy(
+            transformer, backbone.geometry, rank=section.rank, alpha=section.alpha, seed=config.run.seed
+        )
+    if config.backbone.compile:
+        for network in {id(found): found for found in map(policy.transformer, ROLES)}.values():
+            compile_blocks(network)
+    return policy
 
 
 def make_optimizer(config: Config, policy: Policy) -> torch.optim.AdamW:

@@ -112,8 +112,46 @@ def _with_held_out(section: RewardSection, kind: str) -> tuple[RewardSection, di
     return replace(section, reward=section.reward + extra), {"impact_distance": impact_distance}
 
 
+def group_rewards(trained: Trained, prompts: Sequence[TrainPrompt], group_size: int) -> dict[str, Any]:
+    """Rewards of groups of rollouts, sampled from the policy with the run's own number of steps.
+
+    Returns:
+        "rewards", "routes", "weights": R each; "groups": B; "values": (B, R), null where invalid; "valid": (B, R).
+    """
+    config = trained.config
+    sampling = config.sampling
+    how = Generation("policy", group_size, sampling.steps, sampling.guidance, config.run.seed, sampling.batch)
+    clips = generate(trained.backbone, trained.policy, prompts, how)
+    flat = [(clip, prompt) for of_prompt, prompt in zip(clips, prompts, strict=True) for clip in of_prompt]
+    rewards = make_rewards(config.rewards)
+    try:
+        keys = [str(index) for index in range(len(flat))]
+        scored = rewards.score([clip for clip, _ in flat], [prompt for _, prompt in flat], keys)
+    finally:
+        rewards.close()
+    specs = config.rewards.reward
+    rows = zip(scored.values.tolist(), scored.valid.tolist(), strict=True)
+    return {
+        "rewards": [spec.name for spec in specs],
+        "routes": [spec.route for spec in specs],
+        "weights": [spec.weight for spec in specs],
+        "groups": [index // group_size for index in range(len(flat))],
+        "values": [[value if ok else None for value, ok in zip(*row, strict=True)] for row in rows],
+        "valid": scored.valid.tolist(),
+    }
+
+
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:
     """Write as JSON, aside and renamed.
+
+    Raises:
+        EnvironmentProblem: it cannot be written.
+    """
+    write_json(asdict(evaluation), path)
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write any JSON, aside and renamed.
 
     Raises:
         EnvironmentProblem: it cannot be written.
@@ -121,7 +159,7 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(asdict(evaluation), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         partial.replace(path)
     except OSError as error:
         raise EnvironmentProblem(f"{path}: cannot be written ({error.strerror}). Choose another --out.") from error

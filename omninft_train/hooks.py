@@ -41,7 +41,7 @@ def attention_modules(transformer: nn.Module, direction: Direction) -> list[nn.M
 def compile_blocks(transformer: nn.Module, backend: str = "inductor") -> None:
     """Compile each block, so that hooks inside it go on being obeyed; adapters have to be there."""
     # Without it compiled code takes the state of a hook at its first call for its state for ever.
-    torch._dynamo.config.skip_nnmodule_hook_guards = False  # type: ignore[attr-defined]
+    torch._dynamo.config.skip_nnmodule_hook_guards = False
     for block in transformer.transformer_blocks:  # type: ignore[union-attr]
         block.compile(backend=backend)
 

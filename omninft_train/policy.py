@@ -17,6 +17,7 @@ from omninft_train.latents import Condition, Geometry, Latents
 from omninft_train.velocity import predict
 
 Role = Literal["policy", "old", "reference"]
+ROLES: tuple[Role, ...] = ("policy", "old", "reference")
 
 _ATTENTIONS = ("attn1", "attn2", "audio_attn1", "audio_attn2", "audio_to_video_attn", "video_to_audio_attn")
 _PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")

@@ -44,7 +44,7 @@ def region_weights(scores: Tensor, frames: int, options: RegionOptions, step: in
     Source: OmniNFT, region-wise loss reweighting, and its release.
     """
     maximum = warmed_maximum(options.maximum, step, options.warmup_steps)
-    by_frame = scores.unflatten(1, (frames, -1))  # (B, T, L / T)
+    by_frame = torch.unflatten(scores, 1, (frames, -1))  # (B, T, L / T)
     if options.form == "frame-sigmoid":
         return _sigmoid(by_frame, maximum).flatten(1)
     if options.form == "minmax":

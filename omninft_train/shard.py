@@ -12,9 +12,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from omninft_train.errors import UsageProblem
-from omninft_train.policy import Policy, Role
-
-_ROLES: tuple[Role, ...] = ("policy", "old", "reference")
+from omninft_train.policy import ROLES, Policy
 
 
 def shard(policy: Policy, mesh: DeviceMesh | None = None) -> None:
@@ -33,7 +31,7 @@ def shard(policy: Policy, mesh: DeviceMesh | None = None) -> None:
     """
     if not dist.is_initialized():
         raise UsageProblem("sharding needs joined processes: start with torchrun.")
-    networks = {id(network): network for network in (policy.transformer(role) for role in _ROLES)}
+    networks = {id(network): network for network in (policy.transformer(role) for role in ROLES)}
     if mesh is None:
         device = next(policy.transformer("policy").parameters()).device
         mesh = init_device_mesh(device.type, (dist.get_world_size(),))

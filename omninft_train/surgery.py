@@ -127,5 +127,5 @@ class _ScaleGradient(torch.autograd.Function):
 
 def scale_gradient(x: Tensor, keep: float) -> Tensor:
     """`x` itself, bit for bit; its gradient is multiplied by `keep`."""
-    scaled: Tensor = _ScaleGradient.apply(x, keep)  # type: ignore[no-untyped-call]
+    scaled: Tensor = _ScaleGradient.apply(x, keep)
     return scaled

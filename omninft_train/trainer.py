@@ -234,7 +234,7 @@ def accumulate(training: Training, rollouts: Rollouts, judged: Judged, step: int
             losses, parts = batch_loss(training, rollouts, judged, step, batch)
             _check_finite(training, losses, rollouts, step)
             policy.check_before_backward()
-            (losses.sum() / count).backward()
+            torch.autograd.backward(losses.sum() / count)
         for name, value in parts.items():
             share = value.detach().double().sum().cpu() / count
             sums[name] = sums[name] + share if name in sums else share

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from omninft_train.cli import evaluate, export, miniature, pretrain, sample, score, show_config, train
+from omninft_train.cli import conflicts, evaluate, export, miniature, pretrain, sample, score, show_config, train
 
 app = typer.Typer(
     name="omninft-train",
@@ -25,6 +25,7 @@ app.command("show-config")(show_config.command)
 app.command("train")(train.command)
 app.command("sample")(sample.command)
 app.command("score")(score.command)
+app.command("conflicts")(conflicts.command)
 app.command("evaluate")(evaluate.command)
 app.command("export")(export.command)
 app.command("pretrain")(pretrain.command)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -39,6 +40,9 @@ class Size:
     audio_width: int = 96
 
     def __post_init__(self) -> None:
+        for name, count in (("blocks", self.blocks), ("heads", self.heads)):
+            if count < 1:
+                raise UsageProblem(f"{name} = {count}: must be at least 1.")
         for name, width in (("video_width", self.video_width), ("audio_width", self.audio_width)):
             if width < 1 or width % (2 * self.heads):
                 raise UsageProblem(f"{name} = {width}: must be a multiple of 2 x heads = {2 * self.heads}.")
@@ -112,7 +116,10 @@ class MiniatureBackbone:
             EnvironmentProblem: its weights cannot be read.
         """
         meta = read_meta(folder)
-        size = Size(**meta["size"])
+        try:
+            size = Size(**meta["size"])
+        except TypeError as error:
+            raise UsageProblem(f"{folder / META}: size {meta['size']!r} is none ({error}). Pretrain again.") from error
         if meta["architecture"] != architecture_digest(size):
             raise UsageProblem(
                 f"{folder}: pretrained in another version of the miniature world (digest {meta['architecture']}, "
@@ -121,8 +128,9 @@ class MiniatureBackbone:
         transformer = build_transformer(size, 0)
         try:
             transformer.load_state_dict(load_file(folder / WEIGHTS))
-        except (OSError, ValueError, RuntimeError) as error:
-            raise EnvironmentProblem(f"{folder / WEIGHTS}: cannot be read ({error}). Pretrain again.") from error
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            told = str(error).partition("\n")[0]
+            raise EnvironmentProblem(f"{folder / WEIGHTS}: cannot be read ({told}). Pretrain again.") from error
         return cls(transformer, meta["digest"], device)
 
     def condition(self, prompts: Sequence[str]) -> Condition:
@@ -149,9 +157,10 @@ def build_transformer(size: Size, seed: int) -> Any:
     """A network with random weights that follow from the seed alone."""
     from diffusers import LTX2VideoTransformer3DModel
 
+    make: Any = LTX2VideoTransformer3DModel
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LTX2VideoTransformer3DModel(**transformer_config(size))
+        return make(**transformer_config(size))
 
 
 def architecture_digest(size: Size) -> str:
@@ -173,6 +182,6 @@ def read_meta(folder: Path) -> dict[str, Any]:
             f"{folder}: no pretrained miniature ({META}: {error}). Name the folder of a pretraining in backbone.path."
         ) from error
     for key in ("architecture", "digest", "size"):
-        if key not in meta:
+        if not isinstance(meta, dict) or key not in meta:
             raise UsageProblem(f"{folder / META}: '{key}' is missing; not a file of this program. Pretrain again.")
     return meta

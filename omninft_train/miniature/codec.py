@@ -46,7 +46,8 @@ def _cosines(size: int) -> Tensor:
     place = torch.arange(size, dtype=torch.float64)
     rows = torch.cos(torch.pi / size * (place + 0.5) * place[:, None]) * (2 / size) ** 0.5
     rows[0] /= 2**0.5
-    return rows.float()
+    cosines: Tensor = rows.float()
+    return cosines
 
 
 def _window_cosines() -> Tensor:
@@ -55,7 +56,8 @@ def _window_cosines() -> Tensor:
     index = torch.arange(_HOP, dtype=torch.float64)[_BINS, None]
     window = torch.sin(torch.pi / (2 * _HOP) * (place + 0.5))
     rows = torch.cos(torch.pi / _HOP * (place + 0.5 + _HOP / 2) * (index + 0.5))
-    return (window * rows * (2 / _HOP) ** 0.5).float()
+    kept: Tensor = (window * rows * (2 / _HOP) ** 0.5).float()
+    return kept
 
 
 def _patch_rows(kept: int) -> Tensor:
@@ -88,7 +90,9 @@ def _frequency(kept: int) -> Tensor:
 
 # Make the latents of the world's scenes about unit variance.
 _VIDEO_UNIT = 0.5
-_AUDIO_SCALE = 0.3
+_AUDIO_SCALE = 0.18
+# Amplitudes are taken to this power, so that the end of a sound counts beside its beginning.
+_COMPRESSION = 0.75
 
 _VIDEO = _video_rows()
 _VIDEO_SCALE = _video_scale()
@@ -110,9 +114,11 @@ def decode(latents: Latents) -> list[Decoded]:
 def encode_frames(frames: NDArray[np.uint8]) -> Tensor:
     """uint8 (B, T, H, W, 3) -> (B, L, D)."""
     pixels = torch.from_numpy(frames).float() / 255 - BACKGROUND
-    patches = pixels.unflatten(3, (_GRID, PATCH)).unflatten(2, (_GRID, PATCH))  # (B, T, rows, PATCH, columns, PATCH, 3)
+    by_column = torch.unflatten(pixels, 3, (_GRID, PATCH))
+    patches = torch.unflatten(by_column, 2, (_GRID, PATCH))  # (B, T, rows, PATCH, columns, PATCH, 3)
     tokens = patches.permute(0, 1, 2, 4, 3, 5, 6).flatten(4).flatten(1, 3)  # (B, L, PATCH^2 x 3)
-    return tokens @ _VIDEO.T / _VIDEO_SCALE
+    latents: Tensor = tokens @ _VIDEO.T / _VIDEO_SCALE
+    return latents
 
 
 def decode_frames(video: Tensor) -> NDArray[np.uint8]:
@@ -131,14 +137,15 @@ def encode_sound(waveforms: NDArray[np.float32]) -> Tensor:
     # The clip is a ring: windows at its end reach into its beginning, and there are as many windows as hops.
     windows = torch.cat([samples, samples[:, :_HOP]], dim=1).unfold(1, 2 * _HOP, _HOP)  # (B, hops, 2 hop)
     loudness = windows @ _AUDIO.T  # (B, hops, bins)
-    compressed = loudness.sign() * loudness.abs().sqrt() / _AUDIO_SCALE
+    compressed = loudness.sign() * loudness.abs() ** _COMPRESSION / _AUDIO_SCALE
     return compressed.reshape(len(samples), GEOMETRY.audio_frames, -1)
 
 
 def decode_sound(audio: Tensor) -> NDArray[np.float32]:
     """(B, L, D) -> float32 (B, N)."""
-    hops = (audio.detach().cpu().float() * _AUDIO_SCALE).unflatten(2, (_HOPS, -1)).flatten(1, 2)
-    halves = (hops * hops.abs() @ _AUDIO).unflatten(2, (2, _HOP))  # (B, hops, 2, hop)
+    hops = torch.unflatten(audio.detach().cpu().float() * _AUDIO_SCALE, 2, (_HOPS, -1)).flatten(1, 2)
+    windows = hops.sign() * hops.abs() ** (1 / _COMPRESSION) @ _AUDIO
+    halves = torch.unflatten(windows, 2, (2, _HOP))  # (B, hops, 2, hop)
     samples = (halves[:, :, 0] + halves[:, :, 1].roll(1, dims=1)).flatten(1).roll(-(_HOP // 2), dims=1)
     waveforms: NDArray[np.float32] = samples.nan_to_num(0.0).clamp(-1, 1).numpy()
     return waveforms

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
 
 _STEP = 0.01
 """Seconds between values of an envelope."""
@@ -60,8 +63,8 @@ class Envelope:
         values: at least 0, (K,).
     """
 
-    times: NDArray[np.float64]
-    values: NDArray[np.float64]
+    times: Array
+    values: Array
 
 
 def seen_impacts(sight: Sight, fps: float) -> Envelope:
@@ -83,7 +86,8 @@ def loudness(waveform: NDArray[np.float32], sample_rate: int) -> Envelope:
     count = len(mono) // block
     power = (mono[: count * block].reshape(count, block) ** 2).mean(axis=1)
     window = np.hanning(round(_SMOOTH / _STEP) + 3)[1:-1]
-    smooth = np.convolve(power, window / window.sum(), mode="same") if count else power
+    half = len(window) // 2  # mode "same" would return the longer of the two
+    smooth = np.convolve(power, window / window.sum())[half : half + count] if count else power
     return Envelope((np.arange(count) + 0.5) * _STEP, np.sqrt(smooth))
 
 
@@ -95,7 +99,7 @@ def heard_impacts(waveform: NDArray[np.float32], sample_rate: int) -> Envelope:
     return Envelope(level.times, rise)
 
 
-def power_spectrum(waveform: NDArray[np.float32], sample_rate: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def power_spectrum(waveform: NDArray[np.float32], sample_rate: int) -> tuple[Array, Array]:
     """Frequencies in hertz and the power at each, summed over the clip in windows of a twentieth of a second."""
     size = round(0.05 * sample_rate)
     mono = np.ascontiguousarray(waveform.mean(axis=0))

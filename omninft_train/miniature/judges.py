@@ -8,6 +8,7 @@ What a prompt does not say is not judged.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ from omninft_train.miniature.world import COLOURS, PITCHES, RADII, SHAPES, SIDE,
 
 Frames = NDArray[np.uint8]
 Waveform = NDArray[np.float32]
+# Pixels; less is seen in part. The smallest shape of the world has 60.
+_LEAST_AREA = 20.0
 
 
 def picture(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, prompt_text: str) -> float:
@@ -42,12 +45,18 @@ def picture(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, pr
 def picture_parts(frames: Frames, prompt_text: str) -> dict[str, float]:
     """The parts of `picture`, those that the prompt says nothing of left out."""
     wanted, sight = understand(prompt_text), look(frames)
+    visible = _visible(sight)
     parts = {"sharpness": _sharpness(sight), "steadiness": _steadiness(sight)}
     if wanted.colour:
         parts["colour"] = _colour_match(sight, wanted.colour)
     if wanted.shape:
         parts["shape"] = _shape_match(sight, wanted)
-    return parts
+    return {name: visible * value for name, value in parts.items()}
+
+
+def _visible(sight: Sight) -> float:
+    """Share of frames that show anything, or else an empty room would be sharp and steady."""
+    return float(np.minimum(sight.mass / _LEAST_AREA, 1).mean())
 
 
 def _colour_match(sight: Sight, colour: str) -> float:
@@ -131,7 +140,7 @@ def _quiet(level: Envelope) -> float:
     return _rise(decibels, 16.0, 5.0)
 
 
-def _ideal_spectrum(frequencies: NDArray[np.float64], pitch: str, timbre: str) -> NDArray[np.float64]:
+def _ideal_spectrum(frequencies: NDArray[np.floating[Any]], pitch: str, timbre: str) -> NDArray[np.floating[Any]]:
     """Amplitude of a contact's sound at each frequency, as a window of a twentieth of a second sees it."""
     ratio, amplitude, _ = TIMBRES[timbre]
     first, second = PITCHES[pitch], PITCHES[pitch] * ratio
@@ -140,7 +149,7 @@ def _ideal_spectrum(frequencies: NDArray[np.float64], pitch: str, timbre: str) -
     return np.asarray(peaks + amplitude * np.exp(-0.5 * ((frequencies - second) / width) ** 2))
 
 
-def _pitch_match(frequencies: NDArray[np.float64], power: NDArray[np.float64], wanted: Subject) -> float:
+def _pitch_match(frequencies: NDArray[np.floating[Any]], power: NDArray[np.floating[Any]], wanted: Subject) -> float:
     """Likeness of the spectrum to the wanted one, and how much better than to any other of the world."""
     heard = np.sqrt(power)
     heard = heard / (np.sqrt((heard**2).sum()) + 1e-9)
@@ -153,7 +162,7 @@ def _pitch_match(frequencies: NDArray[np.float64], power: NDArray[np.float64], w
     return 0.5 * fit + 0.5 * _rise(fit - max(likeness.values()), 0.0, 0.06)
 
 
-def _purity(frequencies: NDArray[np.float64], power: NDArray[np.float64], wanted: Subject) -> float:
+def _purity(frequencies: NDArray[np.floating[Any]], power: NDArray[np.floating[Any]], wanted: Subject) -> float:
     """Share of the power that lies about the wanted partials."""
     near = _ideal_spectrum(frequencies, str(wanted.pitch), str(wanted.timbre))
     return float((power * np.minimum(1.5 * near, 1)).sum() / (power.sum() + 1e-9))
@@ -189,12 +198,12 @@ def sync(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, promp
     return math.log1p(math.exp(4 * correlation)) / math.log1p(math.exp(4))
 
 
-def _blur(values: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float64]:
+def _blur(values: NDArray[np.floating[Any]], window: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     padded = np.pad(values, len(window) // 2)
     return np.convolve(padded, window / window.sum(), mode="valid")
 
 
-def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def _correlation(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> float:
     a, b = a - a.mean(), b - b.mean()
     return float(a @ b / (math.sqrt(float(a @ a) * float(b @ b)) + 1e-9))
 

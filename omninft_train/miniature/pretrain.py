@@ -56,6 +56,11 @@ class PretrainOptions:
     drop: float = 0.1
     size: Size = field(default_factory=Size)
 
+    def __post_init__(self) -> None:
+        for name, count in (("steps", self.steps), ("batch", self.batch)):
+            if count < 1:
+                raise UsageProblem(f"pretraining: {name} = {count}: must be at least 1.")
+
     @property
     def digest(self) -> str:
         """Identity of the outcome: options, network and world."""
@@ -134,7 +139,8 @@ def pretrain(options: PretrainOptions, report: Report | None = None) -> tuple[Mi
     """
     backbone = MiniatureBackbone.untrained(options.size, options.seed)
     policy = FullPolicy(backbone.transformer, backbone.geometry)
-    parameters, averages = list(policy.trainable().values()), list(policy.old().values())
+    parameters: list[Tensor] = list(policy.trainable().values())
+    averages = list(policy.old().values())
     optimizer = torch.optim.AdamW(
         parameters, lr=options.lr, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=True
     )
@@ -147,7 +153,7 @@ def pretrain(options: PretrainOptions, report: Report | None = None) -> tuple[Mi
         if not math.isfinite(loss.item()):
             raise TrainingStopped(f"pretraining step {step}: the loss is not finite. Lower lr (now {options.lr}).")
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         # The running average follows quickly at first, so that it does not keep the random start.

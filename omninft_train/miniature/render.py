@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def render_scenes(scenes: Sequence[Scene]) -> list[Decoded]:
     return [Decoded(f, FPS, s[None], SAMPLE_RATE) for f, s in zip(frames, sound, strict=True)]
 
 
-def frame_times() -> NDArray[np.float64]:
+def frame_times() -> NDArray[np.floating[Any]]:
     """When each frame is taken: in the middle of its share of the clip, (T,) seconds."""
     return (np.arange(FRAMES) + 0.5) / FPS
 

@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -230,12 +231,12 @@ def _contacts(interval: tuple[float, float], random: np.random.Generator) -> tup
 
 
 def _quality(random: np.random.Generator) -> Quality:
-    # Squares: most clips are nearly clean, some are bad.
-    grain, flicker, blur, hiss, hum = random.uniform(0, 1, 5) ** 2
-    return Quality(0.12 * grain, 0.25 * flicker, 1.5 + 2.5 * blur, 0.08 * hiss, 0.08 * hum)
+    # Cubes: most clips are nearly clean, some are bad.
+    grain, flicker, blur, hiss, hum = random.uniform(0, 1, 5) ** 3
+    return Quality(0.1 * grain, 0.2 * flicker, 1.5 + 2.5 * blur, 0.05 * hiss, 0.08 * hum)
 
 
-def positions(scene: Scene, times: NDArray[np.float64]) -> NDArray[np.float64]:
+def positions(scene: Scene, times: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Centre of the shape at some times: (T,) seconds -> (T, 2) pixels, row and column."""
     contacts = np.array(scene.contacts)
     before = np.clip(np.searchsorted(contacts, times, side="right") - 1, 0, len(contacts) - 2)

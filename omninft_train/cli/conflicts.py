@@ -1,0 +1,31 @@
+"""`omninft-train conflicts`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omninft_train.cli.options import RunFolder
+
+
+def command(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option("--out", help="JSON file for one row of rewards per rollout.")],
+    prompts: Annotated[int | None, typer.Option("--prompts", help="Groups; default: one for each prompt.")] = None,
+    group_size: Annotated[int | None, typer.Option("--group-size", help="Rollouts of a group; default: the run's.")] = (
+        None
+    ),
+) -> None:
+    """Sample groups of rollouts as training does, and write their rewards, to study how far they disagree."""
+    from omninft_train.assemble import load_training_prompts
+    from omninft_train.evaluate import group_rewards, write_json
+    from omninft_train.generate import default_device, load_trained, read_config
+
+    config = read_config(run)
+    chosen = load_training_prompts(config)[:prompts]
+    trained = load_trained(run, default_device(), [prompt.prompt_av for prompt in chosen])
+    write_json(group_rewards(trained, chosen, group_size or config.prompts.group_size), out)
+    sys.stdout.write(f"{out}\n")
