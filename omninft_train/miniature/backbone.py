@@ -34,10 +34,10 @@ class Size:
         video_width, audio_width: features of a token in the network; multiples of 2 x heads.
     """
 
-    blocks: int = 5
-    heads: int = 4
-    video_width: int = 128
-    audio_width: int = 96
+    blocks: int = 4
+    heads: int = 2
+    video_width: int = 64
+    audio_width: int = 64
 
     def __post_init__(self) -> None:
         for name, count in (("blocks", self.blocks), ("heads", self.heads)):

@@ -26,6 +26,7 @@ from omninft_train.policy import FullPolicy
 
 _LOG = logging.getLogger(__name__)
 _REPORT_EVERY = 50
+_LEAST_ROWS = 32  # of a matrix that Muon trains
 # Scenes of pretraining are numbered from here on for each seed, apart from those of tests and reports.
 _SCENES = 1_000_003
 
@@ -37,8 +38,9 @@ class PretrainOptions:
     Attributes:
         seed: of weights, scenes and noise.
         steps, batch: optimiser steps, and scenes in each.
-        lr: highest learning rate, after `warmup` steps; falls to 0 along a cosine.
-        weight_decay: of AdamW.
+        lr: highest learning rate of AdamW, after `warmup` steps; falls to 0 along a cosine.
+        muon_lr: the same of Muon, which trains the matrices of 32 rows and columns or more.
+        weight_decay: of both.
         ema: decay of the running average of the weights that is kept.
         shift: noise levels are uniform, then shifted towards noise by this factor; 1 for not at all.
         drop: share of scenes trained with the empty prompt, for guidance.
@@ -46,9 +48,10 @@ class PretrainOptions:
     """
 
     seed: int = 0
-    steps: int = 600
+    steps: int = 1500
     batch: int = 32
     lr: float = 2e-3
+    muon_lr: float = 6e-3
     warmup: int = 40
     weight_decay: float = 0.01
     ema: float = 0.99
@@ -87,6 +90,7 @@ def pretrained(folder: Path, options: PretrainOptions = PretrainOptions(), repor
     own = folder / f"miniature-{options.digest}"
     if is_complete(own, options):
         return own
+    _make(own)
     start = time.perf_counter()
     backbone, losses = pretrain(options, report)
     meta = {
@@ -112,10 +116,17 @@ def is_complete(folder: Path, options: PretrainOptions) -> bool:
         return False
 
 
+def _make(folder: Path) -> None:
+    """Make the folder before minutes are spent on what goes there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(f"{folder}: the pretrained miniature cannot be written ({error}).") from error
+
+
 def _save(folder: Path, backbone: MiniatureBackbone, meta: dict[str, Any]) -> None:
     """Weights first and meta.json last, each renamed into place: a folder with a meta.json is whole."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f"{WEIGHTS}.partial"
         save_file({name: value.contiguous() for name, value in backbone.transformer.state_dict().items()}, partial)
         partial.replace(folder / WEIGHTS)
@@ -141,21 +152,22 @@ def pretrain(options: PretrainOptions, report: Report | None = None) -> tuple[Mi
     policy = FullPolicy(backbone.transformer, backbone.geometry)
     parameters: list[Tensor] = list(policy.trainable().values())
     averages = list(policy.old().values())
-    optimizer = torch.optim.AdamW(
-        parameters, lr=options.lr, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=True
-    )
+    optimizers = _optimizers(parameters, options)
     losses: list[float] = []
     for step in range(options.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(options, step)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["highest_lr"] * warmed_share(options, step)
         latents, condition = draw_batch(backbone, options, step)
         loss = flow_matching(policy, latents, condition, options, step)
         if not math.isfinite(loss.item()):
-            raise TrainingStopped(f"pretraining step {step}: the loss is not finite. Lower lr (now {options.lr}).")
-        optimizer.zero_grad(set_to_none=True)
+            rates = f"lr (now {options.lr}) or muon_lr (now {options.muon_lr})"
+            raise TrainingStopped(f"pretraining step {step}: the loss is not finite. Lower {rates}.")
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         # The running average follows quickly at first, so that it does not keep the random start.
         keep = min(options.ema, (1 + step) / (10 + step))
         with torch.no_grad():
@@ -167,12 +179,27 @@ def pretrain(options: PretrainOptions, report: Report | None = None) -> tuple[Mi
     return MiniatureBackbone(averaged, options.digest), losses
 
 
-def learning_rate(options: PretrainOptions, step: int) -> float:
-    """Linear warm-up, then a cosine to 0."""
+def _optimizers(parameters: list[Tensor], options: PretrainOptions) -> list[torch.optim.Optimizer]:
+    matrices = [p for p in parameters if p.ndim == 2 and min(p.shape) >= _LEAST_ROWS]
+    others = [p for p in parameters if not (p.ndim == 2 and min(p.shape) >= _LEAST_ROWS)]
+    decay = options.weight_decay
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(others, lr=options.lr, betas=(0.9, 0.98), weight_decay=decay, fused=True)
+    ]
+    if matrices:
+        made.append(torch.optim.Muon(matrices, lr=options.muon_lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+    for optimizer in made:
+        for group in optimizer.param_groups:
+            group["highest_lr"] = group["lr"]
+    return made
+
+
+def warmed_share(options: PretrainOptions, step: int) -> float:
+    """Share of the highest learning rate: linear warm-up, then a cosine to 0."""
     if step < options.warmup:
-        return options.lr * (step + 1) / options.warmup
+        return (step + 1) / options.warmup
     share = (step - options.warmup) / max(1, options.steps - options.warmup)
-    return options.lr * 0.5 * (1 + math.cos(math.pi * share))
+    return 0.5 * (1 + math.cos(math.pi * share))
 
 
 def draw_batch(backbone: MiniatureBackbone, options: PretrainOptions, step: int) -> tuple[Latents, Condition]:

@@ -1,4 +1,4 @@
-"""Measures that are never rewarded: they find what the scene says, and tell slow, frozen and hasty clips from real ones."""
+"""Measures that are never rewarded: they find what the scene says, and tell frozen and hasty clips from real ones."""
 
 from __future__ import annotations
 

