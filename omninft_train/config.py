@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 import tomllib
 import types
 import typing
@@ -20,7 +22,7 @@ from omninft_train.losses import LossOptions
 from omninft_train.regions import RegionOptions
 from omninft_train.reward_specs import RewardSpec
 from omninft_train.rollout import Guidance
-from omninft_train.surgery import SurgeryRule
+from omninft_train.surgery import SurgeryRule, check_rule
 
 Preset = Literal["release", "paper"]
 RECIPES = ("vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft")
@@ -156,7 +158,7 @@ class RegionSection:
     """
 
     enabled: bool = False
-    first_block: float = 0
+    first_block: float = 0.0
     window: tuple[float, float] = (0.5, 0.9)
     passes: Literal["conditional", "all"] = "conditional"
     rope: bool = True
@@ -247,10 +249,12 @@ def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
     """
     own = _own_file(recipe)
     named = own.pop("recipe", None)
+    if not isinstance(named, str | None):
+        raise UsageProblem(f"recipe = {named!r}: expected one of {', '.join(map(repr, RECIPES))}.")
     backbone = backbone or _kind(own) or "miniature"
     changes = [_parse_override(text) for text in overrides]
     layers = [_shipped(f"backbones/{backbone}.toml", BACKBONES, backbone)]
-    if named:
+    if named is not None:
         layers.append(_shipped(f"{named}.toml", RECIPES, named))
     layers += [own, *changes]
     preset = next((layer["preset"] for layer in reversed(layers) if "preset" in layer), "release")
@@ -287,11 +291,30 @@ def check(config: Config, world: int = 1) -> None:
         "sampling.steps": sampling.steps,
         "sampling.batch": sampling.batch,
         "optimizer.batch": config.optimizer.batch,
+        "run.steps": config.run.steps,
         "run.save_every": config.run.save_every,
+        "run.keep_checkpoints": config.run.keep_checkpoints,
+        "policy.rank": config.policy.rank,
     }
     for name, value in counts.items():
         if value < 1:
             raise UsageProblem(f"{name} = {value}: must be at least 1.")
+    above = {
+        "optimizer.lr": config.optimizer.lr,
+        "optimizer.max_norm": config.optimizer.max_norm,
+        "loss.beta": config.loss.beta,
+        "loss.advantage_clip": config.loss.advantage_clip,
+        "regions.weights.maximum": config.regions.weights.maximum,
+    }
+    for name, number in above.items():
+        if not number > 0:
+            raise UsageProblem(f"{name} = {number:g}: must be above 0.")
+    if not 0 <= config.rewards.max_failed_fraction <= 1:
+        raise UsageProblem(f"rewards.max_failed_fraction = {config.rewards.max_failed_fraction:g}: must be in [0, 1].")
+    if prompts.group_size == 1:
+        raise UsageProblem("prompts.group_size = 1: a group of one has no advantage; at least 2 are needed.")
+    for rule in config.surgery.rules:
+        check_rule(rule)
     if prompts.rollouts % world:
         raise UsageProblem(
             f"prompts.groups {prompts.groups} x prompts.group_size {prompts.group_size} = {prompts.rollouts} rollouts "
@@ -428,7 +451,7 @@ def _write_table(table: Mapping[str, Any], name: str, lines: list[str]) -> None:
     plain = {k: v for k, v in table.items() if k not in nested and k not in arrays and v is not None}
     if name:
         lines += ["", f"[{name}]"]
-    lines += [f"{key} = {_toml_value(value)}" for key, value in plain.items()]
+    lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in plain.items()]
     for key, value in nested.items():
         if value:
             _write_table(value, f"{name}.{key}" if name else key, lines)
@@ -438,7 +461,14 @@ def _write_table(table: Mapping[str, Any], name: str, lines: list[str]) -> None:
             lines += [f"{inner} = {_toml_value(v)}" for inner, v in value.items() if v is not None]
 
 
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
+
+
 def _toml_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml_value(part) for part in value) + "]"
-    return json.dumps(value)  # strings, numbers and booleans are written alike
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    # Strings, numbers and booleans are written alike, but TOML has no pairs of surrogates and escapes one more.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

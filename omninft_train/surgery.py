@@ -46,6 +46,7 @@ class SurgeryPreset:
 
 
 _LTX2_DEPTH = 48
+_ANY_DEPTH = 10**4
 
 PRESETS: dict[str, SurgeryPreset] = {
     "release": SurgeryPreset((SurgeryRule("0", 0.0), SurgeryRule("1-10", 0.1), SurgeryRule("40-47", 0.3)), "context"),
@@ -64,11 +65,21 @@ def keep_by_block(rules: Sequence[SurgeryRule], depth: int) -> list[float]:
     """
     keep = [1.0] * depth
     for rule in rules:
-        if not 0 <= rule.keep <= 1:
-            raise UsageProblem(f"surgery rule for blocks '{rule.blocks}': keep {rule.keep} is not in [0, 1].")
+        check_rule(rule)
         for block in _blocks(rule.blocks, depth):
             keep[block] = rule.keep
     return keep
+
+
+def check_rule(rule: SurgeryRule) -> None:
+    """Whether a rule can be read, for networks of any depth.
+
+    Raises:
+        UsageProblem: it cannot, or keeps less than 0 or more than 1.
+    """
+    if not 0 <= rule.keep <= 1:
+        raise UsageProblem(f"surgery rule for blocks '{rule.blocks}': keep {rule.keep} is not in [0, 1].")
+    _blocks(rule.blocks, _ANY_DEPTH)
 
 
 def preset_keep(preset: SurgeryPreset, depth: int) -> list[float]:

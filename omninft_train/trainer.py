@@ -8,6 +8,7 @@ run that was killed goes on along the same trajectory.
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -210,10 +211,12 @@ def update(training: Training, rollouts: Rollouts, judged: Judged, step: int) ->
     log |= accumulate(training, rollouts, judged, step, operate=True)
     if probing:
         log["gradient_by_depth"] = depth_norms(policy)
-    norm = torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.max_norm)
+    norm = number(torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.max_norm))
+    if not math.isfinite(norm):
+        raise _stopped(training, "gradient", {"video": rollouts.latents.video, "audio": rollouts.latents.audio}, step)
     training.optimizer.step()
     training.optimizer.zero_grad(set_to_none=True)
-    return log | {"gradient_norm": number(norm)}
+    return log | {"gradient_norm": norm}
 
 
 def accumulate(training: Training, rollouts: Rollouts, judged: Judged, step: int, *, operate: bool) -> dict[str, float]:
@@ -232,7 +235,9 @@ def accumulate(training: Training, rollouts: Rollouts, judged: Judged, step: int
         batch = pairs[start : start + config.optimizer.batch]
         with surgery.enabled() if surgery is not None else nullcontext():
             losses, parts = batch_loss(training, rollouts, judged, step, batch)
-            _check_finite(training, losses, rollouts, step)
+            if not torch.isfinite(losses).all():
+                found = {"video": rollouts.latents.video, "audio": rollouts.latents.audio, "losses": losses}
+                raise _stopped(training, "loss", found, step)
             policy.check_before_backward()
             torch.autograd.backward(losses.sum() / count)
         for name, value in parts.items():
@@ -293,13 +298,12 @@ def _parts(losses: Tensor, video: BranchLoss, audio: BranchLoss, kl: Tensor | No
     return parts if kl is None else parts | {"kl": kl}
 
 
-def _check_finite(training: Training, losses: Tensor, rollouts: Rollouts, step: int) -> None:
-    if torch.isfinite(losses).all():
-        return
+def _stopped(training: Training, what: str, tensors: dict[str, Tensor], step: int) -> TrainingStopped:
+    """The error to raise where something is not finite; leaves the rollouts on disk."""
     dump = training.out / f"non-finite-step-{step}-rank-{training.world.rank}.safetensors"
-    checkpoint.save_tensors(dump, {"video": rollouts.latents.video, "audio": rollouts.latents.audio, "loss": losses})
-    raise TrainingStopped(
-        f"step {step}: the loss is not finite. The rollouts are in {dump}; the last checkpoint is untouched. "
+    checkpoint.save_tensors(dump, tensors)
+    return TrainingStopped(
+        f"step {step}: the {what} is not finite. The rollouts are in {dump}; the last checkpoint is untouched. "
         "Lower optimizer.lr, then run the same command again."
     )
 

@@ -181,6 +181,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_batch(weights: P
     assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-000000"
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_policy_is_lost(weights: Path, tmp_path: Path) -> None:
+    training = make(tiny_config(weights), tmp_path)
+    before = {name: value.detach().clone() for name, value in training.policy.trainable().items()}
+    first = next(iter(training.policy.trainable().values()))
+    first.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(TrainingStopped, match="step 0: the gradient is not finite"):
+        trainer.train(training)
+    assert all(torch.equal(value, before[name]) for name, value in training.policy.trainable().items())
+    assert checkpoint.latest(tmp_path) is None and list(tmp_path.glob("non-finite-*"))
+
+
 def test_a_checkpoint_of_another_backbone_is_refused(weights: Path, tmp_path: Path) -> None:
     run(tiny_config(weights, "run.steps=1"), tmp_path / "run")
     other = tiny_training.pretrained(

@@ -1,0 +1,172 @@
+"""Step time of the full method over that of vanilla, and of attention capture over sampling; steps alternate.
+
+    python benchmarks/train_overhead.py OUT.json [--rounds 5] [--sizes miniature mid]
+
+"miniature": its own size, all parameters, 64 rollouts. "mid": a random LTX-2 transformer of 8 blocks, 512 and 256 wide,
+512 video and 64 audio tokens, adapters of rank 32, guidance as the release samples (three passes).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import LTX2VideoTransformer3DModel
+
+from omninft_train import trainer
+from omninft_train.assemble import make_capture, make_optimizer, make_policy, make_surgery
+from omninft_train.backbone import Decoded
+from omninft_train.config import Config, load
+from omninft_train.distributed import World
+from omninft_train.latents import Condition, Geometry, Latents
+from omninft_train.miniature.backbone import MiniatureBackbone
+from omninft_train.miniature.world import training_prompts
+from omninft_train.rewards import make_rewards
+from omninft_train.schedule import ltx2_levels
+
+MID = Geometry(frames=8, height=8, width=8, audio_frames=64, video_channels=128, audio_channels=128, fps=24.0)
+CHANGES: dict[str, tuple[str, ...]] = {
+    "miniature": (),
+    "mid": (
+        "policy.parameters=lora",
+        "prompts.groups=2",
+        "prompts.group_size=2",
+        "sampling.steps=10",
+        "sampling.batch=4",
+        "sampling.guidance={video = 1.5, audio = 3.0, stg = 1.0, stg_blocks = [5]}",
+        "levels.fraction=0.2",
+        "optimizer.batch=4",
+    ),
+}
+
+
+class MidBackbone:
+    """A random transformer of middle size; its clips are noise of constant size."""
+
+    kind, digest, geometry = "miniature", "mid", MID
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        make: Any = LTX2VideoTransformer3DModel
+        self.transformer = make(
+            num_attention_heads=8,
+            attention_head_dim=64,
+            cross_attention_dim=512,
+            audio_num_attention_heads=8,
+            audio_attention_head_dim=32,
+            audio_cross_attention_dim=256,
+            num_layers=8,
+            caption_channels=256,
+            rope_type="split",
+        ).eval()
+
+    def condition(self, prompts: Sequence[str]) -> Condition:
+        words = torch.randn(len(prompts), 64, 256, generator=torch.Generator().manual_seed(1))
+        return Condition(words, words)
+
+    def negative(self) -> Condition:
+        return self.condition([""])
+
+    def decode(self, latents: Latents) -> list[Decoded]:
+        random = np.random.default_rng(0)
+        frames = random.integers(0, 256, (len(latents), 16, 32, 32, 3), np.uint8)
+        sound = random.standard_normal((len(latents), 1, 12_800)).astype(np.float32) / 4
+        return [Decoded(picture, 10.0, wave, 8000) for picture, wave in zip(frames, sound, strict=True)]
+
+
+def make(size: str, recipe: str, out: Path) -> trainer.Training:
+    """A run of a size, from random weights."""
+    changes = ("backbone.path=unused", "regions.weights.warmup_steps=0", *CHANGES[size])
+    config: Config = load(recipe, "miniature", changes)
+    backbone = MiniatureBackbone.untrained() if size == "miniature" else MidBackbone()
+    policy = make_policy(config, backbone)
+    return trainer.Training(
+        config=config,
+        backbone=backbone,
+        policy=policy,
+        rewards=make_rewards(config.rewards),
+        prompts=training_prompts(),
+        out=out,
+        world=World(),
+        surgery=make_surgery(config, policy),
+        capture=make_capture(config, policy),
+        levels=ltx2_levels(config.sampling.steps),
+        optimizer=make_optimizer(config, policy),
+    )
+
+
+def one_step(training: trainer.Training, step: int) -> tuple[float, float]:
+    """Seconds of a whole step, and of its sampling."""
+    start = time.perf_counter()
+    rollouts = trainer.sample_rollouts(training, step)
+    sampled = time.perf_counter()
+    scored = trainer.score_rollouts(training, rollouts, step)
+    _, judged = trainer.judge(training, rollouts, scored, step)
+    trainer.update(training, rollouts, judged, step)
+    training.policy.update_old(0.5)
+    return time.perf_counter() - start, sampled - start
+
+
+def capture_share(training: trainer.Training, rounds: int) -> float:
+    """Median over rounds of (sampling with capture / without) - 1; the two alternate."""
+    capture = training.capture
+    shares = []
+    for step in range(rounds):
+        seconds = {}
+        for on in (True, False) if step % 2 else (False, True):
+            training.capture = capture if on else None
+            start = time.perf_counter()
+            trainer.sample_rollouts(training, step)
+            seconds[on] = time.perf_counter() - start
+        shares.append(seconds[True] / seconds[False] - 1)
+    training.capture = capture
+    return statistics.median(shares)
+
+
+def measure(size: str, rounds: int) -> dict[str, Any]:
+    """Both ratios at one size."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {recipe: make(size, recipe, Path(folder) / recipe) for recipe in ("vanilla", "omninft")}
+        for training in runs.values():
+            one_step(training, 0)
+        seconds: dict[str, list[float]] = {recipe: [] for recipe in runs}
+        for step in range(1, rounds + 1):
+            order = list(runs) if step % 2 else list(runs)[::-1]
+            for recipe in order:
+                seconds[recipe].append(one_step(runs[recipe], step)[0])
+        ratios = [full / plain for full, plain in zip(seconds["omninft"], seconds["vanilla"], strict=True)]
+        return {
+            "step_seconds": {recipe: statistics.median(values) for recipe, values in seconds.items()},
+            "full_over_vanilla": statistics.median(ratios),
+            "ratios": ratios,
+            "capture_share_of_sampling": capture_share(runs["omninft"], rounds),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", nargs="+", default=list(CHANGES), choices=list(CHANGES))
+    options = parser.parse_args()
+    facts = {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
+    found = {
+        "torch": torch.__version__,
+        **facts,
+        "sizes": {size: measure(size, options.rounds) for size in options.sizes},
+    }
+    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""docs/training.md is complete and true: keys and defaults, what is logged, commands, pictures, figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import re
+import shlex
+import typing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer.main
+from tiny_training import run, tiny_config, tiny_weights
+
+from omninft_train.cli import app
+from omninft_train.config import BACKBONES, Config, load, to_toml
+from omninft_train.memory import estimate
+from omninft_train.miniature import judges
+from omninft_train.miniature.backbone import MiniatureBackbone, Size
+from omninft_train.miniature.codec import decode, encode
+from omninft_train.miniature.pretrain import PretrainOptions
+from omninft_train.miniature.render import render_scenes
+from omninft_train.miniature.world import draw_scene
+from omninft_train.prompts import load_prompts
+from omninft_train.tracking import read_metrics
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+PAGE = (DOCS / "training.md").read_text(encoding="utf-8")
+NONE = "–"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def rows(above: str) -> list[list[str]]:
+    """Cells of the first table below a line of the page, or with that line as its head."""
+    below = PAGE.split(f"\n{above}\n", 1)[1]
+    table = re.search(r"^\|[ :|-]+\|\n(.*?)(?=\n\n)", below, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[1].splitlines()]
+
+
+def keys(kind: Any, prefix: str = "") -> dict[str, Any]:
+    """Every key of a configuration with its default; elements of lists of tables without an index."""
+    found: dict[str, Any] = {}
+    hints = typing.get_type_hints(kind)
+    for entry in dataclasses.fields(kind):
+        inner = hints[entry.name]
+        element = typing.get_args(inner)[0] if typing.get_origin(inner) is tuple else inner
+        if dataclasses.is_dataclass(element):
+            found |= keys(element, f"{prefix}{entry.name}.")
+        else:
+            found[prefix + entry.name] = entry.default
+    return found
+
+
+def of(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def shown(value: Any) -> str:
+    """A value as the tables show it."""
+    if value is None or value == {} or value is dataclasses.MISSING:
+        return NONE
+    if value == "":
+        return "(empty)"
+    return value if isinstance(value, str) else json.dumps(float(value) if isinstance(value, float) else value)
+
+
+def test_every_key_has_a_row_with_its_values():
+    sections = re.findall(r"^### ([a-z, ]+)$", PAGE.split("\n## Every key\n")[1].split("\n## ")[0], re.MULTILINE)
+    table = {row[0].strip("`"): row[1:] for section in sections for row in rows(f"### {section}")}
+    defaults = keys(Config)
+    assert table.keys() == defaults.keys()
+    ltx2, miniature = (load("omninft", backbone) for backbone in reversed(BACKBONES))
+    for key, default in defaults.items():
+        meaning, first, second, _ = table[key]
+        listed = key.startswith(("rewards.reward.", "surgery.rules."))
+        wanted = [shown(default if listed else of(config, key)) for config in (ltx2, miniature)]
+        if key == "regions.first_block":
+            wanted = ["0.0", "0.0"]
+        assert meaning or key == "preset", key
+        assert (first, second) == (wanted[0], "" if wanted[1] == wanted[0] else wanted[1]), key
+
+
+def test_every_logged_value_is_explained(tmp_path: Path):
+    run(tiny_config(tiny_weights(tmp_path / "pretraining"), "run.probe_every=1"), tmp_path / "run")
+    logged = {re.sub(r"^reward_[a-z]+_", "reward_NAME_", key) for row in read_metrics(tmp_path / "run") for key in row}
+    told = {name for row in rows("## What is logged") for name in re.findall(r"`(\w+)`", row[0])}
+    assert told - {"peak_memory_gb"} == logged - {"peak_memory_gb"}
+
+
+def commands() -> list[list[str]]:
+    text = "\n".join(blocks("sh") + blocks("text")).replace("\\\n", " ")
+    found = [re.search(r"(?:omninft-train|-m omninft_train) (.+)", line) for line in text.splitlines()]
+    return [shlex.split(match[1]) for match in found if match]
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_commands_have_these_options_and_values(command: list[str], tmp_path: Path):
+    """Options are parsed and recipes are read; nothing is run."""
+    name, *arguments = command
+    group = typer.main.get_command(app)
+    options = group.commands[name].make_context(name, arguments).params  # type: ignore[attr-defined]
+    if "recipe" not in options:
+        return
+    recipe, backbone = options["recipe"], options.get("backbone")
+    if name == "miniature":
+        backbone = "miniature"
+    if recipe == "bright.toml":
+        recipe = tmp_path / recipe
+        recipe.write_text(next(text for text in blocks("toml") if "my_rewards" in text))
+    config = load(recipe, backbone, options["set_"] or [])
+    assert to_toml(config)
+
+
+def test_there_are_commands():
+    assert {command[0] for command in commands()} > {"miniature", "train", "sample", "evaluate", "export", "conflicts"}
+
+
+def test_files_on_the_page_are_read(tmp_path: Path):
+    for number, text in enumerate(blocks("toml")):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(text)
+        load(path)
+    (tmp_path / "prompts.jsonl").write_text(blocks("json")[0])
+    assert load_prompts(tmp_path / "prompts.jsonl")[0].metadata == {"set": "animals"}
+    space: dict[str, Any] = {}
+    exec(next(text for text in blocks("python") if "my_rewards" in text), space)
+    frames = np.full((2, 4, 4, 3), 51, np.uint8)
+    assert space["bright"](frames, 10.0, np.zeros((1, 8), np.float32), 8000, "") == pytest.approx(0.2)
+
+
+def drawn() -> dict[str, str]:
+    source = importlib.util.spec_from_file_location("draw_training", DOCS / "draw_training.py")
+    assert source is not None and source.loader is not None
+    module = importlib.util.module_from_spec(source)
+    source.loader.exec_module(module)
+    return {name: draw() for name, draw in module.PICTURES.items()}
+
+
+def test_pictures_are_fresh_and_shown():
+    """Equal but for the last digit of a coordinate, and the bytes of embedded pixels."""
+    for name, content in drawn().items():
+        assert f"(images/training-{name}.svg)" in PAGE
+        kept = (DOCS / "images" / f"training-{name}.svg").read_text(encoding="utf-8")
+        parts = [re.split(r"(-?\d+\.\d+)", re.sub(r'href="data:[^"]*"', "", text)) for text in (content, kept)]
+        assert parts[0][::2] == parts[1][::2], f"{name}: run python docs/draw_training.py"
+        new, old = (np.array(part[1::2], float) for part in parts)
+        assert np.allclose(new, old, atol=0.11), f"{name}: run python docs/draw_training.py"
+
+
+def test_the_world_scores_as_stated():
+    scenes = [draw_scene(10_000 + number) for number in range(96)]
+    real = render_scenes(scenes)
+    for row, clips in zip(rows("| | `picture` | `sound` | `sync` |"), (real, decode(encode(real))), strict=True):
+        for stated, judge in zip(row[1:], (judges.picture, judges.sound, judges.sync), strict=True):
+            values = [
+                judge(clip.frames, clip.fps, clip.waveform, clip.sample_rate, scene.prompt.prompt_av)
+                for clip, scene in zip(clips, scenes, strict=True)
+            ]
+            assert float(stated) == pytest.approx(float(np.mean(values)), abs=0.006), row[0]
+
+
+def test_network_and_pretraining_are_as_stated():
+    size, options = Size(), PretrainOptions()
+    count = sum(p.numel() for p in MiniatureBackbone.untrained().transformer.parameters())
+    widths = f"widths {size.video_width} and {size.audio_width}"
+    assert f"{count:,} parameters: {size.blocks} blocks, {size.heads} heads, {widths}" in PAGE
+    assert f"{options.steps:,} steps of {options.batch} scenes" in PAGE
+    assert f"from 48 blocks to {size.blocks}." in PAGE
+
+
+def test_memory_is_as_stated(tmp_path: Path):
+    """LTX-2.0 in full size is what the classes default to, but for the ratios of the VAE."""
+    parts: dict[str, dict[str, Any]] = {
+        "transformer": {"_class_name": "LTX2VideoTransformer3DModel", "rope_type": "split"},
+        "vae": {
+            "_class_name": "AutoencoderKLLTX2Video",
+            "spatial_compression_ratio": 32,
+            "temporal_compression_ratio": 8,
+        },
+        "audio_vae": {"_class_name": "AutoencoderKLLTX2Audio"},
+        "vocoder": {"_class_name": "LTX2Vocoder"},
+    }
+    (tmp_path / "model_index.json").write_text("{}")
+    for name, content in parts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(content))
+    table = {row[0].strip("*"): [float(cell.strip("*")) for cell in row[1:]] for row in rows("### Memory")}
+    for column, (world, batch) in enumerate([(1, 1), (8, 1), (16, 1), (8, 4)]):
+        path = f'backbone.path="{tmp_path}"'
+        found = estimate(load("omninft", "ltx2", [path, f"optimizer.batch={batch}"]), world)
+        for name, stated in table.items():
+            assert stated[column] == pytest.approx(getattr(found, name) / 1e9, abs=0.006), (name, world, batch)
