@@ -25,11 +25,12 @@ from diffusers import LTX2VideoTransformer3DModel
 from omninft_train import trainer
 from omninft_train.assemble import make_capture, make_optimizer, make_policy, make_surgery
 from omninft_train.backbone import Decoded
-from omninft_train.config import Config, load
+from omninft_train.config import Config
 from omninft_train.distributed import World
 from omninft_train.latents import Condition, Geometry, Latents
 from omninft_train.miniature.backbone import MiniatureBackbone
 from omninft_train.miniature.world import training_prompts
+from omninft_train.recipe import load
 from omninft_train.rewards import make_rewards
 from omninft_train.schedule import ltx2_levels
 

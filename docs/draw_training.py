@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omninft_train.config import Config, load
+from omninft_train.config import Config
 from omninft_train.miniature.backbone import Size
 from omninft_train.miniature.render import render
 from omninft_train.miniature.world import DURATION, draw_scene
+from omninft_train.recipe import load
 from omninft_train.regions import RegionOptions, region_weights
 from omninft_train.reward_specs import RewardSpec
 from omninft_train.schedule import Decay, first_levels, ltx2_levels, old_keep

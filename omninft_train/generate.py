@@ -15,10 +15,11 @@ from omninft_train import checkpoint
 from omninft_train.assemble import load_backbone, make_policy
 from omninft_train.backbone import Backbone, Decoded
 from omninft_train.clips import save_mp4
-from omninft_train.config import Config, build
+from omninft_train.config import Config
 from omninft_train.errors import UsageProblem
 from omninft_train.policy import Policy
 from omninft_train.prompts import TrainPrompt, load_prompts
+from omninft_train.recipe import build
 from omninft_train.rollout import Guidance, rollout_seed, sample
 from omninft_train.schedule import ltx2_levels
 

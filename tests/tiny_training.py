@@ -12,10 +12,11 @@ from torch import Tensor
 
 from omninft_train import checkpoint
 from omninft_train.assemble import assemble
-from omninft_train.config import Config, load
+from omninft_train.config import Config
 from omninft_train.distributed import World
 from omninft_train.miniature.backbone import Size
 from omninft_train.miniature.pretrain import PretrainOptions, pretrained
+from omninft_train.recipe import load
 from omninft_train.tracking import read_metrics
 from omninft_train.trainer import Training, train
 

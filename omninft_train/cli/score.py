@@ -20,7 +20,7 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from omninft_train.config import load
+    from omninft_train.recipe import load
     from omninft_train.rewards import make_rewards, read_clips
 
     config = load(recipe, backbone, set_ or [])

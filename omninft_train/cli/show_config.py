@@ -9,6 +9,6 @@ from omninft_train.cli.options import BackboneName, Overrides, Recipe
 
 def command(recipe: Recipe = "omninft", backbone: BackboneName = None, set_: Overrides = None) -> None:
     """Print the resolved recipe, every default included, as a TOML file that --recipe takes back."""
-    from omninft_train.config import load, to_toml
+    from omninft_train.recipe import load, to_toml
 
     sys.stdout.write(to_toml(load(recipe, backbone, set_ or [])))

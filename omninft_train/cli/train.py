@@ -19,8 +19,8 @@ def command(
 ) -> None:
     """Train. Start it by torchrun for several processes; run the same command again to go on after an interruption."""
     from omninft_train.assemble import assemble
-    from omninft_train.config import load
     from omninft_train.distributed import joined
+    from omninft_train.recipe import load
     from omninft_train.trainer import train
 
     config = load(recipe, backbone, set_ or [])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from omninft_train.assemble import assemble, make_capture
 from omninft_train.backbone import Decoded
 from omninft_train.clips import save_mp4
-from omninft_train.config import Config, load, to_toml
+from omninft_train.config import Config
 from omninft_train.distributed import World
 from omninft_train.evaluate import Evaluation, judge_clips, mean_and_error, write_evaluation
 from omninft_train.generate import Generation, Trained, generate, load_trained
@@ -23,6 +23,7 @@ from omninft_train.miniature.pretrain import PretrainOptions, pretrained
 from omninft_train.miniature.render import enlarge
 from omninft_train.miniature.world import evaluation_prompts
 from omninft_train.prompts import TrainPrompt
+from omninft_train.recipe import load, to_toml
 from omninft_train.regions import region_weights, warmed_maximum
 from omninft_train.report import ClipPair, Overlay, Report, ScoreRow, write_report
 from omninft_train.rollout import CaptureWindow, sample

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from omninft_train.config import load, to_toml
+from omninft_train.recipe import load, to_toml
 
 COMMAND = (sys.executable, "-m", "omninft_train")
 COMMANDS = ("miniature", "show-config", "train", "sample", "score", "evaluate", "conflicts", "export", "pretrain")

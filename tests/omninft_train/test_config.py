@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omninft_train.advantages import AdvantageOptions
-from omninft_train.config import BACKBONES, RECIPES, Config, build, check, load, to_toml
+from omninft_train.config import Config, check
 from omninft_train.errors import UsageProblem
 from omninft_train.losses import LossOptions
+from omninft_train.recipe import BACKBONES, RECIPES, build, load, to_toml
 from omninft_train.reward_specs import RewardSpec
 from omninft_train.surgery import SurgeryRule
 

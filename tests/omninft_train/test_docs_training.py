@@ -17,7 +17,7 @@ import typer.main
 from tiny_training import run, tiny_config, tiny_weights
 
 from omninft_train.cli import app
-from omninft_train.config import BACKBONES, Config, load, to_toml
+from omninft_train.config import Config
 from omninft_train.memory import estimate
 from omninft_train.miniature import judges
 from omninft_train.miniature.backbone import MiniatureBackbone, Size
@@ -26,6 +26,7 @@ from omninft_train.miniature.pretrain import PretrainOptions
 from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.world import draw_scene
 from omninft_train.prompts import load_prompts
+from omninft_train.recipe import BACKBONES, load, to_toml
 from omninft_train.tracking import read_metrics
 
 DOCS = Path(__file__).parent.parent.parent / "docs"

@@ -11,11 +11,12 @@ from diffusers import LTX2Pipeline
 from tiny_pipeline import SIZE, save_tiny_pipeline
 from tiny_training import assert_close, log, make, run
 
-from omninft_train.config import Config, load
+from omninft_train.config import Config
 from omninft_train.errors import UsageProblem
 from omninft_train.export import export
 from omninft_train.generate import Generation, generate, load_trained, write_clips
 from omninft_train.prompts import load_prompts
+from omninft_train.recipe import load
 
 REWARDS = (
     '{scorer = "sharpness", weight = 1.0, route = "video", scale = 0.01}',

@@ -17,9 +17,10 @@ from avbench.metrics import base
 from avbench.metrics.base import Score, get_scorers
 from omninft_train.advantages import AdvantageOptions, advantages
 from omninft_train.backbone import Decoded
-from omninft_train.config import RewardSection, build
+from omninft_train.config import RewardSection
 from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageProblem
 from omninft_train.prompts import TrainPrompt
+from omninft_train.recipe import build
 from omninft_train.rewards import RewardSpec, make_rewards, read_clips
 
 JUDGES = """

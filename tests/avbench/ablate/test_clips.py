@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,23 +13,25 @@ from avbench.ablate.outcome import Outcome
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.leaderboard import read_folder
 
+FAKE = Path(__file__).parent / "fake_trainer.py"
 REPOSITORY = Path(__file__).parent.parent.parent.parent
 
 
-@pytest.fixture
-def clip_grid(tmp_path: Path, small_grid: Path, small_clip: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One seed, two prompts in two parts, judged by a metric that needs no network; called AQ to have a figure."""
-    monkeypatch.setenv("FAKE_CLIP", str(small_clip))
-    path = tmp_path / "clips.toml"
-    text = small_grid.read_text().replace("seeds = [0, 1]", 'seeds = [0]\ntrain_prompts = "avbench-175"', 1)
-    text = text.replace("samples = 2", EVALUATE).replace('benchmark = "fake clips"', 'benchmark = "JavisBench"')
-    text = text.replace('title = "Table 3"', 'title = "Table 3"\npublished = "Table 3"')
-    text = text.replace('variant = "base" }', 'variant = "base", published = "LTX-2 (no RL)" }') + MORE
-    path.write_text(text)
-    return path
+CLIPS = """
+name = "clips"
+benchmark = "JavisBench"
+seeds = [0]
+jobs = 2
+train_prompts = "avbench-175"
 
+[trainer]
+command = ["{python}", "FAKE"]
 
-EVALUATE = """judge = "avbench"
+[train]
+run.steps = 4
+
+[evaluate]
+judge = "avbench"
 prompts = "avbench-175"
 limit = 2
 parts = 2
@@ -36,8 +39,20 @@ samples = 1
 metrics = ["sharpness", "loudness"]
 rewarded = ["loudness"]
 options = ["--no-cache"]
-"""
-MORE = """
+
+[variant.base]
+
+[variant.vanilla]
+label = "+ vanilla"
+recipe = "gdpo"
+
+[table.table3]
+title = "Table 3"
+published = "Table 3"
+baseline = "vanilla"
+rows = [{ variant = "base", published = "LTX-2 (no RL)" }, { variant = "vanilla" }]
+
+# Not AQ at all: the name lets a figure be looked up.
 [metric.sharpness]
 label = "AQ"
 direction = "higher"
@@ -50,15 +65,32 @@ caveat = "Other prompts."
 """
 
 
-def made(grid: Path, out: Path) -> Outcome:
-    ablation = open_ablation(Request(str(grid), out=out))
-    ablation.run(make_backend("local", ablation.grid))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, small_clip: Path) -> Path:
+    """A folder with the grid clips.toml and its ablation in out/: one seed, two prompts in two parts."""
+    folder = tmp_path_factory.mktemp("clips")
+    (folder / "clips.toml").write_text(CLIPS.replace("FAKE", str(FAKE)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAKE_CLIP", str(small_clip))
+        ablation = open_ablation(Request(str(folder / "clips.toml"), out=folder / "out"))
+        ablation.run(make_backend("local", ablation.grid))
+    return folder
+
+
+@pytest.fixture
+def place(whole: Path, tmp_path: Path) -> Path:
+    """A copy to change."""
+    return Path(shutil.copytree(whole, tmp_path / "place"))
+
+
+def made(place: Path) -> Outcome:
+    ablation = open_ablation(Request(str(place / "clips.toml"), out=place / "out"))
     return ablation.tables(REPOSITORY / "leaderboards")
 
 
-def test_clips_are_generated_in_parts_scored_and_set_beside_the_paper(clip_grid, tmp_path):
-    out = tmp_path / "out"
-    outcome = made(clip_grid, out)
+def test_clips_are_generated_in_parts_scored_and_set_beside_the_paper(place, tmp_path):
+    out = place / "out"
+    outcome = made(place)
     prompts = {
         p.name: [json.loads(line) for line in p.read_text().splitlines()] for p in (out / "prompts").glob("*.jsonl")
     }
@@ -83,8 +115,6 @@ def test_clips_are_generated_in_parts_scored_and_set_beside_the_paper(clip_grid,
 
 
 def _records_once(outcome: Outcome, tmp_path: Path) -> None:
-    import shutil
-
     boards = tmp_path / "boards"
     shutil.copytree(REPOSITORY / "leaderboards", boards)
     shutil.rmtree(boards / "measured")
@@ -92,7 +122,7 @@ def _records_once(outcome: Outcome, tmp_path: Path) -> None:
     assert record(outcome, boards, "avbench ablate --grid clips.toml", "a test") == 4
     assert record(outcome, boards, "avbench ablate --grid clips.toml", "a test") == 0
     reading = read_folder(boards)
-    assert reading.problems == () or list(reading.problems) == []
+    assert list(reading.problems) == []
     rows = reading.board.measured
     assert {(row.row, row.method, row.setting) for row in rows} == {
         ("base", "base", "not trained"), ("+ vanilla", "vanilla", "4 steps"),
@@ -101,28 +131,27 @@ def _records_once(outcome: Outcome, tmp_path: Path) -> None:
     assert len({row.run_digest for row in rows}) == 2
 
 
-def test_figures_of_another_benchmark_are_not_shown_and_the_reason_is(clip_grid, tmp_path):
-    clip_grid.write_text(clip_grid.read_text().replace('benchmark = "JavisBench"', 'benchmark = "two prompts"', 1))
-    outcome = made(clip_grid, tmp_path / "out")
+def test_figures_of_another_benchmark_are_not_shown_and_the_reason_is(place):
+    grid = place / "clips.toml"
+    grid.write_text(grid.read_text().replace('benchmark = "JavisBench"', 'benchmark = "two prompts"', 1))
+    outcome = made(place)
     assert outcome.sheets[0].beside.figures == {}
     told = "No published figures: OmniNFT's are of JavisBench, these of two prompts."
-    assert told in (tmp_path / "out" / "tables" / "table3.md").read_text()
-    assert told.replace("'", "&#39;") in (tmp_path / "out" / "report.html").read_text()
+    assert told in (place / "out" / "tables" / "table3.md").read_text()
+    assert told.replace("'", "&#39;") in (place / "out" / "report.html").read_text()
 
 
-def test_numbers_of_random_networks_are_marked_and_not_recorded(clip_grid, tmp_path):
-    out = tmp_path / "out"
-    made(clip_grid, out)
-    for path in out.glob("runs/*/*/scores-*/run.json"):
+def test_numbers_of_random_networks_are_marked_and_not_recorded(place, tmp_path):
+    for path in (place / "out").glob("runs/*/*/scores-*/run.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"weights": "keyed-random"}))
-    ablation = open_ablation(Request(str(clip_grid), out=out))
-    outcome = ablation.tables(REPOSITORY / "leaderboards")
-    assert "these numbers mean nothing" in (out / "report.html").read_text()
+    outcome = made(place)
+    assert "these numbers mean nothing" in (place / "out" / "report.html").read_text()
     with pytest.raises(UsageError, match="cannot enter a leaderboard"):
         record(outcome, tmp_path, "command")
 
 
-def test_prompts_that_do_not_fit_are_one_line(clip_grid, tmp_path):
+def test_prompts_that_do_not_fit_are_one_line(place, tmp_path):
+    clip_grid = place / "clips.toml"
     text = clip_grid.read_text()
     for old, new, message in (
         ("parts = 2", "parts = 3", "parts 3 > 2 prompts: a part would be empty"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import os
 import re
@@ -67,7 +68,7 @@ def test_the_page_is_whole_safe_and_repeats(avbench, grid_file, tmp_path):
     assert "Tiny &lt;b&gt;ablation&lt;/b&gt;" in text
     assert "<b>ablation" not in text
     assert "<script" not in text
-    assert "default-src 'none'; style-src 'sha256-" in text
+    assert "default-src 'none'; style-src 'sha256-" in html.unescape(text)
     assert text.count("<svg") >= 4
     assert avbench("ablate", "--grid", grid_file, "--out", "out", "-q").returncode == 0
     assert page.read_bytes() == first

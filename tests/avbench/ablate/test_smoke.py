@@ -1,24 +1,37 @@
-"""The shipped smoke budget with the real trainer: minutes."""
+"""The shipped smoke budget with the real trainer, and the real Ray: minutes."""
 
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 
 import pytest
 
 
-@pytest.mark.slow
-def test_the_miniature_at_smoke_size(avbench, tmp_path):
-    import subprocess
-    import sys
-
-    command = [sys.executable, "-m", "avbench", "ablate", "--grid", "miniature", "--budget", "smoke", "--out", "out"]
+def run(tmp_path, *arguments: object) -> str:
+    command = [sys.executable, "-m", "avbench", "ablate", *map(str, arguments)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_miniature_at_smoke_size(tmp_path):
+    grid = ("--grid", "miniature", "--budget", "smoke", "--out", "out")
+    run(tmp_path, *grid)
     rows = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
     assert {row["variant"] for row in rows} == {"base", "vanilla", "routing", "surgery", "region"}
     assert {"picture", "sound", "sync"} <= {row["metric"] for row in rows if row["rewarded"] == "yes"}
     assert "av_align" in {row["metric"] for row in rows if row["rewarded"] == "no"}
     assert (tmp_path / "out" / "report.html").stat().st_size > 20_000
-    again = avbench("ablate", "--grid", "miniature", "--budget", "smoke", "--out", "out", "--dry-run")
-    assert "all done" in again.stdout
+    assert "all done" in run(tmp_path, *grid, "--dry-run")
+
+
+@pytest.mark.slow
+def test_ray_itself_gives_the_same_results(small_grid, tmp_path):
+    pytest.importorskip("ray")
+    run(tmp_path, "--grid", small_grid, "--out", "ray", "--backend", "ray", "-q")
+    run(tmp_path, "--grid", small_grid, "--out", "local", "-q")
+    for name in ("results.csv", "differences.csv"):
+        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
