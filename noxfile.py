@@ -1,4 +1,4 @@
-"""Sessions: demo, tests, lint, types, browser, bench, slow, speech, reference.
+"""Sessions: demo, tests, lint, types, browser, bench, training, slow, speech, reference.
 
 All but `reference` share one environment, `.nox/shared`, to which each session adds what it lacks: installing torch,
 OpenCV, SciPy and FFmpeg once is enough. The reference packages want an older NumPy and torch.
@@ -93,8 +93,21 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def training(session: nox.Session) -> None:
+    """What the trainer costs and achieves on the miniature: overheads, then four recipes x three seeds (an hour)."""
+    _prepare(session, "train,dev")
+    results = Path("benchmarks", "results", "miniature")
+    results.mkdir(parents=True, exist_ok=True)
+    runs = Path("runs", "training")
+    runs.mkdir(parents=True, exist_ok=True)
+    _run(session, "python", "benchmarks/train_overhead.py", str(results / "overhead.json"))
+    _run(session, "python", "benchmarks/train_evidence.py", str(runs), *session.posargs)
+    _run(session, "python", "benchmarks/train_evidence.py", str(runs), "--collect", str(results), *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def slow(session: nox.Session) -> None:
-    """Tests that take minutes: networks at full size, kill and resume, real clips shifted over a grid, librosa."""
+    """Tests that take minutes: networks at full size, kill and resume, compiled blocks, power of `check`, librosa."""
     _prepare(session, "train,dev")
     _run(session, "pytest", "-q", "-m", "slow", *session.posargs)
 

@@ -112,15 +112,13 @@ def _with_held_out(section: RewardSection, kind: str) -> tuple[RewardSection, di
     return replace(section, reward=section.reward + extra), {"impact_distance": impact_distance}
 
 
-def group_rewards(trained: Trained, prompts: Sequence[TrainPrompt], group_size: int) -> dict[str, Any]:
-    """Rewards of groups of rollouts, sampled from the policy with the run's own number of steps.
+def group_rewards(trained: Trained, prompts: Sequence[TrainPrompt], how: Generation) -> dict[str, Any]:
+    """Rewards of groups of rollouts, one group of `how.samples` for each prompt.
 
     Returns:
         "rewards", "routes", "weights": R each; "groups": B; "values": (B, R), null where invalid; "valid": (B, R).
     """
     config = trained.config
-    sampling = config.sampling
-    how = Generation("policy", group_size, sampling.steps, sampling.guidance, config.run.seed, sampling.batch)
     clips = generate(trained.backbone, trained.policy, prompts, how)
     flat = [(clip, prompt) for of_prompt, prompt in zip(clips, prompts, strict=True) for clip in of_prompt]
     rewards = make_rewards(config.rewards)
@@ -135,7 +133,7 @@ def group_rewards(trained: Trained, prompts: Sequence[TrainPrompt], group_size: 
         "rewards": [spec.name for spec in specs],
         "routes": [spec.route for spec in specs],
         "weights": [spec.weight for spec in specs],
-        "groups": [index // group_size for index in range(len(flat))],
+        "groups": [index // how.samples for index in range(len(flat))],
         "values": [[value if ok else None for value, ok in zip(*row, strict=True)] for row in rows],
         "valid": scored.valid.tolist(),
     }

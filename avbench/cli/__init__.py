@@ -8,7 +8,21 @@ from typing import Annotated
 
 import typer
 
-from avbench.cli import check, clips, doctor, leaderboard, ls, models, prompts, reference, report, score, validate
+from avbench.cli import (
+    ablate,
+    check,
+    clips,
+    doctor,
+    leaderboard,
+    ls,
+    models,
+    prompts,
+    reference,
+    report,
+    score,
+    study,
+    validate,
+)
 
 app = typer.Typer(
     name="avbench",
@@ -31,6 +45,8 @@ app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(models.app, name="models")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(check.app, name="check")
+app.command("ablate")(ablate.command)
+app.add_typer(study.app, name="study")
 
 
 @app.callback()

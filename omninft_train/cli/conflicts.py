@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,14 +18,22 @@ def command(
     group_size: Annotated[int | None, typer.Option("--group-size", help="Rollouts of a group; default: the run's.")] = (
         None
     ),
+    role: Annotated[
+        Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
+    ] = "policy",
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the noise; default: the run's.")] = None,
 ) -> None:
     """Sample groups of rollouts as training does, and write their rewards, to study how far they disagree."""
     from omninft_train.assemble import load_training_prompts
     from omninft_train.evaluate import group_rewards, write_json
-    from omninft_train.generate import default_device, load_trained, read_config
+    from omninft_train.generate import Generation, default_device, load_trained, read_config
 
     config = read_config(run)
     chosen = load_training_prompts(config)[:prompts]
     trained = load_trained(run, default_device(), [prompt.prompt_av for prompt in chosen])
-    write_json(group_rewards(trained, chosen, group_size or config.prompts.group_size), out)
+    sampling = config.sampling
+    size = group_size or config.prompts.group_size
+    noise = config.run.seed if seed is None else seed
+    how = Generation(role, size, sampling.steps, sampling.guidance, noise, sampling.batch)
+    write_json(group_rewards(trained, chosen, how), out)
     sys.stdout.write(f"{out}\n")

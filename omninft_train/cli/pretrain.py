@@ -13,16 +13,17 @@ def command(
     out: Annotated[Path, typer.Option("--out", help="Folder that holds pretrainings, one folder each.")],
     seed: Annotated[int, typer.Option("--seed", help="Of weights, scenes and noise.")] = 0,
     steps: Annotated[int | None, typer.Option("--steps", help="Optimiser steps; default: as shipped.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the folder, which names the options.")] = False,
 ) -> None:
     """Pretrain the miniature from random weights; one with the same options is not trained again."""
     from dataclasses import replace
 
-    from omninft_train.miniature.pretrain import PretrainOptions, pretrained
+    from omninft_train.miniature.pretrain import PretrainOptions, place, pretrained
 
     options = PretrainOptions(seed=seed)
     if steps is not None:
         options = replace(options, steps=steps)
-    folder = pretrained(out, options, _told)
+    folder = place(out, options) if dry_run else pretrained(out, options, _told)
     sys.stdout.write(f"{folder}\n")
 
 

@@ -87,7 +87,7 @@ def pretrained(folder: Path, options: PretrainOptions = PretrainOptions(), repor
         TrainingStopped: the loss is not finite.
         EnvironmentProblem: the folder cannot be written.
     """
-    own = folder / f"miniature-{options.digest}"
+    own = place(folder, options)
     if is_complete(own, options):
         return own
     _make(own)
@@ -106,6 +106,11 @@ def pretrained(folder: Path, options: PretrainOptions = PretrainOptions(), repor
     }
     _save(own, backbone, meta)
     return own
+
+
+def place(folder: Path, options: PretrainOptions) -> Path:
+    """Where a pretraining with these options lies in `folder`."""
+    return folder / f"miniature-{options.digest}"
 
 
 def is_complete(folder: Path, options: PretrainOptions) -> bool:

@@ -1,8 +1,8 @@
 """A trainer that answers like omninft-train in milliseconds: numbers are drawn, and follow from arguments alone.
 
 Environment variables that tests set: FAKE_SLEEP, seconds of a training step; FAKE_FAIL, a text that makes a command
-fail when it occurs in its arguments; FAKE_CALLS, a file that every call is written to; FAKE_CLIP, a clip that `sample`
-copies.
+fail when it occurs in its arguments; FAKE_WORLD, any text, for another pretraining; FAKE_CALLS, a file that every call
+is written to; FAKE_CLIP, a clip that `sample` copies.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def parse(arguments: list[str]) -> tuple[list[str], dict[str, str], list[str]]:
     for argument in rest:
         if argument == "--set":
             sets.append(next(rest))
+        elif argument == "--dry-run":
+            options["dry-run"] = "yes"
         elif argument.startswith("--"):
             options[argument[2:]] = next(rest)
         else:
@@ -127,7 +129,7 @@ def sample(options: dict[str, str]) -> None:
 
 
 def conflicts(options: dict[str, str]) -> None:
-    rng = random.Random(int(options["seed"]))
+    rng = random.Random(int(options.get("seed", 0)))
     groups = [g for g in range(int(options["prompts"])) for _ in range(int(options["group-size"]))]
     values = [[rng.gauss(0, 1), rng.gauss(0, 1), rng.gauss(0, 1)] for _ in groups]
     for row in values:
@@ -150,8 +152,11 @@ def main() -> None:
     if command == "show-config":
         sys.stdout.write(to_toml(configure(options, sets)))
     elif command == "pretrain":
-        digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]
-        folder = Path(options["out"]) / f"miniature-{digest}"
+        what = [options["seed"], options.get("steps"), os.environ.get("FAKE_WORLD")]
+        folder = Path(options["out"]) / f"miniature-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:8]}"
+        if "dry-run" in options:
+            sys.stdout.write(f"{folder}\n")
+            return
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "meta.json").write_text("{}")
         sys.stdout.write(f"{folder}\n")

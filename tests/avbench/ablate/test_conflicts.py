@@ -104,7 +104,7 @@ def test_words_follow_the_interval():
     groups = np.repeat(np.arange(20), 8)
     assert "more than half" in sentence(study(rollouts(np.hstack([a, -a]), groups)))
     assert "less than half" in sentence(study(rollouts(np.hstack([a, a + 0.1 * rng.normal(size=a.shape)]), groups)))
-    assert "about half" in sentence(study(rollouts(rng.normal(size=(160, 2)), groups)))
+    assert "one half, as rewards give" in sentence(study(rollouts(rng.normal(size=(160, 2)), groups)))
 
 
 CONTENT = {
@@ -143,8 +143,8 @@ def test_the_command_makes_rollouts_once_and_writes_everything(avbench, small_gr
     assert avbench("ablate", "--grid", small_grid, "--out", "out", "-q").returncode == 0
     log = tmp_path / "calls"
     options = ("--out", "study", "--prompts", "10", "--group-size", "4", "--trainer", fake_command)
-    run = "out/runs/vanilla/seed-1/run"
-    done = avbench("study", "conflicts", run, *options, fake={"FAKE_CALLS": str(log)})
+    run, asked = "out/runs/vanilla/seed-1/run", ("--seed", "3", "--role", "reference")
+    done = avbench("study", "conflicts", run, *options, *asked, fake={"FAKE_CALLS": str(log)})
     assert (done.returncode, done.stderr) == (0, "")
     assert "of 40 rollouts in 10 groups have video and audio advantages of opposite signs" in " ".join(
         done.stdout.split()
@@ -161,10 +161,10 @@ def test_the_command_makes_rollouts_once_and_writes_everything(avbench, small_gr
         ElementTree.parse(svg)
     call = json.loads(log.read_text().splitlines()[-1])
     assert call[0] == "conflicts"
-    assert call[4:] == ["--prompts", "10", "--group-size", "4", "--seed", "0", "--role", "reference"]
+    assert call[4:] == ["--prompts", "10", "--group-size", "4", "--seed", "3", "--role", "reference"]
     before = log.read_text()
     (made,) = (study_folder / "rollouts").glob("*.json")
-    again = avbench("study", "conflicts", run, made, *options, "-q", fake={"FAKE_CALLS": str(log)})
+    again = avbench("study", "conflicts", run, made, *options, *asked, "-q", fake={"FAKE_CALLS": str(log)})
     assert (again.returncode, again.stdout) == (0, "")
     assert log.read_text() == before, "rollouts that are there are used again"
     assert len(json.loads((study_folder / "conflicts.json").read_text())) == 2

@@ -24,7 +24,7 @@ def calls(path: Path, *kinds: str) -> list[list[str]]:
 
 
 def work(path: Path) -> list[list[str]]:
-    return [call for call in calls(path) if call[0] != "show-config"]
+    return [call for call in calls(path) if call[0] != "show-config" and "--dry-run" not in call]
 
 
 def records(out: Path) -> dict[str, str]:
@@ -97,7 +97,8 @@ def test_a_dry_run_and_a_list_of_commands_write_nothing(avbench, grid_file, tmp_
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == "# train routing seed 0"
+    assert lines[0] == f"avbench ablate --grid {grid_file} --out out --only train --variant routing --seed 0"
+    assert lines[1].startswith("#   ")
     assert " train --out " in lines[1]
     assert "--recipe omninft-routing" in lines[1]
     assert len(lines) == 6
@@ -187,6 +188,14 @@ def test_other_settings_are_refused_and_told_until_redo(avbench, small_grid, tmp
     assert {name for name in after if after[name] != before[name]} == {
         f"runs/vanilla/seed-{seed}/{kind}.json" for seed in (0, 1) for kind in ("train", "evaluate")
     }, "the base policy does not depend on the variant whose run it is taken from"
+
+
+def test_another_pretraining_of_the_trainer_is_other_settings(avbench, small_grid):
+    assert avbench("ablate", "--grid", small_grid, "--out", "out", "-q").returncode == 0
+    done = avbench("ablate", "--grid", small_grid, "--out", "out", "-q", fake={"FAKE_WORLD": "2"})
+    assert done.returncode == 2
+    assert "out/base: 'pretrain' was made with other settings: name " in done.stderr
+    assert "(7 steps in all)" in done.stderr
 
 
 def test_a_seed_folder_of_unknown_origin_is_refused(avbench, small_grid, tmp_path):

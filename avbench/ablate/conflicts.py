@@ -1,0 +1,235 @@
+"""How often the rewards of one rollout pull its picture and its sound in opposite directions.
+
+Source: OmniNFT (arXiv 2605.12480), Figure 2a: "nearly half" of 1,400 rollouts, 175 prompts x 8.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avbench.errors import UsageError
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+_EPS = 1e-4  # as in the trainer's normalisation
+_RESAMPLES = 4999
+_SEED = 20260101
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Rewards of B rollouts.
+
+    Attributes:
+        name: of the run, for tables.
+        rewards, routes, weights: of R rewards.
+        groups: (B,) number of each rollout's group.
+        values: (B, R). valid: (B, R); what stands at invalid places is never read.
+    """
+
+    name: str
+    rewards: tuple[str, ...]
+    routes: tuple[str, ...]
+    weights: tuple[float, ...]
+    groups: NDArray[np.int64]
+    values: Floats
+    valid: Bools
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the rollouts say.
+
+    Attributes:
+        video, audio: (B,) advantages of the rewards of one modality; NaN where one of them failed.
+        share: of rollouts with opposite signs, in [0, 1]; low, high: 95 % bootstrap interval over groups.
+        correlation, correlation_low, correlation_high: of the two advantages.
+        matrix: (R, R) correlations of rewards within groups; NaN where one is constant.
+        counted: rollouts with both advantages. ties: of them, those where one is exactly 0, which count as no conflict.
+        group_count: groups.
+        by_reward: share of opposite signs of each pair of rewards, (R, R).
+    """
+
+    rollouts: Rollouts
+    video: Floats
+    audio: Floats
+    share: float
+    low: float
+    high: float
+    correlation: float
+    correlation_low: float
+    correlation_high: float
+    matrix: Floats
+    by_reward: Floats
+    counted: int
+    ties: int
+    group_count: int
+
+
+def read_rollouts(path: Path, name: str = "") -> Rollouts:
+    """What `conflicts` of the trainer wrote.
+
+    Raises:
+        UsageError: no such file, or not one of these: which key, and what is wrong with it.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{path}: not rollouts ({error}). Make them: omninft-train conflicts RUN --out FILE."
+        ) from error
+    keys = ("rewards", "routes", "weights", "groups", "values", "valid")
+    missing = [key for key in keys if key not in content] if isinstance(content, dict) else list(keys)
+    if missing:
+        raise UsageError(f"{path}: no {', '.join(missing)}. Make it with: omninft-train conflicts RUN --out FILE.")
+    return _checked(path, content, name)
+
+
+def _checked(path: Path, content: Mapping[str, Any], name: str) -> Rollouts:
+    rewards, routes = tuple(map(str, content["rewards"])), tuple(map(str, content["routes"]))
+    unknown = sorted(set(routes) - {"video", "audio", "both"})
+    if unknown:
+        raise UsageError(f"{path}: routes: unknown {unknown[0]!r}. Expected video, audio or both.")
+    try:
+        weights = tuple(float(weight) for weight in content["weights"])
+        groups = np.asarray(content["groups"], dtype=np.int64)
+        values = np.asarray(
+            [[math.nan if v is None else v for v in row] for row in content["values"]], dtype=np.float64
+        )
+        valid = np.asarray(content["valid"], dtype=np.bool_) & np.isfinite(values)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path}: {error}. Expected one row per rollout with one number per reward.") from error
+    b, r = len(groups), len(rewards)
+    if not b or values.shape != (b, r) or valid.shape != (b, r) or not len(routes) == len(weights) == r:
+        raise UsageError(
+            f"{path}: {b} groups, values {values.shape}, valid {valid.shape}, {len(routes)} routes, {len(weights)} "
+            f"weights; expected ({b}, {r}) for {b} rollouts and {r} rewards."
+        )
+    for route in ("video", "audio"):
+        if not any(own == route and weight for own, weight in zip(routes, weights, strict=True)):
+            raise UsageError(f"{path}: no reward of route {route} alone, so there is no such advantage to compare.")
+    return Rollouts(name or path.stem, rewards, routes, weights, groups, values, valid)
+
+
+def study(rollouts: Rollouts, std: Literal["batch", "group"] = "batch") -> Study:
+    """Advantages of each modality's own rewards, and how far they disagree.
+
+    Args:
+        rollouts: at least two groups.
+        std: rewards are divided by their deviation over all rollouts, as the release does, or over their group.
+
+    Raises:
+        UsageError: fewer than two groups: nothing can be said of others.
+    """
+    groups, index = np.unique(rollouts.groups, return_inverse=True)
+    if len(groups) < 2:
+        raise UsageError(f"{rollouts.name}: {len(groups)} group of rollouts; the interval needs at least 2.")
+    normal = np.stack([_normalise(rollouts, k, index, std) for k in range(len(rollouts.rewards))], axis=1)  # (B, R)
+    video, audio = (_advantage(rollouts, normal, route) for route in ("video", "audio"))
+    counted = np.isfinite(video) & np.isfinite(audio)
+    opposite = np.where(counted, video * audio < 0, False)
+    low, high, r_low, r_high = _bootstrap(video, audio, counted, index, len(groups))
+    return Study(
+        rollouts=rollouts,
+        video=video,
+        audio=audio,
+        share=float(opposite.sum() / max(1, counted.sum())),
+        low=low,
+        high=high,
+        correlation=_correlation(video[counted], audio[counted]),
+        correlation_low=r_low,
+        correlation_high=r_high,
+        matrix=_pairs(normal, _correlation),
+        by_reward=_pairs(normal, _opposite),
+        counted=int(counted.sum()),
+        ties=int((counted & (np.nan_to_num(video) * np.nan_to_num(audio) == 0)).sum()),
+        group_count=len(groups),
+    )
+
+
+def _normalise(rollouts: Rollouts, k: int, index: NDArray[np.int64], std: str) -> Floats:
+    """(R - mean of the group) / (s + eps) where valid, else NaN."""
+    valid, values = rollouts.valid[:, k], rollouts.values[:, k]
+    found = np.full(len(values), np.nan)
+    whole = float(np.std(values[valid])) if valid.any() else 0.0
+    for group in np.unique(index):
+        own = (index == group) & valid
+        if own.any():
+            spread = whole if std == "batch" else float(np.std(values[own]))
+            found[own] = (values[own] - values[own].mean()) / (spread + _EPS)
+    return found
+
+
+def _advantage(rollouts: Rollouts, normal: Floats, route: str) -> Floats:
+    """Weighted sum of the rewards of one route alone, (B,)."""
+    chosen = np.array([own == route for own in rollouts.routes]) & (np.array(rollouts.weights) != 0)
+    return np.asarray((normal[:, chosen] * np.array(rollouts.weights)[chosen]).sum(axis=1))
+
+
+def _correlation(a: Floats, b: Floats) -> float:
+    a, b = a - a.mean() if len(a) else a, b - b.mean() if len(b) else b
+    scale = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / scale if scale > 0 else math.nan
+
+
+def _opposite(a: Floats, b: Floats) -> float:
+    return float((a * b < 0).mean()) if len(a) else math.nan
+
+
+def _pairs(normal: Floats, measure: Any) -> Floats:
+    """A measure of every two rewards over rollouts where both are valid."""
+    count = normal.shape[1]
+    found = np.full((count, count), np.nan)
+    for i in range(count):
+        for j in range(count):
+            both = np.isfinite(normal[:, i]) & np.isfinite(normal[:, j])
+            found[i, j] = measure(normal[both, i], normal[both, j])
+    return found
+
+
+def _bootstrap(
+    video: Floats, audio: Floats, counted: Bools, index: NDArray[np.int64], groups: int
+) -> tuple[float, float, float, float]:
+    """Intervals of share and correlation: groups are drawn again, with all their rollouts.
+
+    Rollouts of one prompt have much in common, so rollouts drawn one by one would look too certain.
+    """
+    a, b = np.where(counted, video, 0.0), np.where(counted, audio, 0.0)
+    rows = [counted, (a * b < 0) & counted, a, b, a * a, b * b, a * b]
+    sums = np.stack([np.bincount(index, np.asarray(row, dtype=np.float64), groups) for row in rows], axis=1)  # (G, 7)
+    generator = np.random.default_rng(_SEED)
+    drawn = np.stack(
+        [np.bincount(generator.integers(groups, size=groups), minlength=groups) @ sums for _ in range(_RESAMPLES)]
+    )
+    n = np.maximum(drawn[:, 0], 1)
+    covariance = drawn[:, 6] / n - drawn[:, 2] * drawn[:, 3] / n**2
+    spread = np.sqrt(np.maximum(0, drawn[:, 4] / n - (drawn[:, 2] / n) ** 2))
+    spread = spread * np.sqrt(np.maximum(0, drawn[:, 5] / n - (drawn[:, 3] / n) ** 2))
+    correlation = np.divide(covariance, spread, out=np.full(len(n), np.nan), where=spread > 1e-12)
+    ends = [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
+    share = np.quantile(drawn[:, 1] / n, ends)
+    known = correlation[np.isfinite(correlation)]
+    r = np.quantile(known, ends) if len(known) else (math.nan, math.nan)
+    return float(share[0]), float(share[1]), float(r[0]), float(r[1])
+
+
+def sentence(found: Study) -> str:
+    """The finding in words."""
+    where = "one half, as rewards give that have nothing to do with each other, lies within the interval"
+    if found.low > 0.5:
+        where = "more than half: what makes the picture better tends to make the sound worse"
+    elif found.high < 0.5:
+        where = "less than half: the two tend to agree, and still disagree in the others"
+    return (
+        f"{found.rollouts.name}: {found.share:.1%} [{found.low:.1%}, {found.high:.1%}] of {found.counted} rollouts in "
+        f"{found.group_count} groups have video and audio advantages of opposite signs; {where}."
+    )

@@ -1,0 +1,209 @@
+"""What an ablation is: base policy, variants as overrides of the trainer's configuration, seeds, prompts, tables.
+
+Values only. `load_grid` in reading.py makes them from a TOML file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Direction = Literal["higher", "lower", "none"]
+Judge = Literal["trainer", "avbench"]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How the trainer is called.
+
+    Attributes:
+        command: of every step but training; "{python}" is this Python, "$NAME" an environment variable.
+        launch: of training; empty for `command`. torchrun, srun and the like go here.
+        backbone: for --backbone.
+        processes: that `launch` starts; rollouts of a step are divided among them.
+        version: of the trainer; part of every digest.
+    """
+
+    command: tuple[str, ...] = ("{python}", "-m", "omninft_train")
+    launch: tuple[str, ...] = ()
+    backbone: str = "miniature"
+    processes: int = 1
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The policy that every variant starts from.
+
+    Attributes:
+        path: folder or hub id of a model; empty for a pretraining made here.
+        pretrain_steps: optimiser steps of that pretraining; None for as many as the trainer's default.
+        pretrain_seed: of its weights and scenes.
+    """
+
+    path: str = ""
+    pretrain_steps: int | None = None
+    pretrain_seed: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How trained policies are judged.
+
+    Attributes:
+        judge: "trainer": `evaluate` samples in memory and judges by rewards and held-out metrics; "avbench": `sample`
+            writes clips and `avbench score` judges them.
+        samples: clips of each prompt.
+        seed: added to a variant's seed; equal sums mean equal noise, so that clips form pairs.
+        steps: sampling steps; None for the trainer's default.
+        prompts: suite or file; empty for those that the trainer keeps aside.
+        limit: only so many prompts, from the first; None for all.
+        parts: clips of a variant are generated in so many steps, which machines can share.
+        metrics: of `avbench score`.
+        rewarded: those of them that training saw.
+        options: further arguments of `avbench score`.
+    """
+
+    judge: Judge = "trainer"
+    samples: int = 8
+    seed: int = 0
+    steps: int | None = None
+    prompts: str = ""
+    limit: int | None = None
+    parts: int = 1
+    metrics: tuple[str, ...] = ()
+    rewarded: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One policy: a recipe of the trainer with overrides; without a recipe, the base policy itself."""
+
+    name: str
+    label: str
+    recipe: str = ""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: a variant under a label, and the published row that it answers to."""
+
+    variant: str
+    label: str
+    group: str = ""
+    published: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the result.
+
+    Attributes:
+        rows: in order; each is compared with the row before it in its group.
+        baseline: variant that every row is compared with as well; empty for none.
+        columns: metrics, in order; empty for all.
+        published: name of the published table.
+    """
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+    about: str = ""
+    baseline: str = ""
+    columns: tuple[str, ...] = ()
+    published: str = ""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What the results do not say about a metric. `published` is the quantity of published tables that it equals."""
+
+    name: str
+    label: str
+    direction: Direction = "none"
+    unit: str = "1"
+    about: str = ""
+    published: str = ""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where published figures come from, and what a reader has to know; shown where `benchmark` is the grid's."""
+
+    paper: str = ""
+    benchmark: str = ""
+    caveat: str = ""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What steps are expected to take, in seconds of one slot, before any of the folder's own was measured.
+
+    Attributes:
+        start: of any step.
+        pretrain_step, train_rollout, clip, score_clip: of one optimiser step of pretraining, one rollout of one
+            training step, one clip sampled (and judged by the trainer), one clip scored by avbench.
+        pretrain_steps, own_prompts: of the trainer, where the grid leaves them to it.
+        source: where the figures come from.
+    """
+
+    start: float = 6.0
+    pretrain_step: float = 0.35
+    train_rollout: float = 0.125
+    clip: float = 0.25
+    score_clip: float = 0.5
+    pretrain_steps: float = 600
+    own_prompts: int = 16
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An ablation.
+
+    Attributes:
+        source: the file, for messages. folder: paths in the file start here.
+        budget: name of the budget that was applied; empty for none.
+        benchmark: prompts and protocol, as rows of leaderboards name them.
+        seeds: of training; each variant is trained once with each.
+        jobs: steps side by side. threads: of each.
+        train: overrides of the trainer's configuration for all variants.
+        train_prompts: suite or file; empty for the trainer's own. Prompts that are evaluated are left out.
+        gpus: of a step, by kind; for Ray.
+    """
+
+    name: str
+    title: str
+    about: str
+    source: str
+    folder: Path
+    budget: str
+    benchmark: str
+    seeds: tuple[int, ...]
+    jobs: int
+    threads: int
+    trainer: Trainer
+    base: Base
+    train: Mapping[str, Any]
+    train_prompts: str
+    evaluation: Evaluation
+    variants: Mapping[str, Variant]
+    tables: tuple[Table, ...]
+    metrics: Mapping[str, Metric]
+    published: Published
+    cost: Cost
+    gpus: Mapping[str, float]
+
+    @property
+    def used(self) -> list[str]:
+        """Variants of the tables, in order of first appearance."""
+        return list(dict.fromkeys(row.variant for table in self.tables for row in table.rows))
+
+    def metric(self, name: str) -> Metric:
+        """What is known of a metric."""
+        return self.metrics.get(name, Metric(name, name))
