@@ -28,7 +28,8 @@ def flow_peaks(magnitude: Times, fps: float) -> Times:
 def intersection_over_union(onsets: Times, peaks: Times, fps: float) -> float:
     """Share of coinciding events: onsets (n,) with a peak (m,) nearer than one frame, over all events.
 
-    hits / (n + m - hits + 1e-6). Several onsets may share one peak.
+    hits / (n + m - hits + 1e-6). Several onsets may share one peak, and each counts as a hit: onsets nearer to each
+    other than two frames can lift the value above 1.
     """
     hits = int((_distance_to_nearest(onsets, peaks) < 1.0 / fps).sum())
     return hits / (len(onsets) + len(peaks) - hits + 1e-6)
@@ -64,12 +65,13 @@ def _events(media: Media) -> tuple[Times, Times] | None:
     family="synchrony",
     unit="1",
     higher_is_better=True,
-    range=(0.0, 1.0),
+    range=(0.0, float("inf")),
     source="JavisDiT eval/javisbench/av_align; Yariv et al., arXiv 2309.16429",
     needs=["video", "audio"],
     views=(SOUND, FLOW),
     caveat="Peaks have no minimum height, so about a third of the frames of ordinary video are peaks; "
-    "a tolerance of one frame makes the score small even for perfect sync.",
+    "a tolerance of one frame makes the score small even for perfect sync. Onsets that share a peak each count as a hit, "
+    "so that a few events close together can give more than 1.",
 )
 def av_align(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Intersection over union of sound onsets and motion peaks, one frame tolerance."""

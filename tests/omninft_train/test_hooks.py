@@ -289,8 +289,9 @@ def test_capture_in_bfloat16_sums_in_float32() -> None:
         found.append(capture.take())
     assert found[1].dtype == torch.float32
     torch.testing.assert_close(found[1], found[0], atol=0.05, rtol=0)
-    # Rows of probabilities sum to one, which bfloat16 sums would miss.
-    assert found[1].sum(dim=-1).tolist() == pytest.approx([case.geometry.audio_frames] * 2, abs=1e-5)
+    # Rows of probabilities sum to one: sums in bfloat16, in steps of 0.03 at 5, would miss this. The softmax of some
+    # processors is 6e-5 off.
+    assert found[1].sum(dim=-1).tolist() == pytest.approx([case.geometry.audio_frames] * 2, abs=2e-3)
 
 
 @pytest.mark.slow

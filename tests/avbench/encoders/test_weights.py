@@ -380,7 +380,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         return str(target)
 
     monkeypatch.setattr(module, "hf_hub_download", fetch)
-    monkeypatch.setattr(pull, "_unreachable", lambda _: None)
+    monkeypatch.setattr(pull, "unreachable", lambda _: None)
     return state
 
 
