@@ -106,6 +106,13 @@ def training(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def smoke(session: nox.Session) -> None:
+    """The whole ablation with far too little training: pretrain, train, judge, tables (four minutes)."""
+    _prepare(session, "train,test")
+    _run(session, "pytest", "-q", "tests/avbench/ablate/test_smoke.py::test_the_miniature_at_smoke_size")
+
+
+@nox.session(venv_backend="none")
 def slow(session: nox.Session) -> None:
     """Tests that take minutes: networks at full size, kill and resume, compiled blocks, power of `check`, librosa."""
     _prepare(session, "train,dev")

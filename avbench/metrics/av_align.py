@@ -70,8 +70,8 @@ def _events(media: Media) -> tuple[Times, Times] | None:
     needs=["video", "audio"],
     views=(SOUND, FLOW),
     caveat="Peaks have no minimum height, so about a third of the frames of ordinary video are peaks; "
-    "a tolerance of one frame makes the score small even for perfect sync. Onsets that share a peak each count as a hit, "
-    "so that a few events close together can give more than 1.",
+    "a tolerance of one frame makes the score small even for perfect sync. Onsets that share a peak each count as a "
+    "hit, so that a few events close together can give more than 1.",
 )
 def av_align(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Intersection over union of sound onsets and motion peaks, one frame tolerance."""
