@@ -86,7 +86,8 @@ def _runs(source: Path, role: Role) -> list[tuple[str, Path]]:
     if source.suffix == ".json" and source.is_file():
         return [(source.stem, source)]
     if (source / "metrics.jsonl").is_file() or any(source.glob("checkpoint-*")):
-        return [(source.name if source.name != "run" else source.parent.as_posix(), source)]
+        name = source.name if source.name != "run" else source.parent.as_posix()
+        return [(f"{name} before training" if role == "reference" else name, source)]
     found = sorted((source / "runs").glob("*/seed-*/run")) if source.is_dir() else []
     if not found:
         raise UsageError(
@@ -94,7 +95,8 @@ def _runs(source: Path, role: Role) -> list[tuple[str, Path]]:
             "Give what 'omninft-train train --out' or 'avbench ablate --out' wrote."
         )
     if role == "reference":  # before training, all variants are the same policy
-        found = [path for path in found if path.parts[-3] == found[0].parts[-3]]
+        first = [path for path in found if path.parts[-3] == found[0].parts[-3]]
+        return [(f"before training/{path.parts[-2]}", path) for path in first]
     return [("/".join(path.parts[-3:-1]), path) for path in found]
 
 

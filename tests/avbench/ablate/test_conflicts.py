@@ -153,6 +153,7 @@ def test_the_command_makes_rollouts_once_and_writes_everything(avbench, small_gr
     (facts,) = json.loads((study_folder / "conflicts.json").read_text())
     assert facts["low"] <= facts["share"] <= facts["high"]
     assert facts["correlation"] < 0
+    assert facts["name"] == "out/runs/vanilla/seed-1 before training"
     assert len((study_folder / "conflicts.csv").read_text().splitlines()) == 41
     text = (study_folder / "conflicts.html").read_text()
     assert text.count("<svg") == 2
@@ -173,10 +174,10 @@ def test_the_command_makes_rollouts_once_and_writes_everything(avbench, small_gr
 def test_a_folder_of_an_ablation_gives_its_runs(avbench, small_grid, fake_command, tmp_path):
     assert avbench("ablate", "--grid", small_grid, "--out", "out", "-q").returncode == 0
     options = ("--prompts", "4", "--group-size", "4", "--trainer", fake_command, "-q")
-    for role, count in (("reference", 2), ("policy", 2)):
+    for role, label in (("reference", "before training"), ("policy", "vanilla")):
         assert avbench("study", "conflicts", "out", "--out", role, "--role", role, *options).returncode == 0
         facts = json.loads((tmp_path / role / "conflicts.json").read_text())
-        assert [one["name"] for one in facts] == [f"vanilla/seed-{seed}" for seed in range(count)]
+        assert [one["name"] for one in facts] == [f"{label}/seed-{seed}" for seed in range(2)]
 
 
 def test_wrong_arguments_are_one_line(avbench, fake_command, tmp_path):
