@@ -331,8 +331,11 @@ def test_clips_that_cannot_be_scored_are_named(tmp_path, small_clip):
 @pytest.fixture(scope="module")
 def ray_cluster(tmp_path_factory):
     ray = pytest.importorskip("ray")
-    # Workers import judges by name, so they have to find the module as this process does.
+    # Workers import judges by name, so they have to find the module as this process does. It lies there before they
+    # start: Python remembers that a folder of its path was missing.
     folder = tmp_path_factory.getbasetemp() / "judges"
+    folder.mkdir(exist_ok=True)
+    (folder / "judges_for_test.py").write_text(JUDGES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
         ray.init(num_cpus=4, object_store_memory=100 * 2**20, include_dashboard=False, log_to_driver=False)
