@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,27 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz▁,.'-"
 # Of clips that the tiny pipeline makes in moments; 2 x 2 x 3 video tokens, 9 audio tokens.
 SIZE: dict[str, Any] = {"height": 64, "width": 96, "frames": 9, "fps": 24.0}
 PROMPT_TOKENS = 16
+# LTX-2.0 in full size is what the classes default to, but for the VAE's ratios.
+FULL_SIZE: dict[str, dict[str, Any]] = {
+    "transformer": {"_class_name": "LTX2VideoTransformer3DModel", "rope_type": "split"},
+    "vae": {
+        "_class_name": "AutoencoderKLLTX2Video",
+        "spatial_compression_ratio": 32,
+        "temporal_compression_ratio": 8,
+    },
+    "audio_vae": {"_class_name": "AutoencoderKLLTX2Audio"},
+    "vocoder": {"_class_name": "LTX2Vocoder"},
+}
+
+
+def save_full_size_configs(folder: Path) -> Path:
+    """The files that say how large LTX-2.0's components are, without weights."""
+    folder.mkdir(exist_ok=True)
+    (folder / "model_index.json").write_text("{}")
+    for name, content in FULL_SIZE.items():
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(json.dumps(content))
+    return folder
 
 
 def save_tiny_pipeline(folder: Path, version: Version = "2.0", *, timestep_conditioning: bool = False) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer.main
+from tiny_pipeline import save_full_size_configs
 from tiny_training import run, tiny_config, tiny_weights
 
 from omninft_train.cli import app
@@ -181,21 +182,7 @@ def test_network_and_pretraining_are_as_stated():
 
 
 def test_memory_is_as_stated(tmp_path: Path):
-    """LTX-2.0 in full size is what the classes default to, but for the ratios of the VAE."""
-    parts: dict[str, dict[str, Any]] = {
-        "transformer": {"_class_name": "LTX2VideoTransformer3DModel", "rope_type": "split"},
-        "vae": {
-            "_class_name": "AutoencoderKLLTX2Video",
-            "spatial_compression_ratio": 32,
-            "temporal_compression_ratio": 8,
-        },
-        "audio_vae": {"_class_name": "AutoencoderKLLTX2Audio"},
-        "vocoder": {"_class_name": "LTX2Vocoder"},
-    }
-    (tmp_path / "model_index.json").write_text("{}")
-    for name, content in parts.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text(json.dumps(content))
+    save_full_size_configs(tmp_path)
     table = {row[0].strip("*"): [float(cell.strip("*")) for cell in row[1:]] for row in rows("### Memory")}
     for column, (world, batch) in enumerate([(1, 1), (8, 1), (16, 1), (8, 4)]):
         path = f'backbone.path="{tmp_path}"'

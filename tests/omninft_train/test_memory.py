@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,33 +8,16 @@ import pytest
 import torch
 from diffusers import LTX2VideoTransformer3DModel
 from peft import LoraConfig
-from tiny_pipeline import save_tiny_pipeline, tiny_section
+from tiny_pipeline import save_full_size_configs, save_tiny_pipeline, tiny_section
 
 from omninft_train.config import BackboneSection, Config, OptimizerSection, PolicySection
 from omninft_train.memory import adapter_parameters, estimate
-
-# LTX-2.0 in full size is what the classes default to, but for the VAE's ratios.
-FULL_SIZE: dict[str, dict[str, Any]] = {
-    "transformer": {"_class_name": "LTX2VideoTransformer3DModel", "rope_type": "split"},
-    "vae": {
-        "_class_name": "AutoencoderKLLTX2Video",
-        "spatial_compression_ratio": 32,
-        "temporal_compression_ratio": 8,
-    },
-    "audio_vae": {"_class_name": "AutoencoderKLLTX2Audio"},
-    "vocoder": {"_class_name": "LTX2Vocoder"},
-}
 
 
 @pytest.fixture(scope="module")
 def full_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with the configurations of LTX-2.0, without weights."""
-    folder = tmp_path_factory.mktemp("ltx2")
-    (folder / "model_index.json").write_text("{}")
-    for name, config in FULL_SIZE.items():
-        (folder / name).mkdir()
-        (folder / name / "config.json").write_text(json.dumps(config))
-    return folder
+    return save_full_size_configs(tmp_path_factory.mktemp("ltx2"))
 
 
 def config(folder: Path, **changes: Any) -> Config:

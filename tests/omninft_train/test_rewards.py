@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,10 +46,15 @@ a_constant = 3
 
 @pytest.fixture(autouse=True)
 def judges(tmp_path_factory, monkeypatch):
+    folder = write_judges(tmp_path_factory)
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+def write_judges(tmp_path_factory) -> Path:
     folder = tmp_path_factory.getbasetemp() / "judges"
     folder.mkdir(exist_ok=True)
     (folder / "judges_for_test.py").write_text(JUDGES)
-    monkeypatch.syspath_prepend(folder)
     return folder
 
 
@@ -333,9 +339,7 @@ def ray_cluster(tmp_path_factory):
     ray = pytest.importorskip("ray")
     # Workers import judges by name, so they have to find the module as this process does. It lies there before they
     # start: Python remembers that a folder of its path was missing.
-    folder = tmp_path_factory.getbasetemp() / "judges"
-    folder.mkdir(exist_ok=True)
-    (folder / "judges_for_test.py").write_text(JUDGES)
+    folder = write_judges(tmp_path_factory)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
         ray.init(num_cpus=4, object_store_memory=100 * 2**20, include_dashboard=False, log_to_driver=False)
