@@ -128,7 +128,7 @@ def study(rollouts: Rollouts, std: Literal["batch", "group"] = "batch") -> Study
         std: rewards are divided by their deviation over all rollouts, as the release does, or over their group.
 
     Raises:
-        UsageError: fewer than two groups: nothing can be said of others.
+        UsageError: fewer than two groups: nothing can be said of others. Or no rollout with both advantages.
     """
     groups, index = np.unique(rollouts.groups, return_inverse=True)
     if len(groups) < 2:
@@ -136,13 +136,18 @@ def study(rollouts: Rollouts, std: Literal["batch", "group"] = "batch") -> Study
     normal = np.stack([_normalise(rollouts, k, index, std) for k in range(len(rollouts.rewards))], axis=1)  # (B, R)
     video, audio = (_advantage(rollouts, normal, route) for route in ("video", "audio"))
     counted = np.isfinite(video) & np.isfinite(audio)
+    if not counted.any():
+        raise UsageError(
+            f"{rollouts.name}: none of {len(counted)} rollouts has a value of every video and audio reward, so there is "
+            "nothing to compare. See why rewards fail: omninft-train score."
+        )
     opposite = np.where(counted, video * audio < 0, False)
     low, high, r_low, r_high = _bootstrap(video, audio, counted, index, len(groups))
     return Study(
         rollouts=rollouts,
         video=video,
         audio=audio,
-        share=float(opposite.sum() / max(1, counted.sum())),
+        share=float(opposite.sum() / counted.sum()),
         low=low,
         high=high,
         correlation=_correlation(video[counted], audio[counted]),

@@ -73,6 +73,11 @@ def test_groups_are_drawn_whole():
     assert (often.low, often.high) == (once.low, once.high)
 
 
+def test_no_rollout_with_both_advantages_is_no_share_of_zero():
+    with pytest.raises(UsageError, match="none of 4 rollouts has a value of every"):
+        study(rollouts([[1, math.nan], [3, math.nan], [math.nan, 2], [math.nan, 4]], [0, 0, 1, 1]))
+
+
 def test_failed_rewards_leave_and_constant_ones_are_ties():
     values = [[1.0, 2.0], [2.0, 1.0], [math.nan, 9.0], [1.0, 3.0], [1.0, 4.0]]
     found = study(rollouts(values, [0, 0, 0, 1, 1]))
