@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.check.statistics import LEVEL
 from avbench.errors import UsageError
 
 Floats = NDArray[np.float64]
@@ -22,7 +23,6 @@ Bools = NDArray[np.bool_]
 _EPS = 1e-4  # as in the trainer's normalisation
 _RESAMPLES = 4999
 _SEED = 20260101
-_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def study(rollouts: Rollouts, std: Literal["batch", "group"] = "batch") -> Study
     counted = np.isfinite(video) & np.isfinite(audio)
     if not counted.any():
         raise UsageError(
-            f"{rollouts.name}: none of {len(counted)} rollouts has a value of every video and audio reward, so there is "
-            "nothing to compare. See why rewards fail: omninft-train score."
+            f"{rollouts.name}: none of {len(counted)} rollouts has a value of every video and audio reward, so "
+            "there is nothing to compare. See why rewards fail: omninft-train score."
         )
     opposite = np.where(counted, video * audio < 0, False)
     low, high, r_low, r_high = _bootstrap(video, audio, counted, index, len(groups))
@@ -215,12 +215,13 @@ def _bootstrap(
     drawn = np.stack(
         [np.bincount(generator.integers(groups, size=groups), minlength=groups) @ sums for _ in range(_RESAMPLES)]
     )
-    n = np.maximum(drawn[:, 0], 1)
+    drawn = drawn[drawn[:, 0] > 0]  # in a draw of failed rollouts alone there is nothing to count
+    n = drawn[:, 0]
     covariance = drawn[:, 6] / n - drawn[:, 2] * drawn[:, 3] / n**2
     spread = np.sqrt(np.maximum(0, drawn[:, 4] / n - (drawn[:, 2] / n) ** 2))
     spread = spread * np.sqrt(np.maximum(0, drawn[:, 5] / n - (drawn[:, 3] / n) ** 2))
     correlation = np.divide(covariance, spread, out=np.full(len(n), np.nan), where=spread > 1e-12)
-    ends = [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
+    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     share = np.quantile(drawn[:, 1] / n, ends)
     known = correlation[np.isfinite(correlation)]
     r = np.quantile(known, ends) if len(known) else (math.nan, math.nan)
