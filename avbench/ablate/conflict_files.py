@@ -19,6 +19,7 @@ from avbench.ablate.curves import CurvePlot
 from avbench.ablate.page import Page, render_page
 from avbench.ablate.sheet import NONE, Block, Cell
 from avbench.ablate.state import make_folder
+from avbench.ablate.tables import markdown_table
 from avbench.ablate.trainer_calls import call, message_of
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.leaderboard.markdown import escape
@@ -257,8 +258,5 @@ def _rows(found: Sequence[Study]) -> str:
 def _markdown(blocks: Sequence[Block], sentences: Sequence[str]) -> str:
     parts = ["# Reward conflicts", "\n".join(f"- {escape(text)}" for text in sentences), escape(PAPER)]
     for block in blocks:
-        lines = [[escape(head) for head in block.heads], ["---", *["--:"] * (len(block.heads) - 1)]]
-        lines += [[escape(cell.text) for cell in row] for row in block.rows]
-        table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-        parts += [f"## {escape(block.title)}", table, escape(block.note)]
+        parts += [f"## {escape(block.title)}", markdown_table(block), escape(block.note)]
     return "\n\n".join(parts) + "\n"

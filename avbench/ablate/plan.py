@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from statistics import median
 
 from rich.table import Table as RichTable
 
 from avbench.ablate.grid import Grid
+from avbench.ablate.keys import near
 from avbench.ablate.state import Status, read_record, status
 from avbench.ablate.steps import KINDS, TABLES, Step
 from avbench.errors import UsageError
@@ -69,18 +69,13 @@ def check_choice(grid: Grid, choice: Choice) -> None:
     """
     for name in choice.only:
         if name not in (*KINDS, TABLES):
-            raise UsageError(f"--only {name}: unknown step. {_near(name, (*KINDS, TABLES))}")
+            raise UsageError(f"--only {name}: unknown step. {near(name, (*KINDS, TABLES))}")
     for name in choice.variants:
         if name not in grid.used:
-            raise UsageError(f"--variant {name}: no variant of the chosen tables. {_near(name, grid.used)}")
+            raise UsageError(f"--variant {name}: no variant of the chosen tables. {near(name, grid.used)}")
     for seed in choice.seeds:
         if seed not in grid.seeds:
             raise UsageError(f"--seed {seed}: the grid has seeds {', '.join(map(str, grid.seeds))}.")
-
-
-def _near(word: str, known: Sequence[str]) -> str:
-    near = get_close_matches(word, known, n=1)
-    return f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
 
 
 def chosen_steps(steps: Sequence[Step], choice: Choice) -> list[Step]:

@@ -26,7 +26,7 @@ def markdown(sheet: Sheet, notes: Sequence[str] = ()) -> str:
     parts = [f"# {markdown_text(sheet.table.title)}"]
     parts += [markdown_text(text) for text in (sheet.table.about, *notes) if text]
     for block in sheet.blocks:
-        parts += [f"## {markdown_text(block.title)}", _markdown_table(block)]
+        parts += [f"## {markdown_text(block.title)}", markdown_table(block)]
         parts += [_emphasised(block.note)] if block.note else []
         if block.title == "Cost" and not sheet.beside.figures:
             parts.append(markdown_text(sheet.beside.note))
@@ -42,7 +42,8 @@ def _emphasised(note: str) -> str:
     return markdown_text(note).replace("\\*\\*", "**")
 
 
-def _markdown_table(block: Block) -> str:
+def markdown_table(block: Block) -> str:
+    """The rows of a block as a Markdown table."""
     rule = ["---", *["--:"] * (len(block.heads) - 1)]
     lines = [[markdown_text(head) for head in block.heads], rule]
     lines += [[_markdown_cell(cell) for cell in row] for row in block.rows]
