@@ -88,7 +88,7 @@ def test_every_key_has_a_row_with_its_values():
         listed = key.startswith(("rewards.reward.", "surgery.rules."))
         wanted = [shown(default if listed else of(config, key)) for config in (ltx2, miniature)]
         if key == "regions.first_block":
-            wanted = ["0.0", "0.0"]
+            wanted = ["0.0", "0.5"]
         assert meaning or key == "preset", key
         assert (first, second) == (wanted[0], "" if wanted[1] == wanted[0] else wanted[1]), key
 
