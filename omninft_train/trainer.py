@@ -110,6 +110,7 @@ def train(training: Training) -> None:
         found, judged = judge(training, rollouts, scored, step)
         with timed(training.seconds, "update"):
             log = update(training, rollouts, judged, step)
+        log["tokens_per_second"] = trained_tokens(training, rollouts, step) / training.seconds["seconds_update"]
         keep = old_keep(config.old.decay, step + 1)
         training.policy.update_old(keep)
         log |= summarise_rewards(scored, found, all_groups(config), config.rewards.reward)
@@ -258,6 +259,13 @@ def chosen_levels(training: Training, rollouts: Rollouts, step: int) -> list[lis
     generator = torch.Generator().manual_seed(rollout_seed(config.run.seed, step, -1, -1))
     drawn = random_levels(len(levels), config.levels.fraction, generator, config.prompts.rollouts)
     return [drawn[index] for index in rollouts.index]
+
+
+def trained_tokens(training: Training, rollouts: Rollouts, step: int) -> int:
+    """Tokens of both streams that a step trains on: of all rollouts, once for each of their noise levels."""
+    geometry = training.backbone.geometry
+    pairs = sum(map(len, chosen_levels(training, rollouts, step))) * training.world.size
+    return pairs * (geometry.video_tokens + geometry.audio_frames)
 
 
 def batch_loss(

@@ -69,7 +69,7 @@ def tensors(out: Path) -> dict[str, Tensor]:
 
 def log(out: Path) -> list[dict[str, Any]]:
     """What was logged, without times."""
-    return [{k: v for k, v in row.items() if not k.startswith("seconds_")} for row in read_metrics(out)]
+    return [{k: v for k, v in row.items() if "second" not in k} for row in read_metrics(out)]
 
 
 def assert_equal(found: dict[str, Tensor], wanted: dict[str, Tensor], names: Sequence[str] = ()) -> None:
