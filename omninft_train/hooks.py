@@ -228,25 +228,25 @@ def column_sums(attention: Any, query: Tensor, key: Tensor, rotary: tuple[Rotary
     query, key = (
         _rotated(part, pair, heads, attention.rope_type) for part, pair in zip((query, key), rotary, strict=True)
     )
-    query = query * query.shape[-1] ** -0.5
+    query *= query.shape[-1] ** -0.5
     total = torch.zeros(key.shape[0], key.shape[2], dtype=torch.float32, device=key.device)
     for first in range(0, heads, _HEADS_AT_ONCE):
         part = slice(first, first + _HEADS_AT_ONCE)
-        logits = query[:, part] @ key[:, part].transpose(-1, -2)  # (B, h, Lq, Lk)
-        total += logits.softmax(dim=-1).sum(dim=(1, 2))
+        attended = query[:, part] @ key[:, part].transpose(-1, -2)  # (B, h, Lq, Lk)
+        torch.softmax(attended, dim=-1, out=attended)  # in place: fresh memory costs a processor more than the sums
+        total += attended.sum(dim=(1, 2))
     sums: Tensor = total / heads
     return sums
 
 
 def _rotated(states: Tensor, pair: Rotary, heads: int, kind: str) -> Tensor:
-    """(B, L, H d) -> (B, H, L, d) float32 with rotary embedding."""
+    """(B, L, H d) -> new (B, H, L, d) float32 with rotary embedding."""
     if pair is None:
-        return _by_head(states, heads).float()
+        return _by_head(states, heads).to(torch.float32, copy=True)
     if kind != "split":
         from diffusers.models.transformers.transformer_ltx2 import apply_interleaved_rotary_emb
 
-        rotated: Tensor = apply_interleaved_rotary_emb(states, pair)
-        return _by_head(rotated, heads).float()
+        return _by_head(apply_interleaved_rotary_emb(states, pair), heads).to(torch.float32, copy=True)
     # diffusers' function takes four times as long on a processor: most of what capturing costs in the miniature.
     cos, sin = pair  # (B, H, L, d / 2)
     plain = _by_head(states, heads)
