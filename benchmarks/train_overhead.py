@@ -39,7 +39,6 @@ from omninft_train.miniature.backbone import MiniatureBackbone
 from omninft_train.miniature.world import training_prompts
 from omninft_train.recipe import load
 from omninft_train.rewards import make_rewards
-from omninft_train.rollout import CaptureWindow
 from omninft_train.schedule import ltx2_levels
 
 MID = Geometry(frames=4, height=8, width=8, audio_frames=64, video_channels=128, audio_channels=128, fps=24.0)
@@ -150,7 +149,7 @@ def capture_ratios(training: trainer.Training, pairs: int) -> list[float]:
 def collected_passes(config: Config) -> float:
     """Share of the forward passes of sampling whose attention is collected."""
     steps, passes = config.sampling.steps, config.sampling.guidance.passes
-    window = CaptureWindow(*(int(share * steps) for share in config.regions.window), config.regions.passes)
+    window = trainer.capture_window(config)
     wanted = [window.wants(step, name) for step in range(steps) for name in passes]
     return sum(wanted) / len(wanted)
 

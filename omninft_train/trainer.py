@@ -144,7 +144,6 @@ def sample_rollouts(training: Training, step: int) -> Rollouts:
 
 def _sample(training: Training, role: Any, noise: Latents, condition: Condition) -> Latents:
     config = training.config
-    first, last = (int(share * config.sampling.steps) for share in config.regions.window)
     return sample(
         training.policy,
         role,
@@ -154,8 +153,14 @@ def _sample(training: Training, role: Any, noise: Latents, condition: Condition)
         negative=training.backbone.negative(),
         guidance=config.sampling.guidance,
         capture=training.capture,
-        window=CaptureWindow(first, last, config.regions.passes),
+        window=capture_window(config),
     )
+
+
+def capture_window(config: Config) -> CaptureWindow:
+    """The sampling steps and passes whose attention makes region weights."""
+    first, last = (int(share * config.sampling.steps) for share in config.regions.window)
+    return CaptureWindow(first, last, config.regions.passes)
 
 
 def score_rollouts(training: Training, rollouts: Rollouts, step: int) -> Scored:
