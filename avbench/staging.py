@@ -22,7 +22,7 @@ from avbench.encoders import Backbone, Encoder, EncoderStore
 from avbench.encoders.store import GROUP
 from avbench.errors import EnvironmentProblem, MediaError
 from avbench.media import AudioInfo, Media, VideoInfo, decode_clip
-from avbench.media.decode import DecodeOptions
+from avbench.media.options import DecodeOptions
 from avbench.media.spool import Spooled
 from avbench.metrics.base import Score, Scorer, get_scorers
 from avbench.results import SPOOL_PREFIX, ClipRow

@@ -20,7 +20,7 @@ from stopwatch import Rounds, take_turns
 from avbench.clips import Clip
 from avbench.encoders import EncoderStore
 from avbench.media import Frame, FrameSeries, Waveform, decode_clip
-from avbench.media.decode import default_threads
+from avbench.media.options import default_threads
 from avbench.metrics.av_align import SOUND
 from avbench.metrics.optical_flow import FLOW
 from avbench.scoring import ClipJob, RunContext

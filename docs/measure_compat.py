@@ -35,7 +35,7 @@ from avbench.encoders.synchformer import BACKBONE as SYNCHFORMER
 from avbench.encoders.synchformer import FOUR_SECONDS, OWN_LENGTH, Recipe
 from avbench.encoders.texts import split_text
 from avbench.media import Media, View, decode_clip
-from avbench.media.decode import DecodeOptions
+from avbench.media.options import DecodeOptions
 from avbench.metrics.audio_quality import mean_quality
 from avbench.metrics.base import registry
 from avbench.metrics.desync import mean_offset

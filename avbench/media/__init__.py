@@ -1,7 +1,8 @@
 """Decoded clips: one open and one demux pass per file, every view of every scorer in that pass."""
 
 from avbench.media.decode import decode_clip
-from avbench.media.media import AudioInfo, Media, VideoInfo
+from avbench.media.info import AudioInfo, VideoInfo
+from avbench.media.media import Media
 from avbench.media.sampling import All, AtRate, Linspace, Sampling, windows
 from avbench.media.views import Frame, Frames, FrameSeries, View, Waveform
 

@@ -9,46 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from avbench.media.sampling import Times
+from avbench.media.arrays import check_frames, check_waveform
+from avbench.media.info import AudioInfo, VideoInfo
 from avbench.media.spool import Spooled
 from avbench.media.views import Frame, Frames, FrameSeries, View, Waveform
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """Facts of a picture track. `times` (T,) are seconds on the clip's timeline; `fps` is nominal."""
-
-    times: Times
-    fps: float
-    width: int
-    height: int
-    codec: str = "raw"
-    rotation: int = 0
-
-    @property
-    def duration(self) -> float:
-        """Seconds from the first frame to the end of the last one."""
-        if len(self.times) == 0:
-            return 0.0
-        last = float(np.median(np.diff(self.times))) if len(self.times) > 1 else 1.0 / self.fps
-        return float(self.times[-1] - self.times[0]) + last
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """Facts of a sound track; `start` in seconds on the clip's timeline."""
-
-    sample_rate: int
-    channels: int
-    samples: int
-    start: float = 0.0
-    codec: str = "raw"
-    source: str = "embedded"
-
-    @property
-    def duration(self) -> float:
-        """Seconds of decoded sound."""
-        return self.samples / self.sample_rate
 
 
 @dataclass
@@ -95,8 +59,8 @@ class Media:
         Raises:
             ValueError: wrong shape, dtype or a missing rate.
         """
-        video, pixels = _check_frames(frames, fps)
-        audio, sound = _check_waveform(waveform, sample_rate)
+        video, pixels = check_frames(frames, fps)
+        audio, sound = check_waveform(waveform, sample_rate)
         return cls(key=key, video=video, audio=audio, frames=pixels, waveform=sound)
 
     def view(self, view: View) -> NDArray[Any]:
@@ -166,30 +130,3 @@ def render_waveform(waveform: NDArray[np.float32], rate: int, view: Waveform) ->
 
         sound = np.ascontiguousarray(soxr.resample(sound.T, rate, view.rate, quality="HQ").T)
     return sound.astype(np.float32, copy=False)
-
-
-def _check_frames(frames: ArrayLike | None, fps: float) -> tuple[VideoInfo | None, NDArray[np.uint8] | None]:
-    if frames is None:
-        return None, None
-    pixels = np.asarray(frames)
-    if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8:
-        raise ValueError(f"frames must be uint8 (T, H, W, 3), got {pixels.dtype} {pixels.shape}")
-    if not fps > 0:
-        raise ValueError(f"fps must be positive, got {fps}")
-    count, height, width, _ = pixels.shape
-    if count == 0:
-        raise ValueError("frames holds no frame; pass None for a clip without picture")
-    return VideoInfo(np.arange(count) / fps, float(fps), width, height), pixels
-
-
-def _check_waveform(
-    waveform: ArrayLike | None, sample_rate: int | None
-) -> tuple[AudioInfo | None, NDArray[np.float32] | None]:
-    if waveform is None:
-        return None, None
-    if not sample_rate or sample_rate <= 0:
-        raise ValueError(f"waveform needs a positive sample_rate, got {sample_rate}")
-    sound = np.atleast_2d(np.asarray(waveform, dtype=np.float32))
-    if sound.ndim != 2 or sound.shape[1] == 0 or not np.isfinite(sound).all():
-        raise ValueError(f"waveform must be finite float (C, N) with N > 0, got shape {sound.shape}")
-    return AudioInfo(sample_rate, sound.shape[0], sound.shape[1], source="memory"), sound

@@ -8,7 +8,7 @@ import av
 
 from avbench.clips import Clip
 from avbench.errors import MediaError
-from avbench.media.decode import first_audio, first_video, open_media
+from avbench.media.container import first_audio, first_video, open_media
 
 
 @dataclass(frozen=True)

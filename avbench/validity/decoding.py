@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from avbench.clips import Prompt
 from avbench.errors import MediaError
 from avbench.media import Frames, Media, Waveform, decode_clip
-from avbench.media.decode import DecodeOptions
+from avbench.media.options import DecodeOptions
 from avbench.scoring import ClipJob
 
 Pixels = NDArray[np.uint8]

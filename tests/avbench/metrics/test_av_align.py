@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from avbench.clips import Clip, Prompt
 from avbench.encoders import EncoderStore
 from avbench.media import Media, decode_clip
-from avbench.media.decode import DecodeOptions
+from avbench.media.options import DecodeOptions
 from avbench.metrics.av_align import (
     FLOW,
     SOUND,

@@ -1,0 +1,27 @@
+"""How a clip is decoded."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def default_threads() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How a clip is decoded.
+
+    Attributes:
+        threads: threads for per-frame work; None for all CPUs of this process.
+        seconds: only this much from the start of each track; None for everything.
+        spool: folder where sampled frames and sound wait; None keeps them in memory.
+    """
+
+    threads: int | None = None
+    seconds: float | None = None
+    spool: Path | None = None
