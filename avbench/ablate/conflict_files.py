@@ -22,9 +22,9 @@ from avbench.ablate.state import make_folder
 from avbench.ablate.tables import markdown_table
 from avbench.ablate.trainer_calls import call, message_of
 from avbench.errors import EnvironmentProblem, UsageError
+from avbench.files import write_atomically
 from avbench.leaderboard.markdown import escape
 from avbench.leaderboard.tables import to_csv
-from avbench.results import write_atomically
 
 PAPER = (
     "OmniNFT's Figure 2a: nearly half of 1,400 rollouts (175 prompts x 8) of LTX-2, as digests print it. With another "

@@ -22,7 +22,7 @@ from avbench.ablate.steps import Step
 from avbench.ablate.tables import differences_csv, latex, markdown, results_csv
 from avbench.ablate.trainer_calls import overrides
 from avbench.errors import UsageError
-from avbench.results import write_atomically
+from avbench.files import write_atomically
 
 PAGE, RESULTS, DIFFERENCES, FACTS = "report.html", "results.csv", "differences.csv", "ablation.json"
 _BAND = "Line: mean over seeds; band: lowest to highest seed. Rollouts of a step are drawn anew, so rewards scatter."

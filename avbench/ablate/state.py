@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from avbench.ablate.steps import Step, canonical
 from avbench.errors import EnvironmentProblem, UsageError
-from avbench.results import write_atomically
+from avbench.files import write_atomically
 
 State = Literal["complete", "todo", "started", "stale", "damaged", "foreign"]
 LOCKS = "locks"

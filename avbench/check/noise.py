@@ -15,7 +15,8 @@ from avbench.check.pairing import Matched, match_clips, read_run
 from avbench.check.policy import read_toml, refuse_unknown
 from avbench.check.statistics import Floats, run_floor, spread_of_runs
 from avbench.errors import UsageError
-from avbench.results import Run, write_atomically
+from avbench.files import write_atomically
+from avbench.results import Run
 
 SCHEMA_VERSION = 1
 

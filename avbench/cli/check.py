@@ -107,7 +107,7 @@ def calibrate_runs(
 
 def _write(files: Sequence[tuple[Path, str]]) -> None:
     from avbench.errors import UsageError
-    from avbench.results import write_atomically
+    from avbench.files import write_atomically
 
     paths = [path.absolute() for path, _ in files]
     if len(set(paths)) < len(paths):

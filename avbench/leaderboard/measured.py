@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from avbench.errors import UsageError
+from avbench.files import write_atomically
 from avbench.leaderboard.read import MEASURED, read_folder
 from avbench.leaderboard.rules import measured_problems
 from avbench.leaderboard.schema import MEASURED_COLUMNS, REAL_WEIGHTS, MeasuredRow
 from avbench.leaderboard.tables import Line, to_csv
-from avbench.results import Run, write_atomically
+from avbench.results import Run
 
 _FILE = re.compile(r"[A-Za-z0-9][\w.-]*\.csv")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avbench.errors import EnvironmentProblem
+from avbench.files import write_atomically
 from avbench.leaderboard.grid import fill
 from avbench.leaderboard.latex import grid_latex, settings_latex
 from avbench.leaderboard.markdown import escape, grid_markdown, settings_markdown
@@ -14,7 +15,6 @@ from avbench.leaderboard.read import RENDERED, load_board
 from avbench.leaderboard.schema import Board
 from avbench.leaderboard.sheet import all_figures_csv, figures_csv, grid_csv
 from avbench.leaderboard.views import ViewSpec
-from avbench.results import write_atomically
 
 PAGE, INDEX, ALL = "leaderboards.html", "README.md", "figures.csv"
 _SUFFIXES = (".md", ".tex", ".csv", ".html")

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from avbench.files import write_atomically
 from avbench.report.clip_data import clip_data, media_paths, script_json
 from avbench.report.findings import LISTED, Group, attention, failures, select_clips
 from avbench.report.media_embed import Embed, MediaBundle, bundle_media
@@ -24,7 +25,7 @@ from avbench.report.sections import (
     summary_rows,
 )
 from avbench.report.tables import direction, format_unit, watermark
-from avbench.results import Run, write_atomically
+from avbench.results import Run
 
 
 def write_report(run: Run, out: Path | None = None, *, embed: Embed = "auto", max_clips: int = 500) -> Path:

@@ -15,8 +15,8 @@ from typing import Any
 
 from avbench.environment import describe_environment
 from avbench.errors import EnvironmentProblem
+from avbench.files import write_atomically
 from avbench.report.tables import decimals_for, format_value
-from avbench.results import write_atomically
 from avbench.runner import scorer_facts
 from avbench.validity.bench import Row
 from avbench.validity.corruptions import CORRUPTIONS, Corruption

@@ -1,4 +1,4 @@
-"""The result schema, and the run folder that holds it. This is the only place that knows both.
+"""The run folder: what is written while a run goes on, and when it ends.
 
 A run folder:
 
@@ -19,95 +19,30 @@ import io
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avbench.clips import Clip
 from avbench.errors import EnvironmentProblem, UsageError
+from avbench.files import write_atomically
+from avbench.results.schema import ClipRow, LabelRow, ScoreRow
 
 if TYPE_CHECKING:
-    import pandas as pd
     from filelock import BaseFileLock
 
 # Arrow's own allocator keeps what it frees, and the peak of a long run grows with it. Read at Arrow's first import.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
-SCHEMA_VERSION = 1
 SPOOL_PREFIX = ".spool-"
 """Start of the names of temporary folders inside a run folder."""
-UNAVAILABLE = "unavailable"
-"""`weights_digest` of rows that were skipped because this machine lacks a package or weights."""
-
-
-@dataclass(frozen=True)
-class ScoreRow:
-    """One line of the long table. `value` is null unless `status` is "ok"; never NaN, never a stand-in 0.
-
-    `scope` is "clip" for per-clip metrics; set metrics use "all" or "aspect/category" and no clip_id.
-    `detail` is a JSON object for reports. `seconds` is the time that this metric took for this clip.
-    """
-
-    schema_version: int
-    run_id: str
-    model: str | None
-    suite: str
-    suite_version: str
-    scope: str
-    clip_id: str | None
-    clip_sha256: str
-    prompt_id: str | None
-    sample_index: int
-    metric: str
-    value: float | None
-    status: Literal["ok", "skipped", "error"]
-    reason: str
-    metric_version: int
-    params_digest: str
-    weights_digest: str
-    seconds: float
-    detail: str = "{}"
-
-    @property
-    def key(self) -> tuple[str, str, int, str, str]:
-        """Resume key: content and computation; not name, order, rank or machine."""
-        return (self.clip_sha256, self.metric, self.metric_version, self.params_digest, self.weights_digest)
-
-
 _BATCH = 4096
 _LOGS = ("scores.jsonl", "clips.jsonl")
-
-
-@dataclass(frozen=True)
-class ClipRow:
-    """One clip as it was understood and decoded; media facts are null where unknown."""
-
-    clip_id: str
-    model: str | None
-    sample_index: int
-    prompt_id: str | None
-    text: str | None
-    video_text: str | None
-    audio_text: str | None
-    video_path: str
-    audio_path: str | None
-    clip_sha256: str
-    audio_source: str | None = None
-    duration: float | None = None
-    audio_duration: float | None = None
-    fps: float | None = None
-    frames: int | None = None
-    width: int | None = None
-    height: int | None = None
-    sample_rate: int | None = None
-    channels: int | None = None
-    problem: str | None = None
 
 
 class RunFolder:
@@ -220,10 +155,10 @@ class RunFolder:
 
     def write_tables(self, rows: Iterable[ScoreRow], clips: Iterable[ClipRow], source: Sequence[Clip]) -> None:
         """Write the compacted score table, the clip table and the category table; rows may be a generator."""
-        labels = (_Label(clip.clip_id, c.aspect, c.name) for clip in source for c in clip.categories)
+        labels = (LabelRow(clip.clip_id, c.aspect, c.name) for clip in source for c in clip.categories)
         self._write_parquet("scores.parquet", ScoreRow, rows)
         self._write_parquet("clips.parquet", ClipRow, clips)
-        self._write_parquet("categories.parquet", _Label, labels)
+        self._write_parquet("categories.parquet", LabelRow, labels)
 
     def _write_parquet(self, name: str, kind: type, rows: Iterable[Any]) -> None:
         """Write batch by batch, so that memory does not grow with the number of rows."""
@@ -238,96 +173,6 @@ class RunFolder:
                 columns = [pa.array([getattr(row, n) for row in batch], type=schema.field(n).type) for n in names]
                 writer.write_table(pa.table(columns, schema=schema))
         write_atomically(self.path / name, buffer.getvalue())
-
-
-@dataclass(frozen=True)
-class _Label:
-    """One line of the category table."""
-
-    clip_id: str
-    aspect: str
-    category: str
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run that was read back: `info` from run.json, the tables as data frames.
-
-    `scores` has the columns of `ScoreRow`, `clips` those of `ClipRow`, `categories` clip_id, aspect, category.
-    """
-
-    path: Path
-    info: dict[str, Any]
-    scores: pd.DataFrame
-    clips: pd.DataFrame
-    categories: pd.DataFrame
-
-
-def load_run(path: Path | str) -> Run:
-    """Read a run folder.
-
-    Raises:
-        UsageError: the folder holds no finished run, or one written by a newer avbench.
-    """
-    import pandas as pd
-
-    folder = Path(path)
-    info_file = folder / "run.json"
-    if not info_file.is_file():
-        raise UsageError(
-            f"{folder} is not a run folder (no run.json). Give the folder that 'avbench score --out' wrote."
-        )
-    info: dict[str, Any] = json.loads(info_file.read_text(encoding="utf-8"))
-    if info.get("schema_version", 0) > SCHEMA_VERSION:
-        raise UsageError(
-            f"{folder} was written with result schema {info['schema_version']}, this avbench reads up to "
-            f"{SCHEMA_VERSION}. Upgrade avbench."
-        )
-    names = ("scores.parquet", "clips.parquet", "categories.parquet")
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise UsageError(
-            f"{folder} is an unfinished run ({', '.join(missing)} missing). Run the same 'avbench score' command "
-            "again: it goes on where it stopped."
-        )
-    return Run(folder, info, *(pd.read_parquet(folder / name) for name in names))
-
-
-def read_by_metric(path: Path) -> Iterator[pd.DataFrame]:
-    """The score table without details, one metric at a time: summaries of long runs need little memory."""
-    import pandas as pd
-    import pyarrow.parquet as pq
-
-    table = path / "scores.parquet"
-    columns = ["clip_id", "model", "scope", "metric", "value", "status", "reason", "weights_digest", "detail"]
-    names: set[str] = set()
-    for batch in pq.ParquetFile(table).iter_batches(columns=["metric"], use_threads=False):
-        names.update(batch.column(0).unique().to_pylist())
-    for name in sorted(names):
-        yield pd.read_parquet(table, columns=columns, filters=[("metric", "==", name)], use_threads=False)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file by temporary name and rename, so that no reader ever sees half of it.
-
-    Raises:
-        EnvironmentProblem: the folder is read-only or the disk is full; an older file stays as it was.
-    """
-    temporary: str | None = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise EnvironmentProblem(f"cannot write {path}: {error.strerror or error}") from error
 
 
 _TYPES = {

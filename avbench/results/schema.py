@@ -1,0 +1,79 @@
+"""The rows of a run's tables. The result schema lives here and only here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+SCHEMA_VERSION = 1
+UNAVAILABLE = "unavailable"
+"""`weights_digest` of rows that were skipped because this machine lacks a package or weights."""
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One line of the long table. `value` is null unless `status` is "ok"; never NaN, never a stand-in 0.
+
+    `scope` is "clip" for per-clip metrics; set metrics use "all" or "aspect/category" and no clip_id.
+    `detail` is a JSON object for reports. `seconds` is the time that this metric took for this clip.
+    """
+
+    schema_version: int
+    run_id: str
+    model: str | None
+    suite: str
+    suite_version: str
+    scope: str
+    clip_id: str | None
+    clip_sha256: str
+    prompt_id: str | None
+    sample_index: int
+    metric: str
+    value: float | None
+    status: Literal["ok", "skipped", "error"]
+    reason: str
+    metric_version: int
+    params_digest: str
+    weights_digest: str
+    seconds: float
+    detail: str = "{}"
+
+    @property
+    def key(self) -> tuple[str, str, int, str, str]:
+        """Resume key: content and computation; not name, order, rank or machine."""
+        return (self.clip_sha256, self.metric, self.metric_version, self.params_digest, self.weights_digest)
+
+
+@dataclass(frozen=True)
+class ClipRow:
+    """One clip as it was understood and decoded; media facts are null where unknown."""
+
+    clip_id: str
+    model: str | None
+    sample_index: int
+    prompt_id: str | None
+    text: str | None
+    video_text: str | None
+    audio_text: str | None
+    video_path: str
+    audio_path: str | None
+    clip_sha256: str
+    audio_source: str | None = None
+    duration: float | None = None
+    audio_duration: float | None = None
+    fps: float | None = None
+    frames: int | None = None
+    width: int | None = None
+    height: int | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One line of the category table."""
+
+    clip_id: str
+    aspect: str
+    category: str
