@@ -1,13 +1,15 @@
-"""Sessions: demo, tests, lint, types, browser, bench, training, slow, speech, reference.
+"""Sessions: demo, tests, lint, types, browser, newest, oldest, bench, training, slow, speech, reference.
 
-All but `reference` share one environment, `.nox/shared`, to which each session adds what it lacks: installing torch,
-OpenCV, SciPy and FFmpeg once is enough. The reference packages want an older NumPy and torch.
+Most share one environment, `.nox/shared`, to which each session adds what it lacks: installing torch, OpenCV, SciPy and
+FFmpeg once is enough. `newest` and `oldest` install the wheel as a user would, without constraints.txt, into small
+environments of their own. The reference packages want an older NumPy and torch.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +22,8 @@ REFERENCE = Path(".nox") / "reference"
 SCRIPTS = SHARED / ("Scripts" if os.name == "nt" else "bin")
 RUN = Path("runs") / "demo"
 MANIFEST = "examples/clips/manifest.csv"
+# Tests of the light core: those below skip themselves where torch is missing.
+CORE_TESTS = ["tests/avbench"]
 
 
 def _prepare(session: nox.Session, extras: str = "") -> None:
@@ -48,6 +52,51 @@ def tests(session: nox.Session) -> None:
     _prepare(session, "train,test")
     marks = "not slow and not speech and not browser and not reference"
     _run(session, "pytest", "-q", "-n", "2", "-m", marks, *session.posargs)
+
+
+def _wheel_tests(session: nox.Session, name: str, python: str, resolution: str) -> None:
+    """Install the wheel into a new environment without constraints; score the shipped clips; run the fast tests."""
+    _prepare(session, "train,dev")
+    folder = Path(".nox") / name
+    _run(session, "uv", "build", "-q", "--wheel", "--clear", "--out-dir", str(Path("dist") / name))
+    (wheel,) = Path("dist", name).glob("*.whl")
+    _run(session, "uv", "venv", "-q", "--clear", "--no-python-downloads", "--python", python, str(folder))
+    target = folder / SCRIPTS.name
+    options = ["--resolution", resolution, "--python", str(target / "python")]
+    _run(session, "uv", "pip", "install", "-q", *options, f"{wheel}[test]")
+    _run(session, "uv", "pip", "list", "--python", str(target / "python"))
+    # The current folder holds the sources: without this, `python -m` would import those and not the wheel.
+    environment = {"PYTHONSAFEPATH": "1"}
+    run = str(Path("runs") / name)
+    shutil.rmtree(run, ignore_errors=True)
+    session.run(str(target / "avbench"), "score", MANIFEST, "--out", run, env=environment, external=True)
+    marks = "not slow and not speech and not browser and not reference"
+    arguments = ["-q", "-n", "2", "-m", marks, *CORE_TESTS, *session.posargs]
+    session.run(str(target / "pytest"), *arguments, env=environment, external=True)
+
+
+def _newest_python() -> str:
+    """The newest supported Python of this machine: on the path, or among those of pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
+    for minor in (14, 13, 12):
+        inside = sorted(pyenv.glob(f"3.{minor}.*/bin/python"))
+        on_path = shutil.which(f"python3.{minor}")
+        for python in [*map(str, inside[::-1]), *([on_path] if on_path else [])]:
+            if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
+                return python
+    return sys.executable
+
+
+@nox.session(venv_backend="none")
+def newest(session: nox.Session) -> None:
+    """The wheel with the newest of everything, as `pip install avbench` gives it, on the newest Python at hand."""
+    _wheel_tests(session, "newest", _newest_python(), "highest")
+
+
+@nox.session(venv_backend="none")
+def oldest(session: nox.Session) -> None:
+    """The wheel with the oldest versions that pyproject.toml allows."""
+    _wheel_tests(session, "oldest", sys.executable, "lowest-direct")
 
 
 @nox.session(venv_backend="none")

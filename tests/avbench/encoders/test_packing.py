@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
 from torch import nn
 
 from avbench.encoders.packing import PackedLinear, linear, pack, packed
