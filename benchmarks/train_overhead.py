@@ -149,7 +149,7 @@ def capture_ratios(training: trainer.Training, pairs: int) -> list[float]:
 def collected_passes(config: Config) -> float:
     """Share of the forward passes of sampling whose attention is collected."""
     steps, passes = config.sampling.steps, config.sampling.guidance.passes
-    window = trainer.capture_window(config)
+    window = config.capture_window
     wanted = [window.wants(step, name) for step in range(steps) for name in passes]
     return sum(wanted) / len(wanted)
 

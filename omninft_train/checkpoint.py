@@ -1,9 +1,14 @@
-"""Checkpoints: a folder of safetensors files and a readable meta.json, complete or not there at all."""
+"""Checkpoints: a folder of safetensors files and a readable meta.json, complete or not there at all.
+
+Every file has a SHA-256, so that a flipped bit ends the next command and not the trajectory.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -20,9 +25,13 @@ from torch import Tensor
 
 from omninft_train.errors import EnvironmentProblem, UsageProblem
 
-FORMAT = 1
+# Format 1 had no checksums. It is read, with a warning.
+FORMAT = 2
 META = "meta.json"
+_DIGEST = "sha256"
 _NAME = re.compile(r"checkpoint-(\d+)")
+_PART = re.compile(r"[a-z_]+")
+_LOG = logging.getLogger(__name__)
 # Full disk and full quota, as the writer of safetensors words them.
 _FULL = (f"os error {errno.ENOSPC}", f"os error {errno.EDQUOT}", "No space left")
 
@@ -32,14 +41,26 @@ class Checkpoint:
     """What a checkpoint holds.
 
     Attributes:
+        path: its folder.
         step: optimiser steps done, so the number of the step to go on with.
         tensors: tensors by part ("policy", "old", "optimizer") and name, on the CPU.
         meta: everything else.
     """
 
+    path: Path
     step: int
     tensors: dict[str, dict[str, Tensor]]
     meta: dict[str, Any]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors of a part.
+
+        Raises:
+            UsageProblem: the checkpoint has no such part.
+        """
+        if name not in self.tensors:
+            raise _damaged(self.path / META, f"part {name!r} is missing")
+        return self.tensors[name]
 
 
 def save(
@@ -70,9 +91,12 @@ def save(
         for name, named in tensors.items():
             file = partial / f"{name}.safetensors"
             _write(file, named)
-            parts[name] = {"file": file.name, "bytes": file.stat().st_size, "tensors": len(named)}
-        content = {"format": FORMAT, "step": step, "parts": parts, **meta}
-        _sync_text(partial / META, json.dumps(content, indent=1, allow_nan=False) + "\n")
+            size = file.stat().st_size
+            parts[name] = {"file": file.name, "bytes": size, "tensors": len(named), _DIGEST: _file_digest(file)}
+        # As it will be read back: tuples become lists, and the digest must not change with that.
+        content = json.loads(json.dumps({"format": FORMAT, "step": step, "parts": parts, **meta}, allow_nan=False))
+        content[_DIGEST] = _meta_digest(content)
+        _sync_text(partial / META, json.dumps(content, indent=1) + "\n")
         _sync(partial)
         _rename(partial, target)
         _sync(folder)
@@ -112,8 +136,14 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise _damaged(path, str(error)) from error
     if not isinstance(meta, dict) or not isinstance(meta.get("parts"), dict) or not isinstance(meta.get("step"), int):
         raise _damaged(path, "no step or no parts")
-    if meta.get("format") != FORMAT:
-        raise UsageProblem(f"{path}: format {meta.get('format')!r}, this version reads {FORMAT}.")
+    if meta.get("format") not in (1, FORMAT):
+        raise UsageProblem(f"{path}: format {meta.get('format')!r}, this version reads 1 and {FORMAT}.")
+    if meta["format"] == 1:
+        _LOG.warning(
+            "%s has no checksums (an older version wrote it): damage to its tensors would go unnoticed", folder
+        )
+    elif meta.get(_DIGEST) != _meta_digest(meta):
+        raise _damaged(path, "its checksum differs")
     return meta
 
 
@@ -135,8 +165,9 @@ def load(folder: Path, backbone: str, digest: str) -> Checkpoint:
             f"{folder} is of backbone '{saved[0]}' (architecture {saved[1]}), this run has '{backbone}' (architecture "
             f"{digest}). Choose another --out, or the recipe that it was trained with."
         )
-    tensors = {name: _read(folder / part["file"], part) for name, part in meta["parts"].items()}
-    return Checkpoint(meta["step"], tensors, meta)
+    checked = meta["format"] != 1
+    tensors = {name: _read(_part_path(folder, name, part), part, checked) for name, part in meta["parts"].items()}
+    return Checkpoint(folder, meta["step"], tensors, meta)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -219,12 +250,33 @@ def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     _sync(path)
 
 
-def _read(path: Path, part: Mapping[str, Any]) -> dict[str, Tensor]:
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _meta_digest(meta: Mapping[str, Any]) -> str:
+    """Of everything in meta.json but the digest itself."""
+    content = {key: value for key, value in meta.items() if key != _DIGEST}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _part_path(folder: Path, name: str, part: Any) -> Path:
+    """The file of a part: the one that `save` writes. A name from elsewhere could lead out of the folder."""
+    if not _PART.fullmatch(name) or not isinstance(part, dict) or part.get("file") != f"{name}.safetensors":
+        file = part.get("file") if isinstance(part, dict) else part
+        raise _damaged(folder / META, f"part {name!r} names {file!r}, expected '<part>.safetensors' of this folder")
+    return folder / f"{name}.safetensors"
+
+
+def _read(path: Path, part: Mapping[str, Any], checked: bool) -> dict[str, Tensor]:
     if not path.is_file():
         raise UsageProblem(f"{path} is missing. Delete {path.parent} to go on from the checkpoint before it.")
-    if path.stat().st_size != part["bytes"]:
-        raise _damaged(path, f"{path.stat().st_size} bytes, expected {part['bytes']}")
+    if path.stat().st_size != part.get("bytes"):
+        raise _damaged(path, f"{path.stat().st_size} bytes, expected {part.get('bytes')}")
     try:
+        if checked and _file_digest(path) != part.get(_DIGEST):
+            raise _damaged(path, "its checksum differs")
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise _damaged(path, str(error)) from error
@@ -260,7 +312,7 @@ def _failure(folder: Path, error: Exception, tensors: Mapping[str, Mapping[str, 
     stays = f" The last good checkpoint stays: {last}." if last else ""
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(text in str(error) for text in _FULL)
     if not full:
-        return f"{folder}: cannot be written ({error}).{stays} Choose another --out or mend the folder, then run again."
+        return f"{folder}: cannot be written ({error}).{stays} Choose another --out or fix the folder, then run again."
     need = sum(tensor.numel() * tensor.element_size() for named in tensors.values() for tensor in named.values())
     return f"{folder}: no space left; {need / 1e6:,.1f} MB are needed.{stays} Make room and run the same command again."
 

@@ -11,7 +11,7 @@ from omninft_train.errors import UsageProblem
 from omninft_train.losses import LossOptions
 from omninft_train.regions import RegionOptions
 from omninft_train.reward_specs import RewardSpec
-from omninft_train.rollout import Guidance
+from omninft_train.rollout import CaptureWindow, Guidance
 from omninft_train.surgery import SurgeryRule, check_rule
 
 Preset = Literal["release", "paper"]
@@ -220,6 +220,12 @@ class Config:
     old: OldSection = field(default_factory=OldSection)
     optimizer: OptimizerSection = field(default_factory=OptimizerSection)
     rewards: RewardSection = field(default_factory=RewardSection)
+
+    @property
+    def capture_window(self) -> CaptureWindow:
+        """The sampling steps and passes whose attention makes region weights."""
+        first, last = (int(fraction * self.sampling.steps) for fraction in self.regions.window)
+        return CaptureWindow(first, last, self.regions.passes)
 
 
 def check(config: Config, world: int = 1) -> None:

@@ -73,7 +73,7 @@ def load_trained(run: Path, device: str, prompts: Sequence[str] = ()) -> Trained
     backbone = load_backbone(config, device, prompts)
     policy = make_policy(config, backbone)
     loaded = checkpoint.load(folder, backbone.kind, backbone.digest)
-    policy.load(loaded.tensors["policy"], loaded.tensors["old"])
+    policy.load(loaded.part("policy"), loaded.part("old"))
     return Trained(config, backbone, policy, loaded.step)
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,8 @@ class PromptStore:
             tensors["mask"] = condition.mask
         try:
             self._cache.mkdir(parents=True, exist_ok=True)
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside)
+            tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            save_file(tensors, aside, metadata={"digest": _tensors_digest(tensors)})
             aside.replace(path)
         except (SafetensorError, OSError) as error:
             raise EnvironmentProblem(
@@ -122,10 +123,25 @@ def _is_whole(path: Path) -> bool:
         return False
     try:
         with safe_open(path, framework="pt") as file:  # compares the header with the size of the file
-            return {"video", "audio"} <= set(file.keys())
+            digest = (file.metadata() or {}).get("digest")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
         _LOG.warning("%s is broken (%s); the prompt is encoded again", path, error)
         return False
+    if digest != _tensors_digest(tensors):
+        # Also a file of an older version, which states no digest: encoding it again costs seconds.
+        _LOG.warning("%s is damaged or old (its checksum differs); the prompt is encoded again", path)
+        return False
+    return {"video", "audio"} <= set(tensors)
+
+
+def _tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()
 
 
 def digest_parts(folder: Path, parts: Sequence[str]) -> str:

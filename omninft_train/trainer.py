@@ -25,13 +25,14 @@ from omninft_train.distributed import World
 from omninft_train.errors import TrainingStopped
 from omninft_train.hooks import AttentionCapture, Surgery
 from omninft_train.latents import Condition, Latents
+from omninft_train.locking import exclusive
 from omninft_train.losses import Branch, BranchLoss, branch_loss, combine, kl_loss
 from omninft_train.policy import Policy
 from omninft_train.probes import depth_norms, number, summarise_policy, summarise_rewards, summarise_update, timed
 from omninft_train.prompts import TrainPrompt, draw
 from omninft_train.regions import region_weights
 from omninft_train.rewards import Rewards, Scored
-from omninft_train.rollout import CaptureWindow, rollout_seed, sample
+from omninft_train.rollout import rollout_seed, sample
 from omninft_train.schedule import first_levels, old_keep, random_levels
 from omninft_train.tracking import Tracker
 
@@ -97,7 +98,13 @@ def train(training: Training) -> None:
 
     Raises:
         TrainingStopped: a loss is not finite, or too many rewards failed.
+        EnvironmentProblem: another training holds the folder.
     """
+    with exclusive(training.out, training.world):
+        _loop(training)
+
+
+def _loop(training: Training) -> None:
     config, world = training.config, training.world
     first = resume(training)
     tracker = Tracker(training.out, first, mirror=config.run.mirror, silent=not world.is_main)
@@ -153,14 +160,8 @@ def _sample(training: Training, role: Any, noise: Latents, condition: Condition)
         negative=training.backbone.negative(),
         guidance=config.sampling.guidance,
         capture=training.capture,
-        window=capture_window(config),
+        window=config.capture_window,
     )
-
-
-def capture_window(config: Config) -> CaptureWindow:
-    """The sampling steps and passes whose attention makes region weights."""
-    first, last = (int(share * config.sampling.steps) for share in config.regions.window)
-    return CaptureWindow(first, last, config.regions.passes)
 
 
 def score_rollouts(training: Training, rollouts: Rollouts, step: int) -> Scored:
@@ -208,7 +209,6 @@ def judge(training: Training, rollouts: Rollouts, scored: Scored, step: int) -> 
 def update(training: Training, rollouts: Rollouts, judged: Judged, step: int) -> dict[str, Any]:
     """One optimiser step over all rollouts and their noise levels; what happened, for the log."""
     config, policy = training.config, training.policy
-    parameters = list(policy.trainable().values())
     log: dict[str, Any] = {}
     probing = config.run.probe_every and step % config.run.probe_every == 0
     if probing and training.surgery is not None:
@@ -217,7 +217,7 @@ def update(training: Training, rollouts: Rollouts, judged: Judged, step: int) ->
     log |= accumulate(training, rollouts, judged, step, operate=True)
     if probing:
         log["gradient_by_depth"] = depth_norms(policy)
-    norm = number(torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.max_norm))
+    norm = number(torch.nn.utils.clip_grad_norm_(list(policy.trainable().values()), config.optimizer.max_norm))
     if not math.isfinite(norm):
         raise _stopped(training, "gradient", {"video": rollouts.latents.video, "audio": rollouts.latents.audio}, step)
     training.optimizer.step()
@@ -327,8 +327,8 @@ def resume(training: Training) -> int:
     if folder is None:
         return 0
     loaded = checkpoint.load(folder, training.backbone.kind, training.backbone.digest)
-    training.policy.load(loaded.tensors["policy"], loaded.tensors["old"])
-    checkpoint.load_optimizer(training.optimizer, training.policy.trainable(), loaded.tensors["optimizer"])
+    training.policy.load(loaded.part("policy"), loaded.part("old"))
+    checkpoint.load_optimizer(training.optimizer, training.policy.trainable(), loaded.part("optimizer"))
     return loaded.step
 
 

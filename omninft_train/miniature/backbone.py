@@ -127,6 +127,9 @@ class MiniatureBackbone:
             )
         transformer = build_transformer(size, 0)
         try:
+            # A pretraining of an older version states no checksum.
+            if meta.get("weights_sha256", found := weights_digest(folder)) != found:
+                raise EnvironmentProblem(f"{folder / WEIGHTS}: is damaged (its checksum differs). Pretrain again.")
             transformer.load_state_dict(load_file(folder / WEIGHTS))
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             told = str(error).partition("\n")[0]
@@ -167,6 +170,12 @@ def architecture_digest(size: Size) -> str:
     """Identity of a network's shape and of what its latents mean."""
     content = json.dumps({"world": VERSION, "config": transformer_config(size)}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of a pretraining's weights."""
+    with (folder / WEIGHTS).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

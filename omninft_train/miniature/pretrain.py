@@ -18,7 +18,15 @@ from torch import Tensor
 
 from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageProblem
 from omninft_train.latents import Condition, Latents
-from omninft_train.miniature.backbone import META, WEIGHTS, MiniatureBackbone, Size, architecture_digest, read_meta
+from omninft_train.miniature.backbone import (
+    META,
+    WEIGHTS,
+    MiniatureBackbone,
+    Size,
+    architecture_digest,
+    read_meta,
+    weights_digest,
+)
 from omninft_train.miniature.codec import encode
 from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.world import draw_scene
@@ -135,6 +143,7 @@ def _save(folder: Path, backbone: MiniatureBackbone, meta: dict[str, Any]) -> No
         partial = folder / f"{WEIGHTS}.partial"
         save_file({name: value.contiguous() for name, value in backbone.transformer.state_dict().items()}, partial)
         partial.replace(folder / WEIGHTS)
+        meta = meta | {"weights_sha256": weights_digest(folder)}
         partial = folder / f"{META}.partial"
         partial.write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
         partial.replace(folder / META)

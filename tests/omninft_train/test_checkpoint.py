@@ -153,6 +153,68 @@ def test_a_damaged_checkpoint_is_told_with_the_file(tmp_path, file, harm, told):
     assert str(folder / file) in str(caught.value)
 
 
+@pytest.mark.parametrize("file", ["policy.safetensors", "old.safetensors", "meta.json"])
+@pytest.mark.parametrize("position", [0.0, 0.3, 0.6, 0.97])
+def test_one_flipped_bit_ends_the_command_and_names_the_file(tmp_path, file, position):
+    path = save(tmp_path, 5) / file
+    content = bytearray(path.read_bytes())
+    content[int(position * len(content))] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UsageProblem, match=r"is damaged|format") as caught:
+        checkpoint.load(path.parent, "miniature", "abc")
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["step", "config", "backbone_digest"])
+def test_an_edited_meta_is_noticed(tmp_path, key):
+    path = save(tmp_path, 5) / "meta.json"
+    meta = json.loads(path.read_text())
+    path.write_text(json.dumps(meta | {key: 7}))
+    with pytest.raises(UsageProblem, match="checksum differs"):
+        checkpoint.read_meta(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("policy", {"file": "../../elsewhere.safetensors"}),
+        ("policy", {"file": "/etc/hostname"}),
+        ("../policy", {"file": "../policy.safetensors"}),
+        ("policy", {"file": "old.safetensors"}),
+        ("policy", "policy.safetensors"),
+        ("policy", {}),
+    ],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_meta_cannot_name_files_elsewhere(tmp_path, name, part, version):
+    folder = save(tmp_path, 5)
+    meta = json.loads((folder / "meta.json").read_text()) | {"format": version}
+    meta["parts"] = {name: part}
+    meta["sha256"] = checkpoint._meta_digest(meta)
+    (folder / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(UsageProblem, match=r"names .*, expected '<part>\.safetensors'"):
+        checkpoint.load(folder, "miniature", "abc")
+
+
+def test_a_missing_part_is_named(tmp_path):
+    folder = checkpoint.save(tmp_path, 5, {"policy": tensors()["policy"]}, META)
+    loaded = checkpoint.load(folder, "miniature", "abc")
+    with pytest.raises(UsageProblem, match="part 'old' is missing"):
+        loaded.part("old")
+
+
+def test_a_checkpoint_without_checksums_is_read_with_a_warning(tmp_path, caplog):
+    folder = save(tmp_path, 5, 3.0)
+    meta = json.loads((folder / "meta.json").read_text())
+    del meta["sha256"]
+    for part in meta["parts"].values():
+        del part["sha256"]
+    (folder / "meta.json").write_text(json.dumps(meta | {"format": 1}))
+    loaded = checkpoint.load(folder, "miniature", "abc")
+    assert torch.equal(loaded.part("policy")["w"], torch.full((3, 2), 3.0))
+    assert "no checksums" in caplog.text
+
+
 def test_a_dump_is_one_file(tmp_path):
     checkpoint.save_tensors(tmp_path / "sub" / "dump.safetensors", {"a": torch.arange(3)})
     assert torch.equal(checkpoint.load_file(tmp_path / "sub" / "dump.safetensors")["a"], torch.arange(3))

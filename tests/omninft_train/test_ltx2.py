@@ -254,6 +254,18 @@ def test_a_broken_file_of_the_cache_is_written_again(
     assert store.prepare([PROMPT]) == 0
 
 
+def test_a_flipped_bit_in_the_cache_is_noticed(
+    saved: Callable[[str], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = PromptStore(saved("2.0"), tmp_path, TextOptions("cpu", torch.float32, PROMPT_TOKENS))
+    before = store.condition([PROMPT])
+    whole = store.path(PROMPT).read_bytes()
+    store.path(PROMPT).write_bytes(whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:])
+    assert torch.equal(store.condition([PROMPT]).video, before.video)
+    assert "checksum differs" in caplog.text
+    assert store.path(PROMPT).read_bytes() == whole
+
+
 def test_the_key_of_a_prompt_covers_what_its_conditioning_depends_on(
     saved: Callable[[str], Path], tmp_path: Path
 ) -> None:
