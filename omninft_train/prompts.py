@@ -15,6 +15,7 @@ import numpy as np
 from omninft_train.errors import UsageProblem
 
 FIELDS = ("prompt_av", "prompt_v", "prompt_a")
+_MAX_BYTES = 256 << 20
 # Apart from whatever else is drawn from the same seed.
 _PROMPT_STREAM, _CLASS_STREAM = 0x9F01, 0x9F02
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -58,10 +59,12 @@ def load_prompts(path: Path) -> list[TrainPrompt]:
     """Prompts of a JSON-lines file, in its order; empty lines are passed over.
 
     Raises:
-        UsageProblem: the file cannot be read or holds no prompt, or a line is not a JSON object with the three texts;
-            file and line are named.
+        UsageProblem: the file cannot be read, is too large or holds no prompt, or a line is not a JSON object with the
+            three texts; file and line are named.
     """
     try:
+        if (size := path.stat().st_size) > _MAX_BYTES:
+            raise UsageProblem(f"{path} has {size:,} bytes; up to {_MAX_BYTES:,} are read. Split the file.")
         content = path.read_bytes()
     except OSError as error:
         raise UsageProblem(f"{path}: cannot be read ({error.strerror}).") from error
@@ -74,10 +77,10 @@ def load_prompts(path: Path) -> list[TrainPrompt]:
 
 def _parse(line: bytes, place: str) -> TrainPrompt:
     try:
-        row = json.loads(line.decode("utf-8"))
+        row = json.loads(line.decode("utf-8"), object_pairs_hook=_unique_keys)
     except UnicodeDecodeError as error:
         raise UsageProblem(f"{place}: not UTF-8 ({error.reason} at byte {error.start} of the line).") from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageProblem(f"{place}: not a JSON object ({error}).") from error
     if not isinstance(row, dict):
         raise UsageProblem(f"{place}: expected a JSON object, got {type(row).__name__}.")
@@ -85,6 +88,14 @@ def _parse(line: bytes, place: str) -> TrainPrompt:
         _check_text(row, name, place)
     metadata = {key: value for key, value in row.items() if key not in FIELDS}
     return TrainPrompt(row["prompt_av"], row["prompt_v"], row["prompt_a"], metadata)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' appears twice")
+    return row
 
 
 def _check_text(row: Mapping[str, Any], name: str, place: str) -> None:
@@ -95,6 +106,8 @@ def _check_text(row: Mapping[str, Any], name: str, place: str) -> None:
     text = row[name]
     if not isinstance(text, str):
         raise UsageProblem(f"{place}: '{name}' must be a text, got {type(text).__name__}.")
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise UsageProblem(f"{place}: '{name}' has half of a surrogate pair. Write the text again.")
     if not text.strip():
         raise UsageProblem(
             f"{place}: '{name}' is blank; a reward would judge against nothing. Fill it or drop the line."

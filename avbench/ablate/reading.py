@@ -31,7 +31,7 @@ def load_grid(grid: str | Path, budget: str = "", *, all_tables: bool = False) -
     place = Place(name, text)
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{name} is not a TOML file: {error}. Correct it there.") from error
     check_keys(content, TOP, place, "")
     content = _apply_budget(content, budget, place)

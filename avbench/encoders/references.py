@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.encoders.reference_files import read_npz, read_pt
 from avbench.errors import EnvironmentProblem, UsageError
 
 Mode = Literal["fixed", "compat"]
@@ -77,9 +77,16 @@ def load_reference(path: Path) -> ReferenceSet:
             always "compat".
 
     Raises:
-        UsageError: no such file, another format, a missing array, a wrong shape, NaN.
-        EnvironmentProblem: a .pt file without torch installed.
+        UsageError: no such file, another format, more bytes than are read, a missing array, a wrong shape, NaN.
+        EnvironmentProblem: a .pt file without torch installed, or not enough memory.
     """
+    try:
+        return _load(path)
+    except MemoryError as error:
+        raise EnvironmentProblem(f"{path}: not enough memory to read it.") from error
+
+
+def _load(path: Path) -> ReferenceSet:
     readers = {".npz": _read_npz, ".pt": _read_pt}
     if path.suffix not in readers:
         raise UsageError(f"{path}: a reference set is a .npz or a .pt file.")
@@ -96,7 +103,7 @@ def load_reference(path: Path) -> ReferenceSet:
             audio=_as_features(content["audio"]),
             mode=content.get("mode"),
             source=content.get("source", path.name),
-            ids=tuple(map(str, content.get("ids", ()))),
+            ids=_ids(content.get("ids")),
         )
     except (ValueError, TypeError) as error:
         raise UsageError(f"{path}: {error}.") from error
@@ -155,33 +162,30 @@ def check_mode(reference: ReferenceSet, metric_mode: str) -> None:
 
 
 def _read_npz(path: Path) -> Mapping[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            content = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, BadZipFile, EOFError) as error:
-        raise UsageError(f"{path}: not a .npz file of plain arrays ({error}).") from error
+    content: dict[str, Any] = dict(read_npz(path, (*COLUMNS, "mode", "source", "ids")))
+    for name in ("mode", "source"):
+        if name in content and (content[name].ndim or content[name].dtype.kind != "U"):
+            raise UsageError(f"{path}: '{name}' is an array of {content[name].dtype}; expected one text.")
     return {name: str(value) if name in ("mode", "source") else value for name, value in content.items()}
 
 
 def _read_pt(path: Path) -> Mapping[str, Any]:
-    try:
-        import torch
-    except ImportError as error:
-        raise EnvironmentProblem(f"{path}: reading it needs torch; pip install 'avbench[models]'") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # Whatever a damaged or hostile pickle raises, the file is of no use.
-        raise UsageError(f"{path}: not a file of plain tensors ({type(error).__name__}).") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected a dict with tensors 'video' and 'audio', got {type(content).__name__}.")
-    arrays = {name: value.float().numpy() for name, value in content.items() if isinstance(value, torch.Tensor)}
     # The only features of this form are those released with JavisBench, which it made with its own preprocessing.
-    return arrays | {"mode": "compat"}
+    return {**read_pt(path), "mode": "compat"}
+
+
+def _ids(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    names = np.asarray(value)
+    if names.ndim != 1 or names.dtype.kind not in "Uiu":
+        raise TypeError(f"'ids' is an array of {names.dtype} with shape {names.shape}; expected one text per row")
+    return tuple(map(str, names))
 
 
 def _as_features(value: Any) -> Features:
     rows = np.asarray(value)
     if rows.dtype.kind not in "fiu":
         raise TypeError(f"features of type {rows.dtype} are not numbers")
-    return rows.astype(np.float32)
+    with np.errstate(over="ignore"):
+        return rows.astype(np.float32)

@@ -139,7 +139,7 @@ def _read_toml(path: Path, name: str, problems: list[Problem]) -> dict[str, Any]
     text = read_text(path, name, problems)
     try:
         return tomllib.loads(text) if text is not None else {}
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         problems.append(Problem(name, 0, "", f"not TOML: {error}."))
         return {}
 

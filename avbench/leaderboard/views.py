@@ -80,7 +80,7 @@ def read_views(path: Path, name: str, problems: list[Problem]) -> list[ViewSpec]
     text = read_text(path, name, problems)
     try:
         content = tomllib.loads(text) if text is not None else {}
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         problems.append(Problem(name, 0, "", f"not TOML: {error}."))
         return []
     found: list[ViewSpec] = []

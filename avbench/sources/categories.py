@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 
 from avbench.clips import Category
 from avbench.errors import UsageError
+from avbench.sources.text_files import parse_json
 
 DEFAULT_ASPECT = "category"
 
@@ -94,13 +94,12 @@ def unique(categories: Iterable[Category]) -> tuple[Category, ...]:
 
 def _load_json(text: str, place: str) -> object:
     try:
-        value: object = json.loads(text)
-    except (ValueError, RecursionError) as exc:
+        return parse_json(text)
+    except ValueError as exc:
         raise UsageError(
             f"{place}: the categories {text[:60]!r} are not valid JSON ({exc}). Write for example "
             '{"Sound Type": "Speech sounds"} or Sound Type: Speech sounds.'
         ) from exc
-    return value
 
 
 def _from_text(part: str, aspect: str) -> Category:

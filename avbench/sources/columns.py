@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avbench.clips import Category, Prompt
@@ -13,7 +14,8 @@ from avbench.sources.categories import (
     parse_categories,
     unique,
 )
-from avbench.sources.tables import Row, Table
+from avbench.sources.rows import Row, Table
+from avbench.sources.safety import some_of
 
 # Names that say "this was generated"; beside them, a plain path is the ground truth (JavisBench).
 GENERATED_VIDEO = (
@@ -101,6 +103,19 @@ KEYS = (
     "relpath",
 )
 
+_NAMES = frozenset(
+    (
+        *KEYS,
+        *GENERATED_AUDIO,
+        *PLAIN_AUDIO,
+        *TEXT,
+        *VIDEO_TEXT,
+        *AUDIO_TEXT,
+        *MODEL,
+        *SAMPLE_INDEX,
+        *PROMPT_ID,
+    )
+)
 _SEPARATORS = re.compile(r"[-_\s]+")
 _JAVISBENCH_INDEX = re.compile(r"cat([0-4])_ind")
 _ASPECT_COLUMN = re.compile(r"\s*cat\s*:(.*)", re.IGNORECASE | re.DOTALL)
@@ -127,6 +142,11 @@ class Columns:
     def has_text(self) -> bool:
         """Whether any column holds prompts."""
         return bool(self.text or self.video_text or self.audio_text)
+
+
+def has_meaning(column: str) -> bool:
+    """Whether a column of this name is read at all."""
+    return normalize_name(column) in _NAMES or _is_category(column)
 
 
 def normalize_name(name: str) -> str:
@@ -171,16 +191,29 @@ def key_columns(table: Table) -> tuple[str, ...]:
 
 
 def read_prompt(row: Row, columns: Columns) -> Prompt:
-    """The texts of a row; None where a cell is empty."""
+    """The texts of a row; None where a cell is empty.
+
+    Raises:
+        UsageError: a list of several texts, an object, a number.
+    """
     return Prompt(
-        text=row.cell(columns.text),
-        video_text=row.cell(columns.video_text),
-        audio_text=row.cell(columns.audio_text),
+        text=row.text(columns.text),
+        video_text=row.text(columns.video_text),
+        audio_text=row.text(columns.audio_text),
         prompt_id=row.cell(columns.prompt_id),
     )
 
 
-def read_categories(row: Row, columns: Columns, place: str) -> tuple[Category, ...]:
+def missing_word_notes(rows: Sequence[Row], columns: Columns) -> list[str]:
+    """A note that counts the text cells with a word for a missing value, such as None; empty if there are none."""
+    texts = [column for column in (columns.text, columns.video_text, columns.audio_text) if column is not None]
+    cells = [f"{column}, {row.where}" for row in rows for column in texts if row.says_missing(column)]
+    if not cells:
+        return []
+    return [f"{len(cells)} text cells say only None, N/A or the like and count as no prompt: {some_of(cells)}"]
+
+
+def read_categories(row: Row, columns: Columns) -> tuple[Category, ...]:
     """All categories of a row.
 
     Raises:
@@ -188,8 +221,9 @@ def read_categories(row: Row, columns: Columns, place: str) -> tuple[Category, .
     """
     found: list[Category] = []
     for column in columns.categories:
-        if (cell := row.cell(column)) is None:
+        if (cell := row.structure(column)) is None:
             continue
+        place = row.place
         if index := _JAVISBENCH_INDEX.fullmatch(normalize_name(column)):
             found.extend(javisbench_categories(int(index[1]), cell, place))
         elif aspect := _ASPECT_COLUMN.fullmatch(column):

@@ -8,10 +8,10 @@ from pathlib import Path
 from avbench.clips import Clip, Prompt
 from avbench.errors import UsageError
 from avbench.sources.categories import parse_integer
-from avbench.sources.columns import Columns, find_columns, read_categories, read_prompt
+from avbench.sources.columns import Columns, find_columns, missing_word_notes, read_categories, read_prompt
 from avbench.sources.folder import add_sounds, relative_id
+from avbench.sources.rows import Row, Table
 from avbench.sources.safety import file_kind, listed_path, printable, some_of
-from avbench.sources.tables import Row, Table
 
 
 @dataclass
@@ -46,6 +46,7 @@ def manifest_clips(table: Table, root: Path, *, allow_outside: bool) -> tuple[li
     notes = _column_notes(columns)
     if reading.renamed:
         notes.append(f"{len(reading.renamed)} repeated clip ids got a suffix: {some_of(reading.renamed)}")
+    notes.extend(missing_word_notes(table.rows, columns))
     notes.extend(_missing_notes(table, clips))
     if columns.audio is None:
         # Without an audio column, the sound file beside a video counts, as it does in a folder.
@@ -69,7 +70,7 @@ def _no_video_column(table: Table, columns: Columns) -> UsageError:
 
 
 def _read_clip(row: Row, reading: _Reading) -> Clip:
-    place, columns, root = reading.table.place(row), reading.columns, reading.root
+    place, columns, root = row.place, reading.columns, reading.root
     if (cell := row.cell(columns.video)) is None:
         raise UsageError(f"{place}: column {columns.video!r} is empty. Name the video or remove the row.")
     video = listed_path(cell, root, place, allow_outside=reading.allow_outside)
@@ -85,7 +86,7 @@ def _read_clip(row: Row, reading: _Reading) -> Clip:
         video=video,
         audio=audio,
         prompt=prompt,
-        categories=read_categories(row, columns, place),
+        categories=read_categories(row, columns),
         model=model,
         sample_index=index,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -10,9 +11,12 @@ from pathlib import Path
 
 from avbench.clips import Category, Clip, Prompt
 from avbench.errors import UsageError
-from avbench.sources.columns import find_columns, key_columns, read_categories, read_prompt
+from avbench.sources.columns import find_columns, key_columns, missing_word_notes, read_categories, read_prompt
+from avbench.sources.rows import Row, Table
 from avbench.sources.safety import printable, some_of
-from avbench.sources.tables import Row, Table, read_table, read_text
+from avbench.sources.separated import known_names
+from avbench.sources.tables import TABLE_SUFFIXES, read_table
+from avbench.sources.text_files import check_rows, read_text, require_file
 
 _TRAILING_NUMBER = re.compile(r"(?<![0-9])([0-9]{1,9})$")
 
@@ -34,6 +38,7 @@ class PromptList:
     path: Path
     key_columns: tuple[str, ...]
     rows: tuple[PromptRow, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ def read_prompts(path: Path) -> PromptList:
     """Read a prompt list: a table with a text column, or a .txt file with one prompt per line.
 
     Raises:
-        UsageError: malformed file, no text column, no prompts.
+        UsageError: malformed or too large a file, no text column, no prompts.
+        EnvironmentProblem: not enough memory.
     """
     if path.suffix.lower() == ".txt":
         return _read_lines(path)
@@ -59,7 +65,7 @@ def as_prompts(table: Table) -> PromptList:
     """The prompts of a table that has been read.
 
     Raises:
-        UsageError: no text column or a malformed category cell.
+        UsageError: no text column, or a malformed cell.
     """
     columns = find_columns(table)
     if not columns.has_text:
@@ -73,32 +79,42 @@ def as_prompts(table: Table) -> PromptList:
         prompt = read_prompt(row, columns)
         if prompt.prompt_id is None:
             prompt = replace(prompt, prompt_id=row.cell(columns.clip_id))
-        categories = read_categories(row, columns, table.place(row))
-        rows.append(PromptRow(row.where, prompt, categories, _row_keys(row, keys)))
-    return PromptList(table.path, keys, tuple(rows))
+        rows.append(PromptRow(row.where, prompt, read_categories(row, columns), _row_keys(row, keys)))
+    return PromptList(table.path, keys, tuple(rows), tuple(missing_word_notes(table.rows, columns)))
 
 
 def _row_keys(row: Row, keys: tuple[str, ...]) -> dict[str, str]:
-    cells = {column: row.cell(column) for column in keys}
+    cells = {column: row.key(column) for column in keys}
     return {
         column: cell.strip().replace("\\", "/").removeprefix("./") for column, cell in cells.items() if cell is not None
     }
 
 
 def _read_lines(path: Path) -> PromptList:
-    lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
+    require_file(path, (".txt", *TABLE_SUFFIXES))
+    lines = [line.removesuffix("\n") for line in io.StringIO(read_text(path), newline=None)]
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
         raise UsageError(f"{path} has no prompts. Write one prompt per line.")
+    _refuse_table(path, lines)
+    check_rows(len(lines), path)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             raise UsageError(
                 f"{path}, line {number}: empty line. The line number is the number of the prompt, so fill "
                 "the line or remove it."
             )
-    rows = tuple(PromptRow(f"line {i}", Prompt(text=line), (), {}) for i, line in enumerate(lines, start=1))
-    return PromptList(path, (), rows)
+    table = Table(path, ("text",), tuple(Row(path, f"line {i}", {"text": line}) for i, line in enumerate(lines, 1)))
+    return as_prompts(table)
+
+
+def _refuse_table(path: Path, lines: Sequence[str]) -> None:
+    """A spreadsheet saved as text is a table, and its lines are no prompts."""
+    for delimiter, suffix in (("\t", ".tsv"), (",", ".csv"), (";", ".csv"), ("|", ".csv")):
+        split = len(lines) > 1 and all(delimiter in line for line in lines)
+        if split and known_names(lines[0], delimiter) == lines[0].count(delimiter) + 1:
+            raise UsageError(f"{path}, line 1: {lines[0]!r} is the header of a table. Rename the file to {suffix}.")
 
 
 def pair_by_key(clips: Sequence[Clip], prompts: PromptList) -> Pairing | None:
@@ -203,7 +219,7 @@ def apply_pairing(clips: Sequence[Clip], prompts: PromptList, pairing: Pairing) 
             clip = replace(clip, prompt=row.prompt, categories=categories, sample_index=index)
             seen[key] += 1
         paired.append(clip)
-    notes = []
+    notes = [*prompts.notes]
     if alone := [clip.clip_id for clip, number in zip(clips, pairing.numbers, strict=True) if number is None]:
         notes.append(f"{len(alone)} of {len(clips)} clips have no prompt row: {some_of(alone)}")
     used = set(pairing.numbers)

@@ -250,6 +250,8 @@ def test_an_unknown_backbone_is_told_with_those_that_there_are(tmp_path: Path):
         (b"[run\nsteps = 3", "not a TOML file"),
         (b"steps = ", "not a TOML file"),
         (b"\xff\xfe", "not a TOML file"),
+        (b"steps = " + b"[" * 100_000, "not a TOML file"),
+        (b"steps = " + b"9" * 5000, "not a TOML file"),
         (b"run = 3", "run = 3: expected a table."),
         (b"backbone = 3", "backbone = 3: expected a table."),
         (b"[run]\nstep = 3", "unknown key 'run.step'. Did you mean 'steps'?"),

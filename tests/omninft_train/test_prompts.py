@@ -52,6 +52,10 @@ def test_texts_and_metadata_are_read_in_order(tmp_path):
         (json.dumps(["prompt_av"]), "expected a JSON object, got list"),
         ('{"prompt_av": "x",', "not a JSON object"),
         ("[" * 100_000, "not a JSON object"),
+        ('{"x": ' + "9" * 5000 + "}", "not a JSON object"),
+        ('{"prompt_av": "x", "prompt_av": "y"}', "the key 'prompt_av' appears twice"),
+        (json.dumps(GOOD | {"prompt_a": ["x"]}), "'prompt_a' must be a text, got list"),
+        (json.dumps(GOOD | {"prompt_v": "\ud800"}), "'prompt_v' has half of a surrogate pair"),
         (b"\xff\xfe{}", "not UTF-8"),
     ],
 )

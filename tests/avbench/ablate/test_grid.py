@@ -62,6 +62,8 @@ WRONG = [
     ('direction = "lower"', 'direction = "down"', "direction must be higher, lower or none, got 'down'"),
     ('label = "base"', 'set.run = { steps = 1 }', "[variant.base] has 'set' and no recipe"),
     ("run.steps = 4", "run.steps = ", "is not a TOML file"),
+    ("run.steps = 4", "run.steps = " + "[" * 100_000, "is not a TOML file"),
+    ("run.steps = 4", "run.steps = " + "9" * 5000, "is not a TOML file"),
     ("train.run.steps = 2", "variant.x.label = 'y'", "[budget.smoke] unknown key 'variant'"),
     ("[variant.base]", "[variant.Base]", "a name has small letters"),
 ]  # fmt: skip

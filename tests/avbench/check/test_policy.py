@@ -63,6 +63,8 @@ def test_the_example_is_valid():
         ("alpha = 0.1\nalpha = 0.2\n# end", ["not a TOML file", "line 2, column 12"]),
         ("alpha 0.1", ["not a TOML file", "line 1, column 7"]),
         (b"\xff\xfe", ["not a TOML file"]),
+        ("alpha = " + "[" * 100_000, ["not a TOML file"]),
+        ("alpha = " + "9" * 5000, ["not a TOML file"]),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path, text, words):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import tracemalloc
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from avbench.encoders import reference_files
 from avbench.encoders.references import ReferenceSet, check_mode, load_reference, save_reference
-from avbench.errors import UsageError
+from avbench.errors import EnvironmentProblem, UsageError
 
 
 def _arrays(rows: int = 3) -> dict[str, np.ndarray]:
@@ -76,7 +80,10 @@ def test_digest_follows_everything_that_changes_a_distance():
         ({"video": np.full((3, 400), np.nan)}, "NaN or infinity in 3 of 3 rows"),
         ({"audio": np.full((3, 1024), "x")}, "not numbers"),
         ({"mode": np.array("other")}, "'mode' is 'other', expected one of fixed, compat"),
+        ({"mode": np.array(["fixed"])}, "'mode' is an array of <U5; expected one text"),
         ({"ids": np.array(["a"])}, "'ids' names 1 rows, 'video' has 3"),
+        ({"ids": np.array("abc")}, r"'ids' is an array of <U3 with shape \(\); expected one text per row"),
+        ({"video": np.full((3, 400), 1e300)}, "NaN or infinity in 3 of 3 rows"),
         ({"video": np.full((3, 400), {}, dtype=object)}, "not a .npz file of plain arrays"),
     ],
 )
@@ -108,6 +115,109 @@ def test_bad_files_are_refused(tmp_path, name, content, message):
         path.write_bytes(content)
     with pytest.raises(UsageError, match=message):
         load_reference(path)
+
+
+def _npz(path: Path, compression: int = zipfile.ZIP_STORED, **members: bytes) -> None:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(f"{name}.npy", data)
+
+
+def _npy(array: np.ndarray, shape: str = "") -> bytes:
+    """An array as .npy, which claims to be of another shape where one is given."""
+    file = io.BytesIO()
+    np.save(file, array)
+    data = file.getvalue()
+    begin = data.index(b"\n")
+    text = data[10:begin].decode()
+    if shape:
+        text = f"{text[: text.index('(')]}{shape}, }}".ljust(begin - 10)
+    return data[:10] + text.encode() + data[begin:]
+
+
+@pytest.mark.parametrize("shape", ["(1000000000, 400)", "(7, 400)", "(10**9, 400)"])
+def test_an_array_that_claims_more_than_is_there_takes_no_memory(tmp_path, shape):
+    arrays = _arrays()
+    _npz(tmp_path / "set.npz", video=_npy(arrays["video"], shape), audio=_npy(arrays["audio"]))
+    tracemalloc.start()
+    with pytest.raises(UsageError, match=r"set\.npz: not a \.npz file of plain arrays") as caught:
+        load_reference(tmp_path / "set.npz")
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_archive_that_inflates_is_refused_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(reference_files, "MAX_BYTES", 5 << 20)
+    audio = _npy(np.zeros((1, 1024), np.float32))
+    for rows in (np.zeros((4000, 400), np.float32), np.zeros((4000, 400), np.int8)):
+        _npz(tmp_path / "set.npz", zipfile.ZIP_DEFLATED, video=_npy(rows), audio=audio)
+        assert (tmp_path / "set.npz").stat().st_size < 20_000
+        with pytest.raises(UsageError, match=r"set\.npz: its arrays take 6,404,096 bytes; up to 5,242,880 are read"):
+            load_reference(tmp_path / "set.npz")
+
+
+def test_other_arrays_of_the_archive_are_not_read(tmp_path):
+    arrays = {name: _npy(rows) for name, rows in _arrays().items()}
+    _npz(tmp_path / "set.npz", **arrays, more=_npy(np.zeros(3), "(10000000000,)"))
+    assert len(load_reference(tmp_path / "set.npz").video) == 3
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    path = tmp_path / "set.npz"
+    np.savez(path, **_arrays())
+    data = bytearray(path.read_bytes())
+    data[1000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match="Bad CRC-32"):
+        load_reference(path)
+
+
+def test_no_memory_is_no_traceback(tmp_path, monkeypatch):
+    np.savez(tmp_path / "set.npz", **_arrays())
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(reference_files, "_read_member", fail)
+    with pytest.raises(EnvironmentProblem, match=r"set\.npz: not enough memory"):
+        load_reference(tmp_path / "set.npz")
+
+
+def _tensors(**changed: object) -> dict[str, object]:
+    torch = pytest.importorskip("torch")
+    return {name: torch.from_numpy(rows) for name, rows in _arrays().items()} | changed
+
+
+def test_tensors_that_claim_more_than_is_there(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "cache.pt"
+    torch.save(_tensors(video=torch.zeros(1).expand(10**9, 400)), path)
+    with pytest.raises(UsageError, match=r"its arrays take 1,600,000,012,288 bytes; up to 1,073,741,824 are read"):
+        load_reference(path)
+    torch.save(_tensors(), tmp_path / "whole.pt")
+    with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(path, "w") as short:
+        for info in whole.infolist():
+            data = whole.read(info)
+            short.writestr(info.filename, data[:64] if info.filename.endswith("data/0") else data)
+    with pytest.raises(UsageError, match="not a file of plain tensors"):
+        load_reference(path)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "meta"])
+def test_tensors_of_other_kinds(tmp_path, kind):
+    torch = pytest.importorskip("torch")
+    video = torch.zeros(3, 400)
+    torch.save(_tensors(video=video.to_sparse() if kind == "sparse" else video.to("meta")), tmp_path / "cache.pt")
+    with pytest.raises(UsageError, match="not a file of plain tensors"):
+        load_reference(tmp_path / "cache.pt")
+
+
+def test_trained_tensors_of_half_precision_are_read(tmp_path):
+    torch = pytest.importorskip("torch")
+    video = torch.zeros(3, 400, dtype=torch.bfloat16, requires_grad=True)
+    torch.save(_tensors(video=video), tmp_path / "cache.pt")
+    assert load_reference(tmp_path / "cache.pt").video.dtype == np.float32
 
 
 def test_released_features_are_compat(tmp_path):

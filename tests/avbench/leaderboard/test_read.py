@@ -160,6 +160,7 @@ def test_bytes_that_are_not_utf8_are_named(make_folder):
         ('select = { provenance = "measured" }', "", ["either rows or select"]),
         ("[[view]]", "view = 3\n[[vie]]", ["list of tables"]),
         ("[[view]]", "[[view", ["not TOML"]),
+        ("[[view]]", "view = " + "[" * 100_000, ["not TOML"]),
     ],
 )
 def test_a_wrong_view_is_named(make_folder, old, new, words):

@@ -17,9 +17,10 @@ from avbench.errors import UsageError
 from avbench.prompt_suites import Template, as_records, load_prompt_suite, render, select_rows
 from avbench.sources import load_source
 from avbench.sources.prompts import PromptRow, read_prompts
+from avbench.sources.rows import says_missing
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=30).filter(
-    lambda text: text.strip() not in ("", "nan", "NaN")
+    lambda text: text.strip() != "" and not says_missing(text)
 )
 NAME = st.text("abcXYZ 0123-_'", min_size=1, max_size=12).filter(lambda text: text.strip() == text and text != "nan")
 

@@ -125,9 +125,9 @@ def test_without_audio_column_the_sound_file_beside_the_video_counts(load, touch
 
 
 def test_texts_are_kept_as_they_are(load):
-    source = load('video,text\na.mp4," two\nlines, ""quoted"" "\na.mp4,NA\na.mp4,None\na.mp4,null\na.mp4,5\n')
+    source = load('video,text\na.mp4," two\nlines, ""quoted"" "\na.mp4,None of it\na.mp4,5\na.mp4,"[""x""]"\n')
     texts = [clip.prompt.text for clip in source.clips]
-    assert texts == [' two\nlines, "quoted" ', "NA", "None", "null", "5"]
+    assert texts == [' two\nlines, "quoted" ', "None of it", "5", '["x"]']
 
 
 @pytest.mark.parametrize("cell", ["", "   ", "nan", "NaN", '" "'])
@@ -254,12 +254,13 @@ def test_missing_files_stay_clips_and_are_noted(load, clips):
         ("name,foo\nx,y\n", "l.csv", "no video column.*got name, foo"),
         ("video,text\n,x\n", "l.csv", "line 2: column 'video' is empty"),
         ('{"video": "a.mp4"}\n{"video": ', "l.jsonl", "line 2: invalid JSON"),
-        ('{"video": "a.mp4"}\n["a.mp4"]', "l.jsonl", "line 2: expected an object, got list"),
+        ('{"video": "a.mp4"}\n["a.mp4"]', "l.jsonl", "line 2: expected an object, got a list of 1"),
         ('{"video": "a.mp4", "text": "\\u0000"}', "l.jsonl", "line 1.*NUL"),
         ('{"video": "a.mp4", "text": "\\ud800"}', "l.jsonl", "line 1.*Unicode"),
         ('{"video": ' + "9" * 5000 + "}", "l.jsonl", "line 1: JSON that cannot be read"),
         ("[" * 100_000, "l.json", "JSON"),
-        ('{"video": "a.mp4"}', "l.json", "expected a list of objects, got dict"),
+        ('{"video": "a.mp4"}', "l.json", "expected a list of objects, got an object with the key 'video'"),
+        ("5", "l.json", "expected a list of objects, got the number 5"),
         ("[]", "l.json", "no rows"),
         ("no parquet", "l.parquet", "not a readable Parquet file"),
         ("PAR1\0\0\0\0PAR1", "l.parquet", "not a readable Parquet file"),
@@ -273,10 +274,10 @@ def test_malformed_manifests(load, text, name, message):
 def test_wrong_encoding_names_the_line(clips):
     path = clips / "l.csv"
     path.write_bytes("video,text\na.mp4,x\na.mp4,café\n".encode("latin-1"))
-    with pytest.raises(UsageError, match=r"l\.csv, line 3: byte 0xe9 is not UTF-8"):
+    with pytest.raises(UsageError, match=r"l\.csv, line 3: byte 0xe9 is not UTF-8 .*'a.mp4,café'.*CSV UTF-8"):
         load_source(path)
-    path.write_text("video,text\na.mp4,x\n", encoding="utf-16")
-    with pytest.raises(UsageError, match=r"line 1.*not UTF-8"):
+    path.write_text("video,text\na.mp4,x\n", encoding="utf-16-le")
+    with pytest.raises(UsageError, match=r"line 1.*NUL.*UTF-16 is read only with a byte order mark"):
         load_source(path)
 
 

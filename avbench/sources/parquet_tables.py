@@ -1,0 +1,135 @@
+"""Parquet files. Only columns with a meaning are read, and none before it is known how large it becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avbench.errors import UsageError
+from avbench.sources.columns import has_meaning
+from avbench.sources.rows import Media, Row, Rows, valid_text
+from avbench.sources.text_files import MAX_BYTES, MAX_ROWS, check_rows
+
+# Per row: a path or a prompt is shorter, a video or a sound longer.
+_MEDIA_BYTES = 16 << 10
+_MAX_VALUES = 10 * MAX_ROWS
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """A column as it lies in the file: lists and structures have one for each part."""
+
+    path: str
+    size: int
+    values: int
+    is_text: bool
+    is_bytes: bool
+
+    @property
+    def is_media(self) -> bool:
+        return self.is_bytes and self.size > _MEDIA_BYTES * max(self.values, 1)
+
+
+def read_parquet(path: Path) -> Rows:
+    """Column names and rows of a Parquet file; cells of columns without a meaning are left out.
+
+    Bytes are taken as text where they are UTF-8, else they are `Media`, and so is a large column of bytes, unread.
+
+    Raises:
+        UsageError: not readable, a column name twice, or larger than the bounds.
+    """
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            names, leaves, count = file.schema_arrow.names, _leaves(file.metadata), file.metadata.num_rows
+        _check_names(names, path)
+        check_rows(count, path)
+        # Texts as dictionaries: what a million rows repeat is held once, until its whole size has been checked.
+        with parquet.ParquetFile(path, read_dictionary=[leaf.path for leaf in leaves if leaf.is_text]) as file:
+            columns = {name.strip(): _column(file, name, leaves, path) for name in names if has_meaning(name)}
+    except (UsageError, MemoryError):
+        raise
+    except Exception as exc:
+        raise UsageError(f"{path}: not a readable Parquet file ({_first_line(exc)}). Write the file again.") from exc
+    rows = [Row(path, f"row {i + 1}", {name: cells[i] for name, cells in columns.items()}) for i in range(count)]
+    return tuple(name.strip() for name in names if name.strip()), rows
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).splitlines()[0] if str(exc).strip() else type(exc).__name__
+
+
+def _check_names(names: list[str], path: Path) -> None:
+    stripped = [valid_text(name.strip(), str(path)) for name in names]
+    if repeated := sorted({name for name in stripped if name and stripped.count(name) > 1}):
+        raise UsageError(f"{path}: column {repeated[0]!r} appears twice. Rename or remove one.")
+
+
+def _leaves(metadata: Any) -> list[_Leaf]:
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    found = []
+    for j in range(metadata.num_columns):
+        column, chunks = metadata.schema.column(j), [group.column(j) for group in groups]
+        kind, is_array = column.logical_type.type, column.physical_type == "BYTE_ARRAY"
+        found.append(
+            _Leaf(
+                path=column.path,
+                size=sum(max(chunk.total_uncompressed_size, chunk.total_compressed_size, 0) for chunk in chunks),
+                values=sum(max(chunk.num_values, 0) for chunk in chunks),
+                is_text=is_array and kind in ("STRING", "NONE"),
+                is_bytes=column.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY") and kind == "NONE",
+            )
+        )
+    return found
+
+
+def _column(file: Any, name: str, leaves: list[_Leaf], path: Path) -> list[object]:
+    """The cells of a column, bounded before they are read and before they are unfolded."""
+    count = file.metadata.num_rows
+    own = [leaf for leaf in leaves if leaf.path == name or leaf.path.startswith(f"{name}.")]
+    if any(leaf.is_media for leaf in own):
+        beside = [leaf for leaf in own if leaf.path == f"{name}.path" and leaf.is_text]
+        if len(own) != 2 or not beside:
+            return [Media()] * count
+        cells = _read(file, beside[0].path, beside, path)
+        return [Media(cell["path"] if isinstance(cell, dict) else None) for cell in cells]
+    return _read(file, name, own, path)
+
+
+def _read(file: Any, name: str, leaves: list[_Leaf], path: Path) -> list[object]:
+    _check_size(name, sum(leaf.size for leaf in leaves), max(leaf.values for leaf in leaves), path)
+    column = file.read(columns=[name]).column(0)
+    _check_size(name, sum(map(_unfolded_bytes, column.chunks)), len(column), path)
+    if len(column) != file.metadata.num_rows:
+        raise UsageError(f"{path}: column {name!r} has {len(column)} rows, expected {file.metadata.num_rows}.")
+    cells: list[object] = []
+    for chunk in column.chunks:
+        cells.extend((chunk.dictionary_decode() if hasattr(chunk, "dictionary_decode") else chunk).to_pylist())
+    return cells
+
+
+def _check_size(name: str, size: int, values: int, path: Path) -> None:
+    if size > MAX_BYTES or values > _MAX_VALUES:
+        raise UsageError(
+            f"{path}: column {name!r} holds {size:,} bytes in {values:,} values; up to {MAX_BYTES:,} bytes in "
+            f"{_MAX_VALUES:,} values are read. Split the file, or rename the column if it holds no texts."
+        )
+
+
+def _unfolded_bytes(array: Any) -> int:
+    """What an Arrow array takes once each value of its dictionaries is written out."""
+    from pyarrow import compute, types
+
+    kind = array.type
+    if types.is_dictionary(kind):
+        lengths = compute.binary_length(array.dictionary).cast("int64")
+        return int(compute.sum(lengths.take(array.indices.cast("int64"))).as_py() or 0)
+    if types.is_map(kind):
+        return _unfolded_bytes(array.keys) + _unfolded_bytes(array.items)
+    if types.is_struct(kind):
+        return sum(map(_unfolded_bytes, array.flatten()))
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _unfolded_bytes(array.flatten())
+    return int(array.nbytes)

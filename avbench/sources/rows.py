@@ -1,0 +1,182 @@
+"""Rows of a table, and what a cell means where a prompt, a name or a structure is asked for."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from avbench.errors import UsageError
+
+# Written by str() or by a spreadsheet where a value is missing; no prompt says only this.
+MISSING_WORDS = frozenset({"none", "null", "nil", "n/a", "na", "<na>", "nan", "nat", "#n/a"})
+
+
+@dataclass(frozen=True)
+class Media:
+    """A cell that holds a video, a sound or other bytes; `name` is the file name that goes with them."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a file.
+
+    Attributes:
+        path: the file.
+        where: the row's place in it ("line 12").
+        cells: values as the file's format gives them: text, number, bool, list, dict, bytes, Media, None.
+    """
+
+    path: Path
+    where: str
+    cells: Mapping[str, object]
+
+    @property
+    def place(self) -> str:
+        """File and line, for messages."""
+        return f"{self.path}, {self.where}"
+
+    def text(self, column: str | None) -> str | None:
+        """The prompt under `column`; None where it is missing.
+
+        Raises:
+            UsageError: anything but a text, or a list of one text.
+        """
+        value = self._single(column)
+        if isinstance(value, str):
+            return None if is_missing(value) or says_missing(value) else value
+        if value is None:
+            return None
+        raise self._unexpected(str(column), value, "Put it in quotes if it is the prompt; else rename the column.")
+
+    def cell(self, column: str | None) -> str | None:
+        """The name, path or number under `column` as text; None where it is missing.
+
+        Raises:
+            UsageError: a list of several, an object, true or false, or bytes of a media file.
+        """
+        value = self._single(column)
+        if isinstance(value, (bool, Media, list, dict)):
+            raise self._unexpected(str(column), value, "Write one text, or rename the column.")
+        if value is None or is_missing(text := self._valid(str(value))):
+            return None
+        return text
+
+    def key(self, column: str) -> str | None:
+        """As `cell`, for a column that may name a clip: of media only the file name counts, where there is one."""
+        value = self._single(column)
+        return value.name if isinstance(value, Media) else self.cell(column)
+
+    def structure(self, column: str) -> str | None:
+        """Text as it is, and lists and objects as JSON; None where it is missing.
+
+        Raises:
+            UsageError: bytes of a media file.
+        """
+        value = self._decoded(column)
+        if isinstance(value, Media):
+            raise self._unexpected(column, value, "Write texts, or rename the column.")
+        if isinstance(value, (bool, list, dict)):
+            return self._valid(json.dumps(value, ensure_ascii=False, default=str))
+        return self.cell(column)
+
+    def says_missing(self, column: str) -> bool:
+        """Whether the cell holds a word for a missing value, such as None or N/A."""
+        value = self._single(column)
+        return isinstance(value, str) and says_missing(value)
+
+    def _decoded(self, column: str | None) -> object:
+        """The value with byte strings as text, and what holds media as `Media`."""
+        value = None if column is None else self.cells.get(column)
+        if isinstance(value, float) and math.isnan(value):
+            return None
+        if isinstance(value, bytes):
+            value = _text_or_media(value)
+        # How data sets store a file: its bytes, its path, or both.
+        if isinstance(value, dict) and set(value) == {"bytes", "path"}:
+            path = value["path"] if isinstance(value["path"], str) else None
+            value = path if not value["bytes"] else Media(path)
+        return self._valid(value) if isinstance(value, str) else value
+
+    def _single(self, column: str | None) -> object:
+        """The value, or the only one of a list."""
+        value = self._decoded(column)
+        if not isinstance(value, list) or len(value) > 1:
+            return value
+        return Row(self.path, self.where, {"": value[0]})._decoded("") if value else None
+
+    def _unexpected(self, column: str, value: object, cure: str) -> UsageError:
+        if isinstance(value, Media):
+            cure = "Save each as a file and write its path, such as a.mp4, as text."
+        elif isinstance(value, list):
+            cure = "Write one text, or a row for each."
+        return UsageError(f"{self.place}: {column} is {describe(value)}; expected one text. {cure}")
+
+    def _valid(self, text: str) -> str:
+        return valid_text(text, self.place)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a file; at least one."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+Rows = tuple[tuple[str, ...], list[Row]]
+"""Column names and rows of a file."""
+
+
+def describe(value: object) -> str:
+    """What a value is, for messages: "a list of 2"."""
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return f"an object with {len(value)} keys ({', '.join(map(str, value))[:60]})" if value else "an empty object"
+    if isinstance(value, Media):
+        return "media or other bytes, which are not read"
+    if isinstance(value, bool):
+        return "true or false"
+    number = f"{value:.6g}" if isinstance(value, float) else str(value)[:30]
+    return f"the number {number}" if isinstance(value, (int, float)) else f"a {type(value).__name__} ({number})"
+
+
+def is_missing(text: str) -> bool:
+    """Whether a text stands for nothing: empty, only spaces, or the NaN of pandas."""
+    return text.strip() in ("", "nan", "NaN")
+
+
+def says_missing(text: str) -> bool:
+    """Whether a text is only a word for a missing value."""
+    return text.strip().casefold() in MISSING_WORDS
+
+
+def valid_text(text: str, place: str) -> str:
+    """`text`, if it can be written as UTF-8 and passed to other programs.
+
+    Raises:
+        UsageError: half of a surrogate pair, or a NUL character.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise UsageError(
+            f"{place}: {text[:60]!a} is not valid Unicode (half of a surrogate pair). Write the text again."
+        ) from exc
+    if "\0" in text:
+        raise UsageError(f"{place}: {text[:60]!r} has a NUL character. Remove it.")
+    return text
+
+
+def _text_or_media(data: bytes) -> str | Media:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return Media()
+    return Media() if "\0" in text else text

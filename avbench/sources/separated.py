@@ -1,0 +1,120 @@
+"""CSV and TSV files, with the separator that the header shows."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from avbench.errors import UsageError
+from avbench.sources.columns import has_meaning
+from avbench.sources.rows import Row, Rows, valid_text
+from avbench.sources.text_files import check_rows, read_text
+
+_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
+
+
+def read_separated(path: Path) -> Rows:
+    """Column names and rows of a CSV or TSV file.
+
+    A .tsv is separated by tabs. A .csv is separated by commas, unless its header has a column that is known only when
+    it is split at a semicolon, a tab or a bar. A first line `sep=;`, as Excel reads it, wins in both.
+
+    Raises:
+        UsageError: malformed, or rows of another length than the header; with the line.
+    """
+    file = io.StringIO(read_text(path), newline="")
+    delimiter = _said_by_excel(file, path)
+    skipped = int(delimiter is not None)
+    if delimiter is None:
+        delimiter = _shown_by_header(file, "\t" if path.suffix.lower() == ".tsv" else ",", path)
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    header: tuple[str, ...] = ()
+    rows: list[Row] = []
+    try:
+        for cells in reader:
+            line = reader.line_num + skipped
+            if not cells or (len(header) != 1 and len(cells) == 1 and not cells[0].strip()):
+                continue
+            if not header:
+                header = _header(cells, path, line)
+                continue
+            rows.append(_row(header, cells, path, line, delimiter))
+            check_rows(len(rows), path)
+    except csv.Error as exc:
+        raise _malformed(exc, path, reader.line_num + skipped) from exc
+    return tuple(name for name in header if name), rows
+
+
+def known_names(line: str, delimiter: str) -> int:
+    """How many columns avbench knows, if `line` is a header that is split at `delimiter`."""
+    return _known(io.StringIO(line, newline=""), delimiter)
+
+
+def _known(file: io.StringIO, delimiter: str) -> int:
+    try:
+        cells = next((cells for cells in csv.reader(file, delimiter=delimiter, strict=True) if any(cells)), [])
+    except csv.Error:
+        return 0
+    # A tab is a space in names, and "video<tab>text" is no column `video_text`.
+    return sum(has_meaning(cell) and "\t" not in cell.strip() for cell in cells)
+
+
+def _said_by_excel(file: io.StringIO, path: Path) -> str | None:
+    """The separator of a first line `sep=;`, which is then passed over."""
+    line = file.readline()
+    said = line.strip(" \r\n").strip('"')
+    if not said.lower().startswith("sep="):
+        file.seek(0)
+        return None
+    delimiter = said[4:]
+    if delimiter not in _NAMES:
+        raise UsageError(
+            f"{path}, line 1: {said!r} names a separator that is not read; expected one of "
+            f"{', '.join(_NAMES.values())} (sep=;). Save the file with one of these."
+        )
+    return delimiter
+
+
+def _shown_by_header(file: io.StringIO, usual: str, path: Path) -> str:
+    counts: dict[str, int] = {}
+    for delimiter in _NAMES:
+        counts[delimiter] = _known(file, delimiter)
+        file.seek(0)
+    best = max(counts, key=lambda delimiter: counts[delimiter])
+    if counts[usual] or not counts[best]:
+        return usual
+    if usual == "\t":
+        raise UsageError(
+            f"{path}, line 1: the header is separated by {_NAMES[best]}; expected a tab in a .tsv. Rename it to .csv."
+        )
+    return best
+
+
+def _header(cells: list[str], path: Path, line: int) -> tuple[str, ...]:
+    names = tuple(valid_text(cell.strip(), f"{path}, line {line}") for cell in cells)
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    if repeated:
+        raise UsageError(f"{path}, line {line}: column {repeated[0]!r} appears twice. Rename or remove one.")
+    return names
+
+
+def _row(header: tuple[str, ...], cells: list[str], path: Path, line: int, delimiter: str) -> Row:
+    if len(cells) != len(header):
+        raise UsageError(
+            f"{path}, line {line}: expected {len(header)} cells as in the header, got {len(cells)} (the separator is "
+            f"{_NAMES[delimiter]}). Put a text that has the separator in it in double quotes."
+        )
+    return Row(path, f"line {line}", {name: cell for name, cell in zip(header, cells, strict=True) if name})
+
+
+def _malformed(exc: csv.Error, path: Path, line: int) -> UsageError:
+    if "field larger" in str(exc):
+        return UsageError(
+            f"{path}, line {line}: a cell of more than {csv.field_size_limit():,} characters. Close its double quotes; "
+            "a prompt is never that long."
+        )
+    return UsageError(
+        f"{path}, line {line}: malformed CSV ({exc}). Put a text with commas, quotes or line "
+        'breaks in double quotes and double the quotes inside it ("").'
+    )
