@@ -10,7 +10,7 @@ from pathlib import Path
 
 from avbench.errors import UsageError
 from avbench.sources.columns import has_meaning
-from avbench.sources.rows import Row, Rows, describe, valid_text
+from avbench.sources.rows import Row, Rows, column_name, describe
 from avbench.sources.text_files import check_rows, parse_json, read_text
 
 # JSON as a whole takes many times its size once it is read.
@@ -101,7 +101,7 @@ def _from_records(records: Iterable[tuple[str, object]], path: Path) -> Rows:
 def _cells(record: Mapping[str, object], place: str) -> dict[str, object]:
     cells: dict[str, object] = {}
     for key, value in record.items():
-        if not (name := valid_text(key.strip(), place)):
+        if not (name := column_name(key, place)):
             continue
         if name in cells:
             raise UsageError(f"{place}: the key {name!r} appears twice, once with spaces. Remove one.")

@@ -8,8 +8,9 @@ from typing import Any
 
 from avbench.errors import UsageError
 from avbench.sources.columns import has_meaning
-from avbench.sources.rows import Media, Row, Rows, valid_text
+from avbench.sources.rows import Media, Row, Rows, column_name
 from avbench.sources.text_files import MAX_BYTES, MAX_ROWS, check_rows
+from avbench.text import visible
 
 # Per row: a path or a prompt is shorter, a video or a sound longer.
 _MEDIA_BYTES = 16 << 10
@@ -43,27 +44,28 @@ def read_parquet(path: Path) -> Rows:
 
     try:
         with parquet.ParquetFile(path) as file:
-            names, leaves, count = file.schema_arrow.names, _leaves(file.metadata), file.metadata.num_rows
+            stored, leaves, count = file.schema_arrow.names, _leaves(file.metadata), file.metadata.num_rows
+        names = [column_name(name, str(path)) for name in stored]
         _check_names(names, path)
         check_rows(count, path)
         # Texts as dictionaries: what a million rows repeat is held once, until its whole size has been checked.
         with parquet.ParquetFile(path, read_dictionary=[leaf.path for leaf in leaves if leaf.is_text]) as file:
-            columns = {name.strip(): _column(file, name, leaves, path) for name in names if has_meaning(name)}
+            wanted = [(name, raw) for name, raw in zip(names, stored, strict=True) if has_meaning(name)]
+            columns = {name: _column(file, raw, leaves, path) for name, raw in wanted}
     except (UsageError, MemoryError):
         raise
     except Exception as exc:
         raise UsageError(f"{path}: not a readable Parquet file ({_first_line(exc)}). Write the file again.") from exc
     rows = [Row(path, f"row {i + 1}", {name: cells[i] for name, cells in columns.items()}) for i in range(count)]
-    return tuple(name.strip() for name in names if name.strip()), rows
+    return tuple(name for name in names if name), rows
 
 
 def _first_line(exc: Exception) -> str:
-    return str(exc).splitlines()[0] if str(exc).strip() else type(exc).__name__
+    return visible(str(exc).splitlines()[0]) if str(exc).strip() else type(exc).__name__
 
 
 def _check_names(names: list[str], path: Path) -> None:
-    stripped = [valid_text(name.strip(), str(path)) for name in names]
-    if repeated := sorted({name for name in stripped if name and stripped.count(name) > 1}):
+    if repeated := sorted({name for name in names if name and names.count(name) > 1}):
         raise UsageError(f"{path}: column {repeated[0]!r} appears twice. Rename or remove one.")
 
 

@@ -92,13 +92,15 @@ def _row_keys(row: Row, keys: tuple[str, ...]) -> dict[str, str]:
 
 def _read_lines(path: Path) -> PromptList:
     require_file(path, (".txt", *TABLE_SUFFIXES))
-    lines = [line.removesuffix("\n") for line in io.StringIO(read_text(path), newline=None)]
+    lines: list[str] = []
+    for line in io.StringIO(read_text(path), newline=None):
+        lines.append(line.removesuffix("\n"))
+        check_rows(len(lines), path)
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
         raise UsageError(f"{path} has no prompts. Write one prompt per line.")
     _refuse_table(path, lines)
-    check_rows(len(lines), path)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             raise UsageError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avbench.errors import UsageError
+from avbench.text import visible
 
 # Written by str() or by a spreadsheet where a value is missing; no prompt says only this.
 MISSING_WORDS = frozenset({"none", "null", "nil", "n/a", "na", "<na>", "nan", "nat", "#n/a"})
@@ -138,13 +139,23 @@ def describe(value: object) -> str:
     if isinstance(value, list):
         return f"a list of {len(value)}"
     if isinstance(value, dict):
-        return f"an object with {len(value)} keys ({', '.join(map(str, value))[:60]})" if value else "an empty object"
+        keys = visible(", ".join(map(str, value))[:60])
+        return f"an object with {len(value)} keys ({keys})" if value else "an empty object"
     if isinstance(value, Media):
         return "media or other bytes, which are not read"
     if isinstance(value, bool):
         return "true or false"
-    number = f"{value:.6g}" if isinstance(value, float) else str(value)[:30]
-    return f"the number {number}" if isinstance(value, (int, float)) else f"a {type(value).__name__} ({number})"
+    shown = f"{value:.6g}" if isinstance(value, float) else visible(str(value)[:30])
+    return f"the number {shown}" if isinstance(value, (int, float)) else f"a {type(value).__name__} ({shown})"
+
+
+def column_name(raw: str, place: str) -> str:
+    """A column's name on one line, with control characters as escapes; empty if there is none.
+
+    Raises:
+        UsageError: not valid Unicode, or a NUL character.
+    """
+    return visible(" ".join(valid_text(raw, place).split()))
 
 
 def is_missing(text: str) -> bool:

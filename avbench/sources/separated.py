@@ -8,7 +8,7 @@ from pathlib import Path
 
 from avbench.errors import UsageError
 from avbench.sources.columns import has_meaning
-from avbench.sources.rows import Row, Rows, valid_text
+from avbench.sources.rows import Row, Rows, column_name
 from avbench.sources.text_files import check_rows, read_text
 
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
@@ -92,7 +92,7 @@ def _shown_by_header(file: io.StringIO, usual: str, path: Path) -> str:
 
 
 def _header(cells: list[str], path: Path, line: int) -> tuple[str, ...]:
-    names = tuple(valid_text(cell.strip(), f"{path}, line {line}") for cell in cells)
+    names = tuple(column_name(cell, f"{path}, line {line}") for cell in cells)
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
         raise UsageError(f"{path}, line {line}: column {repeated[0]!r} appears twice. Rename or remove one.")
