@@ -54,7 +54,7 @@ def javisbench_categories(aspect_index: int, cell: str, place: str) -> tuple[Cat
         index = parse_integer(part)
         if index is None or not 0 <= index < len(names):
             raise UsageError(
-                f"{place}: cat{aspect_index}_ind ({aspect}) has {part.strip()!r}; expected 0 to "
+                f"{place}: cat{aspect_index}_ind ({aspect}) has {part.strip()[:60]!r}; expected 0 to "
                 f"{len(names) - 1} ({', '.join(names)}). Correct the cell."
             )
         found.append(Category(aspect, names[index]))

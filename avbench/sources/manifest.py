@@ -96,7 +96,7 @@ def _sample_index(cell: str | None, owner: tuple[Prompt, str | None], reading: _
     if cell is not None:
         index = parse_integer(cell)
         if index is None or index < 0:
-            raise UsageError(f"{place}: sample_index is {cell!r}; expected 0, 1, 2, ... Correct the cell.")
+            raise UsageError(f"{place}: sample_index is {cell[:60]!r}; expected 0, 1, 2, ... Correct the cell.")
         return index
     prompt, model = owner
     texts = (prompt.text, prompt.video_text, prompt.audio_text)

@@ -1,4 +1,4 @@
-"""Parquet files. Only columns with a meaning are read, and none before it is known how large it becomes."""
+"""Parquet files. Only columns of use are read, and none before it is known how large it becomes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from avbench.errors import UsageError
 from avbench.sources.columns import has_meaning
+from avbench.sources.parquet_sizes import column_sizes
 from avbench.sources.rows import Media, Row, Rows, column_name
 from avbench.sources.text_files import MAX_BYTES, MAX_ROWS, check_rows
 from avbench.text import visible
@@ -15,6 +16,10 @@ from avbench.text import visible
 # Per row: a path or a prompt is shorter, a video or a sound longer.
 _MEDIA_BYTES = 16 << 10
 _MAX_VALUES = 10 * MAX_ROWS
+# Headers and statistics that are counted with the values of a row group.
+_CHUNK_BYTES = 1024
+# Per row of a column without a meaning: more is no number of the row.
+_NUMBER_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class _Leaf:
 
 
 def read_parquet(path: Path) -> Rows:
-    """Column names and rows of a Parquet file; cells of columns without a meaning are left out.
+    """Column names and rows of a Parquet file; of columns without a meaning only short cells, which may be numbers.
 
     Bytes are taken as text where they are UTF-8, else they are `Media`, and so is a large column of bytes, unread.
 
@@ -44,14 +49,18 @@ def read_parquet(path: Path) -> Rows:
 
     try:
         with parquet.ParquetFile(path) as file:
-            stored, leaves, count = file.schema_arrow.names, _leaves(file.metadata), file.metadata.num_rows
+            stored, count = file.schema_arrow.names, file.metadata.num_rows
+            leaves = _leaves(file.schema, column_sizes(path))
         names = [column_name(name, str(path)) for name in stored]
         _check_names(names, path)
         check_rows(count, path)
         # Texts as dictionaries: what a million rows repeat is held once, until its whole size has been checked.
         with parquet.ParquetFile(path, read_dictionary=[leaf.path for leaf in leaves if leaf.is_text]) as file:
-            wanted = [(name, raw) for name, raw in zip(names, stored, strict=True) if has_meaning(name)]
-            columns = {name: _column(file, raw, leaves, path) for name, raw in wanted}
+            columns = {
+                name: _column(file, raw, leaves, path)
+                for name, raw in zip(names, stored, strict=True)
+                if name and (has_meaning(name) or _may_be_numbers(file, raw, leaves))
+            }
     except (UsageError, MemoryError):
         raise
     except Exception as exc:
@@ -69,22 +78,23 @@ def _check_names(names: list[str], path: Path) -> None:
         raise UsageError(f"{path}: column {repeated[0]!r} appears twice. Rename or remove one.")
 
 
-def _leaves(metadata: Any) -> list[_Leaf]:
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+def _leaves(schema: Any, sizes: list[tuple[int, int]]) -> list[_Leaf]:
     found = []
-    for j in range(metadata.num_columns):
-        column, chunks = metadata.schema.column(j), [group.column(j) for group in groups]
+    # A file without row groups states no sizes.
+    for column, (size, values) in zip(schema, sizes or [(0, 0)] * len(schema), strict=True):
         kind, is_array = column.logical_type.type, column.physical_type == "BYTE_ARRAY"
-        found.append(
-            _Leaf(
-                path=column.path,
-                size=sum(max(chunk.total_uncompressed_size, chunk.total_compressed_size, 0) for chunk in chunks),
-                values=sum(max(chunk.num_values, 0) for chunk in chunks),
-                is_text=is_array and kind in ("STRING", "NONE"),
-                is_bytes=column.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY") and kind == "NONE",
-            )
-        )
+        is_bytes = kind == "NONE" and column.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
+        found.append(_Leaf(column.path, size, values, is_array and kind in ("STRING", "NONE"), is_bytes))
     return found
+
+
+def _may_be_numbers(file: Any, name: str, leaves: list[_Leaf]) -> bool:
+    leaf = next((leaf for leaf in leaves if leaf.path == name), None)
+    most = _NUMBER_BYTES * file.metadata.num_rows
+    if leaf is None or leaf.is_bytes or leaf.size > most + _CHUNK_BYTES * file.metadata.num_row_groups:
+        return False
+    unfolded = sum(map(_unfolded_bytes, file.read(columns=[name]).column(0).chunks))
+    return unfolded <= int(most)
 
 
 def _column(file: Any, name: str, leaves: list[_Leaf], path: Path) -> list[object]:

@@ -14,6 +14,8 @@ from avbench.text import visible
 # Written by str() or by a spreadsheet where a value is missing; no prompt says only this.
 MISSING_WORDS = frozenset({"none", "null", "nil", "n/a", "na", "<na>", "nan", "nat", "#n/a"})
 
+_LONGEST_NAME = 200
+
 
 @dataclass(frozen=True)
 class Media:
@@ -153,8 +155,12 @@ def column_name(raw: str, place: str) -> str:
     """A column's name on one line, with control characters as escapes; empty if there is none.
 
     Raises:
-        UsageError: not valid Unicode, or a NUL character.
+        UsageError: not valid Unicode, a NUL character, or no name but a text.
     """
+    if len(raw) > _LONGEST_NAME:
+        raise UsageError(
+            f"{place}: a column name of {len(raw):,} characters. Begin the file with the names of its columns."
+        )
     return visible(" ".join(valid_text(raw, place).split()))
 
 

@@ -130,7 +130,7 @@ def _attempt(call: Callable[[], object], root: Path) -> tuple[str, str]:
             _check_source(found, root)
     except AvbenchError as error:
         message = str(error)
-        if error.exit_code != 2 or len(message.splitlines()) != 1 or len(message) > 2000:
+        if error.exit_code != 2 or len(message.splitlines()) != 1 or len(message) > 4000:
             return "", f"exit {error.exit_code}, {message[:3000]!r}"
         return "refused", ""
     except Exception:  # noqa: BLE001 - what a reader must never raise is what is looked for

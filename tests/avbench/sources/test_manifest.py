@@ -252,6 +252,7 @@ def test_missing_files_stay_clips_and_are_noted(load, clips):
         ("video,text\n", "l.csv", "no rows"),
         ("", "l.csv", "no rows"),
         ("name,foo\nx,y\n", "l.csv", "no video column.*got name, foo"),
+        ("video," + "A dog barks. " * 20 + "\na.mp4,x\n", "l.csv", "line 1: a column name of 260 characters"),
         ("video,text\n,x\n", "l.csv", "line 2: column 'video' is empty"),
         ('{"video": "a.mp4"}\n{"video": ', "l.jsonl", "line 2: invalid JSON"),
         ('{"video": "a.mp4"}\n["a.mp4"]', "l.jsonl", "line 2: expected an object, got a list of 1"),

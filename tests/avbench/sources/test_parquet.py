@@ -81,11 +81,16 @@ def test_media_in_a_prompt_list_gives_its_name_at_most(save, clips, data):
 
 
 def test_columns_without_a_meaning_are_not_read(save):
-    path = save(video=["a.mp4"], features=pa.array([[0.0] * 8]), raw=pa.array([LARGE]))
+    path = save(video=["a.mp4"], no=["007"], long=["x" * 40], vector=pa.array([[0.0] * 8]), raw=pa.array([LARGE]))
     table = read_table(path)
-    assert table.columns == ("video", "features", "raw")
-    assert table.rows[0].cells == {"video": "a.mp4"}
-    assert load_source(path).notes == ("2 columns ignored: features, raw",)
+    assert table.columns == ("video", "no", "long", "vector", "raw")
+    assert table.rows[0].cells == {"video": "a.mp4", "no": "007"}
+    assert load_source(path).notes == ("4 columns ignored: no, long, vector, raw",)
+
+
+def test_large_columns_without_a_meaning_cost_nothing(save):
+    path = save(video=["a.mp4"] * 50_000, note=pa.repeat("x" * 8_000, 50_000))
+    assert set(read_table(path).rows[-1].cells) == {"video"}
 
 
 def test_column_names_that_meet(clips):
