@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from avbench.errors import UsageError
 from avbench.sources.columns import has_meaning
 from avbench.sources.rows import Row, Rows, column_name, describe
-from avbench.sources.text_files import check_rows, parse_json, read_text
+from avbench.sources.text_files import MAX_ROWS, check_rows, lines_of, parse_json, read_text
 
 # JSON as a whole takes many times its size once it is read.
 _MAX_JSON = 64 << 20
+_MAX_VALUES = 4 * MAX_ROWS
 _EXAMPLE = '[{"video": "a.mp4", "text": "..."}]'
 
 
@@ -24,10 +24,14 @@ def read_json_lines(path: Path) -> Rows:
     Raises:
         UsageError: malformed; with the line.
     """
-    # Universal newlines end a line at \r and \n only: a U+2028 inside a text stays there.
-    lines = enumerate(io.StringIO(read_text(path), newline=None), start=1)
-    named = ((f"line {number}", line) for number, line in lines if line.strip())
-    return _from_records(((where, _parse(line, f"{path}, {where}")) for where, line in named), path)
+    return _from_records(_parsed_lines(path), path)
+
+
+def _parsed_lines(path: Path) -> Iterator[tuple[str, object]]:
+    for number, line in enumerate(lines_of(read_text(path), path), start=1):
+        check_rows(number, path)
+        if line.strip():
+            yield f"line {number}", _parse(line, f"{path}, line {number}")
 
 
 def read_json(path: Path) -> Rows:
@@ -38,7 +42,10 @@ def read_json(path: Path) -> Rows:
     Raises:
         UsageError: malformed, or another value; with the item.
     """
-    value = _parse(read_text(path, _MAX_JSON), str(path))
+    text = read_text(path, _MAX_JSON)
+    if sum(map(text.count, ",[{")) > _MAX_VALUES:
+        raise UsageError(f"{path}: more than {_MAX_VALUES:,} values. Write it as .jsonl, one object per line.")
+    value = _parse(text, str(path))
     if isinstance(value, dict):
         return _from_records(_named_prompts(value, path), path)
     if not isinstance(value, list):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from avbench.sources.rows import Row, Table
 from avbench.sources.safety import printable, some_of
 from avbench.sources.separated import known_names
 from avbench.sources.tables import TABLE_SUFFIXES, read_table
-from avbench.sources.text_files import check_rows, read_text, require_file
+from avbench.sources.text_files import check_rows, lines_of, read_text, require_file
 
 _TRAILING_NUMBER = re.compile(r"(?<![0-9])([0-9]{1,9})$")
 
@@ -93,8 +92,8 @@ def _row_keys(row: Row, keys: tuple[str, ...]) -> dict[str, str]:
 def _read_lines(path: Path) -> PromptList:
     require_file(path, (".txt", *TABLE_SUFFIXES))
     lines: list[str] = []
-    for line in io.StringIO(read_text(path), newline=None):
-        lines.append(line.removesuffix("\n"))
+    for line in lines_of(read_text(path), path):
+        lines.append(line.rstrip("\r\n"))
         check_rows(len(lines), path)
     while lines and not lines[-1].strip():
         lines.pop()
@@ -115,7 +114,7 @@ def _refuse_table(path: Path, lines: Sequence[str]) -> None:
     """A spreadsheet saved as text is a table, and its lines are no prompts."""
     for delimiter, suffix in (("\t", ".tsv"), (",", ".csv"), (";", ".csv"), ("|", ".csv")):
         split = len(lines) > 1 and all(delimiter in line for line in lines)
-        if split and known_names(lines[0], delimiter) == lines[0].count(delimiter) + 1:
+        if split and known_names(lines[:1], delimiter) == lines[0].count(delimiter) + 1:
             raise UsageError(f"{path}, line 1: {lines[0]!r} is the header of a table. Rename the file to {suffix}.")
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
-import io
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from avbench.errors import UsageError
 from avbench.sources.columns import has_meaning
 from avbench.sources.rows import Row, Rows, column_name
-from avbench.sources.text_files import check_rows, read_text
+from avbench.sources.text_files import check_rows, lines_of, read_text
 
+_MAX_COLUMNS = 10_000
+# A header is looked for in so many lines.
+_MAX_HEADER = 1000
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
@@ -23,16 +27,18 @@ def read_separated(path: Path) -> Rows:
     Raises:
         UsageError: malformed, or rows of another length than the header; with the line.
     """
-    file = io.StringIO(read_text(path), newline="")
-    delimiter = _said_by_excel(file, path)
+    text = read_text(path)
+    first = next(lines_of(text, path), "")
+    delimiter = _said_by_excel(first, path)
     skipped = int(delimiter is not None)
     if delimiter is None:
-        delimiter = _shown_by_header(file, "\t" if path.suffix.lower() == ".tsv" else ",", path)
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
+        delimiter = _shown_by_header(text, path)
+    reader = csv.reader(islice(lines_of(text, path), skipped, None), delimiter=delimiter, strict=True)
     header: tuple[str, ...] = ()
     rows: list[Row] = []
     try:
-        for cells in reader:
+        for count, cells in enumerate(reader):
+            check_rows(count, path)
             line = reader.line_num + skipped
             if not cells or (len(header) != 1 and len(cells) == 1 and not cells[0].strip()):
                 continue
@@ -40,47 +46,38 @@ def read_separated(path: Path) -> Rows:
                 header = _header(cells, path, line)
                 continue
             rows.append(_row(header, cells, path, line, delimiter))
-            check_rows(len(rows), path)
     except csv.Error as exc:
         raise _malformed(exc, path, reader.line_num + skipped) from exc
     return tuple(name for name in header if name), rows
 
 
-def known_names(line: str, delimiter: str) -> int:
-    """How many columns avbench knows, if `line` is a header that is split at `delimiter`."""
-    return _known(io.StringIO(line, newline=""), delimiter)
-
-
-def _known(file: io.StringIO, delimiter: str) -> int:
+def known_names(lines: Iterable[str], delimiter: str) -> int:
+    """How many columns avbench knows, if the first of `lines` that is not empty is a header split at `delimiter`."""
     try:
-        cells = next((cells for cells in csv.reader(file, delimiter=delimiter, strict=True) if any(cells)), [])
+        cells = next((cells for cells in csv.reader(lines, delimiter=delimiter, strict=True) if any(cells)), [])
     except csv.Error:
         return 0
     # A tab is a space in names, and "video<tab>text" is no column `video_text`.
-    return sum(has_meaning(cell) and "\t" not in cell.strip() for cell in cells)
+    return sum(has_meaning(cell) and "\t" not in cell.strip() for cell in cells[:_MAX_COLUMNS])
 
 
-def _said_by_excel(file: io.StringIO, path: Path) -> str | None:
-    """The separator of a first line `sep=;`, which is then passed over."""
-    line = file.readline()
-    said = line.strip(" \r\n").strip('"')
+def _said_by_excel(first: str, path: Path) -> str | None:
+    """The separator of a first line `sep=;`."""
+    said = first.strip(" \r\n").strip('"')
     if not said.lower().startswith("sep="):
-        file.seek(0)
         return None
     delimiter = said[4:]
     if delimiter not in _NAMES:
         raise UsageError(
-            f"{path}, line 1: {said!r} names a separator that is not read; expected one of "
+            f"{path}, line 1: {said[:20]!r} names a separator that is not read; expected one of "
             f"{', '.join(_NAMES.values())} (sep=;). Save the file with one of these."
         )
     return delimiter
 
 
-def _shown_by_header(file: io.StringIO, usual: str, path: Path) -> str:
-    counts: dict[str, int] = {}
-    for delimiter in _NAMES:
-        counts[delimiter] = _known(file, delimiter)
-        file.seek(0)
+def _shown_by_header(text: str, path: Path) -> str:
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    counts = {delimiter: known_names(islice(lines_of(text, path), _MAX_HEADER), delimiter) for delimiter in _NAMES}
     best = max(counts, key=lambda delimiter: counts[delimiter])
     if counts[usual] or not counts[best]:
         return usual
@@ -92,6 +89,8 @@ def _shown_by_header(file: io.StringIO, usual: str, path: Path) -> str:
 
 
 def _header(cells: list[str], path: Path, line: int) -> tuple[str, ...]:
+    if len(cells) > _MAX_COLUMNS:
+        raise UsageError(f"{path}, line {line}: {len(cells):,} columns; up to {_MAX_COLUMNS:,} are read.")
     names = tuple(column_name(cell, f"{path}, line {line}") for cell in cells)
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:

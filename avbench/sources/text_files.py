@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +18,9 @@ MAX_ROWS = 1_000_000
 """The most rows of a table or list."""
 
 _MAX_DEPTH = 64
+_MAX_LINE = 16 << 20
+# str.splitlines would also cut at U+2028 inside a text.
+_LINE = re.compile(r"[^\r\n]++(?:\r\n?|\n)?|\r\n?|\n")
 _ENCODINGS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is the beginning of this one
@@ -58,8 +62,20 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
     return text
 
 
+def lines_of(text: str, path: Path) -> Iterator[str]:
+    """The lines of a text one by one, with their ends (line feed, carriage return, or both).
+
+    Raises:
+        UsageError: a line that is too long to be held as cells; with its number.
+    """
+    for number, match in enumerate(_LINE.finditer(text), start=1):
+        if match.end() - match.start() > _MAX_LINE:
+            raise UsageError(f"{path}, line {number}: more than {_MAX_LINE:,} characters. Write one row per line.")
+        yield match[0]
+
+
 def check_rows(count: int, path: Path) -> None:
-    """Refuse a table that is too long to be held.
+    """Refuse a table that is too long to be held; `count` may include empty lines.
 
     Raises:
         UsageError: more than `MAX_ROWS`.

@@ -45,6 +45,26 @@ def test_long_lists(touch, write, monkeypatch, name, row):
         load_source(root, prompts=write(name, lines(5)))
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("l.csv", b"\n" * 1_500_000, "more than 1,000,000 rows"),
+        ("l.txt", b"\n" * 1_500_000, "more than 1,000,000 rows"),
+        ("l.jsonl", b"\n" * 1_500_000, "more than 1,000,000 rows"),
+        ("l.csv", b"," * 20_000, "line 1: 20,001 columns; up to 10,000 are read"),
+        ("l.csv", b"text" + b"," * 17_000_000, "line 1: more than 16,777,216 characters"),
+        ("l.jsonl", b"{" + b" " * 17_000_000 + b"}", "line 1: more than 16,777,216 characters"),
+        ("l.json", b"[" + b"[]," * 2_100_000 + b"[]]", r"more than 4,000,000 values\. Write it as \.jsonl"),
+        ("l.csv", b'text\n"' + b"x\n" * 1_000_000, r"line \d+: a cell of more than 131,072 characters"),
+    ],
+)
+def test_small_files_that_become_large(touch, clips, name, data, message):
+    root = touch("a.mp4")
+    (clips / name).write_bytes(data)
+    with pytest.raises(UsageError, match=f"{name}[:,] {message}"):
+        load_source(root, prompts=clips / name)
+
+
 def test_no_memory_is_no_traceback(touch, write, monkeypatch):
     def fail(_):
         raise MemoryError
