@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from avbench.text import visible
 MISSING_WORDS = frozenset({"none", "null", "nil", "n/a", "na", "<na>", "nan", "nat", "#n/a"})
 
 _LONGEST_NAME = 200
+_BREAKS = re.compile(r"[\t\n\v\f\r]+")
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def column_name(raw: str, place: str) -> str:
         raise UsageError(
             f"{place}: a column name of {len(raw):,} characters. Begin the file with the names of its columns."
         )
-    return visible(" ".join(valid_text(raw, place).split()))
+    return visible(_BREAKS.sub(" ", valid_text(raw, place).strip()))
 
 
 def is_missing(text: str) -> bool:

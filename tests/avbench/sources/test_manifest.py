@@ -90,6 +90,12 @@ def test_aliases_of_the_video_column(load, clips, header):
     assert only(load(f"{header}\na.mp4\n")).video == clips / "a.mp4"
 
 
+def test_a_column_name_of_two_lines_or_with_escapes_is_shown_on_one(load):
+    source = load('"Video\nPath",\x1b]0;own\na.mp4,x\n')
+    assert only(source).clip_id == "a.mp4"
+    assert source.notes == (r"1 columns ignored: \x1b]0;own",)
+
+
 @pytest.mark.parametrize("header", ["audio", "audio_path", "Pred Audio Path", "sound"])
 def test_aliases_of_the_audio_column(load, clips, header):
     assert only(load(f"video,{header}\na.mp4,s.wav\n")).audio == clips / "s.wav"
