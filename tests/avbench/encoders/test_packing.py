@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch")
-from torch import nn
 
-from avbench.encoders.packing import PackedLinear, linear, pack, packed
+from torch import nn  # noqa: E402
+
+from avbench.encoders.packing import PackedLinear, linear, pack, packed  # noqa: E402
 
 
 def _stack(dtype: torch.dtype) -> nn.Sequential:
