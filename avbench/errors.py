@@ -1,8 +1,12 @@
 """The few exceptions that reach a user, each with its exit code.
 
 Exit codes: 0 ok, 1 a regression found by `check` or stale renderings, 2 wrong usage, 3 finished with failed clips
-above the limit, 4 environment (packages, weights, device, disk), 5 undecided under `check --strict`, 130 interrupted.
+above the limit, 4 environment (packages, weights, device, disk), 5 undecided under `check --strict`, 70 a fault of
+avbench itself, 130 interrupted.
 """
+
+CRASH = 70
+INTERRUPTED = 130
 
 
 class AvbenchError(Exception):

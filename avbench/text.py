@@ -1,13 +1,34 @@
-"""Text of strangers (prompts, ids, file names) on its way to a terminal, a Markdown table or a cell."""
+"""Text of strangers (prompts, ids, file names) on its way to a terminal, a page, Markdown, LaTeX or a cell."""
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 import unicodedata
+from collections.abc import Iterable
+from typing import Any
 
 # Marks that turn the order of what follows around, so that a text reads as another than it is. "Cf" as a whole is too
 # much: it holds the joiners that emoji and several scripts need.
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LINE_BREAKS = frozenset("\u2028\u2029")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+_MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {sign: f"\\{sign}" for sign in "\\|`*_[]~$"})
+_MARKDOWN_START = re.compile(r"^(?:(#|[-+](?=[\s-]))|(\d+)([.)])(?=\s))")
+_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$",
+        "|": r"$|$", "±": r"$\pm$", "λ": r"$\lambda$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--",
+        "×": r"$\times$", "é": r"\'e", '"': "''", "*": "{*}", "[": "{[}", "·": r"$\cdot$",
+    }
+)  # fmt: skip
+# What spreadsheets take for a formula, and our own mark before it, so that a cell that has one already gets another.
+_FORMULA = re.compile(r"'*[=+\-@＝＋－＠].")
+_QUOTED = re.compile(r"'+[=+\-@＝＋－＠].")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?%?")
 
 
 def visible(text: str, *, keep: str = "") -> str:
@@ -27,4 +48,44 @@ def _hidden(char: str) -> bool:
 
 
 def _escape(char: str) -> str:
-    return char.encode("ascii", "backslashreplace").decode("ascii") if not char.isascii() else f"\\x{ord(char):02x}"
+    if not char.isascii():
+        return char.encode("ascii", "backslashreplace").decode("ascii")
+    return _SHORT.get(char) or f"\\x{ord(char):02x}"
+
+
+def one_line(text: str) -> str:
+    """`text` on one line, as words with single spaces between them, and visible."""
+    return visible(" ".join(text.split()))
+
+
+def markdown_text(text: str) -> str:
+    """Text that GitHub Markdown shows as it is, on one line: in a table, a list, a heading or a paragraph."""
+    return _MARKDOWN_START.sub(r"\2\\\1\3", one_line(text).translate(_MARKDOWN))
+
+
+def latex_text(text: str) -> str:
+    """Text that LaTeX prints as it is, on one line: in a table, a paragraph or a comment."""
+    return one_line(text).translate(_LATEX)
+
+
+def csv_cell(text: str) -> str:
+    """A cell that no spreadsheet runs: an apostrophe before what would be a formula; numbers stay numbers.
+
+    `from_csv_cell` gives the visible text back.
+    """
+    shown = visible(text)
+    return f"'{shown}" if _FORMULA.match(shown) and not _NUMBER.fullmatch(shown) else shown
+
+
+def from_csv_cell(cell: str) -> str:
+    """The text of a cell that `csv_cell` wrote."""
+    return cell[1:] if _QUOTED.match(cell) else cell
+
+
+def to_csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A CSV file with a header and line feeds, its texts by the rule of `csv_cell`."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    for row in (columns, *rows):
+        writer.writerow([csv_cell(cell) if isinstance(cell, str) else cell for cell in row])
+    return out.getvalue()

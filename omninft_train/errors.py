@@ -1,7 +1,7 @@
 """The few exceptions that reach a user, each with its exit code.
 
 Exit codes: 0 ok, 2 wrong usage, 3 stopped because of what was being trained (non-finite loss, failed rewards),
-4 environment (packages, weights, device, disk), 130 interrupted.
+4 environment (packages, weights, device, disk), 70 a fault of the trainer itself, 130 interrupted.
 """
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
+from avbench.terminal import cell
 from omninft_train.backbone import Decoded
 from omninft_train.config import RewardSection
 from omninft_train.errors import EnvironmentProblem, UsageProblem
@@ -184,9 +185,10 @@ def summarise(evaluation: Evaluation) -> Table:
         mean, error = mean_and_error(metric)
         count = sum(value is not None for value in metric.values)
         shown = [f"{value:.4f}" if value is not None else "–" for value in (mean, error)]
-        table.add_row(name, "yes" if metric.rewarded else "no", *shown, str(count), str(len(metric.values) - count))
+        rewarded = "yes" if metric.rewarded else "no"
+        table.add_row(cell(name), rewarded, *shown, str(count), str(len(metric.values) - count))
     for name, value in evaluation.sets.items():
-        table.add_row(name, "no", "–" if value is None else f"{value:.4f}", "–", "all", "–")
+        table.add_row(cell(name), "no", "–" if value is None else f"{value:.4f}", "–", "all", "–")
     return table
 
 

@@ -14,6 +14,7 @@ from avbench.ablate.keys import near
 from avbench.ablate.state import Status, read_record, status
 from avbench.ablate.steps import KINDS, TABLES, Step
 from avbench.errors import UsageError
+from avbench.terminal import cell
 
 _SHOWN_AS = {"complete": "done", "started": "half done", "stale": "other settings", "foreign": "place taken"}
 
@@ -136,7 +137,7 @@ def plan_table(plan: Plan) -> RichTable:
         odd.pop("done", None)
         state = f"{done} of {len(own)}" + (f", {', '.join(odd)}" if odd else "")
         rest = sum(p.seconds for p in own if p.status.state != "complete")
-        table.add_row(kind, variant, " ".join(map(str, seeds)), state, duration(rest) if rest else "")
+        table.add_row(kind, cell(variant), " ".join(map(str, seeds)), state, duration(rest) if rest else "")
     return table
 
 

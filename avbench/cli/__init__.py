@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Annotated
 
 import typer
@@ -23,12 +22,13 @@ from avbench.cli import (
     study,
     validate,
 )
+from avbench.entry import run_app, start_logging
 
 app = typer.Typer(
     name="avbench",
     help="Score generated clips with sound. One environment, one decode, one command.",
     epilog="Exit codes: 0 ok, 1 regression, 2 wrong usage, 3 finished but clips failed, "
-    "4 environment (package, weights, disk), 5 undecided, 130 interrupted.",
+    "4 environment (package, weights, disk), 5 undecided, 70 a fault of avbench itself, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -53,20 +53,9 @@ app.add_typer(study.app, name="study")
 def _root(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens, with tracebacks.")] = False,
 ) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
+    start_logging(level=logging.DEBUG if verbose else logging.WARNING, form="%(levelname)s %(name)s: %(message)s")
 
 
 def main() -> None:
     """Run the command line; map our errors to one line and an exit code."""
-    from avbench.errors import AvbenchError
-
-    try:
-        app()
-    except AvbenchError as error:
-        sys.stderr.write(f"avbench: {error}\n")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("avbench: interrupted. Scores so far are kept; the same command goes on from here.\n")
-        sys.exit(130)
+    run_app(app, "avbench", interrupted="Scores so far are kept; the same command goes on from here.")

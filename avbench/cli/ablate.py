@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from avbench.terminal import cell, say, show
+
 if TYPE_CHECKING:
     from avbench.ablate import Ablation, Outcome
 
@@ -56,7 +58,8 @@ def command(
         check_record(ablation.grid, record)
     if commands:
         for own, runs in ablation.commands():
-            typer.echo("\n".join([own, *(f"#   {text}" for text in runs)]))
+            for line in (own, *(f"#   {text}" for text in runs)):
+                say(line)
         return
     if not quiet:
         _show_plan(ablation)
@@ -79,7 +82,7 @@ def _run(ablation: Ablation, backend: Literal["local", "ray"], *, quiet: bool, r
     try:
         ablation.run(make_backend(backend, ablation.grid), None if quiet else _told, redo=redo)
     except KeyboardInterrupt:
-        typer.echo("avbench: interrupted. Steps that are done are kept; the same command goes on from here.", err=True)
+        say("avbench: interrupted. Steps that are done are kept; the same command goes on from here.", err=True)
         raise typer.Exit(130) from None
 
 
@@ -88,50 +91,47 @@ def _interrupt(*_: Any) -> None:
 
 
 def _show_plan(ablation: Ablation) -> None:
-    from rich.console import Console
-
     from avbench.ablate import cost_line, plan_table
 
     plan = ablation.plan()
-    typer.echo(f"{ablation.grid.title} -> {ablation.out}")
+    say(f"{ablation.grid.title} -> {ablation.out}")
     if plan.steps:
-        Console(highlight=False).print(plan_table(plan))
-        typer.echo(cost_line(plan))
+        show(plan_table(plan))
+        say(cost_line(plan))
 
 
 def _told(finished: Any, done: int, total: int) -> None:
     from avbench.ablate import duration
 
     word = {"done": "done", "cached": "done elsewhere", "failed": "FAILED"}[finished.state]
-    typer.echo(f"[{done}/{total}] {finished.step_id}: {word}, {duration(finished.seconds)}")
+    say(f"[{done}/{total}] {finished.step_id}: {word}, {duration(finished.seconds)}")
 
 
 def _show(outcome: Outcome) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
     for sheet in outcome.sheets:
-        console.print(f"\n{sheet.table.title}", markup=False)
+        say("")
+        say(sheet.table.title)
         for block in sheet.blocks[:-1]:
-            shown = Table(*block.heads, title=block.title, title_justify="left", box=None, pad_edge=False)
-            for column in shown.columns[1:]:
-                column.justify = "right"
+            shown = Table(title=cell(block.title), title_justify="left", box=None, pad_edge=False)
+            for position, head in enumerate(block.heads):
+                shown.add_column(cell(head), justify="right" if position else "left")
             for row in block.rows:
-                shown.add_row(*(cell.text for cell in row))
-            console.print(shown)
+                shown.add_row(*(cell(entry.text) for entry in row))
+            show(shown)
         held = [one.sentence for one in sheet.differences if one.verdict == "supported"]
         for sentence in (*sheet.orders, *held):
-            console.print(f"- {sentence}", markup=False)
+            say(f"- {sentence}")
         rest = len(sheet.sentences) - len(held)
-        console.print(f"{rest} more orderings were compared and are not supported; the page has them.")
+        say(f"{rest} more orderings were compared and are not supported; the page has them.")
         if not sheet.beside.figures:
-            console.print(sheet.beside.note, markup=False)
-    typer.echo(f"page: {outcome.out / 'report.html'}")
+            say(sheet.beside.note)
+    say(f"page: {outcome.out / 'report.html'}")
 
 
 def _record(outcome: Outcome, ablation: Ablation, folder: Path, machine: str) -> None:
     from avbench.ablate import record
 
     count = record(outcome, folder, ablation.again, machine)
-    typer.echo(f"{count} rows added to {folder / 'measured'}; 'avbench leaderboard build' renders them")
+    say(f"{count} rows added to {folder / 'measured'}; 'avbench leaderboard build' renders them")

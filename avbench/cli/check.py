@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from avbench.terminal import say, show
+
 if TYPE_CHECKING:
     from avbench.check import Comparison
 
@@ -99,10 +101,8 @@ def calibrate_runs(
     noise = calibrate(runs)
     write_noise(noise, out)
     if not quiet:
-        from rich.console import Console
-
-        Console().print(noise_table(noise))
-        typer.echo(str(out))
+        show(noise_table(noise))
+        say(str(out))
 
 
 def _write(files: Sequence[tuple[Path, str]]) -> None:
@@ -117,9 +117,7 @@ def _write(files: Sequence[tuple[Path, str]]) -> None:
 
 
 def _show(found: Comparison) -> None:
-    from rich.console import Console
-
     from avbench.check import comparison_table
 
-    Console().print(comparison_table(found))
-    typer.echo(found.headline)
+    show(comparison_table(found))
+    say(found.headline)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from avbench.cli.options import AllowOutside, LayoutOption, PromptsOption, SourceArgument
+from avbench.terminal import cell, print_json, say, show
 
 
 def command(
@@ -40,28 +40,23 @@ def command(
         "problems": [{"clip_id": clip_id, "problem": problem} for clip_id, problem in problems],
     }
     if as_json:
-        typer.echo(json.dumps(overview, indent=2, ensure_ascii=False))
+        print_json(overview)
         return
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    console = Console()
-    table = Table(title=Text(f"{source}: {found.kind}, {len(found.clips)} clips"))
+    table = Table(title=cell(f"{source}: {found.kind}, {len(found.clips)} clips"))
     for name in ("clip", "picture", "seconds", "sound", "prompt"):
         table.add_column(name, justify="right" if name == "seconds" else "left", overflow="fold")
     for clip, probe in zip(found.clips, probes, strict=True):
         prompt = clip.prompt.text or clip.prompt.video_text or clip.prompt.audio_text or "–"
         length = "–" if probe.duration is None else f"{probe.duration:.2f}"
         picture = probe.problem or probe.picture
-        table.add_row(*map(Text, (clip.clip_id, picture, length, probe.audio, prompt[:60])))
-    console.print(table)
-    typer.echo(
-        f"{len(found.clips)} clips, {with_sound} with sound, {with_prompt} with prompt, {len(problems)} with problems"
-    )
+        table.add_row(*map(cell, (clip.clip_id, picture, length, probe.audio, prompt[:60])))
+    show(table)
+    say(f"{len(found.clips)} clips, {with_sound} with sound, {with_prompt} with prompt, {len(problems)} with problems")
     if durations:
         middle = durations[len(durations) // 2]
-        typer.echo(f"durations: {durations[0]:.2f} s to {durations[-1]:.2f} s, median {middle:.2f} s")
-    typer.echo(f"prompts: {found.matching}")
+        say(f"durations: {durations[0]:.2f} s to {durations[-1]:.2f} s, median {middle:.2f} s")
+    say(f"prompts: {found.matching}")
     for note in found.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
+
+from avbench.terminal import cell, print_json, show
 
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
@@ -16,20 +17,17 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.
 
     findings = diagnose()
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print_json([asdict(finding) for finding in findings])
     else:
-        from rich.console import Console
         from rich.table import Table
-        from rich.text import Text
 
         table = Table(title="avbench doctor")
         for name in ("", "what", "found", "cure"):
             table.add_column(name, overflow="fold")
         marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "broken": "[red]broken[/]"}
         for finding in findings:
-            # Text, not markup: "[speech]" in a cure is no style.
-            table.add_row(marks[finding.level], *map(Text, (finding.what, finding.found, finding.cure)))
-        Console().print(table)
+            table.add_row(marks[finding.level], *map(cell, (finding.what, finding.found, finding.cure)))
+        show(table)
     broken = [finding.what for finding in findings if finding.level == "broken"]
     if broken:
         raise EnvironmentProblem(f"broken: {', '.join(broken)}; the cures are listed above")

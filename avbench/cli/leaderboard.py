@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from avbench.terminal import say
+
 app = typer.Typer(
     help="Check published and measured figures, render their tables, add runs.",
     epilog="Exit codes: 0 ok, 1 renderings are stale (build --check), 2 wrong usage or a wrong table, 4 environment.",
@@ -25,11 +27,11 @@ def check(folder: FolderOption = FOLDER) -> None:
 
     reading = read_folder(folder)
     for problem in reading.problems:
-        typer.echo(f"{folder}/{problem}", err=True)
+        say(f"{folder}/{problem}", err=True)
     if reading.problems:
         raise typer.Exit(2)
     published = sum(figure.provenance == "published" for figure in reading.board.figures)
-    typer.echo(f"{published} published figures, {len(reading.board.measured)} measured rows: no problem")
+    say(f"{published} published figures, {len(reading.board.measured)} measured rows: no problem")
 
 
 @app.command("build")
@@ -45,12 +47,12 @@ def build(
 
     if not check:
         for name in write_all(folder):
-            typer.echo(str(folder / "rendered" / name))
+            say(str(folder / "rendered" / name))
     found = stale(folder)
     for one in found:
-        typer.echo(f"{folder}/rendered/{one}", err=True)
+        say(f"{folder}/rendered/{one}", err=True)
     if found and check:
-        typer.echo("run 'avbench leaderboard build' and commit what it writes", err=True)
+        say("run 'avbench leaderboard build' and commit what it writes", err=True)
         raise typer.Exit(1)
 
 
@@ -76,6 +78,6 @@ def add(
     about = About(benchmark, seeds, row, setting, backbone, method, machine, generator_digest, note)
     rows = [found for run in runs for found in measured_rows(load_run(run), about)]
     count = append_measured(folder, rows, file)
-    typer.echo(f"{count} rows added to {folder / 'measured' / file}, {len(rows) - count} were there already")
+    say(f"{count} rows added to {folder / 'measured' / file}, {len(rows) - count} were there already")
     if count:
-        typer.echo("'avbench leaderboard build' renders them")
+        say("'avbench leaderboard build' renders them")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
+
+from avbench.terminal import cell, print_json, show
 
 
 def command(
@@ -24,19 +25,16 @@ def command(
             "suites": {s.name: {"summary": s.summary, "metrics": s.metrics} for s in list_suites()},
             "metrics": {s.name: scorer_facts(s) | {"unavailable": s.unavailable(Setup())} for s in scorers},
         }
-        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        print_json(content)
         return
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    console = Console()
     suites = Table(title="suites")
     for name in ("suite", "metrics", "what"):
         suites.add_column(name)
     for entry in list_suites():
-        suites.add_row(*map(Text, (entry.name, str(len(entry.metrics)), entry.summary)))
-    console.print(suites)
+        suites.add_row(*map(cell, (entry.name, str(len(entry.metrics)), entry.summary)))
+    show(suites)
     table = Table(title="metrics (↑ higher is better, ↓ lower is better, · neither)")
     for name in ("metric", "what", "unit", "", "needs", "checkpoint, licence", "runs here"):
         table.add_column(name, overflow="fold")
@@ -47,6 +45,5 @@ def command(
             scorer.name, scorer.summary, scorer.unit, arrows[scorer.higher_is_better],
             ", ".join(sorted(scorer.needs)), weights, scorer.unavailable(Setup()) or "yes",
         )  # fmt: skip
-        # Text, not markup: "[speech]" in a cure is no style.
-        table.add_row(*map(Text, cells))
-    console.print(table)
+        table.add_row(*map(cell, cells))
+    show(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avbench.cli.options import AcceptOption, WeightsDirOption
+from avbench.terminal import cell, console, print_json, say, show
 
 if TYPE_CHECKING:
     from avbench.encoders.setup import Setup
@@ -27,11 +27,9 @@ def list_rows(names: Names = None, weights_dir: WeightsDirOption = None, as_json
 
     found = [_facts(row, _setup(weights_dir)) for row in _rows(names)]
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(title="checkpoints")
     for name in ("checkpoint", "here", "size", "licence", "needed by"):
@@ -39,8 +37,8 @@ def list_rows(names: Names = None, weights_dir: WeightsDirOption = None, as_json
     for facts in found:
         needed = ", ".join(facts["metrics"]) or "–"
         cells = (facts["name"], facts["state"], size_text(facts["size"]), facts["licence"], needed)
-        table.add_row(*map(Text, cells))
-    Console().print(table)
+        table.add_row(*map(cell, cells))
+    show(table)
 
 
 @app.command("pull")
@@ -58,9 +56,9 @@ def pull_rows(
     with _Bar() as bar:
         done = pull(rows, setup, bar.show)
     for path in done:
-        typer.echo(str(path))
+        say(str(path))
     if not done:
-        typer.echo("nothing to download: " + (f"{', '.join(rows)} already here" if rows else "no checkpoint is needed"))
+        say("nothing to download: " + (f"{', '.join(rows)} already here" if rows else "no checkpoint is needed"))
 
 
 @app.command("verify")
@@ -81,7 +79,7 @@ def verify_rows(names: Names = None, weights_dir: WeightsDirOption = None) -> No
         problems += [*wrong, *([lacking] if absent else [])]
         loose = unchecked(row, setup)
         note = f" (no checksum to compare with: {', '.join(loose)})" if loose else ""
-        typer.echo(f"{row}: {'wrong' if wrong else 'incomplete' if absent else 'ok'}{note}")
+        say(f"{row}: {'wrong' if wrong else 'incomplete' if absent else 'ok'}{note}")
     if problems:
         raise EnvironmentProblem("; ".join(problems))
 
@@ -94,11 +92,11 @@ def where_rows(names: Names = None, weights_dir: WeightsDirOption = None, as_jso
     setup = _setup(weights_dir)
     found = {row: {name: str(path) for name, path in place(row, setup).paths.items()} for row in _rows(names)}
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     for row, paths in found.items():
         for path in paths.values() or ["not here"]:
-            typer.echo(f"{row}\t{path}")
+            say(f"{row}\t{path}")
 
 
 @app.command("accept")
@@ -109,9 +107,9 @@ def accept_row(name: Annotated[str, typer.Argument(help="Checkpoint whose licenc
 
     for row in (ROWS[row] for row in _rows([name])):
         if row.must_accept:
-            typer.echo(f"{row.name} is {row.licence}, see {row.page}. Your acceptance is kept in {accept(row.name)}")
+            say(f"{row.name} is {row.licence}, see {row.page}. Your acceptance is kept in {accept(row.name)}")
         else:
-            typer.echo(f"{row.name} is {row.licence}: nothing to accept")
+            say(f"{row.name} is {row.licence}: nothing to accept")
 
 
 def _setup(weights_dir: Path | None, accepted: Iterable[str] | None = None) -> Setup:
@@ -191,12 +189,11 @@ class _Bar:
     """Draws a download on stderr; nothing where that is no terminal."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-        console = Console(stderr=True)
+        into = console(err=True)
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self._bar = Progress(*columns, console=into, disable=not into.is_terminal, transient=True)
         self._tasks: dict[str, Any] = {}
 
     def __enter__(self) -> _Bar:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from avbench.terminal import console
 
 
 class BarProgress:
     """Draws a run. Silent when `quiet` or when stderr is not a terminal."""
 
     def __init__(self, quiet: bool) -> None:
-        console = Console(stderr=True)
+        into = console(err=True)
         self._bar = Progress(
             TextColumn("scoring"),
             BarColumn(),
@@ -20,8 +21,8 @@ class BarProgress:
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            console=console,
-            disable=quiet or not console.is_terminal,
+            console=into,
+            disable=quiet or not into.is_terminal,
             transient=True,
         )
         self._task: TaskID | None = None

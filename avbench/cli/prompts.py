@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from avbench.terminal import cell, print_data, print_json, say, show
 
 if TYPE_CHECKING:
     from avbench.prompt_suites import PromptSuite, Template
@@ -29,7 +30,7 @@ def list_suites(prompts_dir: PromptsDirOption = None, as_json: AsJson = False) -
 
     facts = [_facts(suite, prompts_dir) for suite in list_prompt_suites()]
     if as_json:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(facts)
         return
     columns = ("suite", "prompts", "texts", "here", "licence", "what")
     cells = [
@@ -59,7 +60,7 @@ def show_suite(
     from avbench.prompt_suites import load_prompt_suite, prompt_file, render, select_rows
 
     if path:
-        typer.echo(str(prompt_file(suite, prompts_dir)))
+        say(str(prompt_file(suite, prompts_dir)))
         return
     template = _template(video, samples)
     rows = select_rows(load_prompt_suite(suite, prompts_dir).rows, category or (), limit)
@@ -71,10 +72,10 @@ def show_suite(
             raise UsageError("--video makes a manifest. Say where to: --out FILE, or --format jsonl or csv.")
         _print_prompts(suite, rows)
     elif out is None:
-        typer.echo(render(rows, chosen, template), nl=False)
+        print_data(render(rows, chosen, template))
     else:
         _write(out, render(rows, chosen, template))
-        typer.echo(str(out))
+        say(str(out))
 
 
 @app.command("pull")
@@ -86,9 +87,9 @@ def pull_suites(
 
     for suite in [get_prompt_suite(name) for name in names]:
         done = pull_prompts(suite.name, prompts_dir)
-        typer.echo(f"{done.path}\t{done.count} prompts, {'downloaded' if done.fresh else 'already here'}")
+        say(f"{done.path}\t{done.count} prompts, {'downloaded' if done.fresh else 'already here'}")
         if done.note:
-            typer.echo(f"note: {done.note}", err=True)
+            say(f"note: {done.note}", err=True)
 
 
 @app.command("categories")
@@ -100,7 +101,7 @@ def show_categories(as_json: AsJson = False) -> None:
 
     aspects = taxonomy()
     if as_json:
-        typer.echo(json.dumps([asdict(aspect) for aspect in aspects], indent=2, ensure_ascii=False))
+        print_json([asdict(aspect) for aspect in aspects])
         return
     cells = [(aspect.name, kind.name, kind.description) for aspect in aspects for kind in aspect.categories]
     _print_table("JavisBench's categories", ("aspect", "category", "what belongs to it"), cells)
@@ -161,16 +162,14 @@ def _print_prompts(suite: str, rows: list[PromptRow]) -> None:
 
 
 def _print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(title=title)
+    table = Table(title=cell(title))
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))  # Text, not markup: prompts may hold brackets
-    Console().print(table)
+        table.add_row(*map(cell, row))
+    show(table)
 
 
 def _write(out: Path, text: str) -> None:

@@ -18,6 +18,7 @@ from avbench.cli.options import (
     WeightsOption,
     make_setup,
 )
+from avbench.terminal import say
 
 
 def command(
@@ -52,4 +53,4 @@ def command(
         setup=make_setup(weights, weights_dir, "fp32", accept_licence),
     )
     kept = make_reference(clips, out, run, mode=mode, options=options)
-    typer.echo(f"{out}: features of {kept} of {len(clips.clips)} clips, mode {mode}")
+    say(f"{out}: features of {kept} of {len(clips.clips)} clips, mode {mode}")

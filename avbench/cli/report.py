@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from avbench.terminal import say
+
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
@@ -20,4 +22,4 @@ def command(
     from avbench.report.html import write_report
     from avbench.results import load_run
 
-    typer.echo(str(write_report(load_run(run), out, embed=media)))
+    say(str(write_report(load_run(run), out, embed=media)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -23,6 +22,7 @@ from avbench.cli.options import (
     cache_folder,
     make_setup,
 )
+from avbench.terminal import print_json, say, show
 
 if TYPE_CHECKING:
     from avbench.runner import Outcome
@@ -101,7 +101,7 @@ def command(
     if html:
         _write_html(outcome)
     if as_json:
-        typer.echo(json.dumps(_as_json(outcome), indent=2))
+        print_json(_as_json(outcome))
     elif not quiet:
         _show(outcome, by, html)
     _exit_if_stopped(outcome)
@@ -148,28 +148,25 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def _show(outcome: Outcome, by: str | None, html: bool) -> None:
-    from rich.console import Console
-
     from avbench.report.tables import summary_table, watermark
     from avbench.results import load_run
 
     info = load_run(outcome.path).info
     facts, mark = info["metrics"], watermark(info)
-    console = Console()
     title = f"{outcome.n_clips} clips" + (f" – {mark}" if mark else "")
-    console.print(summary_table(outcome.summary["overall"], facts, title))
+    show(summary_table(outcome.summary["overall"], facts, title))
     groups = {"model": ("models", ("model",)), "category": ("categories", ("aspect", "category"))}
     if by:
         key, columns = groups[by]
         for label in dict.fromkeys(tuple(str(e[c]) for c in columns) for e in outcome.summary[key]):
             entries = [e for e in outcome.summary[key] if tuple(str(e[c]) for c in columns) == label]
-            console.print(summary_table(entries, facts, " / ".join(label)))
+            show(summary_table(entries, facts, " / ".join(label)))
     rows = f"rows: {outcome.computed} computed, {outcome.reused} reused, {outcome.unavailable} not possible here"
     lines = [rows + (" ('avbench doctor' says why)" if outcome.unavailable else ""), f"run:  {outcome.path}"]
     if html:
         lines.append(f"page: {outcome.path / 'report.html'}")
     for line in lines:
-        typer.echo(line)
+        say(line)
 
 
 def _exit_if_stopped(outcome: Outcome) -> None:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from avbench.terminal import cell, say, show
+
 app = typer.Typer(help="Studies of rewards and rollouts.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -54,15 +56,13 @@ def conflicts(
     found = run_study(StudyRequest(tuple(sources), out, prompts, group_size, seed, role, std, called, command))
     if quiet:
         return
-    from rich.console import Console
     from rich.table import Table
 
     block = summary_block(found)
     table = Table(*block.heads, box=None, pad_edge=False)
     for row in block.rows:
-        table.add_row(*(cell.text for cell in row))
-    console = Console(highlight=False)
-    console.print(table)
+        table.add_row(*(cell(entry.text) for entry in row))
+    show(table)
     for one in found:
-        console.print(sentence(one), markup=False)
-    typer.echo(f"page: {out / 'conflicts.html'}")
+        say(sentence(one))
+    say(f"page: {out / 'conflicts.html'}")

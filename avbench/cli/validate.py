@@ -20,6 +20,7 @@ from avbench.cli.options import (
     WeightsOption,
     make_setup,
 )
+from avbench.terminal import cell, say, show
 
 if TYPE_CHECKING:
     from avbench.suites import Suite
@@ -82,9 +83,7 @@ def _one_device(text: str, suite: Suite) -> str:
 
 def _show(study: Study, responses: Sequence[Response], files: Sequence[Path]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from avbench.validity.render import overview
 
@@ -92,12 +91,12 @@ def _show(study: Study, responses: Sequence[Response], files: Sequence[Path]) ->
     table.add_column("metric", no_wrap=True)
     table.add_column("what its score does under damage")
     for metric, cells in overview(responses):
-        table.add_row(Text(metric), Text("\n".join(f"{title}: {names}" for title, names in cells.items())))
-    Console().print(table)
+        table.add_row(cell(metric), cell("\n".join(f"{title}: {names}" for title, names in cells.items())))
+    show(table)
     for name, reason in (study.passed_over | study.stopped).items():
-        typer.echo(f"{name}: {reason}")
+        say(f"{name}: {reason}")
     for path in files:
-        typer.echo(str(path))
+        say(str(path))
 
 
 def _exit_if_incomplete(study: Study) -> None:

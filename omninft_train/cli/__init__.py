@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Annotated
 
 import typer
 
+from avbench.entry import run_app, start_logging
 from omninft_train.cli import conflicts, evaluate, export, miniature, pretrain, sample, score, show_config, train
 
 app = typer.Typer(
     name="omninft-train",
     help="Post-train a joint audio-video generator with online RL.",
     epilog="Exit codes: 0 ok, 2 wrong usage, 3 training stopped (non-finite loss, failed rewards), "
-    "4 environment (package, weights, disk), 130 interrupted.",
+    "4 environment (package, weights, disk), 70 a fault of the trainer itself, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,7 +35,7 @@ app.command("pretrain")(pretrain.command)
 def _root(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens, with tracebacks.")] = False,
 ) -> None:
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s")
+    start_logging(level=logging.DEBUG if verbose else logging.WARNING, form="%(message)s")
     if not verbose:
         logging.getLogger("omninft_train").setLevel(logging.INFO)
 
@@ -44,8 +44,4 @@ def main() -> None:
     """Run the command line; map our errors to one line and an exit code."""
     from omninft_train.errors import TrainError
 
-    try:
-        app()
-    except TrainError as error:
-        sys.stderr.write(f"omninft-train: {error}\n")
-        sys.exit(error.exit_code)
+    run_app(app, "omninft-train", interrupted="'train' goes on from its last checkpoint.", errors=(TrainError,))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from avbench.terminal import say
 from omninft_train.cli.options import RunFolder
 
 
@@ -36,4 +36,4 @@ def command(
     noise = config.run.seed if seed is None else seed
     how = Generation(role, size, sampling.steps, sampling.guidance, noise, sampling.batch)
     write_json(group_rewards(trained, chosen, how), out)
-    sys.stdout.write(f"{out}\n")
+    say(str(out))

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from avbench.terminal import show
 from omninft_train.cli.options import RunFolder
 
 
@@ -26,8 +27,6 @@ def command(
     seed: Annotated[int, typer.Option("--seed", help="Equal seeds give all policies equal noise.")] = 0,
 ) -> None:
     """Sample clips in memory, and judge them by the run's rewards and by held-out metrics."""
-    from rich.console import Console
-
     from omninft_train.evaluate import evaluate, summarise, write_evaluation
     from omninft_train.generate import Generation, default_device, evaluation_prompts, load_trained
 
@@ -37,4 +36,4 @@ def command(
     how = Generation(role, samples, steps or 2 * sampling.steps, sampling.guidance, seed, sampling.batch)
     evaluation = evaluate(trained, chosen, how)
     write_evaluation(evaluation, out)
-    Console().print(summarise(evaluation))
+    show(summarise(evaluation))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from avbench.terminal import say
 from omninft_train.cli.options import RunFolder
 
 
@@ -20,4 +20,4 @@ def command(
     from omninft_train.generate import load_trained
 
     trained = load_trained(run, "cpu")
-    sys.stdout.write(f"written: {export(trained.policy, out)}\n")
+    say(f"written: {export(trained.policy, out)}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from avbench.terminal import say
 from omninft_train.cli.options import Overrides, Recipe
 
 
@@ -31,4 +31,4 @@ def command(
     if pretraining is not None:
         options = replace(options, steps=pretraining, warmup=min(options.warmup, max(1, pretraining // 2)))
     show = Showcase(recipe, set_ or [], out, cache or out / "pretraining", options, samples)
-    sys.stdout.write(f"{run_showcase(show)}\n")
+    say(str(run_showcase(show)))

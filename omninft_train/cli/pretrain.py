@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from avbench.terminal import say
 
 
 def command(
@@ -24,8 +25,8 @@ def command(
     if steps is not None:
         options = replace(options, steps=steps)
     folder = place(out, options) if dry_run else pretrained(out, options, _told)
-    sys.stdout.write(f"{folder}\n")
+    say(str(folder))
 
 
 def _told(step: int, loss: float) -> None:
-    sys.stderr.write(f"pretraining step {step}: loss {loss:.4f}\n")
+    say(f"pretraining step {step}: loss {loss:.4f}", err=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from avbench.terminal import say
 from omninft_train.cli.options import RunFolder
 
 
@@ -50,4 +50,4 @@ def command(
     )
     clips = generate(trained.backbone, trained.policy, chosen, how)
     manifest = write_clips(out, clips, chosen, f"{role}-step-{trained.step}")
-    sys.stdout.write(f"{sum(map(len, clips))} clips. Score them with: avbench score {manifest}\n")
+    say(f"{sum(map(len, clips))} clips. Score them with: avbench score {manifest}")

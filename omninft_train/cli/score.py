@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from avbench.terminal import cell, say, show
 from omninft_train.cli.options import BackboneName, Overrides, Recipe
 
 
@@ -17,7 +18,6 @@ def command(
     set_: Overrides = None,
 ) -> None:
     """Print what a recipe's rewards say of clips on disk: mean with its standard error, and how many failed."""
-    from rich.console import Console
     from rich.table import Table
 
     from omninft_train.recipe import load
@@ -32,7 +32,7 @@ def command(
         values = scored.values[valid, place]
         error = f"{values.std() / len(values) ** 0.5:.4f}" if len(values) > 1 else "–"
         mean = f"{values.mean():.4f}" if len(values) else "–"
-        table.add_row(spec.name, mean, error, str(len(values)), str(int((~valid).sum())))
-    Console().print(table)
+        table.add_row(cell(spec.name), mean, error, str(len(values)), str(int((~valid).sum())))
+    show(table)
     for reason in scored.reasons[:5]:
-        Console(stderr=True).print(reason, markup=False)
+        say(reason, err=True)

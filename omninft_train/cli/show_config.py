@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
+from avbench.terminal import print_data
 from omninft_train.cli.options import BackboneName, Overrides, Recipe
 
 
@@ -11,4 +10,4 @@ def command(recipe: Recipe = "omninft", backbone: BackboneName = None, set_: Ove
     """Print the resolved recipe, every default included, as a TOML file that --recipe takes back."""
     from omninft_train.recipe import load, to_toml
 
-    sys.stdout.write(to_toml(load(recipe, backbone, set_ or [])))
+    print_data(to_toml(load(recipe, backbone, set_ or [])))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from avbench.terminal import say
 from omninft_train.cli.options import BackboneName, Overrides, Recipe
 
 
@@ -28,5 +28,6 @@ def command(
         if world.is_main and config.backbone.kind == "ltx2":
             from omninft_train.memory import estimate
 
-            sys.stderr.write(estimate(config, world.size).table() + "\n")
+            for line in estimate(config, world.size).table().splitlines():
+                say(line, err=True)
         train(assemble(config, out, world))

@@ -18,7 +18,7 @@ from avbench.text import visible
         ("\x1b[31mred", r"\x1b[31mred"),
         ("a\x9b31m", r"a\x9b31m"),
         ("a\u202egpj.exe", r"a\u202egpj.exe"),
-        ("two\nlines\t", r"two\x0alines\x09"),
+        ("two\nlines\t", r"two\nlines\t"),
         ("caf\u00e9 \u65e5\u672c", "caf\u00e9 \u65e5\u672c"),
         ("\udcff.mp4", r"\udcff.mp4"),
         ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
