@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-# Marks that turn the order of what follows around, so that a text reads as another than it is. "Cf" as a whole is too
-# much: it holds the joiners that emoji and several scripts need.
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_LINE_BREAKS = frozenset("\u2028\u2029")
+# Control characters, line breaks, halves of characters, what XML cannot hold, and marks that turn the order of what
+# follows around, so that a text reads as another than it is. The whole category "Cf" would be too much: it holds the
+# joiners that emoji and several scripts need.
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 _MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {sign: f"\\{sign}" for sign in "\\|`*_[]~$"})
@@ -40,17 +41,18 @@ def visible(text: str, *, keep: str = "") -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(char if char in keep or not _hidden(char) else _escape(char) for char in text)
-
-
-def _hidden(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cs") or char in _BIDI or char in _LINE_BREAKS
+    return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
 
 
 def _escape(char: str) -> str:
     if not char.isascii():
         return char.encode("ascii", "backslashreplace").decode("ascii")
     return _SHORT.get(char) or f"\\x{ord(char):02x}"
+
+
+def visible_page(page: str) -> str:
+    """A page or drawing in which control characters and the like, which are never our own, are escapes."""
+    return visible(page, keep="\n\t")
 
 
 def one_line(text: str) -> str:

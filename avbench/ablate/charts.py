@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from avbench.report.plots import Axis, make_axis, nice_ticks
+from avbench.text import visible_page
 
 WIDTH, HEIGHT = 460, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 448, 12, 196
@@ -176,7 +177,7 @@ def matrix(title: str, names: Sequence[str], values: Sequence[Sequence[Value]]) 
 def standalone(svg: Markup) -> bytes:
     """A drawing as a file of its own, with its colours."""
     head, _, rest = str(svg).partition(">")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}><style>{STYLE}</style>{rest}\n'.encode()
+    return visible_page(f'<?xml version="1.0" encoding="UTF-8"?>\n{head}><style>{STYLE}</style>{rest}\n').encode()
 
 
 def _svg(

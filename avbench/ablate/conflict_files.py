@@ -23,8 +23,7 @@ from avbench.ablate.tables import markdown_table
 from avbench.ablate.trainer_calls import call, message_of
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.files import write_atomically
-from avbench.leaderboard.markdown import escape
-from avbench.leaderboard.tables import to_csv
+from avbench.text import markdown_text, to_csv
 
 PAPER = (
     "OmniNFT's Figure 2a: nearly half of 1,400 rollouts (175 prompts x 8) of LTX-2, as digests print it. With another "
@@ -256,7 +255,7 @@ def _rows(found: Sequence[Study]) -> str:
 
 
 def _markdown(blocks: Sequence[Block], sentences: Sequence[str]) -> str:
-    parts = ["# Reward conflicts", "\n".join(f"- {escape(text)}" for text in sentences), escape(PAPER)]
+    parts = ["# Reward conflicts", "\n".join(f"- {markdown_text(text)}" for text in sentences), markdown_text(PAPER)]
     for block in blocks:
-        parts += [f"## {escape(block.title)}", markdown_table(block), escape(block.note)]
+        parts += [f"## {markdown_text(block.title)}", markdown_table(block), markdown_text(block.note)]
     return "\n\n".join(parts) + "\n"

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from avbench.ablate.curves import CurvePlot
 from avbench.ablate.sheet import Block, Sheet
+from avbench.text import visible_page
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def render_page(page: Page) -> str:
     style = (files("avbench.report") / "report.css").read_text("utf-8") + _asset("page.css")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     context: dict[str, Any] = {"page": page, "policy": _policy(style), "style": Markup(style)}  # noqa: S704 - our own files
-    return environment.from_string(_asset("templates/page.html.j2")).render(**context)
+    return visible_page(environment.from_string(_asset("templates/page.html.j2")).render(**context))
 
 
 def _asset(name: str) -> str:

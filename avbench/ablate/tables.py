@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from avbench.ablate.compare import Difference, Summary
 from avbench.ablate.grid import Grid, Metric
 from avbench.ablate.sheet import NONE, Block, Cell, Sheet
-from avbench.leaderboard.latex import escape as latex_text
-from avbench.leaderboard.markdown import escape as markdown_text
-from avbench.leaderboard.tables import to_csv
+from avbench.text import latex_text, markdown_text, to_csv
 
 RESULT_COLUMNS = (
     "table", "row", "variant", "metric", "rewarded", "direction", "unit", "provenance", "mean", "sd", "seeds", "low",
@@ -58,38 +56,30 @@ def _markdown_cell(cell: Cell) -> str:
 
 def latex(sheet: Sheet, notes: Sequence[str] = ()) -> str:
     """A sheet as booktabs tabulars, one for each block."""
-    parts = ["% Needs \\usepackage{booktabs}. Written by 'avbench ablate'.", f"% {_comment(sheet.table.title)}"]
+    parts = ["% Needs \\usepackage{booktabs}. Written by 'avbench ablate'.", f"% {latex_text(sheet.table.title)}"]
     for block in sheet.blocks:
         columns = "l" + "r" * (len(block.heads) - 1)
         lines = [
-            f"% {_comment(block.title)}",
+            f"% {latex_text(block.title)}",
             rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
             r"\toprule",
-            " & ".join(_tex(head) for head in block.heads) + r" \\",
+            " & ".join(latex_text(head) for head in block.heads) + r" \\",
             r"\midrule",
             *(" & ".join(map(_latex_cell, row)) + r" \\" for row in block.rows),
             r"\bottomrule",
             r"\end{tabular}",
-            rf"\par\smallskip{{\footnotesize\raggedright {_tex(block.note.replace('**', ''))}\par}}",
+            rf"\par\smallskip{{\footnotesize\raggedright {latex_text(block.note.replace('**', ''))}\par}}",
         ]
         parts.append("\n".join(lines))
     below = [*([] if sheet.beside.figures else [sheet.beside.note]), *sheet.orders, *sheet.sentences, *notes]
-    parts.append("\n".join(rf"{{\footnotesize\raggedright {_tex(text)}\par}}" for text in below if text))
+    parts.append("\n".join(rf"{{\footnotesize\raggedright {latex_text(text)}\par}}" for text in below if text))
     return "\n\n".join(parts) + "\n"
 
 
-def _tex(text: str) -> str:
-    return latex_text(text).replace("·", r"$\cdot$")
-
-
-def _comment(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _latex_cell(cell: Cell) -> str:
-    text = _tex(cell.text)
+    text = latex_text(cell.text)
     text = {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}"}.get(cell.rank, text)
-    return text + (rf"$^{{\mathrm{{{_tex(cell.mark)}}}}}$" if cell.mark else "")
+    return text + (rf"$^{{\mathrm{{{latex_text(cell.mark)}}}}}$" if cell.mark else "")
 
 
 def results_csv(

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 from avbench.check.compare import Comparison
 from avbench.check.tables import ranked
 from avbench.check.verdict import Finding
+from avbench.text import visible
 
 SCHEMA_VERSION = 1
 
@@ -80,8 +81,5 @@ def _message(finding: Finding) -> str:
 
 
 def _clean(text: str) -> str:
-    """Text without the characters that XML cannot hold."""
-    return "".join(
-        sign if sign in "\t\n" or " " <= sign <= "\ud7ff" or "\ue000" <= sign <= "\ufffd" or sign > "\uffff" else "�"
-        for sign in text
-    )
+    """Text with what XML cannot hold as escapes."""
+    return visible(text, keep="\t\n")

@@ -9,6 +9,8 @@ from avbench.check.compare import Comparison
 from avbench.check.noise import Noise
 from avbench.check.verdict import Finding, Verdict
 from avbench.report.tables import NONE, decimals_for, format_value, shorten
+from avbench.terminal import cell
+from avbench.text import markdown_text, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,38 +37,37 @@ def comparison_table(comparison: Comparison) -> Table:
     """
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title=Text(_title(comparison)))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title=cell(_title(comparison)))
     table.title_justify = table.caption_justify = "left"
     # A terminal has 80 columns: what is left out here is in the files.
     for name in _NARROW:
         side: Literal["left", "right"] = "left" if name in _TEXT_COLUMNS else "right"
         table.add_column(name, justify=side, overflow="fold", no_wrap=name != "metric")
     for finding in ranked(comparison):
-        cells = dict(zip(_HEADINGS, _cells(finding), strict=True))
-        table.add_row(*(Text(cells[name]) for name in _NARROW), style=_STYLES[finding.verdict])
-    table.caption = Text("\n".join(remarks(comparison)))
+        shown = dict(zip(_HEADINGS, _cells(finding), strict=True))
+        table.add_row(*(cell(shown[name]) for name in _NARROW), style=_STYLES[finding.verdict])
+    table.caption = cell("\n".join(remarks(comparison)))
     return table
 
 
 def comparison_markdown(comparison: Comparison) -> str:
     """The findings as GitHub Markdown with a heading and a final newline; all texts are escaped."""
     lines = [
-        f"### avbench check: {plain(comparison.headline)}",
+        f"### avbench check: {markdown_text(comparison.headline)}",
         "",
-        plain(_title(comparison)),
+        markdown_text(_title(comparison)),
         "",
         "| " + " | ".join(_HEADINGS) + " |",
         "|---|:-:|---|--:|--:|--:|--:|--:|--:|---|",
     ]
     for finding in ranked(comparison):
-        cells = [plain(cell) for cell in _cells(finding)]
+        cells = [markdown_text(text) for text in _cells(finding)]
         if finding.verdict == "worse":
             cells[-1] = f"**{cells[-1]}**"
         lines.append("| " + " | ".join(cells) + " |")
     if notes := remarks(comparison):
-        lines += ["", *(f"- {plain(note)}" for note in notes)]
+        lines += ["", *(f"- {markdown_text(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -75,11 +76,11 @@ def remarks(comparison: Comparison) -> list[str]:
     lines = [f"{finding.metric}: {shorten(finding.reason, 240)}" for finding in ranked(comparison) if finding.reason]
     if names := comparison.names("not judged"):
         lines.append(f"not judged, as neither direction is better: {', '.join(names)}")
-    return [_printable(line) for line in [*lines, *comparison.notes]]
+    return [one_line(line) for line in [*lines, *comparison.notes]]
 
 
 def _title(comparison: Comparison) -> str:
-    return _printable(
+    return one_line(
         f"{comparison.candidate} against {comparison.baseline}: {comparison.clips} clips of {comparison.prompts} "
         f"prompts, paired by {comparison.by} and sample index"
     )
@@ -116,9 +117,8 @@ def noise_table(noise: Noise) -> Table:
     """The noise floors for the terminal."""
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
-    title = Text(f"{len(noise.runs)} runs of one checkpoint")
+    title = cell(f"{len(noise.runs)} runs of one checkpoint")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title=title, title_justify="left")
     names: Sequence[str] = ("metric", "sd of a difference", "sd of runs", "floor", "from", "prompts")
     for name in names:
@@ -127,21 +127,6 @@ def noise_table(noise: Noise) -> Table:
         places = decimals_for([found.run_sd, found.floor])
         scatter = format_value(found.clip_sd, places) if found.kind == "clip" else NONE
         cells = (name, scatter, format_value(found.run_sd, places), format_value(found.floor, places))
-        table.add_row(*(Text(cell) for cell in (*cells, found.source, str(found.prompts))))
-    table.caption, table.caption_justify = Text("\n".join(noise.notes)), "left"
+        table.add_row(*(cell(text) for text in (*cells, found.source, str(found.prompts))))
+    table.caption, table.caption_justify = cell("\n".join(noise.notes)), "left"
     return table
-
-
-def plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    line = _printable(text)
-    for sign, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", "\\\\")):
-        line = line.replace(sign, written)
-    for sign in "|`*_[]":
-        line = line.replace(sign, f"\\{sign}")
-    return line
-
-
-def _printable(text: str) -> str:
-    """One line without characters that steer a terminal or are no text at all."""
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(text.split()))

@@ -8,41 +8,29 @@ from avbench.leaderboard.grid import LEGEND, Cell, Grid
 from avbench.leaderboard.markdown import NO_ROWS, papers
 from avbench.leaderboard.schema import Board, Figure
 from avbench.leaderboard.views import ViewSpec
+from avbench.text import latex_text
 
-_ESCAPES = str.maketrans(
-    {sign: f"\\{sign}" for sign in "&%$#_{}"}
-    | {
-        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$",
-        "|": r"$|$", "±": r"$\pm$", "λ": r"$\lambda$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--",
-        "×": r"$\times$", "é": r"\'e", '"': "''", "*": "{*}", "[": "{[}",
-    }
-)  # fmt: skip
 _NEEDS = "% Needs \\usepackage{booktabs}. Written by 'avbench leaderboard build'; do not edit."
-
-
-def escape(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return " ".join(text.split()).translate(_ESCAPES)
 
 
 def grid_latex(grid: Grid, board: Board) -> str:
     """A view as a tabular with its notes."""
     if not grid.rows:
-        return f"{_NEEDS}\n% {escape(grid.spec.title)}: {NO_ROWS}\n"
+        return f"{_NEEDS}\n% {latex_text(grid.spec.title)}: {NO_ROWS}\n"
     extra = [name for name in ("setting", "protocol") if any(getattr(row, name) for row in grid.rows)]
     width = 1 + len(extra) + len(grid.columns)
-    heads = ["", *(name.capitalize() for name in extra), *(escape(column.heading) for column in grid.columns)]
+    heads = ["", *(name.capitalize() for name in extra), *(latex_text(column.heading) for column in grid.columns)]
     lines = [_line(heads), r"\midrule"]
     group = ""
     for row in grid.rows:
         if row.group != group:
             lines += [r"\addlinespace"] * bool(group)
             group = row.group
-            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(group)}}}}} \\")
-        texts = [escape(getattr(row, name)) for name in extra]
-        lines.append(_line([escape(row.label) + _raised(row.marks), *texts, *map(_cell, row.cells)]))
-    notes = [f"{_raised([mark])}~{escape(_note(mark, board))}" for mark in grid.marks]
-    notes.append(escape("From: " + "; ".join(papers(grid.figures))) + ".")
+            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{latex_text(group)}}}}} \\")
+        texts = [latex_text(getattr(row, name)) for name in extra]
+        lines.append(_line([latex_text(row.label) + _raised(row.marks), *texts, *map(_cell, row.cells)]))
+    notes = [f"{_raised([mark])}~{latex_text(_note(mark, board))}" for mark in grid.marks]
+    notes.append(latex_text("From: " + "; ".join(papers(grid.figures))) + ".")
     columns = "l" * (1 + len(extra)) + "r" * len(grid.columns)
     return _frame(grid.spec, columns, lines, notes)
 
@@ -50,9 +38,11 @@ def grid_latex(grid: Grid, board: Board) -> str:
 def settings_latex(view: ViewSpec, figures: Sequence[Figure], board: Board) -> str:
     """A view of kind "settings" as a tabular of texts."""
     lines = [_line(["Where", "Setting", "Value"]), r"\midrule"]
-    lines += [_line([escape(f.row), escape(f.metric), escape(f.value) + _raised(f.conflict)]) for f in figures]
+    lines += [
+        _line([latex_text(f.row), latex_text(f.metric), latex_text(f.value) + _raised(f.conflict)]) for f in figures
+    ]
     marks = sorted({mark for f in figures for mark in f.conflict}, key=lambda mark: (len(mark), mark))
-    return _frame(view, "lll", lines, [f"{_raised([mark])}~{escape(_note(mark, board))}" for mark in marks])
+    return _frame(view, "lll", lines, [f"{_raised([mark])}~{latex_text(_note(mark, board))}" for mark in marks])
 
 
 def _note(mark: str, board: Board) -> str:
@@ -62,7 +52,7 @@ def _note(mark: str, board: Board) -> str:
 
 
 def _frame(view: ViewSpec, columns: str, lines: Sequence[str], notes: Sequence[str]) -> str:
-    head = [_NEEDS, f"% {escape(view.title)}", rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule"]
+    head = [_NEEDS, f"% {latex_text(view.title)}", rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule"]
     # No blank lines: a note is a line of the paragraph below the table.
     below = [r"\par\smallskip", r"{\footnotesize\raggedright", *(f"{note}\\par" for note in notes), "}"]
     return "\n".join([*head, *lines, r"\bottomrule", r"\end{tabular}", *below]) + "\n"
@@ -71,7 +61,7 @@ def _frame(view: ViewSpec, columns: str, lines: Sequence[str], notes: Sequence[s
 def _cell(cell: Cell) -> str:
     if not cell.text:
         return "--"
-    text = escape(cell.text)
+    text = latex_text(cell.text)
     if cell.rank:
         text = rf"\textbf{{{text}}}" if cell.rank == "best" else rf"\underline{{{text}}}"
     return text + _raised(cell.marks)

@@ -7,43 +7,46 @@ from collections.abc import Mapping, Sequence
 from avbench.leaderboard.grid import LEGEND, NONE, Cell, Grid, differences
 from avbench.leaderboard.schema import Board, Conflict, Figure
 from avbench.leaderboard.views import ViewSpec
+from avbench.text import markdown_text
 
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "\\\\"} | {s: f"\\{s}" for s in "|`*_[]~"})
 NO_ROWS = "No rows yet."
-
-
-def escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    return " ".join(text.split()).translate(_ESCAPES)
 
 
 def grid_markdown(grid: Grid, board: Board) -> str:
     """A view as a page: heading, table, differences, footnotes, sources."""
     view = grid.spec
-    parts = [f"# {escape(view.title)}"] + ([escape(view.about)] if view.about else [])
+    parts = [f"# {markdown_text(view.title)}"] + ([markdown_text(view.about)] if view.about else [])
     if not grid.rows:
         return "\n\n".join([*parts, NO_ROWS]) + "\n"
     parts.append(_main_table(grid))
     parts.append(_ranking_note(grid))
     rows = differences(grid)
     if rows:
-        parts.append(f"## Difference to {escape(view.baseline)}")
-        heads = ["row", *(c.heading for c in grid.columns)]
-        body = [[escape(row.label), *(d.text if d else NONE for d in found)] for row, found in rows]
+        parts.append(f"## Difference to {markdown_text(view.baseline)}")
+        heads = ["row", *(markdown_text(c.heading) for c in grid.columns)]
+        body = [[markdown_text(row.label), *(d.text if d else NONE for d in found)] for row, found in rows]
         parts.append(_table(heads, body, left=1))
         parts.append("▲ better, ▼ worse; per cent of the baseline.")
     parts.append(_footnotes(grid.marks, board.conflicts))
-    parts.append("From: " + escape("; ".join(papers(grid.figures))) + ". Each figure's source is in figures.csv.")
+    parts.append(
+        "From: " + markdown_text("; ".join(papers(grid.figures))) + ". Each figure's source is in figures.csv."
+    )
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def settings_markdown(view: ViewSpec, figures: Sequence[Figure], board: Board) -> str:
     """A view of kind "settings": one line per setting of a method."""
-    body = [[escape(f.row), escape(f.metric), escape(f.value) + _raised(_marks(f))] for f in figures]
+    body = [
+        [markdown_text(f.row), markdown_text(f.metric), markdown_text(f.value) + _raised(_marks(f))] for f in figures
+    ]
     marks = sorted(
         {mark for f in figures for mark in _marks(f)}, key=lambda mark: (mark not in LEGEND, len(mark), mark)
     )
-    parts = [f"# {escape(view.title)}", escape(view.about), _table(["where", "setting", "value"], body, left=3)]
+    parts = [
+        f"# {markdown_text(view.title)}",
+        markdown_text(view.about),
+        _table(["where", "setting", "value"], body, left=3),
+    ]
     parts.append(_footnotes(marks, board.conflicts))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -65,15 +68,15 @@ def _paper(figure: Figure) -> str:
 
 def _main_table(grid: Grid) -> str:
     extra = [name for name in ("setting", "protocol") if any(getattr(row, name) for row in grid.rows)]
-    heads = ["row", *extra, *(column.heading for column in grid.columns)]
+    heads = ["row", *extra, *(markdown_text(column.heading) for column in grid.columns)]
     body: list[list[str]] = []
     group = ""
     for row in grid.rows:
         if row.group != group:
             group = row.group
-            body.append([f"**{escape(group)}**", *[""] * (len(heads) - 1)])
-        texts = [escape(getattr(row, name)) for name in extra]
-        body.append([escape(row.label) + _raised(row.marks), *texts, *map(_cell, row.cells)])
+            body.append([f"**{markdown_text(group)}**", *[""] * (len(heads) - 1)])
+        texts = [markdown_text(getattr(row, name)) for name in extra]
+        body.append([markdown_text(row.label) + _raised(row.marks), *texts, *map(_cell, row.cells)])
     if grid.spec.kind == "drift":
         body.append(["*lowest to highest*", *[""] * len(extra), *(_range(grid, i) for i in range(len(grid.columns)))])
     return _table(heads, body, left=1 + len(extra))
@@ -82,7 +85,7 @@ def _main_table(grid: Grid) -> str:
 def _cell(cell: Cell) -> str:
     if not cell.text:
         return NONE
-    text = escape(cell.text)
+    text = markdown_text(cell.text)
     if cell.rank:
         text = f"**{text}**" if cell.rank == "best" else f"<u>{text}</u>"
     return text + _raised(cell.marks)
@@ -97,7 +100,7 @@ def _range(grid: Grid, place: int) -> str:
     if len(found) < 2:
         return NONE
     ordered = sorted(found, key=lambda pair: pair[0] or 0)
-    return f"{ordered[0][1]} to {ordered[-1][1]}"
+    return markdown_text(f"{ordered[0][1]} to {ordered[-1][1]}")
 
 
 def _ranking_note(grid: Grid) -> str:
@@ -111,7 +114,8 @@ def _footnotes(marks: Sequence[str], conflicts: Mapping[str, Conflict]) -> str:
         if mark in LEGEND:
             lines.append(f"- <sup>{mark}</sup> {LEGEND[mark]}.")
         else:
-            lines.append(f"- <sup>{mark}</sup> **{escape(conflicts[mark].heading)}** {escape(conflicts[mark].text)}")
+            heading, text = markdown_text(conflicts[mark].heading), markdown_text(conflicts[mark].text)
+            lines.append(f"- <sup>{mark}</sup> **{heading}** {text}")
     return "\n".join(lines)
 
 

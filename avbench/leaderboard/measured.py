@@ -6,17 +6,19 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from avbench.errors import UsageError
 from avbench.files import write_atomically
-from avbench.leaderboard.read import MEASURED, read_folder
-from avbench.leaderboard.rules import measured_problems
-from avbench.leaderboard.schema import MEASURED_COLUMNS, REAL_WEIGHTS, MeasuredRow
-from avbench.leaderboard.tables import Line, to_csv
+from avbench.leaderboard.read import MEASURED, Reading, read_folder
+from avbench.leaderboard.rules import cross_problems, measured_problems
+from avbench.leaderboard.schema import MEASURED_COLUMNS, REAL_WEIGHTS, MeasuredRow, Problem, as_figures
+from avbench.leaderboard.tables import Line, untidy
+from avbench.leaderboard.views import view_problems
 from avbench.results import Run
+from avbench.text import one_line, to_csv
 
 _FILE = re.compile(r"[A-Za-z0-9][\w.-]*\.csv")
 
@@ -125,10 +127,10 @@ def _row(run: Run, about: About, digest: str, name: str, entry: Mapping[str, Any
         protocol=str(info.get("protocol") or ""),
         generator_digest=about.generator_digest,
         seeds=" ".join(about.seeds.replace(",", " ").split()),
-        machine=about.machine or str(environment.get("platform", "")),
+        machine=one_line(about.machine or str(environment.get("platform", ""))),
         date=str(info.get("created", ""))[:10],
         avbench_version=str(environment.get("avbench", "")),
-        command=" ".join(str(info.get("command") or "").split()),
+        command=one_line(str(info.get("command") or "")),
         note=about.note,
     )
 
@@ -157,18 +159,33 @@ def append_measured(folder: Path, rows: Sequence[MeasuredRow], file: str = "runs
     reading = read_folder(folder)
     if reading.problems:
         raise UsageError(f"{folder}/{reading.problems[0]} Mend it before you add rows.")
-    for row in rows:
-        cells = dict(zip(MEASURED_COLUMNS, astuple(row), strict=True))
-        wrong = measured_problems(Line(file, 0, cells), reading.board.quantities)
-        if wrong:
-            raise UsageError(f"cannot add {row.row}, {row.metric}: {wrong[0].column}: {wrong[0].message}")
     held = {(r.run_digest, r.row, r.metric) for r in reading.board.measured}
     fresh = {key: row for row in rows if (key := (row.run_digest, row.row, row.metric)) not in held}
+    for row in fresh.values():
+        if wrong := _problems(row, file, reading):
+            where = f"{wrong[0].column}: " if wrong[0].column else ""
+            raise UsageError(f"cannot add {row.row}, {row.metric}: {where}{wrong[0].message}")
     if not fresh:
         return 0
+    _refuse_what_disagrees(list(fresh.values()), file, reading)
     target = folder / MEASURED / file
     target.parent.mkdir(exist_ok=True)
     kept = target.read_text(encoding="utf-8") if target.exists() else to_csv(MEASURED_COLUMNS, [])
     added = to_csv(MEASURED_COLUMNS, [astuple(row) for row in fresh.values()]).split("\n", 1)[1]
     write_atomically(target, (kept + ("" if kept.endswith("\n") else "\n") + added).encode())
     return len(fresh)
+
+
+def _problems(row: MeasuredRow, file: str, reading: Reading) -> list[Problem]:
+    """What a reader of the row would object to."""
+    line = Line(file, 0, dict(zip(MEASURED_COLUMNS, astuple(row), strict=True)))
+    return untidy(line) or measured_problems(line, reading.board.quantities)
+
+
+def _refuse_what_disagrees(rows: Sequence[MeasuredRow], file: str, reading: Reading) -> None:
+    """Read the folder as it would be with the rows in it."""
+    board, name = reading.board, f"{MEASURED}/{file}"
+    figures = (*board.figures, *(figure for row in rows for figure in as_figures(row, name, 0)))
+    added = replace(board, figures=figures, measured=(*board.measured, *rows))
+    if wrong := cross_problems(figures) or view_problems(list(reading.views), added):
+        raise UsageError(f"cannot add these rows: {wrong[0].message}")

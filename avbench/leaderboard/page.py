@@ -16,6 +16,7 @@ from avbench.leaderboard.grid import LEGEND, NONE, Column, cell_of, column_of, f
 from avbench.leaderboard.schema import Board, Figure
 from avbench.leaderboard.views import Entry, ViewSpec, entries
 from avbench.report.clip_data import script_json
+from avbench.text import visible_page
 
 _FIRST_GROUP, _OTHERS = "JavisBench", "Measured only"
 
@@ -26,12 +27,13 @@ def render_page(board: Board, views: Sequence[ViewSpec]) -> str:
     script = _asset("page.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_asset("templates/page.html.j2"))
-    return template.render(
+    page = template.render(
         policy=_policy(style, script),
         style=Markup(style),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704 - our own file
         **_context(board, views),
     )
+    return visible_page(page)
 
 
 def _context(board: Board, views: Sequence[ViewSpec]) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from avbench.errors import EnvironmentProblem
 from avbench.files import write_atomically
 from avbench.leaderboard.grid import fill
 from avbench.leaderboard.latex import grid_latex, settings_latex
-from avbench.leaderboard.markdown import escape, grid_markdown, settings_markdown
+from avbench.leaderboard.markdown import grid_markdown, settings_markdown
 from avbench.leaderboard.page import render_page
 from avbench.leaderboard.read import RENDERED, load_board
 from avbench.leaderboard.schema import Board
 from avbench.leaderboard.sheet import all_figures_csv, figures_csv, grid_csv
 from avbench.leaderboard.views import ViewSpec
+from avbench.text import markdown_text
 
 PAGE, INDEX, ALL = "leaderboards.html", "README.md", "figures.csv"
 _SUFFIXES = (".md", ".tex", ".csv", ".html")
@@ -116,7 +117,7 @@ def _index(views: tuple[ViewSpec, ...]) -> str:
     ]
     for view in views:
         links = ", ".join(f"[{kind}]({view.name}.{kind})" for kind in ("md", "tex", "csv"))
-        lines.append(f"| {escape(view.title)} | {links} |")
+        lines.append(f"| {markdown_text(view.title)} | {links} |")
     return "\n".join(lines) + "\n"
 
 

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from avbench.leaderboard.schema import Problem
+from avbench.text import from_csv_cell
 
 Report = Callable[[str, str], None]
 """(column, message): one problem of the line at hand."""
@@ -46,7 +47,7 @@ def read_table(path: Path, name: str, columns: Sequence[str], problems: list[Pro
         start = reader.line_num + 1
         for cells in reader:
             if len(cells) == len(columns):
-                lines.append(Line(name, start, dict(zip(columns, cells, strict=True))))
+                lines.append(Line(name, start, dict(zip(columns, map(from_csv_cell, cells), strict=True))))
             else:
                 message = f"{len(cells)} cells, expected {len(columns)}. Quote cells that contain commas."
                 problems.append(Problem(name, start, "", message))
@@ -54,7 +55,7 @@ def read_table(path: Path, name: str, columns: Sequence[str], problems: list[Pro
     except csv.Error as error:
         problems.append(Problem(name, reader.line_num, "", f"not CSV ({error}). Quote the cell, and close its quotes."))
     for line in lines:
-        problems.extend(_untidy(line))
+        problems.extend(untidy(line))
     return lines
 
 
@@ -75,15 +76,6 @@ def near(value: str, known: Sequence[str]) -> str:
     return f"Did you mean {', '.join(found)}?" if found else f"Known: {', '.join(known)}."
 
 
-def to_csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A CSV file with a header and line feeds."""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return out.getvalue()
-
-
 def _wrong_header(header: Sequence[str], columns: Sequence[str]) -> str:
     missing = [name for name in columns if name not in header]
     unknown = [name for name in header if name not in columns]
@@ -92,7 +84,8 @@ def _wrong_header(header: Sequence[str], columns: Sequence[str]) -> str:
     return f"wrong header: {what}. Expected: {','.join(columns)}"
 
 
-def _untidy(line: Line) -> list[Problem]:
+def untidy(line: Line) -> list[Problem]:
+    """Cells with spaces at an end, line breaks or control characters."""
     found = []
     for column, cell in line.cells.items():
         if cell != cell.strip():

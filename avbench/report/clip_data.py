@@ -11,6 +11,7 @@ from avbench.report.findings import Group
 from avbench.report.media_embed import MediaBundle
 from avbench.report.tables import NONE, format_value
 from avbench.report.timeline import timeline
+from avbench.text import visible_page
 
 if TYPE_CHECKING:
     from avbench.results import Run
@@ -80,10 +81,19 @@ def clip_data(
 
 def script_json(content: Any) -> str:
     """JSON that cannot end its <script> element, open a comment, or break a line in old parsers."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_shown(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
+
+
+def _shown(content: Any) -> Any:
+    """The same with every text visible: as JSON, a hidden sign would come back when the page reads it."""
+    if isinstance(content, str):
+        return visible_page(content)
+    if isinstance(content, Mapping):
+        return {_shown(key): _shown(value) for key, value in content.items()}
+    return [_shown(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 def _records(frame: Any) -> Iterable[Record]:

@@ -26,6 +26,7 @@ from avbench.report.sections import (
 )
 from avbench.report.tables import direction, format_unit, watermark
 from avbench.results import Run
+from avbench.text import visible_page
 
 
 def write_report(run: Run, out: Path | None = None, *, embed: Embed = "auto", max_clips: int = 500) -> Path:
@@ -59,12 +60,13 @@ def render_report(run: Run, page_folder: Path, *, embed: Embed, max_clips: int) 
     style, script = _asset("report.css"), _asset("report.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_asset("templates/report.html.j2"))
-    return template.render(
+    page = template.render(
         policy=_policy(style, script),
         style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         **_context(run, groups, shown, media),
     )
+    return visible_page(page)
 
 
 def _context(run: Run, groups: list[Group], shown: list[str], media: MediaBundle) -> dict[str, Any]:

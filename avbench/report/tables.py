@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from avbench.terminal import cell
+from avbench.text import markdown_text
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -131,26 +134,25 @@ def summary_table(entries: Sequence[Entry], metrics_facts: Facts, title: str) ->
     """
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     # Sparse, so that 80 columns hold it; reasons stand below.
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(title=cell(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in HEADINGS:
         table.add_column(name, justify="right" if name in _RIGHT else "left", no_wrap=name != "problems")
     for entry in entries:
         cells = [*_cells(entry, metrics_facts)[:-1], _problem_counts(entry)]
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(cell(text) for text in cells))
     reasons = _reason_lines(entries)
     if reasons:
-        table.caption = Text("\n".join(reasons))
+        table.caption = cell("\n".join(reasons))
         table.caption_justify = "left"
     return table
 
 
 def summary_markdown(entries: Sequence[Entry], metrics_facts: Facts, title: str) -> str:
     """The same table as GitHub Markdown, with a heading and a final newline."""
-    lines = [f"### {_plain(title)}", "", "| " + " | ".join(HEADINGS) + " |", "|---|--:|--:|--:|:-:|---|---|"]
-    lines += ["| " + " | ".join(_plain(c) for c in _cells(entry, metrics_facts)) + " |" for entry in entries]
+    lines = [f"### {markdown_text(title)}", "", "| " + " | ".join(HEADINGS) + " |", "|---|--:|--:|--:|:-:|---|---|"]
+    lines += ["| " + " | ".join(markdown_text(c) for c in _cells(entry, metrics_facts)) + " |" for entry in entries]
     return "\n".join(lines) + "\n"
 
 
@@ -165,13 +167,3 @@ def _cells(entry: Entry, metrics_facts: Facts) -> tuple[str, ...]:
         format_unit(facts),
         format_problems(entry),
     )
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    line = " ".join(text.split())
-    for sign, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", "\\\\")):
-        line = line.replace(sign, written)
-    for sign in "|`*_":
-        line = line.replace(sign, f"\\{sign}")
-    return line

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from avbench.report.plots import Axis, make_axis
 from avbench.report.tables import decimals_for, format_value
+from avbench.text import visible_page
 from avbench.validity.bench import Row
 from avbench.validity.corruptions import CORRUPTIONS
 from avbench.validity.statistics import Floats, Response, Verdict, score_table
@@ -124,4 +125,4 @@ def _document(width: float, height: float, parts: Sequence[Markup]) -> str:
     head = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img">')
     style = Markup("<style>{}</style>").format(_STYLE)
     back = Markup('<rect width="{}" height="{}" fill="#fff"/>').format(width, height)
-    return str(head.format(width, height) + style + back + Markup("\n").join(parts) + Markup("</svg>\n"))
+    return visible_page(head.format(width, height) + style + back + Markup("\n").join(parts) + Markup("</svg>\n"))

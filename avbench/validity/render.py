@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, fields
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +16,7 @@ from avbench.errors import EnvironmentProblem
 from avbench.files import write_atomically
 from avbench.report.tables import decimals_for, format_value
 from avbench.runner import scorer_facts
+from avbench.text import markdown_text, to_csv
 from avbench.validity.bench import Row
 from avbench.validity.corruptions import CORRUPTIONS, Corruption
 from avbench.validity.plot import draw_responses
@@ -45,8 +44,8 @@ def write_study(study: Study, responses: Sequence[Response], out: Path) -> list[
         EnvironmentProblem: the folder cannot be written.
     """
     texts = {
-        "validity.csv": _csv((field.name for field in fields(Row)), map(astuple, study.rows)),
-        "summary.csv": _csv(_SUMMARY_COLUMNS, map(_summary_row, responses)),
+        "validity.csv": to_csv((field.name for field in fields(Row)), map(astuple, study.rows)),
+        "summary.csv": to_csv(_SUMMARY_COLUMNS, map(_summary_row, responses)),
         "summary.md": render_markdown(study, responses),
         "validity.svg": draw_responses(study.rows, responses),
         "study.json": json.dumps(describe_study(study), indent=2, ensure_ascii=False) + "\n",
@@ -74,14 +73,6 @@ def _summary_row(r: Response) -> list[Any]:
         *(r.statuses.get(status, 0) for status in ("ok", "skipped", "error")), r.verdict,
         *levels, *[None] * (3 * _LEVELS - len(levels)),
     ]  # fmt: skip
-
-
-def _csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return file.getvalue()
 
 
 def describe_study(study: Study) -> dict[str, Any]:
@@ -192,21 +183,15 @@ def _missing(study: Study, responses: Sequence[Response]) -> list[str]:
             lines += ["", f"### {title}", ""]
             for reason in dict.fromkeys(reasons.values()):
                 names = ", ".join(f"`{name}`" for name, why in reasons.items() if why == reason)
-                lines.append(f"- {names}: {_plain(reason)}")
+                lines.append(f"- {names}: {markdown_text(reason)}")
     empty = Counter({(r.metric, why): 0 for r in responses for why in r.reasons})
     for r in responses:
         empty.update({(r.metric, why): count for why, count in r.reasons.items()})
     if empty:
         lines += ["", "### Rows without a score", "", _line("metric", "rows", "reason"), "|---|--:|---|"]
-        lines += [_line(f"`{metric}`", str(count), _plain(why)) for (metric, why), count in empty.items()]
+        lines += [_line(f"`{metric}`", str(count), markdown_text(why)) for (metric, why), count in empty.items()]
     return lines
 
 
 def _line(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def _plain(text: str) -> str:
-    """Text on one line that Markdown shows as it is."""
-    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return line.replace("|", "\\|").replace("`", "\\`")
