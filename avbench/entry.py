@@ -59,11 +59,8 @@ def _exit_code(app: typer.Typer, program: str, errors: tuple[type[Exception], ..
     except (KeyboardInterrupt, typer.Abort):
         say(f"{program}: interrupted. {interrupted}", err=True)
         return INTERRUPTED
-    except MemoryError:
-        say(f"{program}: out of memory. Use fewer workers, or smaller inputs.", err=True)
-        return EnvironmentProblem.exit_code
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not pass for a regression
-        return _wrong_option(error) or _crash(error, program)
+        return _wrong_option(error) or _out_of_memory(error, program) or _crash(error, program)
     return 0
 
 
@@ -84,6 +81,14 @@ def _wrong_option(error: Exception) -> int:
     show(text)
     sys.stderr.write(visible(text.getvalue(), keep="\n"))
     return AvbenchError.exit_code
+
+
+def _out_of_memory(error: Exception, program: str) -> int:
+    """Say that memory is short, on the machine or on a device; 0 for another exception."""
+    if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":  # torch's, without torch
+        return 0
+    say(f"{program}: out of memory: {error}".rstrip(": "), err=True)
+    return EnvironmentProblem.exit_code
 
 
 def _crash(error: Exception, program: str) -> int:

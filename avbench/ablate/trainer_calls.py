@@ -75,9 +75,9 @@ def filled(command: Sequence[str], places: Mapping[str, str], source: str) -> li
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Of a step: as many threads as the grid says, in each library that has its own."""
+    """Of a step: as many threads as the grid says, in each library that has its own, and output in UTF-8."""
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    return {**os.environ, **counts, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **counts, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 
 
 def resolve(grid: Grid, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -137,7 +137,12 @@ def call(command: Sequence[str], threads: int) -> subprocess.CompletedProcess[st
     """
     try:
         return subprocess.run(  # noqa: S603 - the grid's own command, without a shell
-            list(command), capture_output=True, text=True, errors="replace", env=environment(threads), check=False
+            list(command),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=environment(threads),
+            check=False,
         )
     except OSError as error:
         raise EnvironmentProblem(

@@ -49,6 +49,17 @@ def test_a_regression_is_exit_code_1_with_all_files(avbench, pair, tmp_path):
     assert "**worse**" in files["markdown"].read_text()
 
 
+def test_a_verdict_does_not_depend_on_where_it_is_printed(avbench, pair):
+    candidate, baseline = pair(-0.5)
+    latin = avbench("check", candidate, "-b", baseline, env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+    assert (latin.returncode, latin.stderr) == (1, "")
+    command = [sys.executable, "-m", "avbench", "check", str(candidate), "-b", str(baseline)]
+    for redirected in (">&-", ">/dev/full", ">&- 2>&-"):
+        done = subprocess.run(["bash", "-c", f'"$@" {redirected}', "bash", *command], capture_output=True, text=True)
+        assert done.returncode == 1, done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_options_may_stand_in_front(avbench, pair):
     candidate, baseline = pair()
     done = avbench("check", "--baseline", baseline, "--quiet", candidate)
