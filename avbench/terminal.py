@@ -138,12 +138,12 @@ def print_data(text: str) -> None:
 
 
 def console(*, err: bool = False) -> Console:
-    """A console of rich on one of the streams. It does not wrap unless it is a terminal, or COLUMNS asks for it."""
+    """A console of rich on one of the streams. It wraps on a terminal only."""
     from rich.console import Console
 
     # By name: else rich takes any stream for one of UTF-8.
     found = Console(file=sys.stderr if err else sys.stdout, highlight=False)
-    if not found.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
+    if not found.is_terminal:  # COLUMNS says nothing then: a shell of Python's exports it to its children
         found.width = _WIDE
     return found
 
