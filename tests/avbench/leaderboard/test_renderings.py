@@ -62,7 +62,7 @@ def test_special_signs_are_escaped_everywhere(make_folder):
     folder = make_folder(lines=[*FIGURES, odd], views=SELECT)
     content = render_all(folder)
     markdown, latex, sheet = (content[f"all.{kind}"].decode() for kind in ("md", "tex", "csv"))
-    assert r"| a\|b\_c\*d &lt;e&gt; 100% \[f\] $g$ \\h {i} #j |" in markdown
+    assert r"| a\|b\_c\*d &lt;e&gt; 100% \[f\] \$g\$ \\h {i} #j |" in markdown
     assert r"a$|$b\_c{*}d $<$e$>$ 100\% {[}f] \$g\$ \textbackslash{}h \{i\} \#j &" in latex
     assert odd["row"] in [line["row"] for line in csv.DictReader(io.StringIO(sheet))]
     assert "# All &amp; &lt;more&gt;" in markdown

@@ -20,6 +20,7 @@ from avbench.report.media_embed import bundle_media
 from avbench.report.plots import Point, distribution, nice_ticks
 from avbench.report.timeline import timeline
 from avbench.results import ClipRow, Run, RunFolder, ScoreRow, load_run
+from avbench.text import visible
 
 NASTY = "</script><script>window.__pwned=1</script> \"quoted\" 'single' & \u2028\u2029 🎬 مرحبا <!-- ${x} {{ 7*7 }}"
 FACTS = {
@@ -195,8 +196,8 @@ def test_policy_allows_exactly_the_inline_script_and_style(nasty_run: Run) -> No
 
 def test_data_stays_data(nasty_run: Run) -> None:
     text, page = page_of(nasty_run)
-    assert NASTY in page.text
-    assert page.json("report-data")["clips"][0]["texts"][0] == ["Prompt", NASTY]
+    assert visible(NASTY) in page.text
+    assert page.json("report-data")["clips"][0]["texts"][0] == ["Prompt", visible(NASTY)]
     assert "window.__pwned=1</script>" not in text
     assert not {tag for tag, _ in page.tags} & {"i", "u", "em", "iframe", "object", "img", "base", "form"}
     assert not [a for _, attrs in page.tags for a in attrs if a.startswith("on") or a == "style"]
@@ -375,4 +376,4 @@ def test_ticks_are_round_numbers() -> None:
 def test_json_cannot_leave_its_element() -> None:
     text = script_json({"a": NASTY})
     assert not set("<>&\u2028\u2029") & set(text)
-    assert json.loads(text) == {"a": NASTY}
+    assert json.loads(text) == {"a": visible(NASTY)}
