@@ -18,6 +18,8 @@ from avbench.terminal import LogFormatter, lost_output, prepare_streams, say
 from avbench.text import visible
 
 _log = logging.getLogger(__name__)
+_LONGEST = 400
+"""Characters of an exception's text on the terminal."""
 
 
 def run_app(app: typer.Typer, program: str, *, interrupted: str, errors: tuple[type[Exception], ...] = ()) -> None:
@@ -59,6 +61,8 @@ def _exit_code(app: typer.Typer, program: str, errors: tuple[type[Exception], ..
     except (KeyboardInterrupt, typer.Abort):
         say(f"{program}: interrupted. {interrupted}", err=True)
         return INTERRUPTED
+    except SystemExit as end:  # a library's; with a text, or 1, it would pass for a regression
+        return end.code if isinstance(end.code, int) and end.code != 1 else _crash(end, program) if end.code else 0
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not pass for a regression
         return _wrong_option(error) or _out_of_memory(error, program) or _crash(error, program)
     return 0
@@ -91,9 +95,9 @@ def _out_of_memory(error: Exception, program: str) -> int:
     return EnvironmentProblem.exit_code
 
 
-def _crash(error: Exception, program: str) -> int:
+def _crash(error: BaseException, program: str) -> int:
     """A fault of ours: one line, and the traceback in a file that can be sent to us."""
-    said = f"{program}: internal error, {type(error).__name__}: {error}".rstrip(": ")
+    said = f"{program}: internal error, {type(error).__name__}: {str(error)[:_LONGEST]}".rstrip(": ")
     report = "".join(traceback.format_exception(error))
     _log.debug("%s", report)
     try:

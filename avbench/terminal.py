@@ -93,8 +93,8 @@ def _forgiving(stream: TextIO | None, descriptor: int) -> TextIO:
 
 
 def _fill_closed() -> None:
-    """Open descriptors 0 to 2 where they are closed: the next file to be opened would be one of them, and what a
-    library prints would land in it."""
+    """Open descriptors 0 to 2 where they are closed."""
+    # Else the next file to be opened would be one of them, and what a library prints would land in it.
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

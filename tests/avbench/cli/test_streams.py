@@ -190,14 +190,25 @@ def fault(kind: str) -> None:
     if kind == "loop":
         fault(kind)
     raise {"key": KeyError("name\\x1b[31m"), "pipe": BrokenPipeError(32, "Broken pipe"), "end": EOFError(),
-           "memory": MemoryError(), "interrupt": KeyboardInterrupt(), "exit": SystemExit(5)}[kind]
+           "memory": MemoryError(), "interrupt": KeyboardInterrupt(), "exit": SystemExit(5),
+           "text": SystemExit("bye"), "one": SystemExit(1)}[kind]
 main()
 """
 
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [("key", 70), ("pipe", 70), ("end", 70), ("loop", 70), ("memory", 4), ("interrupt", 130), ("exit", 5)],
+    [
+        ("key", 70),
+        ("pipe", 70),
+        ("end", 70),
+        ("loop", 70),
+        ("memory", 4),
+        ("interrupt", 130),
+        ("exit", 5),
+        ("text", 70),
+        ("one", 70),
+    ],
 )
 def test_no_fault_of_ours_looks_like_a_regression(tmp_path, kind, code):
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
