@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,3 +111,9 @@ def summarize_run(scores: pd.DataFrame, categories: pd.DataFrame) -> dict[str, l
         "categories": (summarize(joined, ["aspect", "category"]) if len(joined) else []) + set_categories,
         "models": summarize(scores, ["model"]) if len(models) > 1 else [],
     }
+
+
+def summarize_parts(parts: Iterable[pd.DataFrame], categories: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """The content of summary.json from a score table that comes one metric at a time."""
+    found = [summarize_run(scores, categories) for scores in parts]
+    return {key: [entry for part in found for entry in part[key]] for key in ("overall", "categories", "models")}

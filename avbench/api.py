@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -100,9 +101,18 @@ def score_clips(
     if isinstance(source, (str, Path)):
         source = load_source(Path(source), prompts=Path(prompts) if prompts else None)
     elif not isinstance(source, Source):
-        source = Source(Path(), "clips", tuple(source), "as given")
+        source = Source(_common_folder(source), "clips", tuple(source), "as given")
     run_source(source, choose_suite(suite, metrics), Path(out), options or RunOptions(workers=workers))
     return load_run(out)
+
+
+def _common_folder(clips: Sequence[Clip]) -> Path:
+    """The folder that holds all clips: results name their files relative to it. The current one where none does."""
+    try:
+        common = Path(os.path.commonpath([clip.video.parent.absolute() for clip in clips]))
+    except ValueError:  # no clips, or several drives
+        return Path()
+    return Path() if common == common.parent else common
 
 
 def make_reference(

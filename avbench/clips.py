@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -66,3 +68,8 @@ class Clip:
     categories: tuple[Category, ...] = ()
     model: str | None = None
     sample_index: int = 0
+
+
+def clip_digest(files: Iterable[bytes]) -> str:
+    """`clip_sha256`: sha256 over the sha256 digests of the clip's files, video first, then its sound file if any."""
+    return hashlib.sha256(b"".join(files)).hexdigest()

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import platform
+import re
+import shlex
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from avbench.files import below_or_name
 
 CORE_PACKAGES = (
     "avbench", "av", "numpy", "scipy", "pandas", "pyarrow", "opencv-python-headless", "soxr", "pyloudnorm",
@@ -33,3 +39,23 @@ def describe_environment() -> dict[str, str]:
         **{name: number for name, number in found.items() if number},
         **{name: number for name, number in libraries.items() if name in ("libavcodec", "libswscale")},
     }
+
+
+_PATH = re.compile(r"[/~\\]|[A-Za-z]:[/\\]|\.\.([/\\]|$)")
+
+
+def describe_command(arguments: Sequence[str]) -> str:
+    """What was typed, without where on the machine it was: a path outside of the current folder is its name alone.
+
+    Args:
+        arguments: of the command, without the program.
+    """
+    return shlex.join(["avbench", *map(_without_folders, arguments)])
+
+
+def _without_folders(argument: str) -> str:
+    option, sign, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+    if not _PATH.match(value):
+        return argument
+    name = below_or_name(Path(value).expanduser(), Path.cwd())
+    return f"{option}{sign}{name}"

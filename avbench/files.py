@@ -1,9 +1,11 @@
-"""Write files whole or not at all."""
+"""Write files whole or not at all, open none but regular ones, and name paths without naming the machine."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+from io import BufferedReader
 from pathlib import Path
 
 from avbench.errors import EnvironmentProblem
@@ -30,3 +32,58 @@ def write_atomically(path: Path, data: bytes) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise EnvironmentProblem(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def open_regular(path: Path, *, most: int | None = None) -> BufferedReader:
+    """Open a file for reading where it is a regular file: no link, folder, pipe, device or socket.
+
+    Args:
+        path: the file; its folder may be reached through links.
+        most: bytes that it may have.
+
+    Raises:
+        OSError: it is missing, may not be read, is something else, or is larger. The message has no path.
+    """
+    _require_regular(path.lstat().st_mode)  # before opening: to open a device can change it
+    # Between the two calls the file may have become a pipe, which must not block, or a link.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(path, flags), "rb")
+    try:
+        status = os.fstat(file.fileno())
+        _require_regular(status.st_mode)
+        if most is not None and status.st_size > most:
+            raise OSError(f"it has {status.st_size:,} bytes, and {most:,} are read at most")
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def read_regular(path: Path, *, most: int) -> bytes:
+    """The content of a regular file of at most `most` bytes.
+
+    Raises:
+        OSError: see `open_regular`.
+    """
+    with open_regular(path, most=most) as file:
+        content = file.read(most + 1)  # entries of /proc and files that grow have more bytes than they say
+    if len(content) > most:
+        raise OSError(f"it has more than {most:,} bytes")
+    return content
+
+
+def _require_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "a pipe, device or socket"
+        raise OSError(f"it is {kind}, expected a file")
+
+
+def below_or_name(path: Path, folder: Path) -> str:
+    """`path` relative to `folder` where it lies below it, else its name alone: nothing tells where on the machine.
+
+    Below the root of a file system lies everything, so that is no such folder. Forward slashes on every system, so
+    that the text can be moved to another.
+    """
+    absolute, base = (Path(os.path.normpath(each.absolute())) for each in (path, folder))
+    inside = absolute.is_relative_to(base) and base.parent != base
+    return absolute.relative_to(base).as_posix() if inside else absolute.name

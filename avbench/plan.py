@@ -96,7 +96,7 @@ def feature_space(scorer: Scorer, context: RunContext) -> str:
 
 def has_features(folder: RunFolder, scorer: Scorer, job: ClipJob) -> bool:
     """Whether an earlier invocation left what a set metric needs of this clip."""
-    return folder.feature_path(feature_space(scorer, job.context), job.media_key).exists()
+    return folder.feature(feature_space(scorer, job.context), job.media_key) is not None
 
 
 def _adopt(row: ScoreRow, job: ClipJob) -> ScoreRow:

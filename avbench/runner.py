@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from typing import Protocol as TypingProtocol
 
-from avbench.aggregate import summarize_run
+from avbench.aggregate import summarize_parts
 from avbench.encoders import Setup
 from avbench.encoders.references import load_reference
 from avbench.environment import describe_environment
 from avbench.errors import UsageError
+from avbench.files import below_or_name
 from avbench.metrics.base import Scorer, get_scorers
 from avbench.plan import Known, Plan, feature_space, make_plan
 from avbench.pool import Workers, run_jobs
-from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, ScoreRow, read_by_metric
+from avbench.repair import earlier_info, restore_record
+from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, load_run, read_by_metric
+from avbench.results.compact import compact
+from avbench.results.damage import DamagedRunError
+from avbench.results.info import read_summary
 from avbench.scoring import ClipJob, Protocol, RunContext, clip_facts, unavailable_rows
 from avbench.sets import Sets, judge_sets, set_digests
 from avbench.sources import Source
@@ -92,6 +95,7 @@ class Outcome:
         stopped: metrics that could not go on, with reason.
         computed, reused, unavailable: score rows made now, kept from an earlier run, and without a value because
             this machine lacks something.
+        notes: files of the folder that were damaged and were made again.
     """
 
     path: Path
@@ -102,6 +106,7 @@ class Outcome:
     computed: int
     reused: int
     unavailable: int
+    notes: tuple[str, ...] = ()
 
 
 def run_source(
@@ -123,8 +128,8 @@ def run_source(
     scorers = get_scorers(suite.metrics)
     reference = load_reference(options.reference) if options.reference else None
     with RunFolder(out) as folder:
-        info = _open_run(folder, source, suite, scorers, options)
-        context = RunContext(info["run_id"], suite.name, suite.version, options.setup, options.protocol)
+        info, notes = _open_run(folder, source, suite, scorers, options)
+        context = RunContext(info["run_id"], suite.name, suite.version, options.setup, options.protocol, source.root)
         known = Known(folder.rows())
         plan = make_plan(
             source.clips,
@@ -147,42 +152,46 @@ def run_source(
         plan.jobs.clear()
         plan.ready.clear()
         finished = _finish(folder, source, plan, info, changed)
-        return replace(finished, stopped=stopped, computed=computed, reused=finished.reused - computed)
+        return replace(
+            finished,
+            stopped=stopped,
+            computed=computed,
+            reused=finished.reused - computed,
+            notes=(*notes, *finished.notes),
+        )
 
 
 def _open_run(
     folder: RunFolder, source: Source, suite: Suite, scorers: Sequence[Scorer], options: RunOptions
-) -> dict[str, Any]:
-    """Write run.json: created once, then brought up to date by each invocation."""
-    path = folder.path / "run.json"
-    old: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if old and old.get("schema_version") != SCHEMA_VERSION:
-        raise UsageError(f"{folder.path} holds a run of schema {old.get('schema_version')}; choose another --out.")
+) -> tuple[dict[str, Any], list[str]]:
+    """Write run.json: created once, then brought up to date by each invocation. With notes on what was damaged."""
+    notes = restore_record(folder)
+    old, damage = earlier_info(folder, {clip.clip_id: clip.prompt for clip in source.clips})
     _refuse_mixture(folder.path, old, scorers, options)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     run_id = old.get("run_id") or hashlib.sha256(f"{now}{os.getpid()}{folder.path}".encode()).hexdigest()[:12]
     info = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
-        "created": old.get("created", now),
+        "created": old.get("created") or now,
         "command": options.command,
-        "source": _as_given(source.root),
+        "source": below_or_name(source.root, Path.cwd()),
         "source_kind": source.kind,
         "matching": source.matching,
         "suite": suite.name,
         "suite_version": suite.version,
-        "metrics": old.get("metrics", {}) | {s.name: scorer_facts(s) for s in scorers},
+        "metrics": old.get("metrics", {}) | {s.name: s.facts() for s in scorers},
         "environment": describe_environment(),
         "weights": options.setup.weights,
         "precision": options.setup.precision,
         "protocol": options.protocol.name or None,
-        "reference": _as_given(options.reference) if options.reference else None,
+        "reference": below_or_name(options.reference, Path.cwd()) if options.reference else None,
         "notes": [*source.notes, *_notes(options)],
         "n_clips": len(source.clips),
     }
     if {k: v for k, v in old.items() if k != "command"} != {k: v for k, v in info.items() if k != "command"}:
         folder.write_json("run.json", info)
-    return info
+    return info, [*notes, *damage]
 
 
 def _refuse_mixture(path: Path, old: dict[str, Any], scorers: Sequence[Scorer], options: RunOptions) -> None:
@@ -214,31 +223,6 @@ def _notes(options: RunOptions) -> list[str]:
             "judged; nothing else is cut, and frame rates are kept"
         )
     return notes
-
-
-def _as_given(path: Path) -> str:
-    """The path as a person would type it: relative where it lies below the current folder."""
-    absolute = path.absolute()
-    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)
-
-
-def scorer_facts(scorer: Scorer) -> dict[str, Any]:
-    """Facts of a metric as run.json and `avbench ls --json` show them; unbounded ends of the range are null."""
-    bounds = [None if abs(bound) == float("inf") else bound for bound in scorer.range]
-    return {
-        "family": scorer.family,
-        "summary": scorer.summary,
-        "unit": scorer.unit,
-        "higher_is_better": scorer.higher_is_better,
-        "range": bounds,
-        "version": scorer.version,
-        "params": dict(scorer.params),
-        "needs": sorted(scorer.needs),
-        "source": scorer.source,
-        "caveat": scorer.caveat,
-        "checkpoint": scorer.checkpoint,
-        "licence": scorer.licence,
-    }
 
 
 def _work(
@@ -275,66 +259,49 @@ def _work(
 
 def _finish(folder: RunFolder, source: Source, plan: Plan, info: dict[str, Any], changed: bool) -> Outcome:
     places = compact(folder.scan(), plan.shas, set_digests(source.clips, plan.shas))
-    if changed or not _tables_fit(folder.path, len(places)):
+    damaged = None if changed else _damage(folder.path, len(places))
+    if changed or damaged is not None:
         folder.write_tables(folder.read_at(places), _clip_table(folder, source, plan, info), source.clips)
         folder.write_json("summary.json", _summarize(folder.path, source))
-    summary = json.loads((folder.path / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(folder.path)
     failed: set[str] = set()
     unavailable = 0
     for scores in read_by_metric(folder.path):
         failed.update(scores.loc[scores["status"] == "error", "clip_id"].dropna())
         unavailable += int((scores["weights_digest"] == UNAVAILABLE).sum())
     in_order = tuple(clip.clip_id for clip in source.clips if clip.clip_id in failed)
-    return Outcome(folder.path, summary, len(source.clips), in_order, {}, 0, len(places) - unavailable, unavailable)
+    counts = (0, len(places) - unavailable, unavailable)
+    return Outcome(folder.path, summary, len(source.clips), in_order, {}, *counts, notes=(damaged,) if damaged else ())
+
+
+def _damage(path: Path, rows: int) -> str | None:
+    """A note where tables and summary do not say what they should; empty where they are only missing."""
+    try:
+        fits = len(load_run(path).scores) == rows
+        read_summary(path)
+    except DamagedRunError as error:
+        return f"{error.name} was damaged ({error.reason}) and was made again"
+    except UsageError:  # unfinished
+        return ""
+    return None if fits else ""
 
 
 def _summarize(path: Path, source: Source) -> dict[str, list[dict[str, Any]]]:
     import pandas as pd
 
     labels = [(clip.clip_id, label.aspect, label.name) for clip in source.clips for label in clip.categories]
-    categories = pd.DataFrame(labels, columns=["clip_id", "aspect", "category"])
-    parts = [summarize_run(scores, categories) for scores in read_by_metric(path)]
-    return {key: [entry for part in parts for entry in part[key]] for key in ("overall", "categories", "models")}
+    return summarize_parts(read_by_metric(path), pd.DataFrame(labels, columns=["clip_id", "aspect", "category"]))
 
 
 def _clip_table(folder: RunFolder, source: Source, plan: Plan, info: dict[str, Any]) -> Iterator[ClipRow]:
     """Names and prompts as the source gives them now, media facts as they were decoded."""
-    context = RunContext(info["run_id"], info["suite"], info["suite_version"])
+    context = RunContext(info["run_id"], info["suite"], info["suite_version"], root=source.root)
     decoded = {row.clip_sha256: row for row in folder.clip_rows()}
     names = ("audio_source", "duration", "audio_duration", "fps", "frames", "width", "height", "sample_rate")
     for clip in source.clips:
         row = clip_facts(ClipJob(clip, plan.shas[clip.clip_id], (), context), None, None)
         facts = decoded.get(row.clip_sha256, row)
         yield replace(row, **{name: getattr(facts, name) for name in (*names, "channels", "problem")})
-
-
-def compact(rows: Iterable[tuple[int, ScoreRow]], shas: dict[str, str], sets: Mapping[str, str]) -> list[int]:
-    """Places of the newest row per clip and metric, in clip order then by metric; then those of set metrics.
-
-    Rows of clips that are not asked for, of earlier contents of a clip, and of other sets of clips are left out.
-
-    Args:
-        rows: with their places.
-        shas: content digest of each clip.
-        sets: digest of each set of clips, by scope.
-    """
-    order = {clip_id: index for index, clip_id in enumerate(shas)}
-    newest: dict[tuple[int, str, str], int] = {}
-    for place, row in rows:
-        if row.clip_id is None and sets.get(row.scope) == row.clip_sha256:
-            newest[len(order), sys.intern(row.metric), sys.intern(row.scope)] = place
-        elif row.clip_id is not None and shas.get(row.clip_id) == row.clip_sha256:
-            newest[order[row.clip_id], sys.intern(row.metric), ""] = place
-    return [newest[key] for key in sorted(newest)]
-
-
-def _tables_fit(path: Path, rows: int) -> bool:
-    """Whether tables and summary exist and hold as many rows as they should."""
-    import pyarrow.parquet as pq
-
-    table = path / "scores.parquet"
-    names = ("clips.parquet", "categories.parquet", "summary.json")
-    return all((path / name).exists() for name in names) and table.exists() and pq.read_metadata(table).num_rows == rows
 
 
 def check_failures(outcome: Outcome, max_failed: float) -> str | None:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from avbench.clips import Clip
 from avbench.encoders import Encoder, EncoderStore, Setup
 from avbench.errors import AvbenchError, EnvironmentProblem
+from avbench.files import below_or_name
 from avbench.media import Media
 from avbench.metrics.base import Score, Scorer, get_scorers
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, ScoreRow
@@ -42,13 +44,17 @@ PROTOCOLS = {protocol.name: protocol for protocol in (Protocol("javisbench-4s", 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What every row of a run repeats, and what every number of it depends on."""
+    """What every row of a run repeats, and what every number of it depends on.
+
+    `root` is the folder of the source: the clip table names files relative to it.
+    """
 
     run_id: str
     suite: str
     suite_version: str
     setup: Setup = field(default_factory=Setup)
     protocol: Protocol = field(default_factory=Protocol)
+    root: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -211,6 +217,10 @@ def unavailable_rows(job: ClipJob, reasons: dict[str, str]) -> list[ScoreRow]:
     return [make_row(job, s, Score.skipped(reasons[s.name]), 0.0, stopped=reasons[s.name]) for s in scorers]
 
 
+def _recorded(path: Path, root: Path) -> str:
+    return below_or_name(path, root).encode("utf-8", "backslashreplace").decode()
+
+
 def clip_facts(job: ClipJob, media: Media | None, problem: str | None) -> ClipRow:
     """The row of the clip table."""
     clip, prompt = job.clip, job.clip.prompt
@@ -224,8 +234,8 @@ def clip_facts(job: ClipJob, media: Media | None, problem: str | None) -> ClipRo
         text=prompt.text,
         video_text=prompt.video_text,
         audio_text=prompt.audio_text,
-        video_path=str(clip.video),
-        audio_path=str(clip.audio) if clip.audio else None,
+        video_path=_recorded(clip.video, job.context.root),
+        audio_path=_recorded(clip.audio, job.context.root) if clip.audio else None,
         clip_sha256=job.sha256,
         audio_source=audio.source if audio else None,
         duration=video.duration if video else None,

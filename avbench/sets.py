@@ -124,7 +124,7 @@ def _compare(scorer: Scorer, scope: str, members: Sequence[Clip], sets: Sets) ->
         if len(real) < 2:
             return Score.skipped("fewer than 2 reference clips with the prompt ids of this category")
     found = [_features(scorer, clip, sets) for clip in members]
-    fake = [features for features in found if features is not None]
+    fake = [features for features in found if features is not None and features.shape == real.shape[1:]]
     if len(fake) < 2:
         return Score.skipped(f"{len(fake)} of {len(members)} clips have features; 2 are needed")
     score = scorer.function(np.stack(fake), real)

@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TEXTS = ["text", "video_text", "audio_text"]
-_COLUMNS = {
-    "scores": {
-        "scope", "clip_id", "metric", "value", "status", "reason", "metric_version", "params_digest",
-        "weights_digest", "detail",
-    },
-    "clips": {"clip_id", "clip_sha256", "prompt_id", "sample_index", *_TEXTS},
-}  # fmt: skip
-
 PromptKey = Literal["prompt id", "prompt text", "clip name"]
 
 
@@ -76,16 +68,7 @@ def read_run(path: Path) -> Run:
     Raises:
         UsageError: no run folder, an unfinished or damaged one, or one without scores.
     """
-    try:
-        run = load_run(path)
-    except (OSError, ValueError, KeyError) as error:
-        line = " ".join(str(error).split())
-        raise UsageError(
-            f"{path} is a damaged run folder ({line}). Score the clips again into a new folder."
-        ) from error
-    for name, wanted in _COLUMNS.items():
-        if missing := sorted(wanted - set(getattr(run, name).columns)):
-            raise UsageError(f"{path}/{name}.parquet lacks the columns {', '.join(missing)}. Score the clips again.")
+    run = load_run(path)
     if run.scores.empty:
         raise UsageError(f"{path} holds no scores. Score the clips first: avbench score SOURCE --out {path}")
     return run

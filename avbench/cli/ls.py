@@ -16,14 +16,13 @@ def command(
     """List suites and metrics: needs, unit, direction, checkpoint, licence, and whether they run here."""
     from avbench.encoders import Setup
     from avbench.metrics.base import get_scorers, registry
-    from avbench.runner import scorer_facts
     from avbench.suites import get_suite, list_suites
 
     scorers = get_scorers(get_suite(suite).metrics) if suite else list(registry().values())
     if as_json:
         content = {
             "suites": {s.name: {"summary": s.summary, "metrics": s.metrics} for s in list_suites()},
-            "metrics": {s.name: scorer_facts(s) | {"unavailable": s.unavailable(Setup())} for s in scorers},
+            "metrics": {s.name: s.facts() | {"unavailable": s.unavailable(Setup())} for s in scorers},
         }
         print_json(content)
         return

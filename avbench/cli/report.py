@@ -17,9 +17,20 @@ def command(
         Literal["auto", "always", "never"],
         typer.Option(help="Put the clips inside the page: 'auto' does up to 40 MB, else the page links to the files."),
     ] = "auto",
+    source: Annotated[
+        list[Path] | None,
+        typer.Option("--source", help="Folder with the clips, where it has moved; they are known by their content."),
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page for a run."""
+    from avbench.errors import UsageError
+    from avbench.repair import open_run
     from avbench.report.html import write_report
-    from avbench.results import load_run
 
-    say(str(write_report(load_run(run), out, embed=media)))
+    for folder in source or ():
+        if not folder.is_dir():
+            raise UsageError(f"--source {folder}: no such folder. Give the one that holds the clips.")
+    found, notes = open_run(run)
+    for note in notes:
+        say(f"note: {note}", err=True)
+    say(str(write_report(found, out, embed=media, folders=source or (), search=bool(source))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +26,7 @@ from avbench.terminal import print_json, say, show
 if TYPE_CHECKING:
     from avbench.runner import Outcome
     from avbench.scoring import Protocol
+    from avbench.sources import Source
 
 
 def command(
@@ -75,6 +75,7 @@ def command(
     """
     from avbench.api import choose_suite, needs_torch, resolve_devices
     from avbench.cli.progress import BarProgress
+    from avbench.environment import describe_command
     from avbench.errors import TooManyFailedError, UsageError
     from avbench.runner import RunOptions, check_failures, run_source
     from avbench.sources import load_source
@@ -94,12 +95,14 @@ def command(
         cache_bytes=int(cache_gb * 2**30),
         spool_bytes=int(spool_gb * 2**30),
         retry_errors=retry_errors,
-        command=_command_line(),
+        command=describe_command(sys.argv[1:]),
     )
     with BarProgress(quiet or as_json) as progress:
         outcome = run_source(clips, chosen, out, options, progress)
+    for note in outcome.notes:
+        say(f"note: {note}", err=True)
     if html:
-        _write_html(outcome)
+        _write_html(outcome, clips)
     if as_json:
         print_json(_as_json(outcome))
     elif not quiet:
@@ -121,17 +124,17 @@ def _find_protocol(name: str | None) -> Protocol:
     return PROTOCOLS[name]
 
 
-def _command_line() -> str:
-    return shlex.join(["avbench", *sys.argv[1:]])
-
-
-def _write_html(outcome: Outcome) -> None:
+def _write_html(outcome: Outcome, source: Source) -> None:
     from avbench.report.html import write_report
     from avbench.results import load_run
 
     page = outcome.path / "report.html"
-    if outcome.computed or not page.exists():
-        write_report(load_run(outcome.path))
+    if outcome.computed or outcome.notes or not page.exists():
+        listed = {
+            path.resolve().parent for clip in source.clips for path in (clip.video, clip.audio) if path is not None
+        }
+        outside = sorted(folder for folder in listed if not folder.is_relative_to(source.root))
+        write_report(load_run(outcome.path), folders=[source.root, *outside])
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
@@ -149,9 +152,9 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
 
 def _show(outcome: Outcome, by: str | None, html: bool) -> None:
     from avbench.report.tables import summary_table, watermark
-    from avbench.results import load_run
+    from avbench.results.info import read_info
 
-    info = load_run(outcome.path).info
+    info = read_info(outcome.path)
     facts, mark = info["metrics"], watermark(info)
     title = f"{outcome.n_clips} clips" + (f" – {mark}" if mark else "")
     show(summary_table(outcome.summary["overall"], facts, title))

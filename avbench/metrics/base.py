@@ -159,6 +159,23 @@ class Scorer:
             content["protocol"] = protocol
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
+    def facts(self) -> dict[str, Any]:
+        """What run.json and `avbench ls --json` say of it; unbounded ends of the range are null."""
+        return {
+            "family": self.family,
+            "summary": self.summary,
+            "unit": self.unit,
+            "higher_is_better": self.higher_is_better,
+            "range": [None if abs(bound) == float("inf") else bound for bound in self.range],
+            "version": self.version,
+            "params": dict(self.params),
+            "needs": sorted(self.needs),
+            "source": self.source,
+            "caveat": self.caveat,
+            "checkpoint": self.checkpoint,
+            "licence": self.licence,
+        }
+
 
 _REGISTRY: dict[str, Scorer] = {}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from avbench.report.findings import Group
 from avbench.report.media_embed import MediaBundle
+from avbench.report.media_files import ClipMedia
 from avbench.report.tables import NONE, format_value
 from avbench.report.timeline import timeline
 from avbench.text import visible_page
@@ -45,10 +46,10 @@ class ClipData:
     details: list[dict[str, Any]]
 
 
-def media_paths(run: Run, shown: Sequence[str]) -> list[str]:
-    """The files that the shown clips play."""
-    clips = run.clips[run.clips["clip_id"].isin(shown)]
-    return [str(path) for column in ("video_path", "audio_path") for path in clips[column].dropna()]
+def clip_media(run: Run, shown: Sequence[str]) -> list[ClipMedia]:
+    """The files that the shown clips play, as the clip table names them."""
+    rows = _records(run.clips[run.clips["clip_id"].isin(shown)])
+    return [ClipMedia(row["clip_id"], row["video_path"], row["audio_path"], row["clip_sha256"]) for row in rows]
 
 
 def clip_data(
@@ -135,7 +136,7 @@ def _detail(
     clip: Record, own: Mapping[str, Record], metrics: Mapping[str, int], marks: list[str], media: MediaBundle
 ) -> dict[str, Any]:
     offset = own.get("av_offset")
-    sound = clip.get("audio_path")
+    video, sound = media.index[str(clip["clip_id"])]
     return {
         "id": clip["clip_id"],
         "model": clip.get("model") or "",
@@ -144,8 +145,8 @@ def _detail(
         "texts": [[label, clip[key]] for label, key in _TEXTS if clip.get(key)],
         "facts": [[label, text] for label, text in _facts(clip) if text],
         "scores": [_score(own.get(metric), places) for metric, places in metrics.items()],
-        "video": media.index.get(str(clip["video_path"])),
-        "audio": None if sound is None else media.index.get(str(sound)),
+        "video": video,
+        "audio": sound,
         "timeline": _timeline(offset),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from avbench.files import write_atomically
-from avbench.report.clip_data import clip_data, media_paths, script_json
+from avbench.report.clip_data import clip_data, clip_media, script_json
 from avbench.report.findings import LISTED, Group, attention, failures, select_clips
 from avbench.report.media_embed import Embed, MediaBundle, bundle_media
+from avbench.report.media_files import MediaFinder
 from avbench.report.sections import (
     category_map,
     glossary,
@@ -29,7 +31,15 @@ from avbench.results import Run
 from avbench.text import visible_page
 
 
-def write_report(run: Run, out: Path | None = None, *, embed: Embed = "auto", max_clips: int = 500) -> Path:
+def write_report(
+    run: Run,
+    out: Path | None = None,
+    *,
+    embed: Embed = "auto",
+    max_clips: int = 500,
+    folders: Sequence[Path] = (),
+    search: bool = False,
+) -> Path:
     """Write the report of a run.
 
     Args:
@@ -39,6 +49,8 @@ def write_report(run: Run, out: Path | None = None, *, embed: Embed = "auto", ma
             "auto": inside while all shown clips together have at most 40 MB.
         max_clips: most clips shown one by one; beyond it, those that stand out and the most extreme ones.
             Means, plots and problems always cover all clips.
+        folders: where media may lie, beside the run's own source and the folder that the run lies in.
+        search: look below `folders` for the media under any name.
 
     Returns:
         The path of the page. The same run and media give the same bytes.
@@ -47,16 +59,17 @@ def write_report(run: Run, out: Path | None = None, *, embed: Embed = "auto", ma
         EnvironmentProblem: the page cannot be written.
     """
     page = out or run.path / "report.html"
-    text = render_report(run, page.parent, embed=embed, max_clips=max_clips)
+    finder = MediaFinder(run, folders, search=search)
+    text = render_report(run, page.parent, finder, embed=embed, max_clips=max_clips)
     write_atomically(page, text.encode("utf-8", "replace"))
     return page
 
 
-def render_report(run: Run, page_folder: Path, *, embed: Embed, max_clips: int) -> str:
+def render_report(run: Run, page_folder: Path, finder: MediaFinder, *, embed: Embed, max_clips: int) -> str:
     """The page as text; links to media are relative to `page_folder`."""
     groups = attention(run)
     shown = select_clips(run, groups, max_clips)
-    media = bundle_media(media_paths(run, shown), run.path, page_folder, embed)
+    media = bundle_media(clip_media(run, shown), finder, page_folder, embed)
     style, script = _asset("report.css"), _asset("report.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_asset("templates/report.html.j2"))
@@ -152,7 +165,9 @@ def _counters(run: Run, groups: list[Group]) -> list[tuple[str, str, str]]:
 
 
 def _file_list(media: MediaBundle) -> list[dict[str, Any]]:
-    return [{"type": file.type, "inside": file.data is not None, "src": file.src} for file in media.files]
+    return [
+        {"type": file.type, "inside": file.data is not None, "src": file.src, "note": file.note} for file in media.files
+    ]
 
 
 def _script(content: Any) -> Markup:

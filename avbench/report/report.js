@@ -153,9 +153,10 @@
     const note = (text, bad) => place.append(make("p", bad ? "hint bad" : "hint", text));
     const source = clip.video === null ? null : address(clip.video);
     if (!source) {
-      note("The video file was not found when this report was written.", true);
+      note(clip.video === null ? "This clip has no video file." : `Video: ${data.files[clip.video].note}`, true);
       return null;
     }
+    if (data.files[clip.video].note) note(`Video: ${data.files[clip.video].note}`);
     const video = make("video");
     video.controls = true;
     video.preload = "auto";
@@ -180,7 +181,7 @@
         box.addEventListener("change", () => (audio.muted = !box.checked));
         label.append(box, " sound on");
         place.append(label);
-      } else note("The separate sound file was not found when this report was written.", true);
+      } else note(`Sound: ${data.files[clip.audio].note}`, true);
     }
     video.src = source;
     return video;

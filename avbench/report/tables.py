@@ -21,6 +21,8 @@ Facts = Mapping[str, Mapping[str, Any]]
 def watermark(info: Mapping[str, Any]) -> str:
     """What stands over every table of a run whose networks had test weights; empty for a real run."""
     weights = info.get("weights", "checkpoints")
+    if weights == "unknown":
+        return "WEIGHTS UNKNOWN: nothing tells whether the numbers of learned metrics mean anything"
     return "" if weights == "checkpoints" else f"TEST WEIGHTS ({weights}): the numbers of learned metrics mean nothing"
 
 

@@ -23,14 +23,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avbench.clips import Clip
-from avbench.errors import EnvironmentProblem, UsageError
-from avbench.files import write_atomically
+from avbench.errors import EnvironmentProblem
+from avbench.files import read_regular, write_atomically
+from avbench.results.damage import refuse_foreign_entries
+from avbench.results.lines import read_at, read_lines
 from avbench.results.schema import ClipRow, LabelRow, ScoreRow
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ SPOOL_PREFIX = ".spool-"
 """Start of the names of temporary folders inside a run folder."""
 _BATCH = 4096
 _LOGS = ("scores.jsonl", "clips.jsonl")
+_MOST_FEATURE_BYTES = 64 * 2**20
 
 
 class RunFolder:
@@ -50,6 +53,7 @@ class RunFolder:
 
     Raises:
         EnvironmentProblem: the folder cannot be written, or another process is writing to it.
+        DamagedRunError: a link, folder or pipe lies in place of one of its files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,6 +66,7 @@ class RunFolder:
 
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            refuse_foreign_entries(self.path)
             self._lock = FileLock(self.path / ".lock")
             self._lock.acquire(timeout=0)
             for left in self.path.glob(f"{SPOOL_PREFIX}*"):  # of a run that was killed
@@ -104,18 +109,15 @@ class RunFolder:
 
     def scan(self) -> Iterator[tuple[int, ScoreRow]]:
         """All score rows with their place in the file, in order of writing, one at a time."""
-        return _read_rows(self.path / "scores.jsonl", ScoreRow)
+        return read_lines(self.path, "scores.jsonl", ScoreRow)
 
     def read_at(self, places: Iterable[int]) -> Iterator[ScoreRow]:
         """The score rows at places that `scan` gave, in the order given."""
-        with (self.path / "scores.jsonl").open("rb") as file:
-            for place in places:
-                file.seek(place)
-                yield ScoreRow(**json.loads(file.readline()))
+        return read_at(self.path, "scores.jsonl", places, ScoreRow)
 
     def clip_rows(self) -> list[ClipRow]:
         """All clip rows written so far, in order of writing."""
-        return [row for _, row in _read_rows(self.path / "clips.jsonl", ClipRow)]
+        return [row for _, row in read_lines(self.path, "clips.jsonl", ClipRow)]
 
     def feature_path(self, space: str, media_key: str) -> Path:
         """Where the features of a clip are; `space` names the way of computing them."""
@@ -133,9 +135,14 @@ class RunFolder:
         write_atomically(path, buffer.getvalue())
 
     def feature(self, space: str, media_key: str) -> NDArray[Any] | None:
-        """The features of a clip, None where it has none."""
-        path = self.feature_path(space, media_key)
-        return np.load(path, allow_pickle=False) if path.exists() else None
+        """The features of a clip, finite float32 (D,).
+
+        None where it has none, or a file that holds something else: it is computed again.
+        """
+        try:
+            return _parse_feature(read_regular(self.feature_path(space, media_key), most=_MOST_FEATURE_BYTES))
+        except (OSError, ValueError, SyntaxError, MemoryError):
+            return None
 
     def _append(self, name: str, rows: Iterable[ScoreRow | ClipRow]) -> None:
         data = b"".join(json.dumps(asdict(row), allow_nan=False).encode() + b"\n" for row in rows)
@@ -156,12 +163,12 @@ class RunFolder:
     def write_tables(self, rows: Iterable[ScoreRow], clips: Iterable[ClipRow], source: Sequence[Clip]) -> None:
         """Write the compacted score table, the clip table and the category table; rows may be a generator."""
         labels = (LabelRow(clip.clip_id, c.aspect, c.name) for clip in source for c in clip.categories)
-        self._write_parquet("scores.parquet", ScoreRow, rows)
-        self._write_parquet("clips.parquet", ClipRow, clips)
-        self._write_parquet("categories.parquet", LabelRow, labels)
+        self.write_table("scores.parquet", ScoreRow, rows)
+        self.write_table("clips.parquet", ClipRow, clips)
+        self.write_table("categories.parquet", LabelRow, labels)
 
-    def _write_parquet(self, name: str, kind: type, rows: Iterable[Any]) -> None:
-        """Write batch by batch, so that memory does not grow with the number of rows."""
+    def write_table(self, name: str, kind: type, rows: Iterable[Any]) -> None:
+        """Write one table batch by batch, so that memory does not grow with the number of rows."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -187,24 +194,16 @@ def _arrow_type(pa: Any, column: str) -> Any:
     return getattr(pa, _TYPES[column])() if column in _TYPES else pa.string()
 
 
-Row = TypeVar("Row", ScoreRow, ClipRow)
-
-
-def _read_rows(path: Path, kind: type[Row]) -> Iterator[tuple[int, Row]]:
-    if not path.exists():
-        return
-    names = [field.name for field in fields(kind)]
-    with path.open("rb") as file:
-        place = 0
-        for number, line in enumerate(file, 1):
-            try:
-                content = json.loads(line)
-                yield place, kind(**{name: content[name] for name in names})
-            except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(
-                    f"{path} line {number} is not a {kind.__name__} ({error}). Move the file away to start anew."
-                ) from error
-            place += len(line)
+def _parse_feature(content: bytes) -> NDArray[Any]:
+    """Like `np.load`, without room for a size that the header only claims."""
+    file = io.BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("not an array of version 1.0")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    values = np.frombuffer(content, np.float32, offset=file.tell())
+    if dtype != np.float32 or shape != values.shape or not len(values) or not np.isfinite(values).all():
+        raise ValueError("not finite float32 (D,)")
+    return values
 
 
 def _cut_torn_line(path: Path) -> None:

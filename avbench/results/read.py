@@ -1,15 +1,18 @@
-"""Read a run folder back."""
+"""Read a run folder back. Whatever it holds, the answer is a checked `Run` or one sentence."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import UsageError
-from avbench.results.schema import SCHEMA_VERSION
+from avbench.results.damage import RECORDS, TABLES, DamagedRunError, why
+from avbench.results.info import read_info
+from avbench.results.parquet import read_table
+from avbench.results.rules import clip_table_problem, label_table_problem, score_table_problem
+from avbench.results.schema import ClipRow, LabelRow, ScoreRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +22,9 @@ if TYPE_CHECKING:
 class Run:
     """A run that was read back: `info` from run.json, the tables as data frames.
 
-    `scores` has the columns of `ScoreRow`, `clips` those of `ClipRow`, `categories` clip_id, aspect, category.
+    `scores` has the columns of `ScoreRow`, `clips` those of `ClipRow`, `categories` clip_id, aspect, category. All
+    values have the types of the schema; `value` is finite where `status` is "ok" and null elsewhere; a clip has one
+    row in `clips`, and one in `scores` for each metric.
     """
 
     path: Path
@@ -33,41 +38,96 @@ def load_run(path: Path | str) -> Run:
     """Read a run folder.
 
     Raises:
-        UsageError: the folder holds no finished run, or one written by a newer avbench.
+        UsageError: the folder holds no finished run, one written by a newer avbench, or a damaged one.
     """
-    import pandas as pd
-
     folder = Path(path)
-    info_file = folder / "run.json"
-    if not info_file.is_file():
-        raise UsageError(
-            f"{folder} is not a run folder (no run.json). Give the folder that 'avbench score --out' wrote."
-        )
-    info: dict[str, Any] = json.loads(info_file.read_text(encoding="utf-8"))
-    if info.get("schema_version", 0) > SCHEMA_VERSION:
-        raise UsageError(
-            f"{folder} was written with result schema {info['schema_version']}, this avbench reads up to "
-            f"{SCHEMA_VERSION}. Upgrade avbench."
-        )
-    names = ("scores.parquet", "clips.parquet", "categories.parquet")
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
+    require_run(folder)
+    info = read_info(folder)
+    missing = [name for name in TABLES if not _is_there(folder / name)]
+    if TABLES[-1] in missing:  # it is written last
         raise UsageError(
             f"{folder} is an unfinished run ({', '.join(missing)} missing). Run the same 'avbench score' command "
             "again: it goes on where it stopped."
         )
-    return Run(folder, info, *(pd.read_parquet(folder / name) for name in names))
+    clips = read_clips(folder)
+    return Run(folder, info, read_scores(folder, clips), clips, read_labels(folder, clips))
+
+
+def require_run(folder: Path) -> None:
+    """Refuse what is no run folder at all.
+
+    Raises:
+        UsageError: it is not there, or has none of the files of a run.
+    """
+    if not any(_is_there(folder / name) for name in ("run.json", *RECORDS, *TABLES)):
+        raise UsageError(
+            f"{folder} is not a run folder (no run.json). Give the folder that 'avbench score --out' wrote."
+        )
+
+
+def read_clips(folder: Path) -> pd.DataFrame:
+    """The clip table.
+
+    Raises:
+        DamagedRunError: see `read_table`; or a clip is there twice.
+    """
+    clips = read_table(folder, "clips.parquet", ClipRow)
+    _refuse(folder, "clips.parquet", clip_table_problem(clips))
+    return clips
+
+
+def read_scores(folder: Path, clips: pd.DataFrame) -> pd.DataFrame:
+    """The score table.
+
+    Raises:
+        DamagedRunError: see `read_table`; or its rows contradict themselves, each other or the clip table.
+    """
+    scores = read_table(folder, "scores.parquet", ScoreRow)
+    _refuse(folder, "scores.parquet", score_table_problem(scores, clips))
+    return scores
+
+
+def read_labels(folder: Path, clips: pd.DataFrame) -> pd.DataFrame:
+    """The category table.
+
+    Raises:
+        DamagedRunError: see `read_table`; or a label is there twice, or of no clip.
+    """
+    labels = read_table(folder, "categories.parquet", LabelRow)
+    _refuse(folder, "categories.parquet", label_table_problem(labels, clips))
+    return labels
+
+
+def _refuse(folder: Path, name: str, problem: str | None) -> None:
+    if problem is not None:
+        raise DamagedRunError(folder, name, problem)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether the name exists, whatever it is; `False` where the folder may not be looked into."""
+    try:
+        path.lstat()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def read_by_metric(path: Path) -> Iterator[pd.DataFrame]:
-    """The score table without details, one metric at a time: summaries of long runs need little memory."""
+    """The score table without details, one metric at a time: summaries of long runs need little memory.
+
+    Raises:
+        DamagedRunError: it is no Parquet file with these columns.
+    """
     import pandas as pd
     import pyarrow.parquet as pq
 
     table = path / "scores.parquet"
     columns = ["clip_id", "model", "scope", "metric", "value", "status", "reason", "weights_digest", "detail"]
     names: set[str] = set()
-    for batch in pq.ParquetFile(table).iter_batches(columns=["metric"], use_threads=False):
-        names.update(batch.column(0).unique().to_pylist())
-    for name in sorted(names):
-        yield pd.read_parquet(table, columns=columns, filters=[("metric", "==", name)], use_threads=False)
+    try:
+        for batch in pq.ParquetFile(table).iter_batches(columns=["metric"], use_threads=False):
+            names.update(batch.column(0).unique().to_pylist())
+        for name in sorted(names):
+            yield pd.read_parquet(table, columns=columns, filters=[("metric", "==", name)], use_threads=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedRunError(path, "scores.parquet", why(error)) from error

@@ -36,8 +36,8 @@ def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:
 
 
 def relative_id(path: Path, root: Path) -> str:
-    """The path below `root` with forward slashes; the whole path where it lies elsewhere."""
-    return printable((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
+    """The path below `root` with forward slashes; the name alone where it lies elsewhere, as results may be shared."""
+    return printable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name)
 
 
 def list_folder(root: Path, *, allow_outside: bool) -> Listing:

@@ -13,9 +13,8 @@ from typing import Any
 
 from avbench.environment import describe_environment
 from avbench.errors import EnvironmentProblem
-from avbench.files import write_atomically
+from avbench.files import below_or_name, write_atomically
 from avbench.report.tables import decimals_for, format_value
-from avbench.runner import scorer_facts
 from avbench.text import markdown_text, to_csv
 from avbench.validity.bench import Row
 from avbench.validity.corruptions import CORRUPTIONS, Corruption
@@ -79,7 +78,7 @@ def describe_study(study: Study) -> dict[str, Any]:
     """What is needed to make the study again: inputs, settings, versions, weights."""
     settings = study.settings
     return {
-        "source": str(study.source.root),
+        "source": below_or_name(study.source.root, Path.cwd()),
         "clips": study.shas,
         "suite": study.suite.name,
         "suite_version": study.suite.version,
@@ -89,9 +88,7 @@ def describe_study(study: Study) -> dict[str, Any]:
         "device": settings.device,
         "precision": settings.setup.precision,
         "corruptions": {c.name: {"what": c.what, "unit": c.unit, "doses": c.labels} for c in CORRUPTIONS},
-        "metrics": {
-            s.name: scorer_facts(s) | {"weights_digest": s.weights_digest(settings.setup)} for s in study.scorers
-        },
+        "metrics": {s.name: s.facts() | {"weights_digest": s.weights_digest(settings.setup)} for s in study.scorers},
         "passed_over": study.passed_over,
         "stopped": study.stopped,
         "environment": describe_environment(),

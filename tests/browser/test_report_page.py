@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avbench.clips import Clip
+from avbench.clips import Clip, clip_digest
 from avbench.report.html import write_report
 from avbench.results import ClipRow, RunFolder, ScoreRow, load_run
 
@@ -96,6 +97,7 @@ def synthetic_run(folder: Path) -> Path:
         "confidence": 0.7,
     }
     names = ["alpha", "beta", EVIL, "delta"]
+    content = [hashlib.sha256((folder / name).read_bytes()).digest() for name in ("clip.mp4", "clip.wav")]
     clips = [
         ClipRow(
             name,
@@ -107,7 +109,7 @@ def synthetic_run(folder: Path) -> Path:
             None,
             str(folder / "clip.mp4"),
             str(folder / "clip.wav") if name == "beta" else None,
-            f"sha-{name}",
+            clip_digest(content if name == "beta" else content[:1]),
         )
         for i, name in enumerate(names)
     ]

@@ -80,7 +80,7 @@ def write_run(
 
 
 def _row(run_id: str, metric: str, value: float | None, **fields: Any) -> ScoreRow:
-    ok = value is not None and np.isfinite(value)
+    ok = value is not None and np.isfinite(value) and fields.get("status", "ok") == "ok"
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION, "run_id": run_id, "model": None, "suite": "custom", "suite_version": "s",
         "metric": metric, "value": float(value) if ok else None, "status": "ok" if ok else "skipped",

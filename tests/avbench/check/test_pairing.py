@@ -85,7 +85,7 @@ def test_damaged_folders_are_refused_in_one_line(make_run, tmp_path):
     with pytest.raises(UsageError, match="damaged run folder"):
         read_run(two)
     three = make_run(tmp_path / "three", VALUES)
-    (three / "scores.parquet").unlink()
+    (three / "categories.parquet").unlink()
     with pytest.raises(UsageError, match="unfinished"):
         read_run(three)
     four = make_run(tmp_path / "four", VALUES)

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from avbench.clips import Category, Clip
-from avbench.report.clip_data import script_json
+from avbench.clips import Category, Clip, clip_digest
+from avbench.report.clip_data import clip_media, script_json
 from avbench.report.findings import attention, failures, select_clips
 from avbench.report.html import write_report
-from avbench.report.media_embed import bundle_media
+from avbench.report.media_embed import Embed, MediaBundle, bundle_media
+from avbench.report.media_files import MediaFinder
 from avbench.report.plots import Point, distribution, nice_ticks
 from avbench.report.timeline import timeline
 from avbench.results import ClipRow, Run, RunFolder, ScoreRow, load_run
@@ -106,6 +107,10 @@ def make_run(
     return load_run(folder)
 
 
+def content_digest(*contents: bytes) -> str:
+    return clip_digest([hashlib.sha256(content).digest() for content in contents])
+
+
 CURVES = {
     "rate_wave": 50.0,
     "wave": [0.0, 0.5, 1.0] * 40,
@@ -125,9 +130,10 @@ CURVES = {
 def nasty_run(tmp_path: Path) -> Run:
     video = tmp_path / "a <b>&\"' 100%#?.mp4"
     video.write_bytes(b"not really a video")
+    sha = content_digest(b"not really a video")
     clips = [
-        clip("evil", NASTY, video.name, video_text=NASTY, model="<i>model</i>"),
-        clip("same <file>", None, str(video), model="other", problem="<u>broken</u>"),
+        clip("evil", NASTY, "gone.mp4", video_text=NASTY, model="<i>model</i>", clip_sha256=sha),
+        clip("same <file>", None, str(video), model="other", problem="<u>broken</u>", clip_sha256=sha),
         clip("third", "plain", model="other", width=320, height=240, fps=24.0, frames=48, duration=2.0),
     ]
     rows = [
@@ -250,7 +256,7 @@ def test_one_file_is_embedded_once_and_linked_when_told(nasty_run: Run, tmp_path
     _, page = page_of(run)
     data = page.json("report-data")
     assert [c["video"] for c in data["clips"]] == [0, 0, 1]
-    assert data["files"][0] == {"type": "video/mp4", "inside": True, "src": None}
+    assert data["files"][0] == {"type": "video/mp4", "inside": True, "src": None, "note": ""}
     assert data["files"][1]["inside"] is False
     assert base64.b64decode(page.json("file-0")) == b"not really a video"
     _, page = page_of(run, embed="never")
@@ -260,15 +266,21 @@ def test_one_file_is_embedded_once_and_linked_when_told(nasty_run: Run, tmp_path
 
 
 def test_auto_embeds_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, size in (("a.mp4", 60), ("b.wav", 40)):
-        (tmp_path / name).write_bytes(b"x" * size)
     monkeypatch.setattr("avbench.report.media_embed.AUTO_BYTES", 100)
-    assert bundle_media(["a.mp4", "b.wav"], tmp_path, tmp_path, "auto").embedded
-    (tmp_path / "b.wav").write_bytes(b"x" * 41)
-    bundle = bundle_media(["a.mp4", "b.wav"], tmp_path, tmp_path, "auto")
-    assert not bundle.embedded
-    assert [file.src for file in bundle.files] == ["./a.mp4", "./b.wav"]
-    assert bundle_media(["a.mp4", "b.wav"], tmp_path, tmp_path, "always").embedded
+
+    def bundle(sound: bytes, embed: Embed = "auto") -> MediaBundle:
+        (tmp_path / "a.mp4").write_bytes(b"x" * 60)
+        (tmp_path / "b.wav").write_bytes(sound)
+        clips = [clip("one", video="a.mp4", audio_path="b.wav", clip_sha256=content_digest(b"x" * 60, sound))]
+        run = make_run(tmp_path / "run", [], clips)
+        finder = MediaFinder(run, [], search=False)
+        return bundle_media(clip_media(run, ["one"]), finder, tmp_path, embed)
+
+    assert bundle(b"y" * 40).embedded
+    linked = bundle(b"y" * 41)
+    assert not linked.embedded
+    assert [file.src for file in linked.files] == ["./a.mp4", "./b.wav"]
+    assert bundle(b"y" * 41, "always").embedded
 
 
 @pytest.mark.parametrize(

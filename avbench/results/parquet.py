@@ -1,0 +1,175 @@
+"""Parquet tables of a run as data frames: bounded before they unfold, and of the types that the schema names."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from avbench.results.damage import DamagedRunError, open_own, why
+from avbench.results.rules import Column, RowType, columns_of
+from avbench.results.schema import ClipRow, ScoreRow
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# A few kilobytes can claim billions of equal rows, or one long text for each of many rows. Honest tables unfold to
+# about 50 times their file: half of their columns repeat themselves, digests and times do not.
+MOST_FILE_BYTES = 16 * 2**30
+_FREE_ROWS, _ROWS_PER_BYTE = 1_000_000, 100
+_FREE_BYTES, _BYTES_PER_BYTE = 512 * 2**20, 200
+_BATCH = 16_384
+_METADATA_BYTES = 64 * 2**20
+
+Row = TypeVar("Row", ScoreRow, ClipRow)
+
+
+def read_table(folder: Path, name: str, row: RowType) -> pd.DataFrame:
+    """A table of a run folder with the columns of `row`; other columns are not read.
+
+    Raises:
+        DamagedRunError: no Parquet file, or one with other types, nulls where none may be, numbers out of bounds,
+            texts that are not UTF-8, or more data than its size allows.
+    """
+    import pyarrow as pa
+
+    with open_own(folder, name, most=MOST_FILE_BYTES) as file:
+        try:
+            return _read(file, os.fstat(file.fileno()).st_size, columns_of(row))
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, MemoryError, pa.ArrowException) as error:
+            raise DamagedRunError(folder, name, why(error)) from error
+
+
+def _read(file: Any, size: int, columns: tuple[Column, ...]) -> pd.DataFrame:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    limits = {"thrift_string_size_limit": _METADATA_BYTES, "thrift_container_size_limit": 1_000_000}
+    wanted = _present(pq.ParquetFile(file, **limits).schema_arrow, columns)
+    # As dictionaries, texts take memory once for each distinct one, however often a file repeats them.
+    texts = [column.name for column in wanted if column.kind == "text"]
+    with pq.ParquetFile(file, read_dictionary=texts, **limits) as parquet:
+        rows, allowed = parquet.metadata.num_rows, _FREE_BYTES + _BYTES_PER_BYTE * size
+        if rows > _FREE_ROWS + _ROWS_PER_BYTE * size:
+            raise ValueError(f"it claims {rows:,} rows in {size:,} bytes")
+        parts, used = [], 0
+        for batch in parquet.iter_batches(_BATCH, columns=[column.name for column in wanted], use_threads=False):
+            used += sum(_unfolded(batch.column(i)) for i in range(batch.num_columns))
+            if used > allowed:
+                raise ValueError(f"it unfolds to more than {allowed:,} bytes, from a file of {size:,}")
+            parts.append(_conform(batch, columns))
+    frame: pd.DataFrame = pa.Table.from_batches(parts, _schema(columns)).to_pandas()
+    return frame
+
+
+def to_frame(rows: Sequence[ScoreRow | ClipRow], row: RowType) -> pd.DataFrame:
+    """Rows that satisfy the rules as `read_table` would give them."""
+    import pyarrow as pa
+
+    frame: pd.DataFrame = pa.Table.from_pylist([asdict(each) for each in rows], _schema(columns_of(row))).to_pandas()
+    return frame
+
+
+def to_rows(frame: pd.DataFrame, row: type[Row]) -> Iterable[Row]:
+    """The rows of a table that `read_table` gave."""
+    columns = columns_of(row)
+    for values in zip(*(frame[column.name].tolist() for column in columns), strict=True):
+        cells = {c.name: _plain(value, c) for c, value in zip(columns, values, strict=True)}
+        yield row(**cells)
+
+
+def _plain(value: Any, column: Column) -> Any:
+    """A cell of a data frame as JSON has it: null is None, integers beside nulls are integers again."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return int(value) if column.kind == "integer" else value
+
+
+def _schema(columns: Iterable[Column]) -> Any:
+    import pyarrow as pa
+
+    return pa.schema([(column.name, _arrow_type(column)) for column in columns])
+
+
+def _present(schema: Any, columns: tuple[Column, ...]) -> list[Column]:
+    """The columns that the file has, all of the right type."""
+    import pyarrow as pa
+
+    present = [column for column in columns if column.name in schema.names]
+    missing = [column.name for column in columns if column.required and column not in present]
+    if missing:
+        raise ValueError(f"it lacks the columns {', '.join(missing)}")
+    for column in present:
+        if schema.names.count(column.name) > 1:
+            raise ValueError(f"column {column.name} is there twice")
+        found = schema.field(column.name).type
+        if not _fits(pa.types, found, column):
+            raise ValueError(f"column {column.name} is {found}, expected {column.kind}")
+    return present
+
+
+def _fits(types: Any, found: Any, column: Column) -> bool:
+    if types.is_null(found):
+        return column.nullable
+    if types.is_dictionary(found):
+        found = found.value_type
+    if column.kind == "text":
+        return bool(types.is_string(found) or types.is_large_string(found))
+    # pandas writes integers with gaps as floats; `_conform` refuses fractions.
+    return bool(types.is_integer(found) or (types.is_floating(found) and (column.kind == "number" or column.nullable)))
+
+
+def _unfolded(array: Any) -> int:
+    """Bytes of the values once they are no dictionary any more."""
+    import pyarrow.compute as pc
+    import pyarrow.types as types
+
+    if not types.is_dictionary(array.type):
+        return int(array.nbytes)
+    lengths = pc.binary_length(array.dictionary).cast("int64").take(array.indices)
+    return int(pc.sum(lengths).as_py() or 0) + 8 * len(array)
+
+
+def _conform(batch: Any, columns: tuple[Column, ...]) -> Any:
+    """The batch with all columns, of exactly the types of the schema."""
+    import pyarrow as pa
+
+    arrays = []
+    for column in columns:
+        if column.name in batch.schema.names:
+            arrays.append(_checked(batch.column(column.name), column))
+        else:
+            arrays.append(pa.array([column.default] * len(batch), _arrow_type(column)))
+    return pa.record_batch(arrays, _schema(columns))
+
+
+def _checked(array: Any, column: Column) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(array.type):
+        array.dictionary.validate(full=True)  # texts are UTF-8
+    array = array.cast(_arrow_type(column))
+    array.validate(full=True)
+    if array.null_count and not column.nullable:
+        raise ValueError(f"column {column.name} has empty cells")
+    if column.kind == "text":
+        return array
+    if column.kind == "number":
+        # NaN stands for null where pandas wrote the file; the rules refuse it where a number has to be.
+        array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+        if array.null_count and not column.nullable:
+            raise ValueError(f"column {column.name} has NaN in it")
+    ends = pc.min_max(array).as_py()
+    if ends["min"] is not None and not (column.low <= ends["min"] and ends["max"] <= column.high):
+        raise ValueError(f"column {column.name} has values from {ends['min']:g} to {ends['max']:g}, out of bounds")
+    return array
+
+
+def _arrow_type(column: Column) -> Any:
+    import pyarrow as pa
+
+    return {"text": pa.string(), "integer": pa.int64(), "number": pa.float64()}[column.kind]
