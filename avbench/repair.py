@@ -48,7 +48,7 @@ def open_run(path: Path) -> tuple[Run, list[str]]:
         run = _remake(path, remade)
     if (path / "summary.json").exists():
         _note_damage(remade, lambda: read_summary(path))
-    notes = [f"{name} was damaged ({error.reason}) and was made again" for name, error in remade.items()]
+    notes = [made_again(error) for error in remade.values()]
     if remade and (problem := _write(run, list(remade))):
         notes.append(f"it was not written back: {problem}")
     return run, notes
@@ -162,8 +162,19 @@ def restore_record(folder: RunFolder) -> list[str]:
     return notes
 
 
-def earlier_info(folder: RunFolder, prompts: Mapping[str, Prompt]) -> tuple[dict[str, Any], list[str]]:
+def made_again(error: DamagedRunError) -> str:
+    """The note on a file that was made again."""
+    found = "was missing" if error.missing else f"was damaged ({error.reason})"
+    return f"{error.name} {found} and was made again"
+
+
+def earlier_info(folder: RunFolder, prompts: Mapping[str, Prompt], setup: Setup) -> tuple[dict[str, Any], list[str]]:
     """What run.json holds, or the score rows tell where it is damaged; empty for a new folder. With notes.
+
+    Args:
+        folder: the run.
+        prompts: of the clips, by id.
+        setup: how networks are loaded now; the first guess at how they were.
 
     Raises:
         UsageError: it is of a newer avbench, or damaged without a row to make it from.
@@ -175,10 +186,12 @@ def earlier_info(folder: RunFolder, prompts: Mapping[str, Prompt]) -> tuple[dict
         rows = folder.rows()
         if not rows:
             raise
-        return recover_info(rows, prompts), [f"run.json was damaged ({error.reason}) and was made again"]
+        return recover_info(rows, prompts, [setup]), [made_again(error)]
 
 
-def recover_info(rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt]) -> dict[str, Any]:
+def recover_info(
+    rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt], setups: Sequence[Setup] = ()
+) -> dict[str, Any]:
     """run.json as far as score rows tell it.
 
     Weights, precision and protocol are those that give the digests in the rows; `UNKNOWN` where none does.
@@ -186,10 +199,11 @@ def recover_info(rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt]) -> dic
     Args:
         rows: at least one.
         prompts: of the clips, by id.
+        setups: ways of loading networks to try first, such as one with a folder of weights of its own.
     """
     known = registry()
     versions = {row.metric: row.metric_version for row in rows}
-    weights, precision = _find_setup(rows)
+    weights, precision = _find_setup(rows, setups)
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": rows[-1].run_id,
@@ -203,32 +217,30 @@ def recover_info(rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt]) -> dic
     }
 
 
-def _find_setup(rows: Sequence[ScoreRow]) -> tuple[str, str]:
+def _find_setup(rows: Sequence[ScoreRow], setups: Sequence[Setup]) -> tuple[str, str]:
     """Weights and precision under which all networks have the digests of the rows."""
     wanted = {(r.metric, r.weights_digest) for r in rows if r.weights_digest not in ("none", UNAVAILABLE)}
     known = registry()
     if not all(name in known for name, _ in wanted):
         return UNKNOWN, UNKNOWN
-    for weights, precision in product(get_args(Weights), get_args(Precision)):
-        setup = Setup(weights, None, precision)
+    for setup in (*setups, *(Setup(w, None, p) for w, p in product(get_args(Weights), get_args(Precision)))):
         try:
             if all(known[name].weights_digest(setup) == digest for name, digest in wanted):
-                return weights, precision
+                return setup.weights, setup.precision
         except AvbenchError:
             continue
     return UNKNOWN, UNKNOWN
 
 
 def _find_protocol(rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt]) -> str | None:
-    """The protocol that gives the parameter digests of the newest rows; None for none."""
+    """The protocol that gives the parameter digest of a row; None for none."""
     known = registry()
-    newest = {
-        row.clip_id: row
-        for row in rows
+    told = [
+        row for row in rows
         if row.clip_id in prompts and row.metric in known and known[row.metric].version == row.metric_version
-    }
+    ]  # fmt: skip
     for name in ("", *PROTOCOLS):
-        for clip_id, row in newest.items():
-            if known[row.metric].params_digest(prompts[str(clip_id)], name) == row.params_digest:
-                return name or None
+        # One row is enough: digests of other rows differ where their prompt was another one.
+        if any(known[r.metric].params_digest(prompts[str(r.clip_id)], name) == r.params_digest for r in told):
+            return name or None
     return UNKNOWN

@@ -20,7 +20,7 @@ from avbench.files import below_or_name
 from avbench.metrics.base import Scorer, get_scorers
 from avbench.plan import Known, Plan, feature_space, make_plan
 from avbench.pool import Workers, run_jobs
-from avbench.repair import earlier_info, restore_record
+from avbench.repair import earlier_info, made_again, restore_record
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, load_run, read_by_metric
 from avbench.results.compact import compact
 from avbench.results.damage import DamagedRunError
@@ -166,7 +166,7 @@ def _open_run(
 ) -> tuple[dict[str, Any], list[str]]:
     """Write run.json: created once, then brought up to date by each invocation. With notes on what was damaged."""
     notes = restore_record(folder)
-    old, damage = earlier_info(folder, {clip.clip_id: clip.prompt for clip in source.clips})
+    old, damage = earlier_info(folder, {clip.clip_id: clip.prompt for clip in source.clips}, options.setup)
     _refuse_mixture(folder.path, old, scorers, options)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     run_id = old.get("run_id") or hashlib.sha256(f"{now}{os.getpid()}{folder.path}".encode()).hexdigest()[:12]
@@ -280,7 +280,7 @@ def _damage(path: Path, rows: int) -> str | None:
         fits = len(load_run(path).scores) == rows
         read_summary(path)
     except DamagedRunError as error:
-        return f"{error.name} was damaged ({error.reason}) and was made again"
+        return made_again(error)
     except UsageError:  # unfinished
         return ""
     return None if fits else ""

@@ -202,7 +202,7 @@ def make_row(job: ClipJob, scorer: Scorer, score: Score, seconds: float, stopped
         metric=scorer.name,
         value=score.value,
         status=score.status,
-        reason=score.reason,
+        reason=_without_folders(score.reason, clip),
         metric_version=scorer.version,
         params_digest=scorer.params_digest(clip.prompt, context.protocol.name),
         weights_digest=UNAVAILABLE if stopped else scorer.weights_digest(context.setup),
@@ -215,6 +215,13 @@ def unavailable_rows(job: ClipJob, reasons: dict[str, str]) -> list[ScoreRow]:
     """Rows for metrics that this machine cannot run. Their digest makes a later, abler run redo them."""
     scorers = [scorer for scorer in get_scorers(reasons) if scorer.judges == "clip"]
     return [make_row(job, s, Score.skipped(reasons[s.name]), 0.0, stopped=reasons[s.name]) for s in scorers]
+
+
+def _without_folders(text: str, clip: Clip) -> str:
+    """A reason as it may be shared: exceptions of libraries can name whole paths."""
+    for path in filter(None, (clip.video, clip.audio)):
+        text = text.replace(str(path.absolute()), path.name).replace(str(path), path.name)
+    return text
 
 
 def _recorded(path: Path, root: Path) -> str:
@@ -246,5 +253,5 @@ def clip_facts(job: ClipJob, media: Media | None, problem: str | None) -> ClipRo
         height=video.height if video else None,
         sample_rate=audio.sample_rate if audio else None,
         channels=audio.channels if audio else None,
-        problem=problem,
+        problem=None if problem is None else _without_folders(problem, clip),
     )

@@ -56,10 +56,10 @@ def bundle_media(clips: Iterable[ClipMedia], finder: MediaFinder, page_folder: P
     every = [file for pair in found.values() for file in pair if file is not None]
     inside = embed == "always" or (embed == "auto" and _total(every) <= AUTO_BYTES)
     files: list[MediaFile] = []
-    known: dict[tuple[str, str], int] = {}
+    known: dict[tuple[object, str], int] = {}
 
     def number(file: Located) -> int:
-        key = (file.digest or str(file.path), file.note)
+        key = (file.digest or file.path, file.note)
         if key not in known:
             known[key] = len(files)
             files.append(_media_file(file, page_folder, inside))
@@ -70,7 +70,7 @@ def bundle_media(clips: Iterable[ClipMedia], finder: MediaFinder, page_folder: P
 
 
 def _total(files: Sequence[Located]) -> int:
-    return sum(path.stat().st_size for path in {file.path for file in files if file.path is not None} if path.exists())
+    return sum({file.path: file.size for file in files}.values())
 
 
 def _media_file(file: Located, page_folder: Path, inside: bool) -> MediaFile:
@@ -84,7 +84,7 @@ def _media_file(file: Located, page_folder: Path, inside: bool) -> MediaFile:
         content = read_regular(file.path, most=MOST_FILE_BYTES)
     except OSError:
         content = b""
-    if hashlib.sha256(content).hexdigest() != file.digest:
+    if hashlib.sha256(content).digest() != file.digest:
         return MediaFile(kind, note=CHANGED)
     return MediaFile(kind, data=base64.b64encode(content).decode("ascii"))
 

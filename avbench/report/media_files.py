@@ -7,6 +7,7 @@ the folders, its digest is that of the clip, and it is a regular file of bounded
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,22 +25,22 @@ if TYPE_CHECKING:
 
 MOST_FILE_BYTES = 2**30
 """Larger files are not read: they are linked."""
-MOST_READ_BYTES = 16 * 2**30
-"""Bytes that one report reads in search of its media."""
+MOST_READ_BYTES = 4 * 2**30
+"""Bytes that one report reads to check its media; there is no such bound where the user asks for a search."""
 MOST_SEARCHED = 100_000
 """Files that are looked at below one folder."""
 
-TYPES = {
-    ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm",
-    ".mkv": "video/x-matroska", ".avi": "video/x-msvideo", ".gif": "image/gif", ".mpg": "video/mpeg",
-    ".mpeg": "video/mpeg", ".ts": "video/mp2t", ".mts": "video/mp2t", ".m2ts": "video/mp2t", ".flv": "video/x-flv",
-    ".wmv": "video/x-ms-wmv", ".asf": "video/x-ms-asf", ".3gp": "video/3gpp", ".ogv": "video/ogg",
-    ".3g2": "video/3gpp2", ".vob": "video/mpeg", ".mxf": "application/mxf",
-    ".wav": "audio/wav", ".flac": "audio/flac", ".mp3": "audio/mpeg",
-    ".ogg": "audio/ogg", ".oga": "audio/ogg", ".opus": "audio/ogg", ".m4a": "audio/mp4", ".aac": "audio/aac",
-    ".aif": "audio/aiff", ".aiff": "audio/aiff", ".wma": "audio/x-ms-wma", ".ac3": "audio/ac3",
-    ".mka": "audio/x-matroska",
+_KINDS = {
+    "video/mp4": ".mp4 .m4v .mov .qt .f4v .mj2", "video/webm": ".webm", "video/x-matroska": ".mkv .mk3d",
+    "video/x-msvideo": ".avi .divx", "video/ogg": ".ogv .ogm", "video/mpeg": ".mpg .mpeg .mpe .m1v .m2v .vob",
+    "video/mp2t": ".ts .mts .m2ts .m2t", "video/x-flv": ".flv", "video/x-ms-wmv": ".wmv .asf",
+    "video/3gpp": ".3gp .3g2", "video/h264": ".264 .h264", "video/h265": ".265 .h265 .hevc", "application/mxf": ".mxf",
+    "application/octet-stream": ".ivf .nut", "image/gif": ".gif", "audio/wav": ".wav", "audio/flac": ".flac",
+    "audio/mpeg": ".mp3", "audio/ogg": ".ogg .oga .opus", "audio/mp4": ".m4a", "audio/aac": ".aac",
+    "audio/aiff": ".aif .aiff", "audio/x-ms-wma": ".wma", "audio/ac3": ".ac3", "audio/x-matroska": ".mka",
 }  # fmt: skip
+TYPES = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
+"""Kinds of media by suffix; no other file is opened."""
 
 NOT_FOUND = "not found below the run's source or beside the run; 'avbench report --source FOLDER' says where it is"
 OTHER_CONTENT = "a file of this name is there, and its content is not the one that was scored"
@@ -58,14 +59,15 @@ class ClipMedia:
 
 @dataclass(frozen=True)
 class Located:
-    """One file of a clip: its path and digest where it was taken, else why not.
+    """One file of a clip: its path, sha256 and size where it was taken, else why not.
 
     `digest` is None with a path for a file that could not be checked.
     """
 
     path: Path | None = None
-    digest: str | None = None
+    digest: bytes | None = None
     note: str = ""
+    size: int = 0
 
 
 def lookup_folders(run: Run, given: Sequence[Path]) -> list[Path]:
@@ -115,8 +117,8 @@ class MediaFinder:
     def __init__(self, run: Run, given: Sequence[Path], *, search: bool) -> None:
         self._folders = lookup_folders(run, given)
         self._searched = _Listing([f for folder in given if (f := _resolve(folder)) is not None] if search else [])
-        self._digests: dict[Path, bytes | None] = {}
-        self._left = MOST_READ_BYTES
+        self._seen: dict[Path, Located] = {}
+        self._left = math.inf if search else MOST_READ_BYTES
 
     def find(self, clip: ClipMedia) -> tuple[Located, Located | None]:
         """Video and sound file of a clip; the latter None where it has none."""
@@ -142,28 +144,28 @@ class MediaFinder:
         except OSError:
             return False
 
-    def _digest(self, path: Path) -> bytes | None:
-        """sha256 of a file; None where it cannot be read, or is too large."""
-        if path not in self._digests:
-            self._digests[path] = None
+    def _look(self, path: Path) -> Located:
+        """The file with its digest; without one where it cannot be read, or is too large."""
+        if path not in self._seen:
+            self._seen[path] = Located(path, None, UNCHECKED)
             try:
-                with open_regular(path, most=min(MOST_FILE_BYTES, self._left)) as file:
-                    self._left -= os.fstat(file.fileno()).st_size
-                    self._digests[path] = hashlib.file_digest(file, "sha256").digest()
+                with open_regular(path, most=int(min(MOST_FILE_BYTES, self._left))) as file:
+                    size = os.fstat(file.fileno()).st_size
+                    self._left -= size
+                    self._seen[path] = Located(path, hashlib.file_digest(file, "sha256").digest(), size=size)
             except OSError:
                 pass
-        return self._digests[path]
+        return self._seen[path]
 
     def _matching(
         self, clip: ClipMedia, videos: Iterable[Path], audios: Sequence[Path | None]
     ) -> tuple[Located, Located | None] | None:
         """The first files that together have the digest of the clip."""
         for video, audio in product(videos, audios):
-            digests = [self._digest(path) for path in (video, audio) if path is not None]
-            known = [digest for digest in digests if digest is not None]
-            if len(known) == len(digests) and clip_digest(known) == clip.sha256:
-                sound = None if audio is None else Located(audio, known[1].hex())
-                return Located(video, known[0].hex()), sound
+            found = [self._look(path) for path in (video, audio) if path is not None]
+            digests = [file.digest for file in found if file.digest is not None]
+            if len(digests) == len(found) and clip_digest(digests) == clip.sha256:
+                return found[0], found[1] if audio is not None else None
         return None
 
     def _search(self, clip: ClipMedia) -> tuple[Located, Located | None] | None:
@@ -184,9 +186,9 @@ class MediaFinder:
         return self._why(videos), sound
 
     def _why(self, paths: Sequence[Path | None]) -> Located:
-        for path in paths:
-            if path is not None and self._digest(path) is None:
-                return Located(path, None, UNCHECKED)
+        for path in filter(None, paths):
+            if self._look(path).digest is None:
+                return self._look(path)
         return Located(note=OTHER_CONTENT if any(paths) else NOT_FOUND)
 
 

@@ -101,7 +101,7 @@ def _path(curve: list[float], rate: float, start: float, axis: Axis, kind: str, 
 def _parse(detail: str) -> dict[str, Any]:
     try:
         content = json.loads(detail)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

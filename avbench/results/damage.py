@@ -12,6 +12,7 @@ from avbench.text import visible
 RECORDS = ("scores.jsonl", "clips.jsonl")
 TABLES = ("scores.parquet", "clips.parquet", "categories.parquet")
 FILES = ("run.json", *RECORDS, *TABLES, "summary.json", "report.html", ".lock")
+MISSING = "it is missing"
 _QUOTED = 300
 
 
@@ -21,11 +22,13 @@ class DamagedRunError(UsageError):
     Attributes:
         name: the file, as it is called inside the folder.
         reason: what is wrong with it, on one line.
+        missing: whether it is not there at all.
     """
 
     def __init__(self, folder: Path, name: str, reason: str) -> None:
         self.name = name
         self.reason = shown(reason)
+        self.missing = reason == MISSING
         super().__init__(
             f"{visible(str(folder))} is a damaged run folder: {name}: {self.reason}. {_cure(folder, name)}"
         )
@@ -52,7 +55,7 @@ def open_own(folder: Path, name: str, *, most: int) -> BufferedReader:
 def why(error: BaseException) -> str:
     """An exception as a reason, without the path."""
     if isinstance(error, FileNotFoundError):
-        return "it is missing"
+        return MISSING
     if isinstance(error, MemoryError):
         return "it needs more memory than there is"
     if isinstance(error, OSError) and error.strerror:
@@ -80,6 +83,8 @@ def _cure(folder: Path, name: str) -> str:
         recorded = (folder / "scores.jsonl").lstat().st_size > 0
     except (OSError, ValueError):
         recorded = False
-    if name in RECORDS or not recorded:
+    if name in RECORDS:
+        return "Move that file away and run the 'avbench score' command again: it keeps what the tables hold."
+    if not recorded:
         return "Score the clips again into a new folder."
     return "The 'avbench score' command of this run makes it again from scores.jsonl; try 'avbench report' as well."

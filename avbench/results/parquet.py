@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # about 50 times their file: half of their columns repeat themselves, digests and times do not.
 MOST_FILE_BYTES = 16 * 2**30
 _FREE_ROWS, _ROWS_PER_BYTE = 1_000_000, 100
-_FREE_BYTES, _BYTES_PER_BYTE = 512 * 2**20, 200
+_FREE_BYTES, _BYTES_PER_BYTE = 256 * 2**20, 200
 _BATCH = 16_384
 _METADATA_BYTES = 64 * 2**20
 

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -256,15 +257,11 @@ def _bomb(path: Path, _: Path, rng: random.Random) -> None:
             for _ in range(10):
                 writer.write_table(part)
     else:
-        columns = table.to_pydict()
-        texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
-        columns = {name: [values[0]] * 5_000 for name, values in columns.items()}
-        columns[rng.choice(texts)] = ["x" * 1_000_000] * 5_000
-        arrays = {
-            n: pa.array(v, table.schema.field(n).type).dictionary_encode() if n in texts else v
-            for n, v in columns.items()
-        }
-        pq.write_table(pa.table(arrays), path, compression="zstd")
+        names = [field.name for field in table.schema if pa.types.is_string(field.type)]
+        table = pa.concat_tables([table.slice(0, 1)] * 5_000).combine_chunks()
+        text = pa.DictionaryArray.from_arrays(pa.array([0] * 5_000, pa.int32()), pa.array(["x" * 1_000_000]))
+        at = table.schema.get_field_index(rng.choice(names))
+        pq.write_table(table.set_column(at, table.schema.field(at).name, text), path, compression="zstd")
 
 
 def _text_that_is_none(path: Path, _: Path, rng: random.Random) -> None:
@@ -434,8 +431,12 @@ def main() -> int:
         for seed in range(options.seed, options.seed + options.folders):
             done = stage.attempt(seed, wrong, codes)
             kinds[done.what] += 1
+            if (seed + 1 - options.seed) % 25 == 0:
+                print(f"{seed + 1 - options.seed} folders, {len(wrong)} ended wrongly", flush=True)
     for text in wrong:
-        print(text, file=sys.stderr)
+        print(text)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"most memory: {memory:.1f} GB")
     print(f"{options.folders} folders, {sum(codes.values())} commands, {time.perf_counter() - start:.0f} s")
     print("damage:", ", ".join(f"{what} {count}" for what, count in kinds.most_common()))
     print("exit codes:", ", ".join(f"{what} x {count}" for what, count in sorted(codes.items())))
