@@ -15,8 +15,10 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from avbench.errors import MediaError
+from avbench.media.frame_times import FrameTimes
 from avbench.media.media import series_array
-from avbench.media.sampling import Times
+from avbench.media.orientation import orientation_of
+from avbench.media.pyav import to_rgb
 from avbench.media.spool import ArrayWriter, Spooled
 from avbench.media.views import Frame, Frames, FrameSeries, Pixels, View
 
@@ -30,10 +32,10 @@ Arrays = dict[View, NDArray[Any] | Spooled]
 
 
 class NeedsAnotherPass(Exception):  # noqa: N818 - a signal between two functions, not an error
-    """The frame times assumed for sampling were wrong; `times` are right, `done` needs no repeat."""
+    """The frame times that views were computed from were wrong; `times` are right, `done` needs no repeat."""
 
-    def __init__(self, times: Times, done: Arrays) -> None:
-        super().__init__("frame times differ from packet times")
+    def __init__(self, times: FrameTimes, done: Arrays) -> None:
+        super().__init__("frame times differ from what the packets let expect")
         self.times = times
         self.done = done
 
@@ -46,7 +48,7 @@ class FrameCollector:
 
     Args:
         series, samples: the views.
-        expected: frame times that sampling goes by, in seconds (T,).
+        expected: frame times that sampling goes by.
         fps: nominal frame rate that sampling goes by.
         threads: size of the pool.
         spool: folder for sampled frames; None keeps them in memory.
@@ -56,7 +58,7 @@ class FrameCollector:
         self,
         series: Sequence[FrameSeries],
         samples: Sequence[Frames],
-        expected: Times,
+        expected: FrameTimes,
         fps: float,
         *,
         threads: int,
@@ -64,17 +66,16 @@ class FrameCollector:
     ) -> None:
         self.times: list[float] = []
         self.size = (0, 0)
-        self.rotation = 0
         self.failures: dict[View, Exception] = {}
         self._series = series
         self._samples = samples
         self._expected = expected
         self._wanted: dict[Frames, Counter[int]] = {}
         for view in samples:
-            chosen = view.sampling.indices(expected, fps)
-            if len(chosen) > _MOST_REPEATS * len(expected) + _ALWAYS_ALLOWED:
+            chosen = view.sampling.indices(expected.times, fps, expected.end)
+            if len(chosen) > _MOST_REPEATS * len(expected.times) + _ALWAYS_ALLOWED:
                 self.failures[view] = MediaError(
-                    f"timestamps with gaps: {len(expected)} frames span {np.ptp(expected)} s"
+                    f"timestamps with gaps: {len(expected.times)} frames span {np.ptp(expected.times)} s"
                 )
                 chosen = chosen[:0]
             self._wanted[view] = Counter(chosen.tolist())
@@ -95,6 +96,9 @@ class FrameCollector:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
         cv2.setNumThreads(self._opencv_threads)
+        if error is not None:
+            for writer in self._writers.values():
+                writer.discard()
 
     def push(self, item: tuple[VideoFrame, float]) -> None:
         """Take the next decoded frame with its time in seconds."""
@@ -134,13 +138,18 @@ class FrameCollector:
                 elif view not in self.failures:
                     self._writers[view].append(result, self._wanted[view][index])
 
-    def finish(self) -> Arrays:
+    def finish(self, times: FrameTimes) -> Arrays:
         """The arrays of all views.
 
+        Args:
+            times: what the frame times are, now that all frames are known.
+
         Raises:
-            NeedsAnotherPass: sampled views were chosen from times that the decoder did not confirm.
+            NeedsAnotherPass: frames were pushed with other times, or sampled views were chosen from other times.
         """
         self._collect(0)
+        if not np.array_equal(times.times, self.times):
+            raise NeedsAnotherPass(times, {})
         arrays: Arrays = {}
         for view, values in self._rows.items():
             failure = next((value for value in values if isinstance(value, Exception)), None)
@@ -148,10 +157,7 @@ class FrameCollector:
                 self.failures[view] = failure
             else:
                 arrays[view] = series_array(view, [value for value in values if not isinstance(value, Exception)])
-        times = np.array(self.times)
-        if self._samples and not np.array_equal(times, self._expected):
-            for writer in self._writers.values():
-                writer.discard()
+        if self._samples and not times.equals(self._expected):
             raise NeedsAnotherPass(times, arrays)
         for sample, writer in self._writers.items():
             if sample not in self.failures:
@@ -159,11 +165,7 @@ class FrameCollector:
         return arrays
 
     def _to_rgb(self, picture: VideoFrame) -> Pixels:
-        # threads=1: the scaler's own threads cost more than they bring at clip sizes.
-        rgb: Pixels = np.asarray(picture.to_ndarray(format="rgb24", threads=1), dtype=np.uint8)
-        self.rotation = int(picture.rotation) % 360
-        if self.rotation:
-            rgb = np.ascontiguousarray(np.rot90(rgb, self.rotation // 90))
+        rgb: Pixels = orientation_of(picture).apply(to_rgb(picture))
         if self.size not in ((0, 0), rgb.shape[:2]):
             raise MediaError(f"the picture size changes from {self.size} to {rgb.shape[:2]} (height, width)")
         self.size = (rgb.shape[0], rgb.shape[1])

@@ -12,6 +12,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from avbench.errors import MediaError
+from avbench.media.pyav import open_input
 
 # Containers of ordinary media files. Playlists (HLS, DASH, concat) are left out because they make FFmpeg
 # open other files or addresses that the clip names.
@@ -39,7 +40,7 @@ def open_media(path: Path) -> av.container.InputContainer:
         raise MediaError(f"{path}: the file is empty (0 bytes)")
     try:
         # "file:" keeps FFmpeg from reading a protocol out of a file name such as "concat:a.mp4".
-        return av.open(f"file:{path.absolute()}", options=dict(_OPTIONS), metadata_errors="replace")
+        return open_input(f"file:{path.absolute()}", _OPTIONS)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise MediaError(f"{path}: not a readable media file ({short_reason(error)})") from error
 

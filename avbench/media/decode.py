@@ -48,14 +48,14 @@ def decode_clip(clip: Clip, key: str, views: Iterable[View], options: DecodeOpti
         media = Media(key=key, video=None, audio=None)
         if video_stream is not None:
             pixels = decode_video(video_stream, packets, frame_views, options)
-            _guard(media, "video", pixels.problem or too_short(pixels.info, video_stream, container, options.seconds))
+            _guard(media, "video", too_short(pixels.info, video_stream, packets, options.seconds) or pixels.problem)
             if "video" not in media.problems:
                 media.video = pixels.info
                 media.failures.update(pixels.failures)
                 media.views.update(pixels.views)
         sound = decode_audio(audio_stream, packets, "embedded") if audio_stream is not None else None
-        if sound is not None and audio_stream is not None and sound.problem is None:
-            sound.problem = too_short(sound.info, audio_stream, container)
+        if sound is not None and audio_stream is not None:
+            sound.problem = too_short(sound.info, audio_stream, packets) or sound.problem
     if clip.audio is not None:
         sound = _decode_sidecar(clip.audio)
     if sound is not None:
@@ -102,9 +102,9 @@ def _decode_sidecar(path: Path) -> DecodedTrack:
             stream = first_audio(container)
             if stream is None:
                 return DecodedTrack(None, f"{path}: the sound file has no sound track", {})
-            sound = decode_audio(stream, demux(container, [stream]), "sidecar")
-            if sound.problem is None:
-                sound.problem = too_short(sound.info, stream, container)
+            packets = demux(container, [stream])
+            sound = decode_audio(stream, packets, "sidecar")
+            sound.problem = too_short(sound.info, stream, packets) or sound.problem
     except MediaError as error:
         return DecodedTrack(None, str(error), {})
     return sound

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from avbench.media.sampling import Times
+from avbench.media.sampling import Times, last_gap
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Facts of a picture track. `times` (T,) are seconds on the clip's timeline; `fps` is nominal."""
+    """Metadata of a video track.
+
+    Attributes:
+        times: seconds of each frame on the clip's timeline (T,), strictly rising.
+        fps: nominal frame rate.
+        width, height: pixels as a player shows them, turned and mirrored.
+        codec: name of the codec, "raw" for arrays.
+        end: seconds at which the last frame ends where its packet holds it longer than usual; None: one median gap
+            after its start.
+    """
 
     times: Times
     fps: float
     width: int
     height: int
     codec: str = "raw"
-    rotation: int = 0
+    end: float | None = None
 
     @property
     def duration(self) -> float:
         """Seconds from the first frame to the end of the last one."""
         if len(self.times) == 0:
             return 0.0
-        last = float(np.median(np.diff(self.times))) if len(self.times) > 1 else 1.0 / self.fps
-        return float(self.times[-1] - self.times[0]) + last
+        if self.end is not None:
+            return self.end - float(self.times[0])
+        return float(self.times[-1] - self.times[0]) + last_gap(self.times, self.fps)
 
 
 @dataclass(frozen=True)

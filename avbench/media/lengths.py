@@ -2,32 +2,122 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import av
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
+from avbench.media.container import Packets
 from avbench.media.info import AudioInfo, VideoInfo
+from avbench.media.stated_size import container_size
 
-# A track that lasts less than this share of what its header promises was cut off.
-_COMPLETE_SHARE = 0.9
+# A track that lasts less than this fraction of what its file states was cut off.
+_COMPLETE_FRACTION = 0.9
 _COMPLETE_SLACK_S = 0.15
+# Containers that state the length of each track. FFmpeg estimates it for MP3, ADTS, MPEG-TS and others from the bit
+# rate or from the timestamps at hand: that promises nothing.
+_STATE_TRACKS = frozenset({"mov", "flac", "aiff", "ivf"})
+# Containers that state their size. Their lengths count only where bytes are missing: a whole file may end early.
+_STATE_SIZE = frozenset({"matroska", "avi", "flv", "asf", "wav", "w64", "mp3"})
+# In IVF files that were written as a stream.
+_NEVER_FILLED_IN = 0xFFFFFFFF
 
 
 def too_short(
-    info: VideoInfo | AudioInfo | None, stream: VideoStream | AudioStream, container: Any, asked: float | None = None
+    info: VideoInfo | AudioInfo | None,
+    stream: VideoStream | AudioStream,
+    packets: dict[int, Packets],
+    asked: float | None = None,
 ) -> str | None:
-    """A reason when a track ends well before its header says (or before the `asked` seconds), else None."""
-    if info is None:
-        return None
-    if stream.duration and stream.time_base:
-        promised = float(stream.duration * stream.time_base)
-    elif container.duration and len(container.streams) == 1:
-        promised = container.duration / av.time_base
-    else:
+    """Why a track counts as cut off: it ends well before the length that its file states.
+
+    Args:
+        info: what was decoded; None where decoding failed, and the packets tell how far the track goes.
+        stream: the track.
+        packets: of all tracks that were read, by stream index.
+        asked: seconds that were wanted; None for the whole track.
+
+    Returns:
+        A reason, or None when the track is whole or its file states no length.
+    """
+    start, seconds = _extent(info, packets[stream.index])
+    promised = _stated_seconds(stream, packets, start, seconds)
+    if promised is None:
         return None
     promised = promised if asked is None else min(promised, asked)
-    if info.duration >= _COMPLETE_SHARE * promised - _COMPLETE_SLACK_S:
+    if _reaches(seconds, promised):
         return None
-    return f"truncated: {info.duration:.2f} s of {promised:.2f} s could be decoded; make the file again"
+    return f"truncated: {seconds:.2f} s of {promised:.2f} s could be decoded; make the file again"
+
+
+def _extent(info: VideoInfo | AudioInfo | None, own: Packets) -> tuple[float, float]:
+    """Start and length of a track in seconds."""
+    if info is None:
+        starts = [float(packet.pts * packet.time_base) for packet in own if packet.pts is not None]
+        start = min(starts, default=0.0)
+        return start, max(0.0, _latest_end([own]) - start)
+    return (info.start if isinstance(info, AudioInfo) else float(info.times[0])), info.duration
+
+
+def _reaches(seconds: float, promised: float) -> bool:
+    return seconds >= _COMPLETE_FRACTION * promised - _COMPLETE_SLACK_S
+
+
+def _stated_seconds(
+    stream: VideoStream | AudioStream, packets: dict[int, Packets], start: float, seconds: float
+) -> float | None:
+    container = stream.container
+    formats = set(container.format.name.split(","))
+    if formats & _STATE_TRACKS:
+        return _track_seconds(stream)
+    if not formats & _STATE_SIZE:
+        return None
+    size = container_size(container)
+    if size is None or not size.is_cut:
+        return None
+    if formats & {"wav", "w64", "mp3"}:
+        return seconds * size.stated / size.present if size.present > 0 else None
+    if "avi" in formats:
+        return float(stream.frames * stream.time_base) if stream.frames and stream.time_base else None
+    end = _stated_end(stream, packets, tagged="matroska" in formats)
+    return None if end is None else end - start
+
+
+def _stated_end(stream: VideoStream | AudioStream, packets: dict[int, Packets], *, tagged: bool) -> float | None:
+    """Seconds on the clip's timeline at which the track should end; None where another track explains the length."""
+    container: Any = stream.container
+    whole = container.duration / av.time_base if container.duration else None
+    tag = next((text for name, text in stream.metadata.items() if name.upper().startswith("DURATION")), None)
+    own = _clock_seconds(tag) if tagged and tag is not None else None
+    if own is not None:
+        return own if whole is None else min(own, whole)
+    return None if whole is None or _reaches(_latest_end(packets.values()), whole) else whole
+
+
+def _clock_seconds(text: str) -> float | None:
+    """Seconds of a time such as 00:00:05.021000000."""
+    match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)\0*", text)
+    return None if match is None else int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
+
+
+def _latest_end(tracks: Iterable[Packets]) -> float:
+    """Seconds at which the last packet of all tracks ends."""
+    ends = [
+        float((stamp + (packet.duration or 0)) * packet.time_base)
+        for track in tracks
+        for packet in track
+        if (stamp := packet.pts if packet.pts is not None else packet.dts) is not None
+    ]
+    return max(ends, default=0.0)
+
+
+def _track_seconds(stream: VideoStream | AudioStream) -> float | None:
+    if stream.duration and stream.time_base and stream.duration != _NEVER_FILLED_IN:
+        return float(stream.duration * stream.time_base)
+    container: Any = stream.container
+    if container.duration and len(container.streams) == 1:
+        return float(container.duration / av.time_base)
+    return None

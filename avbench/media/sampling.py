@@ -15,20 +15,26 @@ Indices = NDArray[np.int64]
 class Sampling(Protocol):
     """Which frames of a clip to take. Frozen and hashable, so that equal requests are computed once."""
 
-    def indices(self, times: Times, fps: float) -> Indices:
+    def indices(self, times: Times, fps: float, end: float | None = None) -> Indices:
         """Indices into `times` (T,), ascending, with repetitions where a frame is taken twice.
 
         Args:
             times: presentation times in seconds.
             fps: nominal frame rate of the track.
+            end: seconds at which the last frame ends where it is held; None: one median gap after its start.
         """
+
+
+def last_gap(times: Times, fps: float) -> float:
+    """Seconds that a last frame lasts which is not held: the median gap, or one nominal frame where there is none."""
+    return float(np.median(np.diff(times))) if len(times) > 1 else 1.0 / fps
 
 
 @dataclass(frozen=True)
 class All:
     """Every frame, once."""
 
-    def indices(self, times: Times, fps: float) -> Indices:
+    def indices(self, times: Times, fps: float, end: float | None = None) -> Indices:
         """Indices into `times` (T,), ascending."""
         return np.arange(len(times))
 
@@ -42,7 +48,7 @@ class Linspace:
 
     count: int
 
-    def indices(self, times: Times, fps: float) -> Indices:
+    def indices(self, times: Times, fps: float, end: float | None = None) -> Indices:
         """Indices into `times` (T,), ascending, `count` of them."""
         positions = np.linspace(0, max(len(times) - 1, 0), self.count, dtype=np.float32)
         return np.round(positions).astype(np.int64)
@@ -54,12 +60,12 @@ class AtRate:
 
     fps: float
 
-    def indices(self, times: Times, fps: float) -> Indices:
+    def indices(self, times: Times, fps: float, end: float | None = None) -> Indices:
         """Indices into `times` (T,), ascending; frames repeat where the rate exceeds the clip's."""
         if len(times) == 0:
             return np.zeros(0, dtype=np.int64)
-        gap = float(np.median(np.diff(times))) if len(times) > 1 else 1.0 / self.fps
-        ticks = np.arange(times[0], times[-1] + gap - 1e-9, 1.0 / self.fps)
+        end = times[-1] + last_gap(times, fps) if end is None else end
+        ticks = np.arange(times[0], end - 1e-9, 1.0 / self.fps)
         right = np.clip(np.searchsorted(times, ticks), 0, len(times) - 1)
         left = np.maximum(right - 1, 0)
         return np.where(ticks - times[left] <= times[right] - ticks, left, right)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -12,73 +17,234 @@ from av.video.stream import VideoStream
 from avbench.errors import MediaError
 from avbench.media.collect import FrameCollector, NeedsAnotherPass
 from avbench.media.container import Packets, short_reason
+from avbench.media.frame_times import (
+    TICK,
+    FrameTimes,
+    NoTimesError,
+    decoding_times,
+    goes_back,
+    held_until,
+    packet_times,
+    presentation_times,
+    refuse_breaks,
+)
 from avbench.media.info import VideoInfo
 from avbench.media.options import DecodeOptions, default_threads
 from avbench.media.sampling import Times
+from avbench.media.stated_size import is_cut
 from avbench.media.track import DecodedTrack
 from avbench.media.views import Frames, FrameSeries, View
 
-# Frame times are multiples of a time base that floats do not hold exactly.
-_TICK = 1e-6
+_DEFAULT_FPS = 25.0
+_CLOCK_MAY_BREAK: Any = av.format.Flags.ts_discont.value
 
 
 def decode_video(
     stream: VideoStream, packets: dict[int, Packets], views: Sequence[View], options: DecodeOptions
 ) -> DecodedTrack:
+    """Decode the track and compute `views`; what cannot be decoded or placed in time is a `problem`."""
     stream.thread_type = "AUTO"
     own = packets[stream.index]
-    expected: Times = np.sort([float(p.pts * p.time_base) for p in own if p.pts is not None and not p.is_discard])
-    if options.seconds is not None and len(expected):
-        expected = expected[expected < expected[0] + options.seconds - _TICK]
-    fps = _nominal_fps(stream, expected)
-    threads = options.threads or default_threads()
-    series = [view for view in views if isinstance(view, FrameSeries)]
-    samples = [view for view in views if isinstance(view, Frames)]
     try:
-        with FrameCollector(series, samples, expected, fps, threads=threads, spool=options.spool) as collector:
-            for frame in _frames(stream, own, options.seconds):
-                collector.push(frame)
-            try:
-                arrays = collector.finish()
-            except NeedsAnotherPass as again:
-                # The container's packet times were not the decoder's frame times, so samples were chosen
-                # from the wrong list. Decode the packets at hand once more with the right one.
-                stream.codec_context.flush_buffers()
-                with FrameCollector([], samples, again.times, fps, threads=threads, spool=options.spool) as second:
-                    for frame in _frames(stream, own, options.seconds):
-                        second.push(frame)
-                    arrays = again.done | second.finish()
-                    collector.failures.update(second.failures)
-    except (av.FFmpegError, ValueError, MediaError) as error:
+        return _decode(_Track(stream, own, _nominal_fps(stream, own), options), views)
+    except NoTimesError as error:
+        return DecodedTrack(None, str(error), {})
+    except MediaError as error:
+        return DecodedTrack(None, f"picture cannot be decoded: {error}", {})
+    except (av.FFmpegError, ValueError) as error:
         return DecodedTrack(None, f"picture cannot be decoded: {short_reason(error)}", {})
-    if not len(collector.times):
-        return DecodedTrack(None, "the picture track holds no frame", {})
-    height, width = collector.size
-    info = VideoInfo(
-        np.array(collector.times), fps, width, height, stream.codec_context.name, collector.rotation
-    )  # fmt: skip
-    return DecodedTrack(info, None, arrays, collector.failures)
 
 
-def _frames(stream: VideoStream, packets: Packets, seconds: float | None) -> Iterator[tuple[VideoFrame, float]]:
-    """Decoded frames with their time in seconds; frames without a timestamp follow their predecessor."""
-    end: float | None = None
-    step = 1.0 / float(stream.guessed_rate or stream.average_rate or 25)
-    last = -step
-    for packet in [*packets, None]:
-        for frame in stream.codec_context.decode(packet):
-            if frame.is_corrupt:
-                raise MediaError(f"damaged frame near {last + step:.2f} s")
-            # The stream's time base: frames that come out of the final flush carry none of their own.
-            last = float(frame.pts * stream.time_base) if frame.pts is not None and stream.time_base else last + step
-            end = last + seconds - _TICK if end is None and seconds is not None else end
-            if end is not None and last >= end:
-                return
-            yield frame, last
+@dataclass(frozen=True)
+class _Track:
+    """What is decoded, and how."""
+
+    stream: VideoStream
+    packets: Packets
+    fps: float
+    options: DecodeOptions
+
+    @property
+    def unit(self) -> Fraction:
+        """Seconds per unit of a timestamp."""
+        # Frames that come out of the final flush carry no time base of their own.
+        return self.stream.time_base or Fraction(1)
+
+    @property
+    def step(self) -> float:
+        """Nominal seconds per frame."""
+        return 1.0 / self.fps
+
+    def refuse_breaks(self, times: Times) -> None:
+        """Refuse times with a break where the clock of the container may start anew."""
+        if self.stream.container.format.flags & _CLOCK_MAY_BREAK:
+            refuse_breaks(times)
+
+    def restart(self) -> None:
+        """Make the decoder ready for the first packet again."""
+        self.stream.codec_context.flush_buffers()
 
 
-def _nominal_fps(stream: VideoStream, times: Times) -> float:
+def _nominal_fps(stream: VideoStream, packets: Packets) -> float:
     rate = stream.guessed_rate or stream.average_rate
     if rate:
         return float(rate)
-    return 1.0 / float(np.median(np.diff(times))) if len(times) > 1 else 25.0
+    stamps = sorted({packet.pts for packet in packets if packet.pts is not None})
+    if len(stamps) < 2 or not stream.time_base:
+        return _DEFAULT_FPS
+    return 1.0 / float(np.median(np.diff(stamps)) * float(stream.time_base))
+
+
+def _decode(track: _Track, views: Sequence[View]) -> DecodedTrack:
+    """Frames at their timestamps, or at decoding times where the timestamps are no times."""
+    stream = track.stream
+    # AVI has no room for presentation times; what FFmpeg gives instead is a guess in order of decoding.
+    stated = "avi" not in stream.container.format.name.split(",")
+    order = decoding_times(track.packets, track.unit, stated=stated)
+    if order is None:
+        return _by_timestamp(track, views)
+    by_order = partial(_by_decoding_order, order=order)
+    first, second = (_by_timestamp, by_order) if stated else (by_order, _by_timestamp)
+    try:
+        return first(track, views)
+    except NoTimesError as error:
+        track.restart()
+        with suppress(NoTimesError):
+            return second(track, views)
+        raise error
+
+
+def _by_timestamp(track: _Track, views: Sequence[View]) -> DecodedTrack:
+    expected = packet_times(track.packets, track.unit, track.step).first(track.options.seconds)
+    return _collect(track, views, expected, _ByTimestamp(track))
+
+
+def _by_decoding_order(track: _Track, views: Sequence[View], *, order: Times) -> DecodedTrack:
+    expected = FrameTimes(order).first(track.options.seconds)
+    track.refuse_breaks(expected.times)
+    whole = len(expected.times) == len(order)
+    return _collect(track, views, expected, _InOrder(track, expected, one_per_packet=whole))
+
+
+def _collect(track: _Track, views: Sequence[View], expected: FrameTimes, clock: _Clock) -> DecodedTrack:
+    """Compute `views`, with a second pass over the packets at hand where the frames have other times than expected."""
+    try:
+        return _pass(track, views, expected, clock)
+    except NeedsAnotherPass as again:
+        track.restart()
+        times, done = again.times, again.done
+    rest = [view for view in views if view not in done]
+    decoded = _pass(track, rest, times, _InOrder(track, times))
+    decoded.views = done | decoded.views
+    return decoded
+
+
+def _pass(track: _Track, views: Sequence[View], expected: FrameTimes, clock: _Clock) -> DecodedTrack:
+    series = [view for view in views if isinstance(view, FrameSeries)]
+    samples = [view for view in views if isinstance(view, Frames)]
+    threads = track.options.threads or default_threads()
+    with FrameCollector(series, samples, expected, track.fps, threads=threads, spool=track.options.spool) as collector:
+        for frame in clock.frames():
+            collector.push(frame)
+        times = clock.times()
+        arrays = collector.finish(times)
+    if not len(times.times):
+        return DecodedTrack(None, "the picture track holds no frame", {})
+    height, width = collector.size
+    info = VideoInfo(times.times, track.fps, width, height, track.stream.codec_context.name, times.end)
+    return DecodedTrack(info, None, arrays, collector.failures)
+
+
+class _Clock(Protocol):
+    """Gives each frame its time."""
+
+    def frames(self) -> Iterator[tuple[VideoFrame, float]]:
+        """Decoded frames with their time in seconds, as well as it is known so far."""
+
+    def times(self) -> FrameTimes:
+        """The times of the frames that were given out, now that all are known.
+
+        Raises:
+            NoTimesError: there are none.
+        """
+
+
+class _ByTimestamp:
+    """Times by the frames' own timestamps; frames without one follow their predecessor."""
+
+    def __init__(self, track: _Track) -> None:
+        self._track = track
+        self._stamps: list[float | None] = []
+        self._last_duration = 0.0
+
+    def frames(self) -> Iterator[tuple[VideoFrame, float]]:
+        unit, step, seconds = self._track.unit, self._track.step, self._track.options.seconds
+        last_stamp, time, limit = -np.inf, 0.0, np.inf
+        for frame in _decoded(self._track):
+            stamp = None if frame.pts is None else float(frame.pts * unit)
+            if stamp is not None and stamp < last_stamp:
+                raise goes_back(last_stamp, stamp, len(self._stamps))
+            if stamp is not None:
+                last_stamp = time = stamp
+            else:
+                time = time + step if np.isfinite(last_stamp) else len(self._stamps) * step
+            if not self._stamps and seconds is not None:
+                limit = time + seconds - TICK
+            if time >= limit:
+                return
+            self._stamps.append(stamp)
+            self._last_duration = float((frame.duration or 0) * unit)
+            yield frame, time
+
+    def times(self) -> FrameTimes:
+        track = self._track
+        times = presentation_times(self._stamps, track.step)
+        track.refuse_breaks(times)
+        return FrameTimes(times, held_until(times, track.fps, self._last_duration)).first(track.options.seconds)
+
+
+class _InOrder:
+    """Known times, in order of display."""
+
+    def __init__(self, track: _Track, known: FrameTimes, *, one_per_packet: bool = False) -> None:
+        self._track = track
+        self._known = known
+        self._one_per_packet = one_per_packet
+        self._count = 0
+
+    def frames(self) -> Iterator[tuple[VideoFrame, float]]:
+        known = self._known.times
+        for frame in _decoded(self._track):
+            self._count += 1
+            if self._count > len(known):
+                break
+            yield frame, float(known[self._count - 1])
+        if self._one_per_packet:
+            self._check()
+
+    def times(self) -> FrameTimes:
+        if self._count >= len(self._known.times):
+            return self._known
+        return FrameTimes(self._known.times[: self._count])
+
+    def _check(self) -> None:
+        packets = len(self._known.times)
+        # Where the file ends in the middle of a frame, that frame and those that wait for it are missing at the end.
+        if self._count == packets or (self._count < packets and is_cut(self._track.stream.container)):
+            return
+        raise NoTimesError(
+            f"{packets} packets give {'fewer' if self._count < packets else 'more'} frames, and the file does not say "
+            "when each is shown; write it anew with presentation times (as MP4 or Matroska)"
+        )
+
+
+def _decoded(track: _Track) -> Iterator[VideoFrame]:
+    """Frames in order of display."""
+    count = 0
+    for packet in [*track.packets, None]:
+        for frame in track.stream.codec_context.decode(packet):
+            if frame.is_corrupt:
+                near = count / track.fps if frame.pts is None else float(frame.pts * track.unit)
+                raise MediaError(f"damaged frame near {near:.2f} s")
+            count += 1
+            yield frame

@@ -37,11 +37,11 @@ class FourPerSecond:
     to an eighth of a second later than the nearest one.
     """
 
-    def indices(self, times: Times, fps: float) -> Indices:
+    def indices(self, times: Times, fps: float, end: float | None = None) -> Indices:
         """Indices into `times` (T,), ascending; one per whole quarter second, and one for a shorter clip."""
         if len(times) == 0:
             return np.zeros(0, dtype=np.int64)
-        duration = VideoInfo(times, fps, width=0, height=0).duration
+        duration = VideoInfo(times, fps, width=0, height=0, end=end).duration
         # The small term undoes the rounding of times such as 3/24 s in binary.
         quarters = np.floor((times - times[0]) * STEPS_PER_SECOND + 0.5 + 1e-6)
         ticks = np.arange(max(1, steps_in(duration)))

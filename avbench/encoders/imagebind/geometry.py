@@ -54,7 +54,7 @@ def clip_ends(frames: int, fps: float) -> list[Span]:
 class ClipEnds:
     """The frames that `clip_ends` names, each once."""
 
-    def indices(self, times: Times, fps: float) -> Indices:
+    def indices(self, times: Times, fps: float, end: float | None = None) -> Indices:
         """Indices into `times` (T,), ascending."""
         return np.unique(np.array(clip_ends(len(times), fps), dtype=np.int64))
 

@@ -30,7 +30,7 @@ class EvenFrames:
 
     rate: float
 
-    def indices(self, times: Times, fps: float) -> Indices:
+    def indices(self, times: Times, fps: float, end: float | None = None) -> Indices:
         """Indices into `times` (T,), ascending."""
         total = len(times)
         if total < _FRAMES_PER_STEP:

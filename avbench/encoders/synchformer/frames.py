@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.media.sampling import Indices, Times
+from avbench.media.sampling import Indices, Times, last_gap
 
 FPS = 25.0
 SIDE = 224
@@ -26,31 +26,31 @@ class FpsFilter:
 
     fps: float = FPS
 
-    def ticks(self, times: Times, fps: float) -> NDArray[np.int64]:
+    def ticks(self, times: Times, fps: float, end: float | None = None) -> NDArray[np.int64]:
         """Tick of each frame, and the tick at which the last one ends, (T + 1,).
 
         Args:
             times: presentation times in seconds (T,), T > 0, ascending.
             fps: nominal frame rate, which says how long a single frame lasts.
+            end: seconds at which a held last frame ends; None: one median gap after its start.
         """
-        gap = float(np.median(np.diff(times))) if len(times) > 1 else 1.0 / fps
-        places = np.append(times, times[-1] + gap) * self.fps
+        places = np.append(times, times[-1] + last_gap(times, fps) if end is None else end) * self.fps
         return np.asarray(np.sign(places) * np.floor(np.abs(places) + 0.5 + _ROUNDING), dtype=np.int64)
 
-    def indices(self, times: Times, fps: float) -> Indices:
+    def indices(self, times: Times, fps: float, end: float | None = None) -> Indices:
         """Indices into `times` (T,), ascending; frames repeat where the rate exceeds the clip's."""
         if len(times) == 0:
             return np.zeros(0, dtype=np.int64)
-        ticks = self.ticks(times, fps)
+        ticks = self.ticks(times, fps, end)
         wanted = np.arange(ticks[0], ticks[-1])
         return np.asarray(np.searchsorted(ticks[:-1], wanted, side="right") - 1, dtype=np.int64)
 
-    def lost(self, times: Times, fps: float) -> int:
+    def lost(self, times: Times, fps: float, end: float | None = None) -> int:
         """How many frames at the end are missing from a filter that is never told that the clip is over.
 
         Such a filter emits a frame only when it has seen the next one, so it keeps what the last frame would give.
         """
-        ticks = self.ticks(times, fps)
+        ticks = self.ticks(times, fps, end)
         return int(ticks[-1] - ticks[-2])
 
 

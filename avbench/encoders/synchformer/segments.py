@@ -124,7 +124,7 @@ def _fixed_span(clip: ClipInput, sound: NDArray[np.float32], recipe: Recipe) -> 
     assert clip.video is not None
     assert recipe.length_s is not None
     count, samples = int(FPS * recipe.length_s), int(RATE * recipe.length_s)
-    lost = FpsFilter().lost(clip.video.times, clip.video.fps) if recipe.desync_drop_last else 0
+    lost = FpsFilter().lost(clip.video.times, clip.video.fps, clip.video.end) if recipe.desync_drop_last else 0
     indices = np.arange(count)
     indices[max(0, len(clip.views[0]) - lost) :] = _BLACK
     return indices, np.pad(sound[:samples], (0, max(0, samples - len(sound))))

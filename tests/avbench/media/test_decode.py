@@ -89,22 +89,6 @@ def test_variable_frame_rate_keeps_true_times(tmp_path, small_clip):
     assert len(media.view(Frames(AtRate(24)))) == pytest.approx(33, abs=1)
 
 
-def test_rotation_metadata_is_applied(tmp_path, small_clip):
-    plain = decode(small_clip).view(Frames())
-    path = tmp_path / "rotated.mp4"
-    data = bytearray(small_clip.read_bytes())
-    one, zero = (1 << 16).to_bytes(4, "big"), (0).to_bytes(4, "big")
-    identity = one + zero * 3 + one + zero * 3 + (1 << 30).to_bytes(4, "big")
-    quarter = zero + one + zero + (-(1 << 16)).to_bytes(4, "big", signed=True) + zero * 4 + (1 << 30).to_bytes(4, "big")
-    place = data.index(identity, data.index(b"tkhd"))
-    data[place : place + 36] = quarter
-    path.write_bytes(data)
-    media = decode(path)
-    assert (media.video.width, media.video.height) == (48, 64)
-    turned = media.view(Frames())
-    assert any(np.array_equal(turned, np.rot90(plain, k, axes=(1, 2))) for k in (1, 3))
-
-
 def test_ten_bit_odd_size_and_missing_frame_count(tmp_path):
     frames = draw_frames(0, seconds=1.0, size=(48, 64))
     deep = write_clip(tmp_path / "deep.mp4", frames, None, pixel_format="yuv420p10le")
