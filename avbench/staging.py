@@ -119,7 +119,7 @@ def _open(job: ClipJob, store: EncoderStore, spool: Path) -> tuple[_Waiting | No
     for scorer in scorers:
         if not scorer.staged or unmet_need(scorer, job, media) is not None:
             judgement.judge(scorer, media, store)
-    row = clip_facts(job, media, "; ".join(media.problems.values()) or None)
+    row = clip_facts(job, media, _problem(media))
     later = [scorer for scorer in later if unmet_need(scorer, job, media) is None]
     # Small networks are done with this clip.
     store.forget(job.media_key)
@@ -128,6 +128,12 @@ def _open(job: ClipJob, store: EncoderStore, spool: Path) -> tuple[_Waiting | No
     opened = _Waiting(job, media, row, later, folder, size) if later and folder is not None else None
     result = ClipResult(row, judgement.rows, judgement.stopped, judgement.features, last=opened is None)
     return opened, result
+
+
+def _problem(media: Media) -> str | None:
+    """What the clip table says is wrong with a clip: broken tracks, and gaps in a sound that is used."""
+    gaps = media.audio.gap_note if media.audio is not None else None
+    return "; ".join([*media.problems.values(), *([gaps] if gaps else [])]) or None
 
 
 @contextlib.contextmanager
@@ -165,7 +171,8 @@ def _to_facts(media: Media) -> dict[str, Any]:
 
 def _from_facts(key: str, facts: dict[str, Any]) -> Media:
     video = facts["video"] and VideoInfo(**facts["video"] | {"times": np.array(facts["video"]["times"])})
-    return Media(key, video, facts["audio"] and AudioInfo(**facts["audio"]), dict(facts["problems"]))
+    audio = facts["audio"] and AudioInfo(**facts["audio"] | {"gaps": tuple(map(tuple, facts["audio"]["gaps"]))})
+    return Media(key, video, audio, dict(facts["problems"]))
 
 
 def _embed(waiting: Sequence[_Waiting], store: EncoderStore) -> Iterator[ClipResult]:

@@ -73,7 +73,7 @@ CLIP_COLUMNS = {
     "height": "Height as shown, after rotation.",
     "sample_rate": "Samples per second.",
     "channels": "Channels of the sound.",
-    "problem": "What is broken in the file; null if nothing is.",
+    "problem": "What is broken in the file, gaps in the sound included; null if nothing is.",
 }
 MANIFEST_COLUMNS = (
     ("generated video", columns.GENERATED_VIDEO, "Path of the generated video. Wins over a plain path."),

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.media.options import DECODING_VERSION
+
 # A walk over the folder costs about a second per 100,000 files, so it is not done at each write.
 _WRITES_BETWEEN_WALKS = 256
 
@@ -69,7 +71,8 @@ class EmbeddingCache:
         self._write(self._path(key, ".json"), lambda file: file.write(json.dumps(value).encode()))
 
     def _path(self, key: tuple[Any, ...], suffix: str) -> Path:
-        name = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+        # What an older decoder saw of the same file is another input.
+        name = hashlib.sha256(json.dumps([DECODING_VERSION, *key]).encode()).hexdigest()
         return self.folder / name[:2] / f"{name}{suffix}"
 
     def _write(self, path: Path, write: Any) -> None:

@@ -2,42 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
+from avbench.errors import MediaError
 from avbench.media.container import Packets, short_reason
 from avbench.media.info import AudioInfo
+from avbench.media.timeline import Timeline, align
 from avbench.media.track import DecodedTrack
 
 
 def decode_audio(stream: AudioStream, packets: dict[int, Packets], source: str) -> DecodedTrack:
     # Packed samples: PyAV 18 crashes when it turns a planar frame of eight channels into an array.
     resampler = av.AudioResampler(format="flt")
+    first: AudioFrame | None = None
     chunks: list[NDArray[np.float32]] = []
-    start: float | None = None
+    times: list[float | None] = []
     try:
-        for packet in [*packets[stream.index], None]:
-            for frame in stream.codec_context.decode(packet):
-                if start is None and frame.pts is not None and stream.time_base:
-                    start = float(frame.pts * stream.time_base)
-                chunks += [_planar(out) for out in resampler.resample(frame)]
+        for frame in _frames(stream, packets[stream.index]):
+            first = frame if first is None else first
+            if change := _change(first, frame):
+                return DecodedTrack(None, f"{change} inside the sound track; make the file again", {})
+            # The stream's time base: frames that come out of the final flush carry none of their own.
+            time = float(frame.pts * stream.time_base) if frame.pts is not None and stream.time_base else None
+            for part in resampler.resample(frame):
+                chunks.append(_planar(part))
+                times.append(time)
+                time = None
+        if first is None or not chunks:
+            return DecodedTrack(None, "the sound track holds no samples", {})
+        timeline = align(chunks, times, first.sample_rate)
     except (av.FFmpegError, ValueError) as error:
-        return DecodedTrack(None, f"sound cannot be decoded: {short_reason(error)}", {})
-    if not chunks:
-        return DecodedTrack(None, "the sound track holds no samples", {})
-    if len({chunk.shape[0] for chunk in chunks}) > 1:
-        return DecodedTrack(None, "the number of sound channels changes inside the track", {})
-    sound = np.concatenate(chunks, axis=1)  # (C, N)
-    if not np.isfinite(sound).all():
+        end = sum(chunk.shape[1] for chunk in chunks) / first.sample_rate if first is not None else 0.0
+        return DecodedTrack(None, f"sound cannot be decoded after {end:.2f} s: {short_reason(error)}", {})
+    except MediaError as error:
+        return DecodedTrack(None, f"sound cannot be placed in time: {error}", {})
+    if not np.isfinite(timeline.samples).all():
         return DecodedTrack(None, "the sound holds NaN or infinite samples", {})
-    info = AudioInfo(
-        stream.codec_context.sample_rate, sound.shape[0], sound.shape[1], start or 0.0, stream.codec_context.name,
-        source,
+    return DecodedTrack(_info(first, stream, timeline, source), None, {}, waveform=timeline.samples)
+
+
+def _frames(stream: AudioStream, packets: Packets) -> Iterator[AudioFrame]:
+    for packet in [*packets, None]:
+        yield from stream.codec_context.decode(packet)
+
+
+def _change(first: AudioFrame, frame: AudioFrame) -> str | None:
+    """What differs from the first frame, in words; None where nothing does."""
+    if frame.sample_rate != first.sample_rate:
+        return f"the sample rate changes from {first.sample_rate} to {frame.sample_rate} Hz"
+    before, after = first.layout, frame.layout
+    if after.nb_channels != before.nb_channels:
+        return f"the number of channels changes from {before.nb_channels} to {after.nb_channels}"
+    if after.name != before.name:
+        return f"the channel layout changes from {before.name} to {after.name}"
+    if frame.format.name != first.format.name:
+        return f"the sample format changes from {first.format.name} to {frame.format.name}"
+    return None
+
+
+def _info(first: AudioFrame, stream: AudioStream, timeline: Timeline, source: str) -> AudioInfo:
+    channels, samples = timeline.samples.shape
+    return AudioInfo(
+        first.sample_rate, channels, samples, timeline.start, stream.codec_context.name, source,
+        layout=first.layout.name, gaps=timeline.gaps,
     )  # fmt: skip
-    return DecodedTrack(info, None, {}, waveform=sound)
 
 
 def _planar(frame: AudioFrame) -> NDArray[np.float32]:

@@ -74,7 +74,8 @@ def _cut(sound: DecodedTrack, seconds: float | None) -> DecodedTrack:
     """Drop what lies beyond `seconds` from the start of the track."""
     if seconds is not None and sound.problem is None and sound.waveform is not None:
         sound.waveform = sound.waveform[:, : int(seconds * sound.info.sample_rate)]
-        sound.info = replace(sound.info, samples=sound.waveform.shape[1])
+        gaps = tuple((at, length) for at, length in sound.info.gaps if at < seconds)
+        sound.info = replace(sound.info, samples=sound.waveform.shape[1], gaps=gaps)
     return sound
 
 
@@ -90,9 +91,7 @@ def _add_sound(media: Media, sound: DecodedTrack, clip: Clip) -> None:
     info: AudioInfo = sound.info
     if clip.audio is not None and media.video is not None:
         # A sound file has no timeline of its own: it starts with the first picture.
-        info = AudioInfo(
-            info.sample_rate, info.channels, info.samples, float(media.video.times[0]), info.codec, "sidecar"
-        )
+        info = replace(info, start=float(media.video.times[0]))
     media.audio = info
 
 

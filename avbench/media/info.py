@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from avbench.media.sampling import Times, last_gap
 
+# Longer lists would fill the report and the score table.
+_GAPS_NAMED, _GAPS_LISTED = 3, 20
+
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -39,7 +42,19 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """Facts of a sound track; `start` in seconds on the clip's timeline."""
+    """Metadata of an audio track.
+
+    Attributes:
+        sample_rate: samples per second.
+        channels: number of channels.
+        samples: samples per channel, silence in gaps included.
+        start: seconds of the first sample on the clip's timeline.
+        codec: name of the codec, "raw" for arrays.
+        source: "embedded", "sidecar" or "memory".
+        layout: FFmpeg's name of the channel layout ("5.1(side)"); None where the channel count is all that is known.
+        gaps: where the track's timestamps jump: (seconds after the first sample, seconds of silence put in);
+            negative where samples overlap and the later ones were left out.
+    """
 
     sample_rate: int
     channels: int
@@ -47,8 +62,28 @@ class AudioInfo:
     start: float = 0.0
     codec: str = "raw"
     source: str = "embedded"
+    layout: str | None = None
+    gaps: tuple[tuple[float, float], ...] = ()
 
     @property
     def duration(self) -> float:
-        """Seconds of decoded sound."""
+        """Seconds of sound, gaps included."""
         return self.samples / self.sample_rate
+
+    @property
+    def gap_detail(self) -> dict[str, object]:
+        """The gaps as numbers for the detail of a score: seconds of silence put in, and the first 20 jumps."""
+        silence = sum(seconds for _, seconds in self.gaps if seconds > 0)
+        return {"gap_s": silence, "gaps": [list(gap) for gap in self.gaps[:_GAPS_LISTED]]}
+
+    @property
+    def gap_note(self) -> str | None:
+        """The gaps in words, None without any."""
+        if not self.gaps:
+            return None
+        parts = [
+            f"{seconds:.2f} s missing at {at:.2f} s" if seconds > 0 else f"{-seconds:.2f} s overlapping at {at:.2f} s"
+            for at, seconds in self.gaps[:_GAPS_NAMED]
+        ]
+        more = f", and {len(self.gaps) - _GAPS_NAMED} more" if len(self.gaps) > _GAPS_NAMED else ""
+        return f"the timestamps of the sound jump: {', '.join(parts)}{more}; what is missing counts as silence"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,24 +43,33 @@ class Media:
         cls,
         key: str,
         frames: ArrayLike | None,
-        fps: float,
+        fps: SupportsFloat,
         waveform: ArrayLike | None = None,
-        sample_rate: int | None = None,
+        sample_rate: SupportsFloat | None = None,
+        *,
+        layout: str | None = None,
     ) -> Media:
-        """Build a clip from memory.
+        """Build a clip from memory. Nothing is guessed: what could mean two things is refused with the cure.
+
+        NumPy arrays, nested lists and torch tensors (any device, with or without gradient) are taken. uint8 frames
+        and float32 sound in memory are not copied.
 
         Args:
             key: unique id of the content.
-            frames: uint8 (T, H, W, 3) RGB, a NumPy array or CPU tensor; None for no picture.
-            fps: frames per second.
-            waveform: float (C, N) or (N,), nominally in [-1, 1]; None for no sound.
-            sample_rate: samples per second, required with `waveform`.
+            frames: uint8 (T, H, W, 3) RGB; None for no picture. Other dtypes and orders of axes are refused.
+            fps: frames per second, a positive number; a Fraction too. Not looked at without frames.
+            waveform: (C, N) or (N,); None for no sound. float16, bfloat16, float32 or float64 nominally in [-1, 1],
+                refused above 16, because that is PCM cast to float. Integers are PCM: int8 / 2^7, int16 / 2^15,
+                int32 / 2^31, (uint8 - 128) / 2^7; others are refused. So is (N, C).
+            sample_rate: samples per second, a whole positive number, required with `waveform`.
+            layout: FFmpeg's name of the channel layout, such as "5.1" or "quad"; without it three channels and more
+                have no speaker positions, and `loudness` skips them.
 
         Raises:
-            ValueError: wrong shape, dtype or a missing rate.
+            ValueError: wrong shape, dtype, value range, rate or layout; the message says what to pass.
         """
         video, pixels = check_frames(frames, fps)
-        audio, sound = check_waveform(waveform, sample_rate)
+        audio, sound = check_waveform(waveform, sample_rate, layout)
         return cls(key=key, video=video, audio=audio, frames=pixels, waveform=sound)
 
     def view(self, view: View) -> NDArray[Any]:

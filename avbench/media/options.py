@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+DECODING_VERSION = 2
+"""Raise it whenever the same file gives other frames, samples or times; cached embeddings are computed anew then."""
+
 
 def default_threads() -> int:
     """CPUs that this process may use."""

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from avbench.clips import Prompt
 from avbench.encoders import EncoderStore
-from avbench.media import Media, Waveform
+from avbench.media import AudioInfo, Media, Waveform
+from avbench.media.layout import speakers
 from avbench.metrics.base import Score, scorer
 
 Sound = NDArray[np.float32]
@@ -27,9 +28,13 @@ CLIP_RUN = 3
 ROLL_OFF = 0.99
 SPECTRUM_SAMPLES = 4096
 
-# FFmpeg order by channel count to the order that the meter weights: L R C Ls Rs, without LFE. Three and four
-# channels have several common layouts, and the count alone does not tell them apart.
-_WEIGHTED_CHANNELS = {1: (0,), 2: (0, 1), 5: (0, 1, 2, 3, 4), 6: (0, 1, 2, 4, 5)}
+# BS.1770-4, table 3, by FFmpeg's names of the speakers and as FFmpeg's ebur128 applies it: 1 in front of and above
+# the listener, 1.41 (+1.5 dB) beside and behind, 0 for LFE. Wide speakers and ambisonics have no weight of their own.
+_FRONT = "FL FR FC FLC FRC BIL BIR DL DR TC TFL TFC TFR TSL TSR BFC BFL BFR"
+_SURROUND = "BL BR BC SL SR SDL SDR TBL TBC TBR"
+_WEIGHTS = (
+    dict.fromkeys(_FRONT.split(), 1.0) | dict.fromkeys(_SURROUND.split(), 1.41) | dict.fromkeys(("LFE", "LFE2"), 0.0)
+)
 
 
 @scorer(
@@ -41,6 +46,7 @@ _WEIGHTED_CHANNELS = {1: (0,), 2: (0, 1), 5: (0, 1, 2, 3, 4), 6: (0, 1, 2, 4, 5)
     source="ITU-R BS.1770-4, annex 1 (integrated loudness), through pyloudnorm",
     needs=("audio",),
     views=(AS_DECODED,),
+    version=2,
     params={"block_s": GATING_BLOCK_S},
     caveat="A level, not a quality; delivery targets are -23 LUFS (EBU R 128) or about -14 LUFS (streaming).",
 )
@@ -48,27 +54,27 @@ def loudness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Integrated loudness of the sound track.
 
     Formula: -0.691 + 10 log10(sum_c G_c mean_c) over K-weighted 0.4 s blocks that pass the gates at -70 LUFS
-    and 10 LU below the mean of those; G is 1 for L, R, C and 1.41 for surrounds; LFE is left out.
+    and 10 LU below the mean of those; G is 1 for speakers in front, 1.41 for those beside and behind, 0 for LFE, by
+    the channel layout of the file; without a layout one and two channels are mono and stereo.
     Range: -70 (the absolute gate) upwards.
     Source: ITU-R BS.1770-4, annex 1.
     """
     sound = media.view(AS_DECODED)  # (C, N)
     rate = _rate(media)
-    chosen = _WEIGHTED_CHANNELS.get(sound.shape[0])
-    if chosen is None:
-        return Score.skipped(f"{sound.shape[0]} channels: speaker layout unknown, BS.1770 weights undefined")
+    layout = _audio(media).layout
+    names = _speakers(layout, len(sound))
+    unweighted = sorted(set(names) - set(_WEIGHTS))
+    if unweighted:
+        return Score.skipped(f"{len(sound)} channels: {_unweighted_reason(layout, unweighted)}")
     if rate < LOWEST_LOUDNESS_RATE:
         return Score.skipped(f"sample rate {rate} Hz is below {LOWEST_LOUDNESS_RATE} Hz")
     if sound.shape[1] < GATING_BLOCK_S * rate:
         return Score.skipped(f"shorter than one gating block of {GATING_BLOCK_S} s")
-    # pyloudnorm imports scipy.signal, half a second that commands without scoring need not pay.
-    import pyloudnorm
-
-    meter = pyloudnorm.Meter(rate, block_size=GATING_BLOCK_S)
-    value = float(meter.integrated_loudness(sound[list(chosen)].T.astype(np.float64)))
+    weights = [_WEIGHTS[name] for name in names]
+    value = _integrated_loudness(sound, weights, rate)
     if not math.isfinite(value):
         return Score.skipped("all blocks are below the absolute gate of -70 LUFS")
-    return Score.ok(value, channels=len(chosen))
+    return Score.ok(value, channels=sum(weight > 0 for weight in weights), speakers=list(names))
 
 
 @scorer(
@@ -125,7 +131,7 @@ def silence_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     starts = np.arange(0, len(power), size)
     lengths = np.diff(np.append(starts, len(power)))
     rms = np.sqrt(np.add.reduceat(power, starts) / lengths)
-    return Score.ok(float(np.mean(rms < SILENT_RMS)), windows=len(starts))
+    return Score.ok(float(np.mean(rms < SILENT_RMS)), windows=len(starts), **_audio(media).gap_detail)
 
 
 @scorer(
@@ -193,6 +199,36 @@ def bandwidth(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     return Score.ok(float(frequencies[index]), nyquist_hz=rate / 2)
 
 
+def _speakers(layout: str | None, channels: int) -> tuple[str, ...]:
+    """Speaker of each channel; "NONE" where neither the layout nor the count tells it."""
+    names = speakers(layout) if layout is not None else ("NONE",) * channels
+    if set(names) == {"NONE"} and channels <= 2:
+        return ("FC",) if channels == 1 else ("FL", "FR")
+    return names
+
+
+def _unweighted_reason(layout: str | None, unweighted: list[str]) -> str:
+    if unweighted == ["NONE"]:
+        return "no channel layout says where the speakers stand, so BS.1770 weights are undefined"
+    return f"BS.1770 has no weight for {', '.join(unweighted)} of the channel layout {layout}"
+
+
+def _integrated_loudness(sound: Sound, weights: list[float], rate: int) -> float:
+    # pyloudnorm imports scipy.signal, half a second that commands without scoring need not pay.
+    import pyloudnorm
+
+    # The K-weighting of BS.1770 as pyloudnorm has it. Its meter weighs five channels by position, so it gets one
+    # whose square is the weighted power of all.
+    shelf = pyloudnorm.IIRfilter(4.0, 1 / np.sqrt(2), 1500.0, rate, "high_shelf")
+    high_pass = pyloudnorm.IIRfilter(0.0, 0.5, 38.0, rate, "high_pass")
+    power = np.zeros(sound.shape[1])
+    for channel, weight in zip(sound, weights, strict=True):
+        if weight > 0:
+            power += weight * np.square(high_pass.apply_filter(shelf.apply_filter(channel.astype(np.float64))))
+    meter = pyloudnorm.Meter(rate, filter_class="custom", block_size=GATING_BLOCK_S)
+    return float(meter.integrated_loudness(np.sqrt(power)))
+
+
 def _interpolated_peak(sound: Sound, rate: int) -> float:
     factor = next(factor for factor in (1, 2, 4) if rate * factor >= 192_000 or factor == 4)
     if factor == 1:
@@ -209,6 +245,10 @@ def _runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _rate(media: Media) -> int:
+    return _audio(media).sample_rate
+
+
+def _audio(media: Media) -> AudioInfo:
     if media.audio is None:
         raise LookupError(f"{media.key} has no sound; add 'audio' to the scorer's needs")
-    return media.audio.sample_rate
+    return media.audio

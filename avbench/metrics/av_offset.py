@@ -121,6 +121,10 @@ def _measure(media: Media) -> _Curves:
     if len(loud):
         first, last = (int((media.audio.start - start) * RATE + loud[i] / _HOP) for i in (0, -1))
         heard[first + _EDGE : max(last - _EDGE, 0)] = True
+    for at, length in media.audio.gaps:
+        # The edges of a gap are no events.
+        edges = (media.audio.start - start + np.array([at, at + max(length, 0.0)])) * RATE
+        heard[max(int(edges[0]) - _EDGE, 0) : int(edges[1]) + _EDGE] = False
     seen[(grid > times[0] + 2.5 * gap) & (grid < times[-1] - gap)] = True
     offset = estimate_offset(onset, heard, motion, seen)
     return _Curves(offset, _timeline(sound, strength, novelty, media, offset))

@@ -29,7 +29,8 @@ def duration_mismatch(media: Media, prompt: Prompt, store: EncoderStore) -> Scor
     video, audio = _tracks(media)
     if len(video.times) == 0:
         return Score.skipped("the picture track holds no frame")
-    return Score.ok(audio.duration - video.duration, audio_s=audio.duration, video_s=video.duration)
+    difference = audio.duration - video.duration
+    return Score.ok(difference, audio_s=audio.duration, video_s=video.duration, **audio.gap_detail)
 
 
 @scorer(

@@ -170,7 +170,7 @@ def exchange_sound(media: Media, variant: Variant) -> Media:
         raise Inapplicable("no other clip of this source has a sound")
     assert media.audio is not None
     samples = max(1, round(media.audio.duration * other.audio.sample_rate))
-    facts = replace(other.audio, samples=samples, start=media.audio.start)
+    facts = replace(other.audio, samples=samples, start=media.audio.start, gaps=())
     return replace(media, waveform=fit_length(other.waveform, samples), audio=facts)
 
 
@@ -178,7 +178,9 @@ def _on_sound(change: Callable[[Sound, int, Variant], Sound]) -> Callable[[Media
     def apply(media: Media, variant: Variant) -> Media:
         assert media.waveform is not None
         assert media.audio is not None
-        return replace(media, waveform=change(media.waveform, media.audio.sample_rate, variant))
+        # Where its gaps lie then, nobody knows.
+        audio = replace(media.audio, gaps=())
+        return replace(media, waveform=change(media.waveform, audio.sample_rate, variant), audio=audio)
 
     return apply
 

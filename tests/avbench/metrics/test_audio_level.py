@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
+from avbench.clips import Clip, Prompt
 from avbench.encoders import EncoderStore
-from avbench.media import Media
+from avbench.media import Media, decode_clip
 from avbench.metrics import Score, Scorer
-from avbench.metrics.audio_level import bandwidth, clipped_share, loudness, silence_share, true_peak
+from avbench.metrics.audio_level import AS_DECODED, bandwidth, clipped_share, loudness, silence_share, true_peak
 
 RATE = 48000
 
 
-def score(scorer: Scorer, sound: NDArray[np.floating], rate: int = RATE) -> Score:
-    return scorer(Media.from_arrays("k", None, 1.0, sound, rate), Prompt(), EncoderStore())
+def score(scorer: Scorer, sound: NDArray[np.floating], rate: int = RATE, layout: str | None = None) -> Score:
+    return scorer(Media.from_arrays("k", None, 1.0, sound, rate, layout=layout), Prompt(), EncoderStore())
 
 
 def sine(hz: float, seconds: float = 2.0, dbfs: float = 0.0, rate: int = RATE, phase: float = 0.0) -> NDArray:
@@ -29,6 +31,44 @@ def sine(hz: float, seconds: float = 2.0, dbfs: float = 0.0, rate: int = RATE, p
 
 def noise(seconds: float = 1.0, channels: int = 2, seed: int = 0) -> NDArray:
     return 0.1 * np.random.default_rng(seed).standard_normal((channels, int(seconds * RATE)))
+
+
+F, S, LFE = 1.0, 1.41, 0.0  # in front or above; beside or behind; low frequencies
+LAYOUTS = {
+    "mono": (F,),
+    "stereo": (F, F),
+    "2.1": (F, F, LFE),
+    "3.0": (F, F, F),
+    "3.0(back)": (F, F, S),
+    "4.0": (F, F, F, S),
+    "quad": (F, F, S, S),
+    "quad(side)": (F, F, S, S),
+    "3.1": (F, F, F, LFE),
+    "4.1": (F, F, F, LFE, S),
+    "5.0": (F, F, F, S, S),
+    "5.1(side)": (F, F, F, LFE, S, S),
+    "6.0": (F, F, F, S, S, S),
+    "6.0(front)": (F, F, F, F, S, S),
+    "hexagonal": (F, F, F, S, S, S),
+    "6.1": (F, F, F, LFE, S, S, S),
+    "7.0": (F, F, F, S, S, S, S),
+    "7.1": (F, F, F, LFE, S, S, S, S),
+    "7.1(wide)": (F, F, F, LFE, S, S, F, F),
+    "octagonal": (F, F, F, S, S, S, S, S),
+    "5.1.2": (F, F, F, LFE, S, S, F, F),
+}
+"""What FFmpeg's ebur128 weighs each channel with: measured with FFmpeg 8, one loud channel at a time."""
+
+
+def write_wav(path: Path, sound: NDArray, layout: str) -> Path:
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=RATE, layout=layout)
+        packed = np.round(sound.T.reshape(1, -1) * 32767).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
+        frame.sample_rate = RATE
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
 
 
 class TestLoudness:
@@ -55,7 +95,48 @@ class TestLoudness:
         # EBU Tech 3341, case 6: -28 L R, -24 C, -30 Ls Rs reads -23 LUFS; LFE counts nothing.
         left, centre, back = sine(1000, 5, -28), sine(1000, 5, -24), sine(1000, 5, -30)
         sound = np.stack([left, left, centre, sine(60, 5), back, back])
-        assert score(loudness, sound).value == pytest.approx(-23.0, abs=0.1)
+        for layout in ("5.1", "5.1(side)"):
+            assert score(loudness, sound, layout=layout).value == pytest.approx(-23.0, abs=0.1)
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_every_channel_counts_as_its_speaker_does(self, layout: str) -> None:
+        # One channel at -20 dBFS, the others silent: -23 LUFS in front, 1.5 dB more beside and behind, nothing in LFE.
+        for index, weight in enumerate(LAYOUTS[layout]):
+            sound = np.zeros((len(LAYOUTS[layout]), RATE))
+            sound[index] = sine(997, 1, -20)
+            result = score(loudness, sound, layout=layout)
+            if weight:
+                assert result.value == pytest.approx(-23.0 + 10 * math.log10(weight), abs=0.1)
+            else:
+                assert "-70 LUFS" in result.reason
+
+    def test_many_channels_add_their_power(self) -> None:
+        # Eight uncorrelated channels of 7.1: 3 in front, 4 surrounds, no LFE.
+        sound = noise(3, channels=8)
+        one = score(loudness, sound[:1]).value
+        expected = one + 10 * math.log10(3 + 4 * 1.41)
+        assert score(loudness, sound, layout="7.1").value == pytest.approx(expected, abs=0.1)
+
+    def test_the_layout_of_the_file_decides(self, tmp_path: Path) -> None:
+        # The fourth channel is loud, the others 20 dB lower.
+        sound = np.repeat(sine(997, 1, -40)[None], 6, axis=0)
+        sound[3] *= 10
+        values = {}
+        for layout in ("5.1", "6.0", "hexagonal"):
+            path = write_wav(tmp_path / f"{layout}.wav", sound, layout)
+            media = decode_clip(Clip(layout, path), layout, [AS_DECODED])
+            assert media.audio.layout == layout
+            values[layout] = loudness(media, Prompt(), EncoderStore()).value
+        # Sum of the weighted powers, in units of -40 dBFS: 3 + 2 * 1.41, and 100 * 1.41 for a fourth one behind.
+        for layout, power in (("5.1", 5.82), ("6.0", 3 + 2.82 + 141), ("hexagonal", 3 + 2.82 + 141)):
+            assert values[layout] == pytest.approx(-43 + 10 * math.log10(power), abs=0.1)
+
+    def test_two_channels_are_stereo_whatever_their_names(self) -> None:
+        sound = noise(1)
+        stereo = score(loudness, sound).value
+        for layout in ("stereo", "2 channels", "downmix", "binaural"):
+            assert score(loudness, sound, layout=layout).value == stereo
+        assert score(loudness, sound, layout="FC+LFE").value == score(loudness, sound[:1]).value
 
     @given(st.floats(-20, 6))
     @settings(max_examples=10, deadline=None)
@@ -65,18 +146,20 @@ class TestLoudness:
         assert score(loudness, louder).value - score(loudness, sound).value == pytest.approx(gain, abs=1e-3)
 
     @pytest.mark.parametrize(
-        ("sound", "rate", "reason"),
+        ("sound", "rate", "layout", "reason"),
         [
-            (np.zeros((2, RATE)), RATE, "-70 LUFS"),
-            (sine(997, 1, -90), RATE, "-70 LUFS"),
-            (sine(997, 0.39), RATE, "gating block"),
-            (np.ones(1), RATE, "gating block"),
-            (np.zeros((8, RATE)), RATE, "8 channels"),
-            (sine(500, 1, 0, 4000), 4000, "4000 Hz"),
+            (np.zeros((2, RATE)), RATE, None, "-70 LUFS"),
+            (sine(997, 1, -90), RATE, None, "-70 LUFS"),
+            (sine(997, 0.39), RATE, None, "gating block"),
+            (np.ones(1), RATE, None, "gating block"),
+            (noise(channels=3), RATE, None, "3 channels: no channel layout"),
+            (noise(channels=6), RATE, "6 channels", "6 channels: no channel layout"),
+            (noise(channels=4), RATE, "ambisonic 1", "no weight for AMBI0, AMBI1, AMBI2, AMBI3 of the channel layout"),
+            (sine(500, 1, 0, 4000), 4000, None, "4000 Hz"),
         ],
     )
-    def test_skipped_with_reason(self, sound: NDArray, rate: int, reason: str) -> None:
-        result = score(loudness, sound, rate)
+    def test_skipped_with_reason(self, sound: NDArray, rate: int, layout: str | None, reason: str) -> None:
+        result = score(loudness, sound, rate, layout)
         assert result.status == "skipped"
         assert reason in result.reason
 
