@@ -1,4 +1,4 @@
-"""Sessions: demo, tests, lint, types, browser, newest, oldest, bench, training, slow, speech, reference.
+"""Sessions: demo, tests, lint, types, browser, newest, oldest, bench, fuzz, training, slow, speech, reference.
 
 Most share one environment, `.nox/shared`, to which each session adds what it lacks: installing torch, OpenCV, SciPy and
 FFmpeg once is enough. `newest` and `oldest` install the wheel as a user would, without constraints.txt, into small
@@ -139,6 +139,13 @@ def bench(session: nox.Session) -> None:
     """Ratios against baselines in the same process on the same clips; writes benchmarks/results/."""
     _prepare(session, "train,dev")
     _run(session, "python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def fuzz(session: nox.Session) -> None:
+    """4,000 damaged media files through `clips` and `score`: no traceback, no signal, no hang (15 minutes)."""
+    _prepare(session, "test")
+    _run(session, "python", "tests/fuzz/fuzz_media.py", "--out", "runs/fuzz", *session.posargs)
 
 
 @nox.session(venv_backend="none")

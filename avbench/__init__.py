@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from avbench.api import score_clips
     from avbench.clips import Category, Clip, Prompt
-    from avbench.media import Frame, Frames, FrameSeries, Media, Waveform
+    from avbench.media import Frame, Frames, FrameSeries, Limits, Media, Waveform
     from avbench.metrics import Score, Scorer, scorer
     from avbench.results import Run, load_run
     from avbench.sources import Source, load_source
@@ -17,6 +17,7 @@ __all__ = [
     "Frame",
     "FrameSeries",
     "Frames",
+    "Limits",
     "Media",
     "Prompt",
     "Run",
@@ -34,7 +35,7 @@ __all__ = [
 _HOMES = {
     "avbench.api": ("score_clips",),
     "avbench.clips": ("Category", "Clip", "Prompt"),
-    "avbench.media": ("Frame", "FrameSeries", "Frames", "Media", "Waveform"),
+    "avbench.media": ("Frame", "FrameSeries", "Frames", "Limits", "Media", "Waveform"),
     "avbench.metrics": ("Score", "Scorer", "scorer"),
     "avbench.results": ("Run", "load_run"),
     "avbench.sources": ("Source", "load_source"),

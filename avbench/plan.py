@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from avbench.clips import Clip
+from avbench.media import Limits
 from avbench.metrics.base import Scorer
 from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
 from avbench.scoring import ClipJob, RunContext, hash_clip, unavailable_rows
@@ -57,14 +58,18 @@ def make_plan(
     folder: RunFolder,
     workers: int,
     retry_errors: bool,
+    limits: Limits,
 ) -> Plan:
-    """What is missing for these clips and metrics, and what an earlier invocation or no computation gives."""
+    """What is missing for these clips and metrics, and what an earlier invocation or no computation gives.
+
+    A clip that was refused for a limit which is higher now counts as missing.
+    """
     plan = Plan()
     plan.missing = missing = {s.name: reason for s in scorers if (reason := s.unavailable(context.setup))}
     digests = {s.name: UNAVAILABLE if s.name in missing else s.weights_digest(context.setup) for s in scorers}
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
     for clip in clips:
-        job = ClipJob(clip, hash_clip(clip), (), context, threads)
+        job = ClipJob(clip, hash_clip(clip), (), context, threads, limits)
         plan.shas[clip.clip_id] = job.sha256
         todo = []
         for scorer in scorers:
@@ -74,7 +79,7 @@ def make_plan(
                 continue
             digest = scorer.params_digest(clip.prompt, context.protocol.name)
             row = known.find((job.sha256, scorer.name, scorer.version, digest, digests[scorer.name]))
-            if row is None or (row.status == "error" and retry_errors):
+            if row is None or (row.status == "error" and (retry_errors or limits.allow_now(row.reason))):
                 todo.append(scorer.name)
             elif not known.holds(clip.clip_id, row):
                 plan.ready.append(_adopt(row, job))

@@ -17,6 +17,7 @@ from avbench.encoders.references import load_reference
 from avbench.environment import describe_environment
 from avbench.errors import UsageError
 from avbench.files import below_or_name
+from avbench.media import Limits
 from avbench.metrics.base import Scorer, get_scorers
 from avbench.plan import Known, Plan, feature_space, make_plan
 from avbench.pool import Workers, run_jobs
@@ -56,6 +57,7 @@ class RunOptions:
         cache: folder of embeddings on disk, or None.
         cache_bytes: its bound.
         spool_bytes: decoded inputs that may wait on disk for their networks.
+        limits: what one clip may cost.
         retry_errors: score clips again whose earlier row is an error.
         command: what the user typed, for the record.
     """
@@ -69,6 +71,7 @@ class RunOptions:
     cache: Path | None = None
     cache_bytes: int = 10 * 2**30
     spool_bytes: int = 8 * 2**30
+    limits: Limits = field(default_factory=Limits)
     retry_errors: bool = False
     command: str = ""
 
@@ -139,6 +142,7 @@ def run_source(
             folder=folder,
             workers=options.processes(out).count,
             retry_errors=options.retry_errors,
+            limits=options.limits,
         )
         folder.append(plan.ready)
         if progress:

@@ -17,7 +17,7 @@ from avbench.clips import Clip
 from avbench.encoders import Encoder, EncoderStore, Setup
 from avbench.errors import AvbenchError, EnvironmentProblem
 from avbench.files import below_or_name
-from avbench.media import Media
+from avbench.media import Limits, Media
 from avbench.metrics.base import Score, Scorer, get_scorers
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, ScoreRow
 
@@ -59,13 +59,14 @@ class RunContext:
 
 @dataclass(frozen=True)
 class ClipJob:
-    """One unit of work: a clip and the metrics that it still lacks."""
+    """One unit of work: a clip, the metrics that it still lacks, and what it may cost."""
 
     clip: Clip
     sha256: str
     metrics: tuple[str, ...]
     context: RunContext
     threads: int | None = None
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def media_key(self) -> str:

@@ -158,8 +158,10 @@ def _media(job: ClipJob, scorers: Sequence[Scorer], store: EncoderStore, folder:
     if facts is not None:
         return _from_facts(job.media_key, facts)
     protocol = job.context.protocol
-    media = decode_clip(job.clip, job.media_key, views, DecodeOptions(job.threads, protocol.seconds, folder))
-    if store.cache is not None:
+    options = DecodeOptions(job.threads, protocol.seconds, folder, job.limits)
+    media = decode_clip(job.clip, job.media_key, views, options)
+    # A problem may be gone next time: limits can be raised, and memory or packages can be added.
+    if store.cache is not None and not media.problems:
         store.cache.put_facts(facts_key, _to_facts(media))
     return media
 

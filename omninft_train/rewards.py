@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from avbench.clips import Prompt
 from avbench.encoders import EncoderStore, Setup
 from avbench.encoders.store import GROUP
-from avbench.errors import AvbenchError
+from avbench.errors import AvbenchError, MediaError
 from avbench.errors import EnvironmentProblem as AvbenchEnvironmentProblem
 from avbench.media import Frames, Media, Waveform, decode_clip
 from avbench.metrics.base import Scorer, registry
@@ -184,7 +184,10 @@ def read_clips(source: Path) -> tuple[list[Decoded], list[TrainPrompt]]:
     picture, sound = Frames(), Waveform(mono=False, limit=False)
     try:
         for clip in load_source(source).clips:
-            media = decode_clip(clip, clip.clip_id, [picture, sound])
+            try:
+                media = decode_clip(clip, clip.clip_id, [picture, sound])
+            except MediaError as error:
+                raise UsageProblem(f"{clip.video}: {error}") from error
             if media.video is None or media.audio is None:
                 told = "; ".join(media.problems.values()) or "picture or sound is missing"
                 raise UsageProblem(f"{clip.video}: {told}; rewards need both.")

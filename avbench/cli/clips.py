@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from avbench.cli.options import AllowOutside, LayoutOption, PromptsOption, SourceArgument
+from avbench.cli.options import AllowOutside, LayoutOption, LimitOption, PromptsOption, SourceArgument
 from avbench.terminal import cell, print_json, say, show
 
 
@@ -15,14 +15,17 @@ def command(
     prompts: PromptsOption = None,
     layout: LayoutOption = "auto",
     allow_outside: AllowOutside = False,
+    limit: LimitOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show what is understood of a source: clips, sound, prompts, durations, problems."""
+    from avbench.media.limits import parse_limits
     from avbench.media.probe import probe_clip
     from avbench.sources import load_source
 
     found = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
-    probes = [probe_clip(clip) for clip in found.clips]
+    limits = parse_limits(limit or ())
+    probes = [probe_clip(clip, limits) for clip in found.clips]
     with_prompt = sum(not clip.prompt.is_empty for clip in found.clips)
     with_sound = sum(probe.audio != "none" for probe in probes)
     problems = [(c.clip_id, p.problem) for c, p in zip(found.clips, probes, strict=True) if p.problem]

@@ -36,6 +36,16 @@ WeightsDirOption = Annotated[
 AcceptOption = Annotated[
     list[str] | None, typer.Option("--accept-licence", help="Checkpoint whose licence you accept for this run.")
 ]
+LimitOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=NUMBER",
+        help="Bound on what one clip may cost; may be repeated, 'none' lifts it. Names: pixels (of a frame), frames, "
+        "seconds, samples (times channels), sample_rate, channels, tracks, packet_ratio (bytes of packets per byte of "
+        "the file), seconds_per_clip (of decoding). Defaults are in docs/media.md.",
+    ),
+]
 
 
 def make_setup(

@@ -12,6 +12,7 @@ from avbench.cli.options import (
     AllowOutside,
     DeviceOption,
     LayoutOption,
+    LimitOption,
     PromptsOption,
     SourceArgument,
     WeightsDirOption,
@@ -37,12 +38,14 @@ def command(
     weights: WeightsOption = "checkpoints",
     weights_dir: WeightsDirOption = None,
     accept_licence: AcceptOption = None,
+    limit: LimitOption = None,
 ) -> None:
     """Make a reference set from real clips.
 
     SOURCE is a folder of videos, one video, or a manifest. Clips without picture or sound are left out and counted.
     """
     from avbench.api import make_reference, resolve_devices
+    from avbench.media.limits import parse_limits
     from avbench.runner import RunOptions
     from avbench.sources import load_source
     from avbench.suites import Suite
@@ -51,6 +54,7 @@ def command(
     options = RunOptions(
         devices=resolve_devices(device, Suite("reference", "", ("fvd", "fad"))),
         setup=make_setup(weights, weights_dir, "fp32", accept_licence),
+        limits=parse_limits(limit or ()),
     )
     kept = make_reference(clips, out, run, mode=mode, options=options)
     say(f"{out}: features of {kept} of {len(clips.clips)} clips, mode {mode}")

@@ -13,6 +13,7 @@ from avbench.cli.options import (
     AllowOutside,
     DeviceOption,
     LayoutOption,
+    LimitOption,
     PrecisionOption,
     PromptsOption,
     SourceArgument,
@@ -63,6 +64,7 @@ def command(
         float,
         typer.Option(min=0, help="Clips that may fail before the exit code is 3: a share below 1, or a count."),
     ] = 0,
+    limit: LimitOption = None,
     retry_errors: Annotated[bool, typer.Option(help="Score clips again that failed in an earlier run.")] = False,
     by: Annotated[str | None, typer.Option(help="Also summarise by: model, category.")] = None,
     html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html into the run folder.")] = True,
@@ -77,6 +79,7 @@ def command(
     from avbench.cli.progress import BarProgress
     from avbench.environment import describe_command
     from avbench.errors import TooManyFailedError, UsageError
+    from avbench.media.limits import parse_limits
     from avbench.runner import RunOptions, check_failures, run_source
     from avbench.sources import load_source
 
@@ -94,6 +97,7 @@ def command(
         cache=cache_folder() if cache and needs_torch(chosen) else None,
         cache_bytes=int(cache_gb * 2**30),
         spool_bytes=int(spool_gb * 2**30),
+        limits=parse_limits(limit or ()),
         retry_errors=retry_errors,
         command=describe_command(sys.argv[1:]),
     )

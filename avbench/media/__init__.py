@@ -2,6 +2,7 @@
 
 from avbench.media.decode import decode_clip
 from avbench.media.info import AudioInfo, VideoInfo
+from avbench.media.limits import Limits
 from avbench.media.media import Media
 from avbench.media.sampling import All, AtRate, Linspace, Sampling, windows
 from avbench.media.views import Frame, Frames, FrameSeries, View, Waveform
@@ -13,6 +14,7 @@ __all__ = [
     "Frame",
     "FrameSeries",
     "Frames",
+    "Limits",
     "Linspace",
     "Media",
     "Sampling",

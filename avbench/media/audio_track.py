@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
@@ -11,20 +9,28 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from avbench.errors import MediaError
-from avbench.media.container import Packets, short_reason
+from avbench.media.faults import reason_of
 from avbench.media.info import AudioInfo
+from avbench.media.meter import Meter
+from avbench.media.packets import Packets, decode_audio_packets
 from avbench.media.timeline import Timeline, align
 from avbench.media.track import DecodedTrack
 
 
-def decode_audio(stream: AudioStream, packets: dict[int, Packets], source: str) -> DecodedTrack:
+def decode_audio(stream: AudioStream, packets: dict[int, Packets], source: str, meter: Meter) -> DecodedTrack:
+    """Decode the track and place its samples by their timestamps.
+
+    Raises:
+        MediaError: it is damaged, its timestamps are, or it is beyond the limits.
+        av.FFmpegError: the decoder gives up before the first frame.
+    """
     # Packed samples: PyAV 18 crashes when it turns a planar frame of eight channels into an array.
     resampler = av.AudioResampler(format="flt")
     first: AudioFrame | None = None
     chunks: list[NDArray[np.float32]] = []
     times: list[float | None] = []
     try:
-        for frame in _frames(stream, packets[stream.index]):
+        for frame in decode_audio_packets(stream, packets[stream.index], meter):
             first = frame if first is None else first
             if change := _change(first, frame):
                 return DecodedTrack(None, f"{change} inside the sound track; make the file again", {})
@@ -34,22 +40,20 @@ def decode_audio(stream: AudioStream, packets: dict[int, Packets], source: str) 
                 chunks.append(_planar(part))
                 times.append(time)
                 time = None
-        if first is None or not chunks:
-            return DecodedTrack(None, "the sound track holds no samples", {})
-        timeline = align(chunks, times, first.sample_rate)
     except (av.FFmpegError, ValueError) as error:
-        end = sum(chunk.shape[1] for chunk in chunks) / first.sample_rate if first is not None else 0.0
-        return DecodedTrack(None, f"sound cannot be decoded after {end:.2f} s: {short_reason(error)}", {})
+        if first is None or isinstance(error, MemoryError):
+            raise
+        end = sum(chunk.shape[1] for chunk in chunks) / first.sample_rate
+        raise MediaError(f"audio cannot be decoded after {end:.2f} s: {reason_of(error)}") from error
+    if first is None or not chunks:
+        return DecodedTrack(None, "the sound track holds no samples", {})
+    try:
+        timeline = align(chunks, times, first.sample_rate)
     except MediaError as error:
-        return DecodedTrack(None, f"sound cannot be placed in time: {error}", {})
+        raise MediaError(f"audio cannot be placed in time: {error}") from error
     if not np.isfinite(timeline.samples).all():
         return DecodedTrack(None, "the sound holds NaN or infinite samples", {})
     return DecodedTrack(_info(first, stream, timeline, source), None, {}, waveform=timeline.samples)
-
-
-def _frames(stream: AudioStream, packets: Packets) -> Iterator[AudioFrame]:
-    for packet in [*packets, None]:
-        yield from stream.codec_context.decode(packet)
 
 
 def _change(first: AudioFrame, frame: AudioFrame) -> str | None:

@@ -1,17 +1,20 @@
-"""Open a local media file with FFmpeg, choose its tracks, and read its packets."""
+"""Open a local media file with FFmpeg and choose its tracks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
-from av.packet import Packet
 from av.video.stream import VideoStream
 
 from avbench.errors import MediaError
+from avbench.media.boxes import check_index
+from avbench.media.faults import reason_of
+from avbench.media.kinds import HEAD_BYTES, foreign_kind, is_text
+from avbench.media.limits import Limits
 from avbench.media.pyav import open_input
 
 # Containers of ordinary media files. Playlists (HLS, DASH, concat) are left out because they make FFmpeg
@@ -20,36 +23,66 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,asf,ogg,"
     "wav,w64,flac,mp3,aac,aiff,h264,hevc,ivf"
 )
+# Formats without a header that states a length: FFmpeg divides the size of the file by a bit rate.
+_ESTIMATED = {"mp3", "aac", "h264", "hevc", "mpegvideo", "mpeg"}
 
-Packets: TypeAlias = "list[Packet[Any]]"  # Packet is generic in its stubs only
+_PIXELS_SLACK = 4
+_MOST_PIXELS, _MOST_TRACKS = 2**31 - 1, 10_000  # of FFmpeg's options
+
+NO_TRACKS = "the file holds neither video nor audio; its index may be damaged"
 
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 
 
-def open_media(path: Path) -> av.container.InputContainer:
+def open_media(path: Path, limits: Limits) -> av.container.InputContainer:
     """Open a local media file.
 
     Raises:
-        MediaError: missing, empty, not a regular file, or no media.
+        MediaError: missing, empty, not a regular file, no media, or more than the limits allow. Without the path, so
+            that equal reasons are counted together.
     """
-    if not path.exists():
-        raise MediaError(f"{path}: file not found")
-    if not path.is_file():
-        raise MediaError(f"{path}: not a regular file")
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path}: the file is empty (0 bytes)")
+    head = _first_bytes(path, limits)
     try:
         # "file:" keeps FFmpeg from reading a protocol out of a file name such as "concat:a.mp4".
-        return open_input(f"file:{path.absolute()}", _OPTIONS)
+        container = open_input(f"file:{path.absolute()}", _open_options(limits))
+    except MemoryError as error:  # what FFmpeg says of too many tracks, too
+        raise MediaError(f"over the limit tracks={limits.tracks:.0f}: more tracks, or out of memory") from error
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise MediaError(f"{path}: not a readable media file ({short_reason(error)})") from error
+        text = "text, " if is_text(head) else ""
+        raise MediaError(f"not a readable media file ({text}{reason_of(error)})") from error
+    try:
+        limits.check("tracks", len(container.streams), "the file has more tracks")
+    except MediaError:
+        container.close()
+        raise
+    return container
 
 
-def short_reason(error: BaseException) -> str:
-    """What FFmpeg says, or type and message."""
-    if isinstance(error, av.FFmpegError) and error.strerror:
-        return str(error.strerror)
-    return f"{type(error).__name__}: {error}"
+def _first_bytes(path: Path, limits: Limits) -> bytes:
+    if not path.exists():
+        raise MediaError("file not found")
+    if not path.is_file():
+        raise MediaError("not a regular file")
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        if not head:
+            raise MediaError("the file is empty (0 bytes)")
+        if kind := foreign_kind(head):
+            raise MediaError(kind)
+        check_index(file, limits)
+    return head
+
+
+def _open_options(limits: Limits) -> dict[str, str]:
+    # FFmpeg decodes a few frames to learn what a header leaves out. What it refuses it reports as 0x0, so frames that
+    # are somewhat too large are let through here and refused by name.
+    pixels = min(limits.pixels * _PIXELS_SLACK, _MOST_PIXELS)
+    return _OPTIONS | {"max_pixels": f"{pixels:.0f}", "max_streams": f"{min(limits.tracks, _MOST_TRACKS) + 1:.0f}"}
+
+
+def decoder_options(limits: Limits) -> dict[str, str]:
+    """The decoder's own bound: a frame that outgrows its header is refused before memory is taken."""
+    return {"max_pixels": f"{min(limits.pixels, _MOST_PIXELS):.0f}"}
 
 
 def first_video(container: av.container.InputContainer) -> VideoStream | None:
@@ -64,16 +97,48 @@ def first_audio(container: av.container.InputContainer) -> AudioStream | None:
     return next(iter(container.streams.audio), None)
 
 
-def demux(container: av.container.InputContainer, streams: Sequence[VideoStream | AudioStream]) -> dict[int, Packets]:
-    """All packets by stream index: compressed data, so a few megabytes for a clip."""
-    packets: dict[int, Packets] = {stream.index: [] for stream in streams}
-    if not streams:
-        return packets
+def track_problem(
+    stream: VideoStream | AudioStream, container: av.container.InputContainer, limits: Limits
+) -> str | None:
+    """Why a track cannot be decoded as far as its header tells: unknown codec, or more than the limits allow."""
+    if getattr(stream, "codec_context", None) is None:
+        return f"no decoder for this {stream.type} codec: {_codec_name(stream, container)}"
     try:
-        for packet in container.demux(*streams):
-            if packet.size:
-                packets[packet.stream.index].append(packet)
-    except (av.FFmpegError, OSError):
-        # The file ends in the middle; what is missing shows in the length check of each track.
-        pass
-    return packets
+        _check_header(stream, container, limits)
+    except MediaError as error:
+        return str(error)
+    return None
+
+
+def _check_header(stream: VideoStream | AudioStream, container: av.container.InputContainer, limits: Limits) -> None:
+    if isinstance(stream, VideoStream):
+        width, height = stream.codec_context.width, stream.codec_context.height
+        limits.check("pixels", width * height, f"the video is {width}x{height}")
+        limits.check("frames", stream.frames, f"the header states {stream.frames} frames")
+    else:
+        check_sound(stream.codec_context.sample_rate, stream.codec_context.layout.nb_channels, limits)
+    if stream.duration and stream.time_base and container.format.name not in _ESTIMATED:
+        seconds = float(stream.duration * stream.time_base)
+        limits.check("seconds", seconds, f"the header states {seconds:.0f} s of {stream.type}")
+
+
+def check_sound(rate: int, channels: int, limits: Limits) -> None:
+    """Refuse audio of an absurd rate or number of channels.
+
+    Raises:
+        OverLimitError: it is one.
+    """
+    limits.check("sample_rate", rate, f"the audio has {rate} samples per second")
+    limits.check("channels", channels, f"the audio has {channels} channels")
+
+
+def _codec_name(stream: VideoStream | AudioStream, container: Any) -> str:
+    """The codec as FFmpeg prints it, such as "none (zzzz / 0x7A7A7A7A)"; PyAV has no other way to ask."""
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        printed = container.dumps_format()
+    finally:
+        av.logging.set_level(before)
+    line = re.search(rf"Stream #\d+:{stream.index}\b.*?: (?:Video|Audio): ([^,\n]+)", printed)
+    return line[1].strip().replace("none (", "unknown (") if line else "unknown"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from avbench.errors import MediaError
-from avbench.media.container import Packets
+from avbench.media.packets import Packets
 from avbench.media.sampling import Times, last_gap
 
 # Frame times are multiples of a time base that floats do not hold exactly.

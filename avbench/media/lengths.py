@@ -10,8 +10,8 @@ import av
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
-from avbench.media.container import Packets
 from avbench.media.info import AudioInfo, VideoInfo
+from avbench.media.packets import Packets
 from avbench.media.stated_size import container_size
 
 # A track that lasts less than this fraction of what its file states was cut off.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from avbench.media.limits import Limits
 
 DECODING_VERSION = 2
 """Raise it whenever the same file gives other frames, samples or times; cached embeddings are computed anew then."""
@@ -23,8 +26,12 @@ class DecodeOptions:
         threads: threads for per-frame work; None for all CPUs of this process.
         seconds: only this much from the start of each track; None for everything.
         spool: folder where sampled frames and sound wait; None keeps them in memory.
+        limits: what the clip may cost.
+        progress: told at each gigapixel of decoded video; a watchdog allows `limits.seconds_per_clip` anew then.
     """
 
     threads: int | None = None
     seconds: float | None = None
     spool: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+    progress: Callable[[], None] | None = None

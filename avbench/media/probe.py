@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import av
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
 
 from avbench.clips import Clip
 from avbench.errors import MediaError
-from avbench.media.container import first_audio, first_video, open_media
+from avbench.media.container import NO_TRACKS, decoder_options, first_audio, first_video, open_media, track_problem
+from avbench.media.faults import reason_of
+from avbench.media.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -21,18 +25,61 @@ class Probe:
     problem: str | None = None
 
 
-def probe_clip(clip: Clip) -> Probe:
-    """Read the headers of a clip's file(s); a file that cannot be opened gives a `problem`."""
+def probe_clip(clip: Clip, limits: Limits | None = None) -> Probe:
+    """Read the headers of a clip's file(s); what keeps a track from being decoded is a `problem`.
+
+    Raises:
+        EnvironmentProblem: the installed packages do not fit; not the clip's fault.
+    """
+    limits = limits or Limits()
     try:
-        with open_media(clip.video) as container:
-            video, audio = first_video(container), first_audio(container)
-            picture = "none" if video is None else f"{video.width}x{video.height} {video.codec_context.name}"
-            sound = "none" if audio is None else f"embedded {audio.codec_context.name} {audio.rate} Hz"
-            duration = container.duration / av.time_base if container.duration else None
-        if clip.audio is not None:
-            with open_media(clip.audio) as container:
-                audio = first_audio(container)
-                sound = "none" if audio is None else f"{clip.audio.name} {audio.rate} Hz"
-    except MediaError as error:
-        return Probe(problem=str(error))
-    return Probe(picture, sound, duration, None if video is not None else "no picture track")
+        probe = _probe_file(clip, limits)
+    except Exception as error:  # noqa: BLE001 - one clip must not cost another; see faults
+        return Probe(problem=reason_of(error))
+    if clip.audio is None:
+        return probe
+    try:
+        return replace(probe, audio=_probe_sidecar(clip, limits))
+    except Exception as error:  # noqa: BLE001 - see faults
+        problem = f"sound file: {reason_of(error)}"
+        return replace(probe, problem=f"{probe.problem}; {problem}" if probe.problem else problem)
+
+
+def _probe_file(clip: Clip, limits: Limits) -> Probe:
+    with open_media(clip.video, limits) as container:
+        video, audio = first_video(container), first_audio(container)
+        duration = container.duration / av.time_base if container.duration else None
+        problems = [] if video is not None else ["no picture track" if audio is not None else NO_TRACKS]
+        picture = sound = "none"
+        if video is not None:
+            if problem := track_problem(video, container, limits) or _cannot_open(video, limits):
+                problems.append(problem)
+            else:
+                picture = f"{video.codec_context.width}x{video.codec_context.height} {video.codec_context.name}"
+        if audio is not None and clip.audio is None:
+            if problem := track_problem(audio, container, limits) or _cannot_open(audio, limits):
+                problems.append(problem)
+            else:
+                sound = f"embedded {audio.codec_context.name} {audio.codec_context.sample_rate} Hz"
+    return Probe(picture, sound, duration, "; ".join(problems) or None)
+
+
+def _cannot_open(stream: VideoStream | AudioStream, limits: Limits) -> str | None:
+    """Why the decoder refuses the track before it has seen a packet."""
+    try:
+        stream.codec_context.options = decoder_options(limits)
+        stream.codec_context.open()
+    except av.FFmpegError as error:
+        return f"{stream.type} cannot be decoded: {reason_of(error)}"
+    return None
+
+
+def _probe_sidecar(clip: Clip, limits: Limits) -> str:
+    assert clip.audio is not None
+    with open_media(clip.audio, limits) as container:
+        audio = first_audio(container)
+        if audio is None:
+            raise MediaError("it has no sound track")
+        if problem := track_problem(audio, container, limits) or _cannot_open(audio, limits):
+            raise MediaError(problem)
+        return f"{clip.audio.name} {audio.codec_context.sample_rate} Hz"

@@ -16,7 +16,6 @@ from av.video.stream import VideoStream
 
 from avbench.errors import MediaError
 from avbench.media.collect import FrameCollector, NeedsAnotherPass
-from avbench.media.container import Packets, short_reason
 from avbench.media.frame_times import (
     TICK,
     FrameTimes,
@@ -29,7 +28,9 @@ from avbench.media.frame_times import (
     refuse_breaks,
 )
 from avbench.media.info import VideoInfo
+from avbench.media.meter import Meter
 from avbench.media.options import DecodeOptions, default_threads
+from avbench.media.packets import Packets, decode_video_packets
 from avbench.media.sampling import Times
 from avbench.media.stated_size import is_cut
 from avbench.media.track import DecodedTrack
@@ -40,19 +41,17 @@ _CLOCK_MAY_BREAK: Any = av.format.Flags.ts_discont.value
 
 
 def decode_video(
-    stream: VideoStream, packets: dict[int, Packets], views: Sequence[View], options: DecodeOptions
+    stream: VideoStream, packets: dict[int, Packets], views: Sequence[View], options: DecodeOptions, meter: Meter
 ) -> DecodedTrack:
-    """Decode the track and compute `views`; what cannot be decoded or placed in time is a `problem`."""
+    """Decode the track and compute `views`.
+
+    Raises:
+        MediaError: it is damaged, cannot be placed in time, or is beyond the limits.
+        av.FFmpegError: the decoder gives up.
+    """
     stream.thread_type = "AUTO"
     own = packets[stream.index]
-    try:
-        return _decode(_Track(stream, own, _nominal_fps(stream, own), options), views)
-    except NoTimesError as error:
-        return DecodedTrack(None, str(error), {})
-    except MediaError as error:
-        return DecodedTrack(None, f"picture cannot be decoded: {error}", {})
-    except (av.FFmpegError, ValueError) as error:
-        return DecodedTrack(None, f"picture cannot be decoded: {short_reason(error)}", {})
+    return _decode(_Track(stream, own, _nominal_fps(stream, own), options, meter), views)
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class _Track:
     packets: Packets
     fps: float
     options: DecodeOptions
+    meter: Meter
 
     @property
     def unit(self) -> Fraction:
@@ -240,11 +240,8 @@ class _InOrder:
 
 def _decoded(track: _Track) -> Iterator[VideoFrame]:
     """Frames in order of display."""
-    count = 0
-    for packet in [*track.packets, None]:
-        for frame in track.stream.codec_context.decode(packet):
-            if frame.is_corrupt:
-                near = count / track.fps if frame.pts is None else float(frame.pts * track.unit)
-                raise MediaError(f"damaged frame near {near:.2f} s")
-            count += 1
-            yield frame
+    for count, frame in enumerate(decode_video_packets(track.stream, track.packets, track.meter)):
+        if frame.is_corrupt:
+            near = count / track.fps if frame.pts is None else float(frame.pts * track.unit)
+            raise MediaError(f"damaged frame near {near:.2f} s")
+        yield frame

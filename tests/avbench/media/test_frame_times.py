@@ -224,8 +224,9 @@ def test_decoding_times(dts, stated, expected):
     assert (None if times is None else times.tolist()) == expected
 
 
-def test_a_waveform_alone_does_not_need_frame_times(tmp_path, drawn):
+def test_joined_streams_have_a_reason_for_each_track(tmp_path, drawn):
     part = write_clip(tmp_path / "part.ts", *drawn).read_bytes()
     (tmp_path / "joined.ts").write_bytes(part + part)
     media = decode(tmp_path / "joined.ts", [Waveform()])
-    assert set(media.problems) == {"video"}
+    assert set(media.problems) == {"video", "audio"}
+    assert all("go back" in problem for problem in media.problems.values())

@@ -197,9 +197,10 @@ def test_what_no_player_would_place_is_a_reason(noise: np.ndarray, jump: float, 
 def test_a_damaged_timestamp_is_an_error_of_the_track(noise: np.ndarray, tmp_path: Path) -> None:
     packets = [(t + 40_000 * (t > 1.45), s) for t, s in packets_of(noise, 0.1)]
     media = decode(write_pcm(tmp_path / "far.mkv", packets))
-    assert (
-        "sound cannot be placed in time: its timestamps jump ahead by 40000.00 s at 1.50 s" in media.problems["audio"]
-    )
+    assert media.problems == {"audio": "over the limit seconds=1800: the timestamps of the audio span 40002 s"}
+    packets = [(t + 700 * (t > 1.45), s) for t, s in packets_of(noise, 0.1)]
+    media = decode(write_pcm(tmp_path / "near.mkv", packets))
+    assert "audio cannot be placed in time: its timestamps jump ahead by 700.00 s at 1.50 s" in media.problems["audio"]
 
 
 def test_many_channels_get_less_silence() -> None:
