@@ -13,6 +13,7 @@ from typing import Literal
 
 from avbench.encoders import Setup
 from avbench.environment import describe_environment, package_version
+from avbench.home import home_folder
 from avbench.metrics.base import registry
 
 
@@ -84,7 +85,7 @@ def _gpu() -> Iterator[Finding]:
 
 
 def _cache() -> Finding:
-    folder = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    folder = Path(os.environ.get("HF_HOME") or home_folder() / ".cache" / "huggingface")
     place = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
     free = shutil.disk_usage(place).free / 2**30
     found = f"{folder}, {free:.0f} GiB free"

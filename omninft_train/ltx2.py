@@ -127,7 +127,7 @@ def locate(source: str, files: Sequence[str] = ALL_FILES) -> Path:
         UsageProblem: a folder without model_index.json.
         EnvironmentProblem: the download fails.
     """
-    folder = Path(source).expanduser()
+    folder = _expanded(source)
     if not folder.is_dir():
         try:
             folder = Path(snapshot_download(source, allow_patterns=list(files)))
@@ -144,8 +144,15 @@ def locate(source: str, files: Sequence[str] = ALL_FILES) -> Path:
 def cache_folder(configured: str) -> Path:
     """Folder of prompt conditioning: as configured, or one for all runs in the user's cache."""
     if configured:
-        return Path(configured).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "omninft-train" / "prompts"
+        return _expanded(configured)
+    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "omninft-train" / "prompts"
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise EnvironmentProblem(f"{path}: {error} Set HOME, or write the path without ~.") from error
 
 
 def describe(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from avbench.home import home_folder
+
 LOCK_NAME = "avbench-weights.json"
 
 # Also in memory, so that asking for a digest again costs a stat and no file is read.
@@ -19,7 +21,7 @@ _known: dict[tuple[str, int, int], str] = {}
 
 def cache_folder() -> Path:
     """Folder for what can be made again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "avbench"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home_folder() / ".cache") / "avbench"
 
 
 def file_sha256(path: Path) -> str:

@@ -17,6 +17,7 @@ from avbench.encoders.rows import Row as Row
 from avbench.encoders.rows import with_required
 from avbench.encoders.setup import Setup
 from avbench.errors import EnvironmentProblem
+from avbench.home import expand_home, home_folder
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def row_licence(name: str) -> str:
 def weights_root() -> Path:
     """Weights folder without `--weights-dir`: $AVBENCH_WEIGHTS, else a folder in the user's cache."""
     given = os.environ.get("AVBENCH_WEIGHTS")
-    return Path(given).expanduser() if given else cache_folder() / "weights"
+    return expand_home(given) if given else cache_folder() / "weights"
 
 
 def place(name: str, setup: Setup) -> Place:
@@ -214,7 +215,7 @@ def accept(name: str) -> Path:
 
 
 def _accepted_file() -> Path:
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "avbench" / "accepted.json"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or home_folder() / ".config") / "avbench" / "accepted.json"
 
 
 def size_text(size: int) -> str:

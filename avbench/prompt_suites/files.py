@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from avbench.errors import EnvironmentProblem
+from avbench.home import expand_home
 from avbench.prompt_suites.catalogue import Hub, PromptSuite, get_prompt_suite
 from avbench.sources.prompts import PromptList, read_prompts
 
@@ -32,7 +33,7 @@ def shipped_folder() -> Path:
 def prompts_folder(given: Path | None = None) -> Path | None:
     """The user's folder for pulled prompt lists: `given`, else $AVBENCH_PROMPTS, else None for the hub's cache."""
     named = os.environ.get("AVBENCH_PROMPTS")
-    return given or (Path(named).expanduser() if named else None)
+    return given or (expand_home(named) if named else None)
 
 
 def find_prompts(suite: PromptSuite, folder: Path | None = None) -> Path | None:

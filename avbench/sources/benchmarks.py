@@ -9,10 +9,14 @@ from pathlib import Path
 
 from avbench.clips import Clip, Prompt
 from avbench.errors import UsageError
-from avbench.sources.prompts import Pairing, PromptList
+from avbench.sources.pairing import Pairing, counts_from_one, other_numbers, pair_all_by_number, pair_by_name
+from avbench.sources.prompts import PromptList
 from avbench.sources.safety import printable, some_of
 
 _JAVISBENCH_STEM = re.compile(r"sample_([0-9]{1,9})")
+_JAVISBENCH_DIGITS = 4
+# "2024-01-05", "2024-1", "05-01-2024" and "05-01-24".
+_DATE_AT_END = re.compile(r"(?<![0-9])(?:(?:19|20)[0-9]{2}(?:-[0-9]{1,2}){1,2}|[0-9]{1,2}-[0-9]{1,2}-[0-9]{2,4})$")
 _VBENCH_STEM = re.compile(r"(.+)-([0-9]{1,9})", re.DOTALL)
 
 
@@ -22,37 +26,99 @@ def looks_like_javisbench(clips: Sequence[Clip]) -> bool:
 
 
 def looks_like_vbench(clips: Sequence[Clip]) -> bool:
-    """Whether every clip is called `<text>-<number>`, and most texts have two words or more."""
+    """Whether every clip is called `<text>-<sample>` as VBench's are, and most texts have two words or more.
+
+    Samples count from 0 without leading zeros. A date, a year or a number in a title is no sample.
+    """
+    return _has_prompt_names(clips) and _are_samples([clip.video.stem for clip in clips])
+
+
+def vbench_hint(clips: Sequence[Clip]) -> str | None:
+    """A note where names hold texts and numbers as VBench's, but the numbers are no samples; else None."""
+    if not _has_prompt_names(clips) or _are_samples([clip.video.stem for clip in clips]):
+        return None
+    return (
+        f"files are named <text>-<number> ({clips[0].clip_id}), but the numbers do not count samples from 0, so the "
+        "texts are not taken as prompts; pass --layout vbench if they are"
+    )
+
+
+def _has_prompt_names(clips: Sequence[Clip]) -> bool:
     matches = [_VBENCH_STEM.fullmatch(clip.video.stem) for clip in clips]
     long = sum(match is not None and len(match[1].split()) >= 2 for match in matches)
     return all(matches) and 2 * long > len(matches)
 
 
+def _are_samples(stems: Sequence[str]) -> bool:
+    if any(_DATE_AT_END.search(stem) for stem in stems):
+        return False
+    samples = [stem.rpartition("-")[2] for stem in stems]
+    return "0" in samples and all(len(sample) <= 2 and sample == str(int(sample)) for sample in samples)
+
+
 def pair_javisbench(clips: Sequence[Clip], prompts: PromptList) -> tuple[PromptList, Pairing]:
-    """The number in `sample_<number>` is the row of the CSV, counted from 0.
+    """The number in `sample_<number>` is the row of the CSV, counted from 0, unless the CSV numbers its rows itself.
 
     Returns:
         The prompts, each with its row number as prompt_id where the file gives none, and the pairing.
 
     Raises:
-        UsageError: a file with another name.
+        UsageError: a column of the list disagrees, or the clips may count from 1.
     """
-    numbers: list[int | None] = []
-    for clip in clips:
-        match = _JAVISBENCH_STEM.fullmatch(clip.video.stem)
-        if match is None:
-            raise UsageError(
-                f"{clip.video}: expected sample_<row>, as in sample_0000.mp4, in a JavisBench folder. Rename "
-                "or move the file, or use layout `folder`."
-            )
-        number = int(match[1])
-        numbers.append(number if number < len(prompts.rows) else None)
+    pairing, _ = pair_all_by_number(clips, prompts, paths_name_clips=False)
+    if pairing is not None:
+        return prompts, pairing
+    pairing = _by_row(clips, prompts)
+    cure = "Add a column `video` with the file name of each clip, or pass --layout javisbench if the rows count"
+    if message := other_numbers(clips, prompts, pairing):
+        raise UsageError(f"{message} {cure}.")
+    padded = all(len(_row_number(clip)) >= _JAVISBENCH_DIGITS for clip in clips)
+    if not padded and counts_from_one(pairing.numbers):
+        raise UsageError(
+            f"{prompts.path}: the clips count from 1 ({clips[0].clip_id}), so that rows counted from 0 and from 1 both "
+            f"fit. {cure}."
+        )
+    return with_row_ids(prompts), pairing
+
+
+def insist_on_javisbench(clips: Sequence[Clip], prompts: PromptList) -> tuple[PromptList, Pairing, list[str]]:
+    """As `pair_javisbench`, but where a column disagrees in part, the rows count, and a note says so.
+
+    Raises:
+        UsageError: a file with another name, or two columns of the list contradict each other.
+    """
+    if wrong := [clip for clip in clips if not _JAVISBENCH_STEM.fullmatch(clip.video.stem)]:
+        raise UsageError(
+            f"{wrong[0].video}: expected sample_<row>, as in sample_0000.mp4, in a JavisBench folder. Rename "
+            "or move the file, or use layout `folder`."
+        )
+    pairing = pair_by_name(clips, prompts)
+    if pairing is None:
+        pairing, _ = pair_all_by_number(clips, prompts, paths_name_clips=False)
+    if pairing is not None:
+        return prompts, pairing, []
+    pairing = _by_row(clips, prompts)
+    message = other_numbers(clips, prompts, pairing)
+    return with_row_ids(prompts), pairing, [f"{message} The rows count, as the layout says."] if message else []
+
+
+def with_row_ids(prompts: PromptList) -> PromptList:
+    """The prompts, each with its row number, counted from 0, as prompt_id where the file gives none."""
     rows = tuple(
         replace(row, prompt=replace(row.prompt, prompt_id=row.prompt.prompt_id or str(number)))
         for number, row in enumerate(prompts.rows)
     )
+    return replace(prompts, rows=rows)
+
+
+def _by_row(clips: Sequence[Clip], prompts: PromptList) -> Pairing:
+    rows = [int(_row_number(clip)) for clip in clips]
     rule = f"sample_<n> is row n of {prompts.path.name}, counted from 0"
-    return replace(prompts, rows=rows), Pairing(rule, tuple(numbers))
+    return Pairing(rule, tuple(row if row < len(prompts.rows) else None for row in rows))
+
+
+def _row_number(clip: Clip) -> str:
+    return clip.video.stem.removeprefix("sample_")
 
 
 def only_csv(root: Path) -> Path | None:

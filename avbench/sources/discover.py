@@ -10,25 +10,21 @@ from avbench.clips import Clip
 from avbench.errors import UsageError
 from avbench.sources.base import Source
 from avbench.sources.benchmarks import (
+    insist_on_javisbench,
     looks_like_javisbench,
     looks_like_vbench,
     only_csv,
     pair_javisbench,
     vbench_clips,
+    vbench_hint,
 )
 from avbench.sources.columns import find_columns
-from avbench.sources.folder import VIDEO_SUFFIXES, add_sounds, folder_clips, list_folder, relative_id
+from avbench.sources.folder import add_sounds, folder_clips, list_folder, relative_id
 from avbench.sources.manifest import manifest_clips
-from avbench.sources.prompts import (
-    PromptList,
-    apply_pairing,
-    as_prompts,
-    matching_sentence,
-    pair_by_key,
-    pair_prompts,
-    read_prompts,
-)
-from avbench.sources.safety import file_kind, printable, some_of
+from avbench.sources.pairing import Pairing, apply_pairing, matching_sentence, pair_by_name, pair_prompts
+from avbench.sources.prompts import PromptList, as_prompts, read_prompts
+from avbench.sources.safety import as_on_disk, file_kind, printable, some_of
+from avbench.sources.suffixes import OTHER_VIDEO_SUFFIXES, VIDEO_SUFFIXES
 from avbench.sources.tables import TABLE_SUFFIXES, read_table
 
 Layout = Literal["auto", "folder", "javisbench", "vbench"]
@@ -59,6 +55,7 @@ def load_source(
     path = Path(path)
     if layout not in get_args(Layout):
         raise UsageError(f"unknown layout {layout!r}; expected one of {', '.join(get_args(Layout))}.")
+    path, prompts = as_on_disk(path), None if prompts is None else as_on_disk(Path(prompts))
     kind = file_kind(path)
     if kind == "folder":
         return _load_folder(path.resolve(), prompts, layout, allow_outside)
@@ -71,9 +68,11 @@ def load_source(
         return _load_file(path, prompts, allow_outside)
     if path.suffix.lower() in TABLE_SUFFIXES:
         return _load_manifest(path, prompts, allow_outside)
+    if path.suffix.lower() in OTHER_VIDEO_SUFFIXES:
+        raise UsageError(f"{path}: videos of kind {path.suffix} are not read. Convert it to .mp4.")
     raise UsageError(
         f"{path}: unknown kind of source {path.suffix!r}; expected a folder, a video "
-        f"({', '.join(VIDEO_SUFFIXES)}) or a manifest ({', '.join(TABLE_SUFFIXES)})."
+        f"({', '.join(VIDEO_SUFFIXES[:6])}, ...) or a manifest ({', '.join(TABLE_SUFFIXES)})."
     )
 
 
@@ -109,7 +108,8 @@ def _load_folder(root: Path, prompts: Path | None, layout: Layout, allow_outside
         names = [manifest.name for manifest in manifests if manifest.resolve() != _resolved(prompts)]
         notes.extend([f"not used as the manifest: {some_of(names)}"] if names else [])
     if layout == "javisbench":
-        return _load_javisbench(root, clips, notes, _javisbench_prompts(root, prompts))
+        found, pairing, disagreements = insist_on_javisbench(clips, _javisbench_prompts(root, prompts))
+        return _as_source("javisbench", root, clips, [*notes, *disagreements], found, pairing)
     if layout == "vbench" and prompts is not None:
         raise UsageError(
             f"layout 'vbench' takes the prompts from the file names, and {prompts} was given too. Leave out "
@@ -121,6 +121,8 @@ def _load_folder(root: Path, prompts: Path | None, layout: Layout, allow_outside
         return Source(root, "vbench", tuple(clips), matching_sentence(rule, clips), tuple(notes))
     if layout == "auto" and looks_like_javisbench(clips):
         return _load_numbered(root, clips, notes, prompts)
+    if layout == "auto" and prompts is None and (hint := vbench_hint(clips)):
+        notes.append(hint)
     return _with_prompts("folder", root, clips, notes, prompts)
 
 
@@ -167,21 +169,20 @@ def _load_numbered(root: Path, clips: list[Clip], notes: list[str], prompts: Pat
     else:
         hint = "files are named as JavisBench's, and no CSV with texts was found; pass it with --prompts"
         return _with_prompts("folder", root, clips, [*notes, hint], None)
-    if (pairing := pair_by_key(clips, found)) is not None:
-        paired, sentence, more = apply_pairing(clips, found, pairing)
-        return Source(root, "folder", tuple(paired), sentence, (*notes, *more))
-    return _load_javisbench(root, clips, notes, found)
-
-
-def _load_javisbench(root: Path, clips: list[Clip], notes: list[str], prompts: PromptList) -> Source:
-    prompts, pairing = pair_javisbench(clips, prompts)
-    paired, sentence, more = apply_pairing(clips, prompts, pairing)
-    return Source(root, "javisbench", tuple(paired), sentence, (*notes, *more))
+    if (pairing := pair_by_name(clips, found)) is not None:
+        return _as_source("folder", root, clips, notes, found, pairing)
+    return _as_source("javisbench", root, clips, notes, *pair_javisbench(clips, found))
 
 
 def _with_prompts(kind: str, root: Path, clips: list[Clip], notes: list[str], prompts: Path | None) -> Source:
     if prompts is None:
         return Source(root, kind, tuple(clips), matching_sentence(_NO_PROMPTS, clips), tuple(notes))
     found = read_prompts(Path(prompts))
-    paired, sentence, more = apply_pairing(clips, found, pair_prompts(clips, found))
+    return _as_source(kind, root, clips, notes, found, pair_prompts(clips, found))
+
+
+def _as_source(
+    kind: str, root: Path, clips: list[Clip], notes: list[str], prompts: PromptList, pairing: Pairing
+) -> Source:
+    paired, sentence, more = apply_pairing(clips, prompts, pairing)
     return Source(root, kind, tuple(paired), sentence, (*notes, *more))

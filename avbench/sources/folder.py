@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from avbench.clips import Clip
 from avbench.errors import UsageError
 from avbench.sources.safety import file_kind, printable, require_inside, some_of
-
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
-# In order of preference where a clip has several.
-SOUND_SUFFIXES = (".wav", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".aac")
+from avbench.sources.spelling import composed
+from avbench.sources.suffixes import OTHER_VIDEO_SUFFIXES, SOUND_SUFFIXES, VIDEO_SUFFIXES, is_program
 
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -27,6 +25,8 @@ class Listing:
     linked_folders: list[str] = field(default_factory=list)
     special: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
+    other_videos: list[str] = field(default_factory=list)
+    programs: list[str] = field(default_factory=list)
 
 
 def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:
@@ -74,16 +74,20 @@ def list_folder(root: Path, *, allow_outside: bool) -> Listing:
 
 def _add_file(listing: Listing, entry: Path, root: Path, *, allow_outside: bool) -> None:
     suffix = entry.suffix.lower()
+    if suffix in OTHER_VIDEO_SUFFIXES:
+        listing.other_videos.append(relative_id(entry, root))
     if suffix not in VIDEO_SUFFIXES + SOUND_SUFFIXES:
         return
     if entry.is_symlink():
         require_inside(entry, root, relative_id(entry, root), allow_outside=allow_outside)
     if file_kind(entry) == "special":
         listing.special.append(relative_id(entry, root))
-    elif suffix in VIDEO_SUFFIXES:
-        listing.videos.append(entry)
-    else:
+    elif suffix in SOUND_SUFFIXES:
         listing.sounds.append(entry)
+    elif is_program(entry):
+        listing.programs.append(relative_id(entry, root))
+    else:
+        listing.videos.append(entry)
 
 
 def folder_clips(root: Path, *, allow_outside: bool) -> tuple[list[Clip], list[str]]:
@@ -95,20 +99,21 @@ def folder_clips(root: Path, *, allow_outside: bool) -> tuple[list[Clip], list[s
     listing = list_folder(root, allow_outside=allow_outside)
     if not listing.videos:
         raise UsageError(
-            f"no video files below {root}; expected {', '.join(VIDEO_SUFFIXES)}, found {len(listing.sounds)} "
-            f"sound files and {len(listing.linked_folders)} links to folders (not entered). Pass the folder "
-            "that holds the clips, or a manifest."
+            f"no video files below {root}; expected {', '.join(VIDEO_SUFFIXES[:6])} or other usual ones, found "
+            f"{len(listing.sounds)} sound files, {len(listing.other_videos)} videos of other kinds "
+            f"({_by_suffix(listing.other_videos) or 'none'}) and {len(listing.linked_folders)} links to folders (not "
+            "entered). Pass the folder that holds the clips, or a manifest, or convert the videos to .mp4."
         )
-    sounds = _by_stem(listing.sounds)
+    sounds = _Sounds(listing.sounds, listing.videos)
     clips, several = [], []
     for video in listing.videos:
-        choices = sounds.get((video.parent, video.stem), [])
+        choices = sounds.beside(video)
         clip = Clip(relative_id(video, root), video, choices[0] if choices else None)
         clips.append(clip)
         if len(choices) > 1:
             several.append(f"{clip.clip_id} uses {printable(choices[0].name)}")
-    stems = {(video.parent, video.stem) for video in listing.videos}
-    alone = [relative_id(path, root) for path in listing.sounds if (path.parent, path.stem) not in stems]
+    stems = {(video.parent, composed(video.stem)) for video in listing.videos}
+    alone = [relative_id(path, root) for path in listing.sounds if (path.parent, composed(path.stem)) not in stems]
     return clips, _listing_notes(listing, several, alone)
 
 
@@ -118,12 +123,12 @@ def add_sounds(clips: Sequence[Clip], root: Path, *, allow_outside: bool) -> tup
     Raises:
         UsageError: a sound file is a link that leads out of `root` without `allow_outside`.
     """
-    sounds: dict[tuple[Path, str], list[Path]] = {}
-    for folder in {clip.video.parent for clip in clips}:
-        sounds.update(_by_stem(_sounds_in(folder)))
+    folders = {clip.video.parent for clip in clips}
+    beside = [sound for folder in folders for sound in _sounds_in(folder)]
+    sounds = _Sounds(beside, [clip.video for clip in clips])
     result, found, several = [], [], []
     for clip in clips:
-        choices = sounds.get((clip.video.parent, clip.video.stem), [])
+        choices = sounds.beside(clip.video)
         if choices:
             require_inside(choices[0], root, f"sound of {clip.clip_id}", allow_outside=allow_outside)
             clip = replace(clip, audio=choices[0])
@@ -145,16 +150,47 @@ def _sounds_in(folder: Path) -> list[Path]:
     return [entry for entry in entries if entry.suffix.lower() in SOUND_SUFFIXES and file_kind(entry) == "file"]
 
 
-def _by_stem(sounds: Iterable[Path]) -> dict[tuple[Path, str], list[Path]]:
-    """Sound files by folder and stem, the preferred one first."""
-    result: dict[tuple[Path, str], list[Path]] = {}
-    for sound in sorted(sounds, key=_preference):
-        result.setdefault((sound.parent, sound.stem), []).append(sound)
-    return result
+class _Sounds:
+    """Sound files by the video of the same name beside them."""
+
+    def __init__(self, sounds: Iterable[Path], videos: Iterable[Path]) -> None:
+        exact = {(video.parent, video.stem) for video in videos}
+        self._exact: dict[tuple[Path, str], list[Path]] = {}
+        self._composed: dict[tuple[Path, str], list[Path]] = {}
+        for sound in sorted(sounds, key=_preference):
+            key = (sound.parent, sound.stem)
+            self._exact.setdefault(key, []).append(sound)
+            # Names in another Unicode form belong together too, unless one fits as it is.
+            if key not in exact:
+                self._composed.setdefault((sound.parent, composed(sound.stem)), []).append(sound)
+
+    def beside(self, video: Path) -> list[Path]:
+        """The sounds of a video, the preferred one first.
+
+        Raises:
+            UsageError: several of one kind whose names differ in their Unicode form only.
+        """
+        if found := self._exact.get((video.parent, video.stem)):
+            return found
+        found = self._composed.get((video.parent, composed(video.stem)), [])
+        if len({sound.stem for sound in found}) > 1:
+            raise UsageError(
+                f"{printable(str(video))}: several sound files have its name in other Unicode forms: "
+                f"{some_of([ascii(sound.name) for sound in found])}. Rename all but one."
+            )
+        return found
 
 
 def _preference(path: Path) -> tuple[int, str]:
     return SOUND_SUFFIXES.index(path.suffix.lower()), path.name
+
+
+def _by_suffix(names: Sequence[str]) -> str:
+    """Counts and names by suffix: "2 .gif (a.gif, b.gif), 1 .y4m (c.y4m)"."""
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kinds.setdefault(PurePosixPath(name).suffix.lower(), []).append(name)
+    return ", ".join(f"{len(found)} {suffix} ({some_of(found)})" for suffix, found in kinds.items())
 
 
 def _several_note(several: list[str]) -> str:
@@ -165,6 +201,13 @@ def _listing_notes(listing: Listing, several: list[str], alone: list[str]) -> li
     notes = [_several_note(several)] if several else []
     if alone:
         notes.append(f"{len(alone)} sound files have no video of the same name: {some_of(alone)}")
+    if listing.other_videos:
+        found = _by_suffix(listing.other_videos)
+        notes.append(f"{len(listing.other_videos)} videos of other kinds were not taken: {found}")
+    if listing.programs:
+        notes.append(
+            f"{len(listing.programs)} files hold text, not MPEG-TS, and were not taken: {some_of(listing.programs)}"
+        )
     if listing.linked_folders:
         count = len(listing.linked_folders)
         notes.append(f"{count} links to folders were not entered: {some_of(listing.linked_folders)}")

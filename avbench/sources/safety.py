@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Sequence
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from avbench.errors import UsageError
+from avbench.sources.spelling import composed
 
 # Two characters or more, so that the drive of `C:\clips` is no scheme.
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
+_DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 
 FileKind = Literal["file", "folder", "special", "missing"]
 
@@ -36,6 +39,33 @@ def some_of(items: Sequence[str], limit: int = 3) -> str:
     """The first few items for a message: "a, b, c and 4 more"."""
     shown = ", ".join(items[:limit])
     return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
+
+
+def as_on_disk(path: Path) -> Path:
+    """`path`, or where nothing is there, the one file whose name differs in the Unicode form only.
+
+    Raises:
+        UsageError: several such files.
+    """
+    if str(path).isascii() or file_kind(path) != "missing":
+        return path
+    found = Path(path.anchor)
+    for part in path.parts[bool(path.anchor) :]:
+        found = found / (part if file_kind(found / part) != "missing" else _on_disk(found, part))
+    return found
+
+
+def _on_disk(folder: Path, name: str) -> str:
+    try:
+        same = sorted(entry.name for entry in folder.iterdir() if composed(entry.name) == composed(name))
+    except (OSError, ValueError):
+        return name
+    if len(same) > 1:
+        raise UsageError(
+            f"{printable(str(folder / name))}: {len(same)} files have this name in other Unicode forms: "
+            f"{some_of([ascii(other) for other in same])}. Rename all but one."
+        )
+    return same[0] if same else name
 
 
 def require_inside(path: Path, root: Path, place: str, *, allow_outside: bool) -> Path:
@@ -68,8 +98,8 @@ def listed_path(raw: str, root: Path, place: str, *, allow_outside: bool) -> Pat
         place: file and line, for messages.
 
     Raises:
-        UsageError: an address with a scheme, a NUL, a network share, a folder, a device, or a path that
-            leaves `root` without `allow_outside`.
+        UsageError: an address with a scheme, a NUL, a network share, a folder, a device, a drive of another system, a
+            path that leaves `root` without `allow_outside`, or several files that it may mean.
     """
     text = raw.strip()
     if "\0" in text:
@@ -79,12 +109,31 @@ def listed_path(raw: str, root: Path, place: str, *, allow_outside: bool) -> Pat
             f"{place}: {text!r} looks like an address, and only local files are read. Download the file "
             "and list its path (write ./ in front of a file name that has a colon)."
         )
-    if text.startswith(("//", "\\\\")):
+    if text.replace("\\", "/").startswith("//"):
         raise UsageError(f"{place}: {text!r} is a network path. Copy the file below {root} and list that.")
-    path = root / text
+    path = _spelled_path(text, root, place, allow_outside=allow_outside)
     resolved = require_inside(path, root, place, allow_outside=allow_outside)
     kind = file_kind(resolved)
     if kind in ("folder", "special"):
         what = "a folder" if kind == "folder" else "a device, pipe or socket"
         raise UsageError(f"{place}: {text!r} is {what}; expected a media file. Correct the path.")
     return resolved if ".." in path.parts else path
+
+
+def _spelled_path(text: str, root: Path, place: str, *, allow_outside: bool) -> Path:
+    """The file that a cell means: as it is written, else with / for backslashes, else in another Unicode form."""
+    path = root / text
+    if file_kind(path) != "missing":
+        return path
+    if "\\" in text and os.sep == "/":
+        if _DRIVE.match(text):
+            raise UsageError(
+                f"{place}: {text!r} names a drive of Windows. Write the path from the folder of the manifest, {root}."
+            )
+        path = root / text.replace("\\", "/")
+    # Looked at before folders on the way are listed.
+    require_inside(path, root, place, allow_outside=allow_outside)
+    try:
+        return as_on_disk(path)
+    except UsageError as exc:
+        raise UsageError(f"{place}: {exc}") from exc

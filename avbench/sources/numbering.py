@@ -1,0 +1,193 @@
+"""Numbers: in the columns of a list, and in the names of files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from avbench.clips import Clip
+from avbench.sources.columns import KEYS, find_columns, normalize_name
+from avbench.sources.spelling import words
+from avbench.sources.suffixes import without_suffix
+from avbench.sources.rows import Table, is_missing
+
+# Columns that number the rows of a list, besides those that name clips.
+NUMBERS = (
+    *("index", "idx", "number", "no", "nr", "num", "#", "row", "row_id", "row_index", "row_number", "serial"),
+    *("clip_index", "clip_idx", "clip_number", "clip_no", "video_index", "video_idx", "video_number", "video_no"),
+    *("prompt_index", "prompt_idx", "prompt_number", "prompt_num", "prompt_no", "item_id", "sample_id"),
+    # The index of a pandas table, as to_csv and to_parquet write it.
+    *("unnamed:_0", "index_level_0"),
+)
+# Before the last of several numbers these say "which try", and before any other one "which prompt".
+SAMPLE_WORDS = frozenset({"sample", "seed", "take", "try", "rep", "run", "gen"})
+_INDEX_WORDS = frozenset(
+    {"prompt", "p", "id", "idx", "index", "video", "vid", "clip", "item", "scene", "row", "case", "text", "caption"}
+    | {"no", "nr", "number", "line", "sample"}
+)
+
+# An unknown column of fewer rows may hold 1, 2, ... by chance.
+_FEWEST_COUNTED = 3
+# pandas writes an integer column with gaps as floats: "2.0".
+_NUMBER = re.compile(r"\s*\+?([0-9]{1,18})(?:\.0*)?\s*")
+# Neither part of a decimal number ("wan2.1"), nor a size ("512x512"), nor with a unit ("24fps").
+_IN_NAME = re.compile(r"(?<![0-9])(?<![0-9]\.)(?<![0-9]x)[0-9]{1,18}(?![0-9]|\.[0-9]|[^\W0-9_])")
+_DATE = re.compile(
+    r"(?<![0-9])(?:(?:19|20)[0-9]{2}([-_.]?)[01][0-9]\1[0-3][0-9]|[0-3][0-9]([-_.])[01][0-9]\2(?:19|20)[0-9]{2})"
+    r"(?:[T_ -](?:[0-2][0-9]([-:.])[0-5][0-9](?:\3[0-5][0-9])?|[0-2][0-9](?:[0-5][0-9]){2}))?(?![0-9])"
+)
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """The numbers of a column.
+
+    Attributes:
+        numbers: one for each row; None where the cell is empty or has none.
+        prefix: the words before every number, or "." for file names that are only a number; empty for plain numbers,
+            None where rows differ in them.
+        is_complete: whether every cell that is not empty has a number.
+    """
+
+    numbers: tuple[int | None, ...]
+    prefix: tuple[str, ...] | None
+    is_complete: bool
+
+    def rows(self) -> dict[int, list[int]]:
+        """Positions of the rows by number."""
+        found: dict[int, list[int]] = {}
+        for position, number in enumerate(self.numbers):
+            if number is not None:
+                found.setdefault(number, []).append(position)
+        return found
+
+    @property
+    def counts(self) -> bool:
+        """Whether the numbers are 0, 1, 2, ... or 1, 2, 3, ... in any order."""
+        found = sorted(number for number in self.numbers if number is not None)
+        return bool(found) and found[0] in (0, 1) and found == list(range(found[0], found[0] + len(found)))
+
+
+def number_columns(table: Table) -> tuple[str, ...]:
+    """Columns that number the rows by their name, the likeliest first."""
+    ranks = {name: rank for rank, name in enumerate(NUMBERS)}
+    found = [(ranks[name], column) for column in table.columns if (name := normalize_name(column)) in ranks]
+    return tuple(column for _, column in sorted(found))
+
+
+def counting_columns(table: Table) -> tuple[str, ...]:
+    """Columns of other names whose cells count the rows: 0, 1, 2, ... or 1, 2, 3, ... in any order."""
+    columns = find_columns(table)
+    known = {columns.text, columns.video_text, columns.audio_text, columns.model, *columns.categories}
+    others = [c for c in table.columns if c not in known and normalize_name(c) not in (*KEYS, *NUMBERS)]
+    return tuple(column for column in others if _counts(table, column))
+
+
+def _counts(table: Table, column: str) -> bool:
+    if len(table.rows) < _FEWEST_COUNTED:
+        return False
+    numbering = read_numbers([plain_cell(row.cells.get(column)) for row in table.rows])
+    return numbering.prefix == () and None not in numbering.numbers and numbering.counts
+
+
+def plain_cell(value: object) -> str | None:
+    """A cell as text where it holds a text or a number; None where it is missing or holds something else."""
+    text = str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+    return None if is_missing(text) else text
+
+
+def read_numbers(cells: Sequence[str | None]) -> Numbering:
+    """The number of each cell: "3", "0003", "3.0", or the one at the end of a name ("clip_3", "out/clip_3.mp4")."""
+    numbers: list[int | None] = []
+    prefixes, is_complete = set(), True
+    for cell in cells:
+        if cell is None or not cell.strip():
+            numbers.append(None)
+            continue
+        found = _cell_number(cell)
+        if found is not None:
+            prefixes.add(found[0])
+        is_complete = is_complete and found is not None
+        numbers.append(found[1] if found else None)
+    prefix = next(iter(prefixes)) if len(prefixes) == 1 else None
+    return Numbering(tuple(numbers), prefix, is_complete and bool(prefixes))
+
+
+def is_plain(numbering: Numbering) -> bool:
+    """Whether a column holds plain numbers, and nothing else."""
+    return numbering.is_complete and numbering.prefix == ()
+
+
+def _cell_number(cell: str) -> tuple[tuple[str, ...], int] | None:
+    if match := _NUMBER.fullmatch(cell):
+        return (), int(match[1])
+    name = cell.rsplit("/", 1)[-1]
+    *before, last = words(without_suffix(name)) or ("",)
+    if not (last.isascii() and last.isdigit() and len(last) <= 18):
+        return None
+    if before:
+        return tuple(before), int(last)
+    return ((".",), int(last)) if name != last and not name.startswith("-") else None
+
+
+@dataclass(frozen=True)
+class NameNumber:
+    """A number in a file name; `label` is the word before it, `glued` whether nothing lies between the two."""
+
+    value: int
+    label: str
+    glued: bool
+    followed_by_word: bool
+
+
+@dataclass(frozen=True)
+class NumberedName:
+    """The numbers of a file name in order, without those of a date, and what stands before and behind the last."""
+
+    numbers: tuple[NameNumber, ...]
+    before: str
+    behind: str
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the last of several numbers is labelled as a sample ("clip_3_seed_1")."""
+        return len(self.numbers) > 1 and self.numbers[-1].label in SAMPLE_WORDS
+
+    def value(self, position: int) -> int | None:
+        """The number at a position, also from the end (-1); None where the name has fewer."""
+        size = len(self.numbers)
+        return self.numbers[position].value if -size <= position < size else None
+
+
+def numbered_name(stem: str) -> NumberedName:
+    """The numbers in a file name without its suffix."""
+    text = _DATE.sub("", stem)
+    found = list(_IN_NAME.finditer(text))
+    if not found:
+        return NumberedName((), text, "")
+    ends = [*(match.start() for match in found[1:]), len(text)]
+    numbers = []
+    for match, end in zip(found, ends, strict=True):
+        before = text[: match.start()]
+        label = next((word for word in reversed(words(before)) if word.isalpha()), "")
+        between = any(word.isalpha() for word in words(text[match.end() : end]))
+        numbers.append(NameNumber(int(match[0]), label, before[-1:].isalpha(), between))
+    return NumberedName(tuple(numbers), text[: found[-1].start()], text[found[-1].end() :])
+
+
+def is_version(numbers: Sequence[NameNumber]) -> bool:
+    """Whether a number that stands at one position of several names belongs to the name of a model, or is a seed.
+
+    Such numbers are no prompts: "ltx2_0001", "veo 3 clip 1", "seed17_0001". "prompt3_1" and "3_1" may be.
+    """
+    if all(number.label in SAMPLE_WORDS - _INDEX_WORDS for number in numbers):
+        return True
+    same = len({number.value for number in numbers}) == 1
+    named = all(number.label and number.label not in _INDEX_WORDS for number in numbers)
+    return same and named and all(number.glued or number.followed_by_word for number in numbers)
+
+
+def stem_of(clip: Clip) -> str:
+    """The name whose numbers count: the file's, unless a manifest gives the clip a plain number as its id."""
+    return clip.clip_id if _NUMBER.fullmatch(clip.clip_id) else clip.video.stem

@@ -1,0 +1,82 @@
+"""By position: the number in the name of each clip is a row of the list, counted from 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from avbench.clips import Clip
+from avbench.sources.numbering import Numbering, is_plain, read_numbers
+from avbench.sources.pairing.base import CURE, Pairing, Rows, cells, difference, group, refuse_difference
+from avbench.sources.pairing.slots import Slots, choose_slot, find_slots
+from avbench.sources.prompts import PromptList
+
+
+def pair_by_position(clips: Sequence[Clip], prompts: PromptList) -> tuple[Pairing | None, str]:
+    """The number at the end of every file name is a row, counted from 0; else None and why it is not."""
+    slots = find_slots(clips)
+    if reason := _unfit_name(clips, prompts, slots):
+        return None, reason
+    count = len(prompts.rows)
+    slot, reason = choose_slot(clips, slots, range(count))
+    if slot is not slots.last:
+        return None, reason or f"{slot.where if slot else 'another number'} is the row, not the last one"
+    # Where a list names its clips and no name fits, numbers behind different names are no row numbers.
+    prefixes = {(group(clip), name.before) for clip, name in zip(clips, slots.names, strict=True)}
+    if prompts.key_columns and len(prefixes) > len(set(map(group, clips))):
+        return None, "the clips have different names before their numbers, and the list names its own clips"
+    if counts_from_one(slots.last.numbers):
+        return None, f"the clips count from 1, and rows 0 to {count - 1} fit as well as lines 1 to {count}"
+    rule = f"the number at the end of each file name is the row of {prompts.path.name}, counted from 0"
+    return Pairing(rule, slots.last.numbers), ""
+
+
+def counts_from_one(numbers: Rows) -> bool:
+    """Whether the lowest number is 1, so that the numbers may count from 1."""
+    return min((number for number in numbers if number is not None), default=0) == 1
+
+
+def other_numbers(clips: Sequence[Clip], prompts: PromptList, pairing: Pairing) -> str | None:
+    """Which column numbers the rows otherwise than by their position, and the first clip that it concerns, or None."""
+    for column in (*prompts.key_columns, *prompts.number_columns, *prompts.counting_columns):
+        numbering = read_numbers(cells(prompts, column))
+        if numbering.prefix is None and not numbering.counts:
+            continue
+        rule = f"the number in each file name is column {column!r} of {prompts.path.name}"
+        by_column = Pairing(rule, _by_number(numbering, pairing.numbers))
+        if message := difference(clips, prompts, by_column, pairing):
+            return message
+    return None
+
+
+def _by_number(numbering: Numbering, positions: Rows) -> Rows:
+    """The row of each clip by the numbers of a column, where these can say so; else the row by its position."""
+    rows = numbering.rows()
+    result = []
+    for position in positions:
+        own = rows.get(position, []) if position is not None else []
+        strict = is_plain(numbering) and position is not None and numbering.numbers[position] is not None
+        other = own[0] if own else None if strict else position
+        result.append(position if position in own else other)
+    return tuple(result)
+
+
+def _unfit_name(clips: Sequence[Clip], prompts: PromptList, slots: Slots) -> str:
+    count = len(prompts.rows)
+    for clip, name in zip(clips, slots.names, strict=True):
+        number = name.value(-1)
+        if number is None or name.behind:
+            return f"{clip.clip_id} does not end in a number"
+        if number >= count:
+            return f"{clip.clip_id} asks for row {number}, and there are rows 0 to {count - 1}"
+    return ""
+
+
+def refuse_positions_beside(clips: Sequence[Clip], prompts: PromptList, pairing: Pairing) -> None:
+    """Do nothing unless the numbers of a column leave clips alone to which their position gives a row.
+
+    Raises:
+        UsageError: they do; names both rules and the first clip.
+    """
+    other, _ = pair_by_position(clips, prompts)
+    if other is not None and not pairing.is_complete:
+        refuse_difference(clips, prompts, pairing, other, f"{CURE} ({clips[0].clip_id}), or correct the numbers")
