@@ -21,7 +21,7 @@ from avbench.encoders.weights import size_text
 from avbench.media import Frames, Waveform
 from avbench.metrics.base import Scorer, registry
 from avbench.results import ClipRow, ScoreRow
-from avbench.sources import columns
+from avbench.sources import columns, numbering, suffixes
 from avbench.suites import list_suites
 
 DOCS = Path(__file__).parent
@@ -155,6 +155,16 @@ def key_table(_: str) -> str:
     return ", ".join(f"`{name}`" for name in columns.KEYS) + "\n"
 
 
+def suffix_list(_: str) -> str:
+    """Suffixes of files that are clips."""
+    return ", ".join(f"`{suffix}`" for suffix in suffixes.VIDEO_SUFFIXES) + "\n"
+
+
+def number_table(_: str) -> str:
+    """Columns of a prompt list that number its rows."""
+    return ", ".join(f"`{name}`" for name in numbering.NUMBERS) + "\n"
+
+
 def suites_table(_: str) -> str:
     """All suites."""
     return table(("suite", "metrics", "what"), [(f"`{s.name}`", str(len(s.metrics)), s.summary) for s in list_suites()])
@@ -236,6 +246,8 @@ GENERATORS: dict[str, Callable[[str], str]] = {
     "flags": flags_table,
     "columns": manifest_table,
     "keys": key_table,
+    "numbers": number_table,
+    "suffixes": suffix_list,
     "suites": suites_table,
     "weights": weights_table,
     "weights_files": weights_files,

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from avbench.sources import Source
 
 
+_NO_GROUPS = {
+    "model": "note: --by model compares two models or more; name them in a column `model` of a manifest",
+    "category": "note: --by category found no categories; add a column `categories` to the manifest or prompt list",
+}
+
+
 def command(
     source: SourceArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; an existing one is continued.")] = Path(
@@ -168,6 +174,8 @@ def _show(outcome: Outcome, by: str | None, html: bool) -> None:
         for label in dict.fromkeys(tuple(str(e[c]) for c in columns) for e in outcome.summary[key]):
             entries = [e for e in outcome.summary[key] if tuple(str(e[c]) for c in columns) == label]
             show(summary_table(entries, facts, " / ".join(label)))
+        if not outcome.summary[key]:
+            say(_NO_GROUPS[by])
     rows = f"rows: {outcome.computed} computed, {outcome.reused} reused, {outcome.unavailable} not possible here"
     lines = [rows + (" ('avbench doctor' says why)" if outcome.unavailable else ""), f"run:  {outcome.path}"]
     if html:

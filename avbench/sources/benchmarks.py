@@ -15,8 +15,10 @@ from avbench.sources.safety import printable, some_of
 
 _JAVISBENCH_STEM = re.compile(r"sample_([0-9]{1,9})")
 _JAVISBENCH_DIGITS = 4
-# "2024-01-05", "2024-1", "05-01-2024" and "05-01-24".
-_DATE_AT_END = re.compile(r"(?<![0-9])(?:(?:19|20)[0-9]{2}(?:-[0-9]{1,2}){1,2}|[0-9]{1,2}-[0-9]{1,2}-[0-9]{2,4})$")
+# "2024-1-5" and "5-1-2024".
+_DATE_AT_END = re.compile(
+    r"(?<![0-9])(?:(?:19|20)[0-9]{2}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{1,2}-[0-9]{1,2}-(?:19|20)[0-9]{2})$"
+)
 _VBENCH_STEM = re.compile(r"(.+)-([0-9]{1,9})", re.DOTALL)
 
 

@@ -170,7 +170,7 @@ def numbered_name(stem: str) -> NumberedName:
     numbers = []
     for match, end in zip(found, ends, strict=True):
         before = text[: match.start()]
-        label = next((word for word in reversed(words(before)) if word.isalpha()), "")
+        label = next((word for word in words(before)[-1:] if word.isalpha()), "")
         between = any(word.isalpha() for word in words(text[match.end() : end]))
         numbers.append(NameNumber(int(match[0]), label, before[-1:].isalpha(), between))
     return NumberedName(tuple(numbers), text[: found[-1].start()], text[found[-1].end() :])

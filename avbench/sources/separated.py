@@ -91,7 +91,9 @@ def _shown_by_header(text: str, path: Path) -> str:
 def _header(cells: list[str], path: Path, line: int) -> tuple[str, ...]:
     if len(cells) > _MAX_COLUMNS:
         raise UsageError(f"{path}, line {line}: {len(cells):,} columns; up to {_MAX_COLUMNS:,} are read.")
-    names = tuple(column_name(cell, f"{path}, line {line}") for cell in cells)
+    named = [column_name(cell, f"{path}, line {line}") for cell in cells]
+    # pandas writes the index of a table first, without a name, and reads it back under this one.
+    names = tuple(name or ("Unnamed: 0" if column == 0 else "") for column, name in enumerate(named))
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
         raise UsageError(f"{path}, line {line}: column {repeated[0]!r} appears twice. Rename or remove one.")

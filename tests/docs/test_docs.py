@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from avbench.metrics.base import registry
+from avbench.results import load_run
 
 REPOSITORY = Path(__file__).parent.parent.parent
 DOCS = REPOSITORY / "docs"
@@ -170,6 +171,22 @@ def test_commands_run(page, slow, place, environment):
                 ["bash", "-c", command], cwd=place, env=environment, capture_output=True, text=True, timeout=300
             )
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def test_parts_of_several_machines_become_one_run(place, environment):
+    """The commands of the page, in one shell."""
+    page = (DOCS / "results.md").read_text(encoding="utf-8").partition("### Parts scored on several machines")[2]
+    script = BLOCK.search(page)[3]
+    done = subprocess.run(["bash", "-ec", script], cwd=place, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "rows: 0 computed, 2 reused" in done.stdout
+    whole = {row.clip_id: row.value for row in load_run(place / "runs" / "whole").scores.itertuples()}
+    parts = {
+        f"{name}/{row.clip_id}": row.value
+        for name in ("one", "two")
+        for row in load_run(place / "runs" / name).scores.itertuples()
+    }
+    assert whole == parts and len(whole) == 2
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name in ("README.md", "python.md")], ids=page_id)

@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from avbench import load_run
+from avbench.cli import app
 
 CURES = ("pip install", "avbench models pull", "avbench models accept")
 
@@ -191,3 +193,25 @@ def test_wrong_options_of_networks_are_one_line(avbench, small_clip, tmp_path, o
     done = avbench("score", small_clip, "-o", tmp_path / "run", "-m", "clip_score", *options)
     assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("by", "column", "cells", "said"),
+    [
+        ("model", "", ",", "name them in a column `model`"),
+        ("model", "model", "mm", "name them in a column `model`"),
+        ("model", "model", "mn", None),
+        ("category", "mood", "ab", "found no categories"),
+        ("category", "category", "ab", None),
+    ],
+)
+def test_groups_that_are_not_there_are_said(small_clip, tmp_path, by, column, cells, said):
+    for name in "ab":
+        (tmp_path / f"{name}.mp4").write_bytes(small_clip.read_bytes())
+    rows = [f"{name}.mp4,{cell.strip(',')}" for name, cell in zip("ab", cells * 2, strict=False)]
+    (tmp_path / "list.csv").write_text("\n".join([f"video,{column or 'x'}", *rows]) + "\n")
+    command = ["score", tmp_path / "list.csv", "-o", tmp_path / "run", "-m", "loudness", "--no-html", "--by", by]
+    done = CliRunner().invoke(app, list(map(str, command)))
+    assert done.exit_code == 0, done.output
+    assert ("note: --by" in done.output) == (said is not None)
+    assert said is None or said in done.output

@@ -133,3 +133,29 @@ def test_prompts_and_layout_folder_switch_vbench_off(touch, write):
     assert load_source(root, layout="folder").clips[0].prompt.is_empty
     source = load_source(root, prompts=write("p.txt", "x\ny"))
     assert (source.kind, [clip.prompt.text for clip in source.clips]) == ("folder", ["x", "y"])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["my dog 2024-01-05.mp4", "my dog 2024-01-06.mp4"],
+        ["my dog-2024.mp4"],
+        ["my dog 5-1-2024.mp4", "my dog 6-1-2024.mp4"],
+        ["my dog 2024-1-5.mp4", "my dog 2024-1-6.mp4", "a cat-0.mp4"],
+        ["walk in rome-12.mp4", "walk in rome-13.mp4"],
+        ["walk in rome-00.mp4", "walk in rome-01.mp4"],
+        ["scene of rain-0.mp4", "scene of rain-100.mp4"],
+    ],
+)
+def test_dates_and_numbers_in_titles_are_no_vbench_samples(touch, names):
+    source = load_source(touch(*names))
+    assert source.kind == "folder"
+    assert all(clip.prompt.is_empty for clip in source.clips)
+    assert any("--layout vbench" in note for note in source.notes)
+    forced = load_source(touch(), layout="vbench")
+    assert (forced.kind, any("--layout" in note for note in forced.notes)) == ("vbench", False)
+
+
+def test_a_prompt_that_ends_in_a_year_keeps_its_samples(touch):
+    source = load_source(touch("a party in 2024-0.mp4", "a party in 2024-1.mp4"))
+    assert (source.kind, [clip.prompt.text for clip in source.clips]) == ("vbench", ["a party in 2024"] * 2)

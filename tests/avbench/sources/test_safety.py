@@ -89,6 +89,39 @@ def test_colons_in_file_names(load, clips):
     assert load("C:disk.mp4").video == clips / "C:disk.mp4"
 
 
+@pytest.mark.skipif(os.sep != "/", reason="backslashes separate folders here")
+def test_backslashes_of_windows(load, clips, touch):
+    for video in ["v\\c.mp4", ".\\v\\c.mp4", "v\\..\\v\\c.mp4", "v/..\\v/c.mp4"]:
+        assert (load(video).video, load(video).clip_id) == (clips / "v" / "c.mp4", "v/c.mp4")
+    # What has backslashes in its own name is meant by it.
+    touch("v\\c.mp4")
+    assert load("v\\c.mp4").video == clips / "v\\c.mp4"
+    # A path that is missing is a clip with an error, as any other.
+    assert load("v\\gone.mp4").video == clips / "v" / "gone.mp4"
+
+
+@pytest.mark.parametrize("allow", [False, True])
+@pytest.mark.parametrize(
+    ("video", "message"),
+    [
+        ("C:\\clips\\a.mp4", "drive of Windows.*from the folder of the manifest"),
+        ("c:\\a.mp4", "drive of Windows"),
+        ("\\/server/share/a.mp4", "network path"),
+        ("/\\server\\share\\a.mp4", "network path"),
+    ],
+)
+def test_drives_and_shares_of_windows_are_refused(load, video, message, allow):
+    with pytest.raises(UsageError, match=rf"list\.jsonl, line 2: .*{message}"):
+        load(video, allow_outside=allow)
+
+
+def test_backslashes_lead_out_of_the_folder_no_more_than_slashes(load, tmp_path):
+    for video in ["..\\secret.mp4", "v\\..\\..\\secret.mp4"]:
+        with pytest.raises(UsageError, match=r"line 2.*outside"):
+            load(video)
+        assert load(video, allow_outside=True).video == tmp_path / "secret.mp4"
+
+
 @pytest.mark.parametrize("allow", [False, True])
 @pytest.mark.parametrize("video", [".", "v", "v/", os.devnull, "a\0.mp4"])
 def test_folders_devices_and_nul_are_refused(load, video, allow):
