@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from avbench.clips import Clip
 from avbench.sources.columns import KEYS, find_columns, normalize_name
+from avbench.sources.rows import Table, is_missing
 from avbench.sources.spelling import words
 from avbench.sources.suffixes import without_suffix
-from avbench.sources.rows import Table, is_missing
 
 # Columns that number the rows of a list, besides those that name clips.
 NUMBERS = (
