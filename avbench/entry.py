@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from avbench.errors import CRASH, INTERRUPTED, AvbenchError, EnvironmentProblem
+from avbench.interrupts import Interrupted, interruptible
 from avbench.terminal import LogFormatter, lost_output, prepare_streams, say
 from avbench.text import visible
 
@@ -51,13 +52,16 @@ def _exit_code(app: typer.Typer, program: str, errors: tuple[type[Exception], ..
     command: Any = typer.main.get_command(app)
     expected: tuple[type[Exception], ...] = (AvbenchError, *errors)
     try:
-        with command.make_context(program, _arguments()) as context:
+        with interruptible(), command.make_context(program, _arguments()) as context:
             command.invoke(context)
     except typer.Exit as end:
         return int(end.exit_code)
     except expected as error:
         say(f"{program}: {error}", err=True)
         return int(getattr(error, "exit_code", AvbenchError.exit_code))
+    except Interrupted as stop:
+        say(f"{program}: interrupted. {interrupted}", err=True)
+        return stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
         say(f"{program}: interrupted. {interrupted}", err=True)
         return INTERRUPTED

@@ -28,10 +28,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)
         Path(temporary).replace(path)
-    except OSError as error:
+    except BaseException as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise EnvironmentProblem(f"cannot write {path}: {error.strerror or error}") from error
+        if isinstance(error, OSError):
+            raise EnvironmentProblem(f"cannot write {path}: {error.strerror or error}") from error
+        raise
 
 
 def open_regular(path: Path, *, most: int | None = None) -> BufferedReader:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from avbench.clips import Clip
+from avbench.content import Content, read_content
 from avbench.media import Limits
-from avbench.metrics.base import Scorer
+from avbench.metrics.base import Score, Scorer
 from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
-from avbench.scoring import ClipJob, RunContext, hash_clip, unavailable_rows
+from avbench.scoring import ClipJob, ClipResult, RunContext, make_row, unavailable_rows
 
 RowKey = tuple[str, str, int, str, str]
 
@@ -69,7 +70,7 @@ def make_plan(
     digests = {s.name: UNAVAILABLE if s.name in missing else s.weights_digest(context.setup) for s in scorers}
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
     for clip in clips:
-        job = ClipJob(clip, hash_clip(clip), (), context, threads, limits)
+        job = ClipJob(clip, read_content(clip), (), context, threads, limits)
         plan.shas[clip.clip_id] = job.sha256
         todo = []
         for scorer in scorers:
@@ -90,6 +91,20 @@ def make_plan(
         else:
             plan.complete += 1
     return plan
+
+
+def disown(plan: Plan, job: ClipJob, result: ClipResult, scorers: Sequence[Scorer]) -> tuple[ClipJob, list[ScoreRow]]:
+    """The job of a clip that changed after its digest was taken, under a digest of its own.
+
+    The rows are those of metrics that the job was not asked for: what is known of the old content is not of this clip.
+    """
+    job = replace(job, content=Content(result.clip_row.clip_sha256))
+    plan.shas[job.clip.clip_id] = job.sha256
+    others = [scorer for scorer in scorers if scorer.judges == "clip" and scorer.name not in job.metrics]
+    failed = Score.error(result.clip_row.problem or "changed")
+    rows = [make_row(job, scorer, failed, 0.0) for scorer in others if scorer.name not in plan.missing]
+    absent = {scorer.name: plan.missing[scorer.name] for scorer in others if scorer.name in plan.missing}
+    return job, rows + unavailable_rows(job, absent)
 
 
 def feature_space(scorer: Scorer, context: RunContext) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -12,15 +13,17 @@ from typing import Any
 from typing import Protocol as TypingProtocol
 
 from avbench.aggregate import summarize_parts
+from avbench.content import Content
 from avbench.encoders import Setup
 from avbench.encoders.references import load_reference
 from avbench.environment import describe_environment
 from avbench.errors import UsageError
 from avbench.files import below_or_name
+from avbench.interrupts import ending_in_order
 from avbench.media import Limits
 from avbench.metrics.base import Scorer, get_scorers
-from avbench.plan import Known, Plan, feature_space, make_plan
-from avbench.pool import Workers, run_jobs
+from avbench.plan import Known, Plan, disown, feature_space, make_plan
+from avbench.pool import run_jobs
 from avbench.repair import earlier_info, made_again, restore_record
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, load_run, read_by_metric
 from avbench.results.compact import compact
@@ -31,6 +34,7 @@ from avbench.sets import Sets, judge_sets, set_digests
 from avbench.sources import Source
 from avbench.staging import Room, steps_of
 from avbench.suites import Suite
+from avbench.worker import Workers, refuse_unguarded
 
 
 class Progress(TypingProtocol):
@@ -85,6 +89,7 @@ class RunOptions:
             cache=self.cache,
             cache_bytes=self.cache_bytes,
             room=Room(run, self.spool_bytes),
+            seconds_per_clip=self.limits.seconds_per_clip,
         )
 
 
@@ -125,12 +130,13 @@ def run_source(
         EnvironmentProblem: the folder is locked, read-only or full. Rows written so far are kept.
         UsageError: unknown metric, or a folder that holds something else.
     """
+    refuse_unguarded()
     options = options or RunOptions()
     if options.workers < 1:
         raise UsageError(f"--workers must be at least 1, got {options.workers}")
     scorers = get_scorers(suite.metrics)
     reference = load_reference(options.reference) if options.reference else None
-    with RunFolder(out) as folder:
+    with ending_in_order(), RunFolder(out) as folder:
         info, notes = _open_run(folder, source, suite, scorers, options)
         context = RunContext(info["run_id"], suite.name, suite.version, options.setup, options.protocol, source.root)
         known = Known(folder.rows())
@@ -147,7 +153,7 @@ def run_source(
         folder.append(plan.ready)
         if progress:
             progress.start(sum(map(steps_of, plan.jobs)), plan.complete)
-        stopped, computed, features = _work(folder, plan.jobs, options, progress)
+        stopped, computed, features = _work(folder, plan, scorers, options, progress)
         sets = Sets(folder, source.clips, plan, context, reference, stopped)
         rows = judge_sets(sets, scorers, known, fresh=features > 0)
         folder.append(rows)
@@ -230,34 +236,39 @@ def _notes(options: RunOptions) -> list[str]:
 
 
 def _work(
-    folder: RunFolder, jobs: Sequence[ClipJob], options: RunOptions, progress: Progress | None
+    folder: RunFolder, plan: Plan, scorers: Sequence[Scorer], options: RunOptions, progress: Progress | None
 ) -> tuple[dict[str, str], int, int]:
     """Metrics that stopped with the reason, and how many rows and features of set metrics were written."""
     stopped: dict[str, str] = {}
     computed = features = 0
-    asked = {job.clip.clip_id: job for job in jobs}
-    open_metrics: dict[str, set[str]] = {job.clip.clip_id: set(job.metrics) for job in jobs}
-    left = {job.clip.clip_id: steps_of(job) for job in jobs} if progress else {}
-    for result in run_jobs(jobs, options.processes(folder.path), stopped):
-        clip_id = result.clip_row.clip_id
-        job = asked[clip_id]
-        if result.first:
-            folder.append_clip(result.clip_row)
-        folder.append(result.rows)
-        for name, value in result.features.items():
-            folder.put_feature(feature_space(get_scorers([name])[0], job.context), job.media_key, value)
-        stopped.update(result.stopped)
-        computed += len(result.rows)
-        features += len(result.features)
-        open_metrics[clip_id] -= {row.metric for row in result.rows}
-        if result.last:
-            # A metric that stopped still has a row for every clip: no clip leaves a denominator.
-            missed = open_metrics.pop(clip_id)
-            folder.append(unavailable_rows(job, {name: stopped[name] for name in missed if name in stopped}))
-        if progress:
-            steps = left[clip_id] if result.last else 1
-            left[clip_id] -= steps
-            progress.advance(clip_id, any(row.status == "error" for row in result.rows), steps)
+    asked = {job.clip.clip_id: job for job in plan.jobs}
+    open_metrics: dict[str, set[str]] = {job.clip.clip_id: set(job.metrics) for job in plan.jobs}
+    left = {job.clip.clip_id: steps_of(job) for job in plan.jobs} if progress else {}
+    # Closed also when a row cannot be written: worker processes and temporary folders go before the exception.
+    with contextlib.closing(run_jobs(plan.jobs, options.processes(folder.path), stopped)) as results:
+        for result in results:
+            clip_id = result.clip_row.clip_id
+            job, rows = asked[clip_id], result.rows
+            if result.clip_row.clip_sha256 != job.sha256:
+                job, others = disown(plan, job, result, scorers)
+                rows = rows + others
+            if result.first:
+                folder.append_clip(result.clip_row)
+            folder.append(rows)
+            for name, value in result.features.items():
+                folder.put_feature(feature_space(get_scorers([name])[0], job.context), job.media_key, value)
+            stopped.update(result.stopped)
+            computed += len(rows)
+            features += len(result.features)
+            open_metrics[clip_id] -= {row.metric for row in rows}
+            if result.last:
+                # A metric that stopped still has a row for every clip: no clip leaves a denominator.
+                missed = open_metrics.pop(clip_id)
+                folder.append(unavailable_rows(job, {name: stopped[name] for name in missed if name in stopped}))
+            if progress:
+                steps = left[clip_id] if result.last else 1
+                left[clip_id] -= steps
+                progress.advance(clip_id, any(row.status == "error" for row in rows), steps)
     return stopped, computed, features
 
 
@@ -303,7 +314,7 @@ def _clip_table(folder: RunFolder, source: Source, plan: Plan, info: dict[str, A
     decoded = {row.clip_sha256: row for row in folder.clip_rows()}
     names = ("audio_source", "duration", "audio_duration", "fps", "frames", "width", "height", "sample_rate")
     for clip in source.clips:
-        row = clip_facts(ClipJob(clip, plan.shas[clip.clip_id], (), context), None, None)
+        row = clip_facts(ClipJob(clip, Content(plan.shas[clip.clip_id]), (), context), None, None)
         facts = decoded.get(row.clip_sha256, row)
         yield replace(row, **{name: getattr(facts, name) for name in (*names, "channels", "problem")})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from avbench.clips import Clip
+from avbench.content import Content
 from avbench.encoders import Encoder, EncoderStore, Setup
 from avbench.errors import AvbenchError, EnvironmentProblem
 from avbench.files import below_or_name
@@ -62,11 +62,16 @@ class ClipJob:
     """One unit of work: a clip, the metrics that it still lacks, and what it may cost."""
 
     clip: Clip
-    sha256: str
+    content: Content
     metrics: tuple[str, ...]
     context: RunContext
     threads: int | None = None
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the content."""
+        return self.content.sha256
 
     @property
     def media_key(self) -> str:
@@ -93,18 +98,6 @@ class ClipResult:
     features: dict[str, NDArray[Any]] = field(default_factory=dict)
     first: bool = True
     last: bool = True
-
-
-def hash_clip(clip: Clip) -> str:
-    """sha256 over the bytes of the clip's file(s); of its paths when a file cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        for path in [clip.video, *([clip.audio] if clip.audio else [])]:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    except OSError:
-        digest.update(f"unreadable:{clip.video}:{clip.audio}".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 @dataclass

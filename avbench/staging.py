@@ -11,13 +11,14 @@ import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from avbench.content import ChangedError, Content, unchanged
 from avbench.encoders import Backbone, Encoder, EncoderStore
 from avbench.encoders.store import GROUP
 from avbench.errors import EnvironmentProblem, MediaError
@@ -38,6 +39,9 @@ from avbench.scoring import (
 )
 
 log = logging.getLogger(__name__)
+
+Watch = Callable[[ClipJob | None], None]
+"""Told of the job whose clip is about to be decoded, and None when it is."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,11 @@ def steps_of(job: ClipJob) -> int:
     return 1 + len({b for scorer in get_scorers(job.metrics) for b in scorer.backbones if b.staged})
 
 
+def _nobody(_job: ClipJob | None) -> None: ...
+
+
 def score_jobs(
-    jobs: Iterable[ClipJob], store: EncoderStore, room: Room, stopped: Mapping[str, str]
+    jobs: Iterable[ClipJob], store: EncoderStore, room: Room, stopped: Mapping[str, str], watch: Watch = _nobody
 ) -> Iterator[ClipResult]:
     """Results of all jobs; several per job where large networks are involved. Raises nothing for a bad clip.
 
@@ -86,12 +93,13 @@ def score_jobs(
         store: networks and embeddings.
         room: where decoded inputs wait.
         stopped: metrics that the caller found unable to run; read before each job, so it may grow meanwhile.
+        watch: told of what is being decoded.
     """
     waiting: list[_Waiting] = []
-    with _spool_folder(room.folder) as spool:
+    with spool_folder(room.folder) as spool:
         for job in jobs:
             job = replace(job, metrics=tuple(name for name in job.metrics if name not in stopped))
-            opened, result = _open(job, store, spool)
+            opened, result = _open(job, store, spool, watch)
             yield result
             if opened is not None:
                 waiting.append(opened)
@@ -103,18 +111,18 @@ def score_jobs(
         yield from _embed(waiting, store)
 
 
-def _open(job: ClipJob, store: EncoderStore, spool: Path) -> tuple[_Waiting | None, ClipResult]:
+def _open(job: ClipJob, store: EncoderStore, spool: Path, watch: Watch) -> tuple[_Waiting | None, ClipResult]:
     """Decode a clip and judge it with every scorer that waits for no network."""
     scorers = get_scorers(job.metrics)
     later = [scorer for scorer in scorers if scorer.staged]
-    folder = spool / job.sha256 if later else None
-    if folder is not None:
-        folder.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=spool)) if later else None
     try:
-        media = _media(job, scorers, store, folder)
-    except MediaError as error:
-        rows = [make_row(job, scorer, Score.error(str(error)), 0.0) for scorer in scorers if scorer.judges == "clip"]
-        return None, ClipResult(clip_facts(job, None, str(error)), rows)
+        media = _media(job, scorers, store, folder, watch)
+    except (MediaError, MemoryError) as error:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        job = replace(job, content=Content(error.sha256)) if isinstance(error, ChangedError) else job
+        return None, failed_result(job, str(error) or "out of memory while the clip was decoded")
     judgement = Judgement(job)
     for scorer in scorers:
         if not scorer.staged or unmet_need(scorer, job, media) is not None:
@@ -136,8 +144,25 @@ def _problem(media: Media) -> str | None:
     return "; ".join([*media.problems.values(), *([gaps] if gaps else [])]) or None
 
 
+def failed_result(job: ClipJob, reason: str, have: Collection[str] = ()) -> ClipResult:
+    """The last result of a clip that cannot be scored.
+
+    Args:
+        job: the clip.
+        reason: why.
+        have: metrics with a row already.
+    """
+    scorers = [s for s in get_scorers(job.metrics) if s.judges == "clip" and s.name not in have]
+    return ClipResult(clip_facts(job, None, reason), [make_row(job, s, Score.error(reason), 0.0) for s in scorers])
+
+
 @contextlib.contextmanager
-def _spool_folder(parent: Path | None) -> Iterator[Path]:
+def spool_folder(parent: Path | None) -> Iterator[Path]:
+    """A folder below `parent` that is removed at the end.
+
+    Raises:
+        EnvironmentProblem: it cannot be made.
+    """
     try:
         folder = tempfile.mkdtemp(prefix=SPOOL_PREFIX, dir=parent)
     except OSError as error:
@@ -148,7 +173,7 @@ def _spool_folder(parent: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _media(job: ClipJob, scorers: Sequence[Scorer], store: EncoderStore, folder: Path | None) -> Media:
+def _media(job: ClipJob, scorers: Sequence[Scorer], store: EncoderStore, folder: Path | None, watch: Watch) -> Media:
     """The decoded clip; only its facts, from the cache, where every embedding is at hand."""
     encoders = [e for e in needed_encoders(scorers, job) if not store.has(e, job.media_key, job.clip.prompt)]
     own = [view for scorer in scorers for view in scorer.views]
@@ -158,8 +183,13 @@ def _media(job: ClipJob, scorers: Sequence[Scorer], store: EncoderStore, folder:
     if facts is not None:
         return _from_facts(job.media_key, facts)
     protocol = job.context.protocol
-    options = DecodeOptions(job.threads, protocol.seconds, folder, job.limits)
-    media = decode_clip(job.clip, job.media_key, views, options)
+    options = DecodeOptions(job.threads, protocol.seconds, folder, job.limits, progress=lambda: watch(job))
+    with unchanged(job.clip, job.content):  # before anything is kept under the digest
+        watch(job)
+        try:
+            media = decode_clip(job.clip, job.media_key, views, options)
+        finally:
+            watch(None)
     # A problem may be gone next time: limits can be raised, and memory or packages can be added.
     if store.cache is not None and not media.problems:
         store.cache.put_facts(facts_key, _to_facts(media))

@@ -24,9 +24,10 @@ from observed import Log, ObservedStore, Pass
 from stopwatch import Stopwatch
 
 from avbench.clips import Clip
+from avbench.content import read_content
 from avbench.encoders import EmbeddingCache, Setup
 from avbench.metrics.base import get_scorers
-from avbench.scoring import ClipJob, RunContext, hash_clip
+from avbench.scoring import ClipJob, RunContext
 from avbench.staging import Room, score_jobs
 from avbench.suites import get_suite
 
@@ -182,7 +183,7 @@ def score(clips: Sequence[Clip], store: ObservedStore, folder: Path) -> Scored:
     loading = store.ledger.load_seconds
     context = RunContext("bench", SUITE, suite.version, store.setup)
     with counted_opens() as opens, Stopwatch() as watch:
-        jobs = [ClipJob(clip, hash_clip(clip), suite.metrics, context) for clip in clips]
+        jobs = [ClipJob(clip, read_content(clip), suite.metrics, context) for clip in clips]
         rows = [row for result in score_jobs(jobs, store, Room(folder), {}) for row in result.rows]
     bad = [f"{row.metric}: {row.reason}" for row in rows if row.status != "ok"]
     assert not bad, bad

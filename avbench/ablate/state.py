@@ -160,6 +160,10 @@ def locked(out: Path, step: Step) -> Iterator[int | None]:
         except BlockingIOError:
             yield None
             return
+        except OSError as error:
+            from avbench.locks import no_locks
+
+            raise no_locks(out, "--out", error) from error
         yield descriptor
     finally:
         os.close(descriptor)
@@ -167,10 +171,12 @@ def locked(out: Path, step: Step) -> Iterator[int | None]:
 
 @contextlib.contextmanager
 def _locked_by_name(path: Path) -> Iterator[int | None]:
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
+
+    from avbench import locks
 
     try:
-        with FileLock(path, timeout=0):
+        with locks.locked(path, "--out"):
             yield -1
     except Timeout:
         yield None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Annotated
 
@@ -28,7 +29,8 @@ app = typer.Typer(
     name="avbench",
     help="Score generated clips with sound. One environment, one decode, one command.",
     epilog="Exit codes: 0 ok, 1 regression, 2 wrong usage, 3 finished but clips failed, "
-    "4 environment (package, weights, disk), 5 undecided, 70 a fault of avbench itself, 130 interrupted.",
+    "4 environment (package, weights, disk), 5 undecided, 70 a fault of avbench itself, "
+    "130 interrupted (143 by SIGTERM, 129 by SIGHUP).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -77,17 +76,13 @@ def command(
 
 def _run(ablation: Ablation, backend: Literal["local", "ray"], *, quiet: bool, redo: bool) -> None:
     from avbench.ablate import make_backend
+    from avbench.interrupts import Interrupted
 
-    signal.signal(signal.SIGTERM, _interrupt)  # schedulers end a job so; steps in progress are ended in order
     try:
         ablation.run(make_backend(backend, ablation.grid), None if quiet else _told, redo=redo)
-    except KeyboardInterrupt:
+    except Interrupted as stop:
         say("avbench: interrupted. Steps that are done are kept; the same command goes on from here.", err=True)
-        raise typer.Exit(130) from None
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
+        raise typer.Exit(stop.exit_code) from None
 
 
 def _show_plan(ablation: Ablation) -> None:

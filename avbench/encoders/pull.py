@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from avbench.encoders.checksums import file_sha256, record, recorded
 from avbench.encoders.rows import ROWS, File, Row, with_required
 from avbench.encoders.setup import Setup
 from avbench.encoders.weights import Place, absent_files, destination, is_accepted, size_text, weights_root
 from avbench.errors import EnvironmentProblem
+from avbench.locks import locked
 
 Progress = Callable[[str, int, int], None]
 """Told while a file arrives: its name, bytes so far, bytes in all (0 when not known)."""
@@ -59,7 +60,7 @@ def pull(names: Sequence[str], setup: Setup, progress: Progress) -> list[Path]:
     root = setup.weights_dir or weights_root()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".avbench-pull.lock", timeout=0):
+        with locked(root / ".avbench-pull.lock", "--weights-dir or AVBENCH_WEIGHTS"):
             return [path for row in todo for path in _pull_row(row, setup, progress)]
     except Timeout as error:
         raise EnvironmentProblem(f"another 'avbench models pull' is writing to {root}; wait for it") from error

@@ -52,7 +52,8 @@ class RunFolder:
     """A run folder that this process owns while the object is open. Use as a context manager.
 
     Raises:
-        EnvironmentProblem: the folder cannot be written, or another process is writing to it.
+        EnvironmentProblem: the folder cannot be written, or another process is writing to it, or its drive has no
+            locks.
         DamagedRunError: a link, folder or pipe lies in place of one of its files.
     """
 
@@ -62,13 +63,14 @@ class RunFolder:
         self._logs: dict[str, IO[bytes]] = {}
 
     def __enter__(self) -> RunFolder:
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
+
+        from avbench.locks import take_lock
 
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             refuse_foreign_entries(self.path)
-            self._lock = FileLock(self.path / ".lock")
-            self._lock.acquire(timeout=0)
+            self._lock = take_lock(self.path / ".lock", "--out")
             for left in self.path.glob(f"{SPOOL_PREFIX}*"):  # of a run that was killed
                 shutil.rmtree(left, ignore_errors=True)
             for name in _LOGS:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.clips import Prompt
+from avbench.content import unchanged
 from avbench.errors import MediaError
 from avbench.media import Frames, Media, Waveform, decode_clip
 from avbench.media.options import DecodeOptions
@@ -93,7 +94,8 @@ def _decode(job: ClipJob, seconds: float, size: int, spool: Path) -> Media:
     key = f"{job.sha256}:{seconds:g}s:{size}px"
     views = (Frames(transform=Shrink(size)), _SOUND)
     try:
-        return decode_clip(job.clip, key, views, DecodeOptions(seconds=seconds, spool=spool))
+        with unchanged(job.clip, job.content):
+            return decode_clip(job.clip, key, views, DecodeOptions(seconds=seconds, spool=spool))
     except MediaError as error:
         return Media(key, None, None, {"video": str(error), "audio": str(error)})
 

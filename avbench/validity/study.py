@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol as TypingProtocol
 
+from avbench.content import read_content
 from avbench.encoders import Setup
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.metrics.base import Scorer
-from avbench.scoring import ClipJob, RunContext, hash_clip
+from avbench.scoring import ClipJob, RunContext
 from avbench.sources import Source
 from avbench.suites import Suite
 from avbench.validity.bench import Bench, Row
@@ -88,7 +89,7 @@ def run_study(
     settings = settings or Settings()
     able, passed_over = _who_takes_part(scorers, settings.setup)
     context = RunContext("validate", suite.name, suite.version, settings.setup)
-    jobs = [ClipJob(clip, hash_clip(clip), (), context) for clip in source.clips]
+    jobs = [ClipJob(clip, read_content(clip), (), context) for clip in source.clips]
     groups = _by_network(able)
     rows: list[Row] = []
     stopped: dict[str, str] = {}
