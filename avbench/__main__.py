@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 
+from avbench.interrupts import ALL
+
 
 def main() -> None:
-    """Run the command line, and end quietly whenever the interrupt key is pressed."""
+    """Run the command line, and end quietly whenever a signal comes."""
     try:
         from avbench import cli
 
@@ -15,7 +17,8 @@ def main() -> None:
     except KeyboardInterrupt:  # while modules were imported
         sys.exit(130)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is written; no traceback from what Python still does
+        for number in ALL:  # all is written: the exit code stays what it is
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

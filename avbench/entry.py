@@ -33,7 +33,8 @@ def run_app(app: typer.Typer, program: str, *, interrupted: str, errors: tuple[t
         errors: exceptions beside `AvbenchError` that reach a user as one line, each with an `exit_code`.
     """
     prepare_streams()
-    code = _exit_code(app, program, errors, interrupted)
+    with interruptible():  # also while the outcome is told
+        code = _exit_code(app, program, errors, interrupted)
     if reason := lost_output():
         say(f"{program}: stdout could not be written ({reason}); the exit code does not depend on it", err=True)
     sys.exit(code)
@@ -52,7 +53,7 @@ def _exit_code(app: typer.Typer, program: str, errors: tuple[type[Exception], ..
     command: Any = typer.main.get_command(app)
     expected: tuple[type[Exception], ...] = (AvbenchError, *errors)
     try:
-        with interruptible(), command.make_context(program, _arguments()) as context:
+        with command.make_context(program, _arguments()) as context:
             command.invoke(context)
     except typer.Exit as end:
         return int(end.exit_code)

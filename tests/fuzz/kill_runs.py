@@ -1,0 +1,111 @@
+"""Kill and interrupt runs at random moments, go on, and compare with an undisturbed run.
+
+    python tests/fuzz/kill_runs.py --kills 20 --signals 10
+
+Each run scores a folder (the shipped clips) with one worker and with two by turns, is ended at a random moment, and is
+started again. After every end: no process of it is left after five seconds, no temporary folder after a signal, and a
+signal gives its line and its exit code. At the end the table equals the undisturbed one in every column but run_id and
+seconds. Prints one line for each run; exit code 1 with what went wrong at the first that differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+from pandas.testing import assert_frame_equal
+
+REPOSITORY = Path(__file__).parent.parent.parent
+LINE = "avbench: interrupted. Scores so far are kept; the same command goes on from here.\n"
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+def command(clips: Path, out: Path, metrics: str, workers: int) -> list[str]:
+    """The run."""
+    words = ["-m", "avbench", "score", clips, "-o", out, "-m", metrics, "-w", workers, "--quiet", "--no-html"]
+    return [sys.executable, *map(str, words)]
+
+
+def members(group: int) -> list[str]:
+    """Processes of a group that have not ended."""
+    listed = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()]
+    return [" ".join(row) for row in rows if row[0] == str(group) and not row[1].startswith("Z")]
+
+
+def end(words: list[str], out: Path, moment: float, number: int) -> str:
+    """Start a run and end it at the moment; what became of it."""
+    process = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        process.wait(moment)
+        return "ended before the signal"
+    except subprocess.TimeoutExpired:
+        # A key and a hangup reach all processes of the terminal; a kill and a scheduler's signal the first one.
+        (os.killpg if number in (signal.SIGINT, signal.SIGHUP) else os.kill)(process.pid, number)
+    ended = time.monotonic()
+    try:
+        _, stderr = process.communicate(timeout=30)
+        while (left := members(process.pid)) and time.monotonic() < ended + 5:
+            time.sleep(0.1)
+        assert not left, f"left after five seconds: {left}"
+        rows = (out / "scores.jsonl").read_bytes().count(b"\n") if (out / "scores.jsonl").exists() else 0
+        if number != signal.SIGKILL:
+            # Before the first line of avbench, the signal does what it does to Python.
+            early = not out.exists() and process.returncode == -number
+            assert early or process.returncode == 128 + number, f"exit code {process.returncode}: {stderr}"
+            assert early or stderr == LINE, stderr
+            assert not list(out.glob(".spool-*")), "a temporary folder is left"
+        return f"{rows} rows, ended {time.monotonic() - ended:.2f} s later"
+    finally:
+        for _ in members(process.pid)[:1]:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def table(run: Path) -> pd.DataFrame:
+    """All columns that must not depend on how a run went."""
+    return pd.read_parquet(run / "scores.parquet").drop(columns=["run_id", "seconds"])
+
+
+def main() -> int:
+    """Run as a script."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--signals", type=int, default=10)
+    parser.add_argument("--clips", type=Path, default=REPOSITORY / "examples" / "clips")
+    parser.add_argument("--metrics", default="loudness,sharpness,av_align")
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    generator = random.Random(chosen.seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        started = time.monotonic()
+        subprocess.run(command(chosen.clips, folder / "whole", chosen.metrics, 2), check=True)
+        usual = time.monotonic() - started
+        expected = table(folder / "whole")
+        numbers = [signal.SIGKILL] * chosen.kills + [SIGNALS[i % len(SIGNALS)] for i in range(chosen.signals)]
+        for index, number in enumerate(numbers):
+            out, workers = folder / f"run{index}", 1 + index % 2
+            words, moment = command(chosen.clips, out, chosen.metrics, workers), generator.uniform(0.1, 1.1 * usual)
+            report = end(words, out, moment, number)
+            subprocess.run(words, check=True)
+            assert_frame_equal(table(out), expected, check_exact=True)
+            print(f"{signal.Signals(number).name}, {workers} workers, after {moment:.2f} s: {report}", flush=True)
+            assert not list(out.glob(".spool-*"))
+            shutil.rmtree(out)
+    print(f"{chosen.kills} kills and {chosen.signals} signals: same tables of {len(expected)} rows, nothing left")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
