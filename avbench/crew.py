@@ -144,7 +144,7 @@ class Crew:
         for worker in list(self._members):
             if worker.decoding:
                 worker.seconds += step
-                if limit is not None and worker.seconds > limit + min(limit, _GRACE_S):
+                if worker.seconds > limit + min(limit, _GRACE_S):
                     self._dismiss(worker)
                     yield worker, worker.left.pop(worker.opened)
 

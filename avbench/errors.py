@@ -2,7 +2,7 @@
 
 Exit codes: 0 ok, 1 a regression found by `check` or stale renderings, 2 wrong usage, 3 finished with failed clips
 above the limit, 4 environment (packages, weights, device, disk), 5 undecided under `check --strict`, 70 a fault of
-avbench itself, 130 interrupted.
+avbench itself; 130, 143 and 129 interrupted by SIGINT, SIGTERM and SIGHUP.
 """
 
 CRASH = 70

@@ -86,10 +86,10 @@ def _work_off(
                     waiting.extend(_left_by(worker, suspects))
             for worker, job in crew.end_hanging():
                 limit = workers.seconds_per_clip
-                yield failed_result(
-                    job, f"over the limit seconds_per_clip={limit}: took longer than {limit} s to decode"
-                )
-                waiting.extend(_left_by(worker, suspects))
+                reason = f"over the limit seconds_per_clip={limit:g}: took longer than {limit:g} s to decode"
+                yield failed_result(job, reason)
+                if worker.left:
+                    waiting.append(list(worker.left.values()))
     finally:
         crew.end()
 

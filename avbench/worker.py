@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import math
 import multiprocessing
 import os
 import pickle
@@ -24,7 +25,7 @@ from avbench.scoring import ClipJob, ClipResult
 from avbench.staging import Room, score_jobs
 
 NAME = "avbench worker"
-UNGUARDED = 120
+UNGUARDED = 93
 """Exit code of a worker that found its parent's call of avbench in the script that it had to import."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -42,7 +43,7 @@ class Workers:
         cache: folder of embeddings on disk, None for none.
         cache_bytes: its bound.
         room: where inputs of networks wait; shared out among the processes.
-        seconds_per_clip: a process that decodes one clip for longer is ended; None for no limit.
+        seconds_per_clip: a process that decodes one clip for longer is ended.
     """
 
     count: int = 1
@@ -52,7 +53,7 @@ class Workers:
     cache: Path | None = None
     cache_bytes: int = 10 * 2**30
     room: Room = field(default_factory=Room)
-    seconds_per_clip: float | None = None
+    seconds_per_clip: float = math.inf
 
     def store(self, device: str) -> EncoderStore:
         """An empty store as one process has it."""

@@ -116,7 +116,7 @@ def run_steps(
     Raises:
         UsageError: a step failed because of its arguments.
         EnvironmentProblem: a step failed otherwise, after all others were done.
-        KeyboardInterrupt: after the running steps have been ended.
+        BaseException: an interruption, after the running steps have been ended.
     """
     waiting = [step for step in steps if status(out, step).state != "complete"]
     known = {step.id for step in steps}
