@@ -45,8 +45,8 @@ class Numbering:
 
     Attributes:
         numbers: one for each row; None where the cell is empty or has none.
-        prefix: the words before every number, or "." for file names that are only a number; empty for plain numbers,
-            None where rows differ in them.
+        prefix: the words before every number, or "." for names that begin with one; empty for plain numbers, None where
+            rows differ in them.
         is_complete: whether every cell that is not empty has a number.
     """
 
@@ -98,7 +98,7 @@ def plain_cell(value: object) -> str | None:
 
 
 def read_numbers(cells: Sequence[str | None]) -> Numbering:
-    """The number of each cell: "3", "0003", "3.0", or the one at the end of a name ("clip_3", "out/clip_3.mp4")."""
+    """The number of each cell: "3", "0003", "3.0", or that of a name ("clip_3", "out/clip_3.mp4", "3_dog")."""
     numbers: list[int | None] = []
     prefixes, is_complete = set(), True
     for cell in cells:
@@ -122,13 +122,11 @@ def is_plain(numbering: Numbering) -> bool:
 def _cell_number(cell: str) -> tuple[tuple[str, ...], int] | None:
     if match := _NUMBER.fullmatch(cell):
         return (), int(match[1])
-    name = cell.rsplit("/", 1)[-1]
-    *before, last = words(without_suffix(name)) or ("",)
-    if not (last.isascii() and last.isdigit() and len(last) <= 18):
+    name = without_suffix(cell.rsplit("/", 1)[-1])
+    found = numbered_name(name)
+    if not found.numbers or name.startswith("-") or (len(found.numbers) > 1 and found.behind):
         return None
-    if before:
-        return tuple(before), int(last)
-    return ((".",), int(last)) if name != last and not name.startswith("-") else None
+    return words(found.before) or (".",), found.numbers[-1].value
 
 
 @dataclass(frozen=True)

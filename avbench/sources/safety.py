@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -51,13 +52,14 @@ def as_on_disk(path: Path) -> Path:
         return path
     found = Path(path.anchor)
     for part in path.parts[bool(path.anchor) :]:
-        found = found / (part if file_kind(found / part) != "missing" else _on_disk(found, part))
+        is_there = part.isascii() or file_kind(found / part) != "missing"
+        found = found / (part if is_there else _on_disk(found, part))
     return found
 
 
 def _on_disk(folder: Path, name: str) -> str:
     try:
-        same = sorted(entry.name for entry in folder.iterdir() if composed(entry.name) == composed(name))
+        same = _spellings(folder, folder.stat().st_mtime_ns).get(composed(name), [])
     except (OSError, ValueError):
         return name
     if len(same) > 1:
@@ -66,6 +68,15 @@ def _on_disk(folder: Path, name: str) -> str:
             f"{some_of([ascii(other) for other in same])}. Rename all but one."
         )
     return same[0] if same else name
+
+
+@lru_cache(maxsize=16)
+def _spellings(folder: Path, changed: int) -> dict[str, list[str]]:
+    """Names in a folder by their composed form; `changed` makes a folder that changed another one to the cache."""
+    found: dict[str, list[str]] = {}
+    for entry in sorted(folder.iterdir()):
+        found.setdefault(composed(entry.name), []).append(entry.name)
+    return found
 
 
 def require_inside(path: Path, root: Path, place: str, *, allow_outside: bool) -> Path:

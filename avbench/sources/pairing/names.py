@@ -70,8 +70,10 @@ def _as_pairing(match: _Match, clips: Sequence[Clip], prompts: PromptList) -> Pa
     values = cells(prompts, match.column)
     named = ((clip, values[row]) for clip, row in zip(clips, rows, strict=True) if row is not None)
     clip, cell = next((clip, cell) for clip, cell in named if cell not in _exact_names(clip))
-    rule = f"column {match.column!r} of {prompts.path.name} names the clips in another spelling"
-    return Pairing(f"{rule} ({cell!r} is {clip.clip_id})", rows)
+    rule = f"column {match.column!r} of {prompts.path.name} names the clips"
+    if cell is not None and composed(cell) in map(composed, _exact_names(clip)):
+        return Pairing(f"{rule}, which are spelled in another Unicode form ({clip.clip_id})", rows)
+    return Pairing(f"{rule} in another spelling ({cell!r} is {clip.clip_id})", rows)
 
 
 def _exact_names(clip: Clip) -> tuple[str, ...]:

@@ -188,6 +188,15 @@ def test_names_that_differ_in_a_word_but_not_in_the_number():
     assert "two rules disagree" in message
 
 
+@pytest.mark.parametrize("key", ["{:04d}_a_dog_barks", "{}.mp4", "scene {} take", "out/{:02d} dog.mov"])
+def test_numbers_anywhere_in_the_names_of_the_list(key):
+    rows = [f"{key.format(n)},p{n}" for n in (3, 0, 4, 1, 2)]
+    source = attempt([f"video_{n:02d}.mp4" for n in range(4)], "name,text", rows)
+    assert list(texts(source).values()) == ["p0", "p1", "p2", "p3"]
+    message = attempt([f"video_{n:02d}.mp4" for n in range(4)], "name,text", rows[1:])
+    assert "two rules disagree" in message or "cannot tell" in message
+
+
 def test_one_row_with_a_number():
     assert texts(attempt(["a_1.mp4", "a_2.mp4"], "id,text", ["17,x"])) == {"a_1.mp4": "x", "a_2.mp4": "x"}
     assert "two rules disagree on a_2.mp4" in attempt(["a_1.mp4", "a_2.mp4"], "id,text", ["1,x"])
