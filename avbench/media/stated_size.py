@@ -12,6 +12,7 @@ import av
 
 # Writers that cannot go back to the header leave 0, or a size near 2 or 4 GiB.
 _OPEN_ENDED = 0x7FF00000
+_LONGEST = 1 << 60
 _HEAD_BYTES = 65_536
 _MOST_CHUNKS = 256
 _W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
@@ -63,6 +64,8 @@ def _riff(file: IO[bytes], size: int) -> StatedSize | None:
     for _ in range(_MOST_CHUNKS):
         chunk = _at(file, position, 24)
         kind, length = chunk[:4], _little(chunk[4:8])
+        if len(chunk) < 8:
+            return None
         if kind == b"ds64":
             long_size = _little(chunk[16:24])
         if kind == b"data":
@@ -81,9 +84,11 @@ def _w64(file: IO[bytes], size: int) -> StatedSize | None:
     for _ in range(_MOST_CHUNKS):
         chunk = _at(file, position, 24)
         length = _little(chunk[16:24])
+        if len(chunk) < 24:
+            return None
         if chunk[:16] == _W64_DATA:
-            return StatedSize(length - 24, size - position - 24) if length < 1 << 62 else None
-        position += max(24, length + -length % 8)
+            return StatedSize(length - 24, size - position - 24)
+        position = min(size, position + max(24, length + -length % 8))
     return None
 
 
@@ -111,7 +116,7 @@ def _flv(file: IO[bytes], size: int) -> StatedSize | None:
     if place < 0:
         return None
     number = struct.unpack(">d", head[place + len(_FLV_FILE_SIZE) :][:8].ljust(8, b"\0"))[0]
-    return StatedSize(int(number), size) if 0 < number < 1 << 62 else None
+    return StatedSize(int(number), size) if 0 < number < _LONGEST else None
 
 
 def _asf(file: IO[bytes], size: int) -> StatedSize | None:
@@ -123,8 +128,8 @@ def _asf(file: IO[bytes], size: int) -> StatedSize | None:
 def _mp3(file: IO[bytes], size: int) -> StatedSize | None:
     """The size in a Xing, Info or VBRI header, which stands in the first frame after any ID3 tag."""
     start, tag = 0, _at(file, 0, 10)
-    if tag[:3] == b"ID3":
-        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:10], (21, 14, 7, 0), strict=True))
+    if tag[:3] == b"ID3" and len(tag) == 10:
+        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
     frame = _at(file, start, 64)
     if frame[:1] != b"\xff":
         return None

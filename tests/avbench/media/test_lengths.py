@@ -7,7 +7,7 @@ import struct
 import av
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import draw_frames, draw_sound, write_clip
 
@@ -207,12 +207,13 @@ def test_stated_sizes(suffix, whole, tmp_path):
     assert (stated is not None and stated.is_cut) == (suffix in ("mkv", "webm", "avi", "flv", "wav", "w64", "mp3"))
 
 
+@settings(deadline=None)
 @given(suffix=st.sampled_from(["mkv", "webm", "avi", "flv", "wav", "w64", "mp3"]), data=st.data())
 def test_damaged_headers_give_a_size_or_none(suffix, data, whole, tmp_path_factory):
     content = bytearray(whole(suffix).read_bytes()[:400])
     for _ in range(data.draw(st.integers(0, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path = tmp_path_factory.getbasetemp() / "damaged"
+    path = tmp_path_factory.getbasetemp() / "damaged"  # one file for all examples
     path.write_bytes(content[: data.draw(st.integers(0, 400))])
     found = stated_size(path)
     assert found is None or (isinstance(found, StatedSize) and found.stated > 0)
