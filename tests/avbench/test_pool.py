@@ -13,6 +13,7 @@ from synthetic import draw_frames, draw_sound, write_clip
 
 from avbench import score_clips
 from avbench.errors import UsageError
+from avbench.media import Limits
 from avbench.metrics import base as registry_module
 from avbench.runner import RunOptions
 
@@ -74,7 +75,7 @@ def test_a_crash_in_a_network_costs_the_clip_that_it_was_for(folder, tmp_path):
 
 
 def test_a_decoder_that_hangs_is_ended(folder, tmp_path):
-    options = RunOptions(workers=2, seconds_per_clip=1.5)
+    options = RunOptions(workers=2, limits=Limits(seconds_per_clip=1.5))
     run = score_clips(folder, tmp_path, metrics=["hangs", "mean_sound"], options=options)
     for metric in ("hangs", "mean_sound"):
         the_third_failed(outcome(run, metric), "took longer than 1.5 s")
