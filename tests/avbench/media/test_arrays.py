@@ -103,7 +103,7 @@ def test_what_is_float32_or_uint8_already_is_not_copied() -> None:
         ([[0.1, 0.2], [0.1]], "cannot be read as one array"),
         (iter(TONE), "must hold numbers"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_sound_that_could_mean_something_else_is_refused(waveform: Any, cure: str) -> None:
     with pytest.raises(ValueError, match=f"waveform .*{cure}"):
