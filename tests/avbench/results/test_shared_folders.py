@@ -90,7 +90,8 @@ def test_a_run_folder_tells_nothing_of_the_machine(tmp_path: Path, monkeypatch: 
     assert sorted(load_run(out).clips["video_path"]) == [
         "broken.mp4", "deep/a.mp4", "empty.mp4", "missing.mp4", "outside.mp4",
     ]  # fmt: skip
-    assert embedded(out / "report.html").count(True) == 1  # two clips of one content; the others cannot be read
+    # Two clips have one content, and the broken one is its own; an empty and a missing file cannot be shown.
+    assert embedded(out / "report.html").count(True) == 2
 
 
 def test_the_page_of_score_holds_its_clips_wherever_they_are(tmp_path: Path) -> None:
