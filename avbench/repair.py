@@ -44,8 +44,8 @@ def open_run(path: Path) -> tuple[Run, list[str]]:
     remade: dict[str, DamagedRunError] = {}
     try:
         run = load_run(path)
-    except DamagedRunError:
-        run = _remake(path, remade)
+    except DamagedRunError as error:
+        run = _remake(path, error, remade)
     if (path / "summary.json").exists():
         _note_damage(remade, lambda: read_summary(path))
     notes = [made_again(error) for error in remade.values()]
@@ -62,7 +62,7 @@ def _note_damage(remade: dict[str, DamagedRunError], read: Any) -> Any:
         return None
 
 
-def _remake(path: Path, remade: dict[str, DamagedRunError]) -> Run:
+def _remake(path: Path, damage: DamagedRunError, remade: dict[str, DamagedRunError]) -> Run:
     """The run, with what is damaged taken from the record.
 
     Raises:
@@ -72,7 +72,7 @@ def _remake(path: Path, remade: dict[str, DamagedRunError]) -> Run:
     clips = _note_damage(remade, lambda: read_clips(path))
     rows = [row for _, row in read_lines(path, "scores.jsonl", ScoreRow)]
     if not rows:
-        raise _first(remade) or DamagedRunError(path, "scores.jsonl", "it is missing or empty")
+        raise damage
     if clips is None:
         clips = _remake_clips(path, rows, remade["clips.parquet"], info)
     labels = read_labels(path, clips)
@@ -82,10 +82,6 @@ def _remake(path: Path, remade: dict[str, DamagedRunError]) -> Run:
     if info is None:
         info = recover_info(rows, _prompts(clips)) | {"n_clips": len(clips)}
     return Run(path, info, scores, clips, labels)
-
-
-def _first(remade: Mapping[str, DamagedRunError]) -> DamagedRunError | None:
-    return next(iter(remade.values()), None)
 
 
 def _remake_clips(path: Path, rows: Sequence[ScoreRow], damage: DamagedRunError, info: Any) -> pd.DataFrame:

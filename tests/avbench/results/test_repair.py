@@ -149,12 +149,15 @@ def test_a_folder_that_cannot_be_written_still_gives_its_report(good: Path, tmp_
 
 
 def test_torn_features_are_computed_again(tmp_path: Path) -> None:
+    from avbench.content import Content
     from avbench.metrics.base import get_scorers
     from avbench.plan import feature_space, has_features
     from avbench.scoring import ClipJob, RunContext
 
     (scorer,) = get_scorers(["fvd"])
-    job = ClipJob(Clip("a", tmp_path / "a.mp4"), "0" * 64, (), RunContext("r", "s", "1", Setup("keyed-random-reduced")))
+    job = ClipJob(
+        Clip("a", tmp_path / "a.mp4"), Content("0" * 64), (), RunContext("r", "s", "1", Setup("keyed-random-reduced"))
+    )
     space = feature_space(scorer, job.context)
     with RunFolder(tmp_path / "run") as folder:
         import numpy as np
