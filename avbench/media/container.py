@@ -44,7 +44,7 @@ def open_media(path: Path, limits: Limits) -> av.container.InputContainer:
     head = _first_bytes(path, limits)
     try:
         # "file:" keeps FFmpeg from reading a protocol out of a file name such as "concat:a.mp4".
-        container = open_input(f"file:{path.absolute()}", _open_options(limits))
+        container = open_input(f"file:{path.absolute()}", _container_options(limits), _probe_options(limits))
     except MemoryError as error:  # what FFmpeg says of too many tracks, too
         raise MediaError(f"over the limit tracks={limits.tracks:.0f}: more tracks, or out of memory") from error
     except (av.FFmpegError, ValueError, OSError) as error:
@@ -73,11 +73,14 @@ def _first_bytes(path: Path, limits: Limits) -> bytes:
     return head
 
 
-def _open_options(limits: Limits) -> dict[str, str]:
+def _container_options(limits: Limits) -> dict[str, str]:
+    return _OPTIONS | {"max_streams": f"{min(limits.tracks, _MOST_TRACKS) + 1:.0f}"}
+
+
+def _probe_options(limits: Limits) -> dict[str, str]:
     # FFmpeg decodes a few frames to learn what a header leaves out. What it refuses it reports as 0x0, so frames that
     # are somewhat too large are let through here and refused by name.
-    pixels = min(limits.pixels * _PIXELS_SLACK, _MOST_PIXELS)
-    return _OPTIONS | {"max_pixels": f"{pixels:.0f}", "max_streams": f"{min(limits.tracks, _MOST_TRACKS) + 1:.0f}"}
+    return {"max_pixels": f"{min(limits.pixels * _PIXELS_SLACK, _MOST_PIXELS):.0f}"}
 
 
 def decoder_options(limits: Limits) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,24 +13,33 @@ from numpy.typing import NDArray
 
 from avbench.errors import EnvironmentProblem
 
-_MAJOR = int(av.__version__.split(".")[0])
+_VERSION = tuple(int(part) for part in re.findall(r"\d+", av.__version__)[:2])
 # Tags may hold bytes that are no UTF-8. PyAV 19 always keeps them; before it, they made opening fail unless replaced.
-_OPEN_ARGUMENTS: Mapping[str, Any] = {} if _MAJOR >= 19 else {"metadata_errors": "replace"}
+_OPEN_ARGUMENTS: Mapping[str, Any] = {} if _VERSION >= (19, 0) else {"metadata_errors": "replace"}
 # The scaler's own threads cost more than they bring at clip sizes. PyAV 16 has none.
-_CONVERT_ARGUMENTS: Mapping[str, Any] = {"threads": 1} if _MAJOR >= 17 else {}
+_CONVERT_ARGUMENTS: Mapping[str, Any] = {"threads": 1} if _VERSION >= (17, 0) else {}
 
 
-def open_input(url: str, options: Mapping[str, str]) -> av.container.InputContainer:
+def open_input(
+    url: str, container_options: Mapping[str, str], probe_options: Mapping[str, str]
+) -> av.container.InputContainer:
     """Open a media file for reading; tags that are no UTF-8 do not matter.
+
+    Args:
+        url: what FFmpeg opens.
+        container_options: of the container.
+        probe_options: of the decoders that find out what a header leaves out; not used before PyAV 17.1, which crashes
+            on them where a container names its streams late (FLV, MPEG program streams).
 
     Raises:
         EnvironmentProblem: this PyAV does not take our arguments.
         av.FFmpegError, ValueError, OSError: no readable media file.
     """
+    options = dict(probe_options) if _VERSION >= (17, 1) else {}
     try:
-        # For the container alone: before version 17.1, PyAV crashes on options for streams that it does not know yet,
-        # as those of FLV and MPEG program streams.
-        container: av.container.InputContainer = av.open(url, container_options=dict(options), **_OPEN_ARGUMENTS)
+        container: av.container.InputContainer = av.open(
+            url, options=options, container_options=dict(container_options), **_OPEN_ARGUMENTS
+        )
     except TypeError as error:
         raise _refusal(error) from error
     return container

@@ -80,6 +80,14 @@ class _Track:
         if self.stream.container.format.flags & _CLOCK_MAY_BREAK:
             refuse_breaks(times)
 
+    def check_length(self, times: FrameTimes) -> FrameTimes:
+        """Return the times, unless they are beyond the limit: a few bytes can hold the last frame for years."""
+        if len(times.times):
+            end = float(times.times[-1]) if times.end is None else times.end
+            seconds = end - float(times.times[0])
+            self.meter.limits.check("seconds", seconds, f"the frames last {seconds:.0f} s")
+        return times
+
     def restart(self) -> None:
         """Make the decoder ready for the first packet again."""
         self.stream.codec_context.flush_buffers()
@@ -116,6 +124,7 @@ def _decode(track: _Track, views: Sequence[View]) -> DecodedTrack:
 
 def _by_timestamp(track: _Track, views: Sequence[View]) -> DecodedTrack:
     expected = packet_times(track.packets, track.unit, track.step).first(track.options.seconds)
+    track.check_length(expected)
     return _collect(track, views, expected, _ByTimestamp(track))
 
 
@@ -200,7 +209,8 @@ class _ByTimestamp:
         track = self._track
         times = presentation_times(self._stamps, track.step)
         track.refuse_breaks(times)
-        return FrameTimes(times, held_until(times, track.fps, self._last_duration)).first(track.options.seconds)
+        ended = FrameTimes(times, held_until(times, track.fps, self._last_duration)).first(track.options.seconds)
+        return track.check_length(ended)
 
 
 class _InOrder:

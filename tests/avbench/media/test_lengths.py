@@ -149,6 +149,11 @@ def test_a_held_last_frame_counts_up_to_the_seconds_asked_for(tmp_path):
     assert (media.problems, media.video.duration) == ({}, pytest.approx(1.5))
 
 
+def test_a_last_frame_that_is_held_for_days_is_refused(tmp_path):
+    media = decode(held(tmp_path / "held.mp4", 90_000.0), [Frames(AtRate(1000))])
+    assert "over the limit seconds=1800" in media.problems["video"]
+
+
 def test_the_metrics_agree_on_the_length_of_a_held_clip(tmp_path):
     path = held(tmp_path / "held.mp4", 2.0)
     sound = write_clip(tmp_path / "held.wav", None, SOUND[:, : int(71 / 24 * 16_000)], audio_codec="pcm_s16le")
