@@ -11,6 +11,7 @@ seconds. Prints one line for each run; exit code 1 with what went wrong at the f
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -42,31 +43,38 @@ def members(group: int) -> list[str]:
     return [" ".join(row) for row in rows if row[0] == str(group) and not row[1].startswith("Z")]
 
 
-def end(words: list[str], out: Path, moment: float, number: int) -> str:
-    """Start a run and end it at the moment; what became of it."""
+def count_rows(out: Path) -> int:
+    """Rows that a run has written so far."""
+    log = out / "scores.jsonl"
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+def end(words: list[str], out: Path, rows: int, delay: float, number: int) -> str:
+    """Start a run and end it so long after it has written so many rows; what became of it."""
     process = subprocess.Popen(
         words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    try:
-        process.wait(moment)
-        return "ended before the signal"
-    except subprocess.TimeoutExpired:
-        # A key and a hangup reach all processes of the terminal; a kill and a scheduler's signal the first one.
+    while count_rows(out) < rows and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(delay)
+    # A key and a hangup reach all processes of the terminal; a kill and a scheduler's signal the first one.
+    with contextlib.suppress(ProcessLookupError):  # it may be complete
         (os.killpg if number in (signal.SIGINT, signal.SIGHUP) else os.kill)(process.pid, number)
     ended = time.monotonic()
     try:
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=60)
         while (left := members(process.pid)) and time.monotonic() < ended + 5:
             time.sleep(0.1)
         assert not left, f"left after five seconds: {left}"
-        rows = (out / "scores.jsonl").read_bytes().count(b"\n") if (out / "scores.jsonl").exists() else 0
+        if process.returncode == 0:
+            return "complete before the signal"
         if number != signal.SIGKILL:
             # Before the first line of avbench, the signal does what it does to Python.
             early = not out.exists() and process.returncode == -number
             assert early or process.returncode == 128 + number, f"exit code {process.returncode}: {stderr}"
             assert early or stderr == LINE, stderr
             assert not list(out.glob(".spool-*")), "a temporary folder is left"
-        return f"{rows} rows, ended {time.monotonic() - ended:.2f} s later"
+        return f"{count_rows(out)} rows, ended {time.monotonic() - ended:.2f} s later"
     finally:
         for _ in members(process.pid)[:1]:
             os.killpg(process.pid, signal.SIGKILL)
@@ -89,18 +97,21 @@ def main() -> int:
     generator = random.Random(chosen.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        started = time.monotonic()
         subprocess.run(command(chosen.clips, folder / "whole", chosen.metrics, 2), check=True)
-        usual = time.monotonic() - started
         expected = table(folder / "whole")
         numbers = [signal.SIGKILL] * chosen.kills + [SIGNALS[i % len(SIGNALS)] for i in range(chosen.signals)]
         for index, number in enumerate(numbers):
             out, workers = folder / f"run{index}", 1 + index % 2
-            words, moment = command(chosen.clips, out, chosen.metrics, workers), generator.uniform(0.1, 1.1 * usual)
-            report = end(words, out, moment, number)
+            words = command(chosen.clips, out, chosen.metrics, workers)
+            # Some while Python starts, before the first row.
+            rows, delay = max(0, generator.randrange(-3, len(expected))), generator.uniform(0.0, 2.0)
+            report = end(words, out, rows, delay, number)
             subprocess.run(words, check=True)
             assert_frame_equal(table(out), expected, check_exact=True)
-            print(f"{signal.Signals(number).name}, {workers} workers, after {moment:.2f} s: {report}", flush=True)
+            print(
+                f"{signal.Signals(number).name}, {workers} workers, {delay:.2f} s after {rows} rows: {report}",
+                flush=True,
+            )
             assert not list(out.glob(".spool-*"))
             shutil.rmtree(out)
     print(f"{chosen.kills} kills and {chosen.signals} signals: same tables of {len(expected)} rows, nothing left")
