@@ -17,6 +17,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from avbench.errors import EnvironmentProblem, UsageError
+from avbench.interrupts import ALL
 from avbench.scoring import ClipJob, ClipResult
 from avbench.worker import NAME, UNGUARDED, Message, Opening, Workers, work
 
@@ -210,12 +211,12 @@ def _script_hidden() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Let a process that starts meanwhile start deaf to the interrupt key; it comes to this one afterwards."""
+    """Keep signals back until a process has started, so that neither is caught half-way; it starts deaf to them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     resource_tracker.ensure_running()  # it would lift the mask when it starts with the first worker
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
     try:
         yield
     finally:

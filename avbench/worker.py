@@ -20,6 +20,7 @@ from typing import Literal
 
 from avbench.encoders import EmbeddingCache, EncoderStore, Setup
 from avbench.errors import UsageError
+from avbench.interrupts import ALL
 from avbench.metrics.base import registry
 from avbench.scoring import ClipJob, ClipResult
 from avbench.staging import Room, score_jobs
@@ -149,7 +150,7 @@ def _leave_interrupts_to_parent() -> None:
     """A key reaches all processes of a terminal; the parent decides, and ends this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL)  # it was started without
 
 
 def _end_with_parent() -> None:
