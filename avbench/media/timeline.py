@@ -102,7 +102,8 @@ def _shifts(drift: Seconds, steps: Sequence[int], rate: int) -> Counts:
     """Samples (F,) by which each frame is moved: the median drift of its section against that of the first."""
     sections = np.split(drift, steps)
     levels = np.array([np.median(section) for section in sections])
-    moved = np.round((levels - levels[0]) * rate).astype(np.int64)
+    # Damaged timestamps may lie beyond any integer; they have a reason afterwards.
+    moved = np.round(np.clip((levels - levels[0]) * rate, -(2.0**53), 2.0**53)).astype(np.int64)
     return np.repeat(moved, [len(section) for section in sections])
 
 

@@ -194,6 +194,15 @@ def test_what_no_player_would_place_is_a_reason(noise: np.ndarray, jump: float, 
         align([s for _, s in packets], [t for t, _ in packets], RATE)
 
 
+@pytest.mark.parametrize("odd", [2.0**63, -(2.0**63), 1e300])
+@pytest.mark.filterwarnings("error")
+def test_timestamps_beyond_any_integer_are_a_reason(odd: float) -> None:
+    chunk = np.zeros((1, 100), np.float32)
+    for times in ([0.0, 0.1, odd, odd], [odd, 0.0, 0.1, 0.2]):
+        with pytest.raises(MediaError, match="its timestamps"):
+            align([chunk] * 4, times, 48_000)
+
+
 def test_a_damaged_timestamp_is_an_error_of_the_track(noise: np.ndarray, tmp_path: Path) -> None:
     packets = [(t + 40_000 * (t > 1.45), s) for t, s in packets_of(noise, 0.1)]
     media = decode(write_pcm(tmp_path / "far.mkv", packets))
