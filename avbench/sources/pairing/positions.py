@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from avbench.clips import Clip
-from avbench.sources.numbering import Numbering, is_plain, read_numbers
+from avbench.sources.numbering import Numbering, read_numbers
 from avbench.sources.pairing.base import CURE, Pairing, Rows, cells, difference, group, refuse_difference
 from avbench.sources.pairing.slots import Slots, choose_slot, find_slots
 from avbench.sources.prompts import PromptList
+from avbench.sources.spelling import words
 
 
 def pair_by_position(clips: Sequence[Clip], prompts: PromptList) -> tuple[Pairing | None, str]:
@@ -37,25 +38,28 @@ def counts_from_one(numbers: Rows) -> bool:
 
 def other_numbers(clips: Sequence[Clip], prompts: PromptList, pairing: Pairing) -> str | None:
     """Which column numbers the rows otherwise than by their position, and the first clip that it concerns, or None."""
+    clip_words = {words(name.before) or (".",) for name in find_slots(clips).names}
     for column in (*prompts.key_columns, *prompts.number_columns, *prompts.counting_columns):
         numbering = read_numbers(cells(prompts, column))
         if numbering.prefix is None and not numbering.counts:
             continue
         rule = f"the number in each file name is column {column!r} of {prompts.path.name}"
-        by_column = Pairing(rule, _by_number(numbering, pairing.numbers))
+        # Numbers behind the same words, or behind none, are those of the clips: a clip without one has no row.
+        of_clips = numbering.is_complete and (numbering.prefix == () or {numbering.prefix} == clip_words)
+        by_column = Pairing(rule, _by_number(numbering, pairing.numbers, strict=of_clips))
         if message := difference(clips, prompts, by_column, pairing):
             return message
     return None
 
 
-def _by_number(numbering: Numbering, positions: Rows) -> Rows:
-    """The row of each clip by the numbers of a column, where these can say so; else the row by its position."""
+def _by_number(numbering: Numbering, positions: Rows, *, strict: bool) -> Rows:
+    """The row of each clip by the numbers of a column; where these do not say, none if `strict`, else by position."""
     rows = numbering.rows()
     result = []
     for position in positions:
         own = rows.get(position, []) if position is not None else []
-        strict = is_plain(numbering) and position is not None and numbering.numbers[position] is not None
-        other = own[0] if own else None if strict else position
+        alone = strict and position is not None and numbering.numbers[position] is not None
+        other = own[0] if own else None if alone else position
         result.append(position if position in own else other)
     return tuple(result)
 

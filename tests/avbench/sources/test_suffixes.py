@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from avbench.errors import UsageError
+from avbench.media import Limits
 from avbench.media.container import open_media
 from avbench.sources import load_source
 from avbench.sources.suffixes import VIDEO_SUFFIXES
@@ -64,7 +65,7 @@ def test_what_is_taken_can_be_read(clips, suffix):
     for source in (load_source(clips), load_source(path)):
         assert [clip.video for clip in source.clips] == [path]
         assert source.notes == ()
-    with open_media(path) as container:
+    with open_media(path, Limits()) as container:
         assert container.streams.video[0].width == 64
 
 

@@ -20,6 +20,7 @@ from omninft_train.miniature.backbone import (
     Size,
     architecture_digest,
     build_transformer,
+    weights_digest,
 )
 from omninft_train.miniature.codec import GEOMETRY, encode
 from omninft_train.miniature.pretrain import PretrainOptions, pretrained
@@ -206,7 +207,7 @@ def damage_empty(path: Path) -> None:
 @pytest.mark.parametrize("damage", [damage_missing, damage_cut, damage_garbage, damage_empty])
 def test_weights_that_cannot_be_read_are_a_problem_of_the_environment(folder: Path, damage):
     damage(folder / WEIGHTS)
-    with pytest.raises(EnvironmentProblem, match=f"{WEIGHTS}: cannot be read .* Pretrain again") as caught:
+    with pytest.raises(EnvironmentProblem, match=f"{WEIGHTS}: (cannot be read|is damaged) .* Pretrain again") as caught:
         MiniatureBackbone.load(folder)
     assert "\n" not in str(caught.value)
 
@@ -217,5 +218,9 @@ def test_weights_of_another_network_are_a_problem_of_the_environment(folder: Pat
     save_file(
         build_transformer(Size(blocks=1, heads=2, video_width=16, audio_width=16), 0).state_dict(), folder / WEIGHTS
     )
+    with pytest.raises(EnvironmentProblem, match=f"{WEIGHTS}: is damaged"):
+        MiniatureBackbone.load(folder)
+    meta = json.loads((folder / META).read_text())
+    (folder / META).write_text(json.dumps(meta | {"weights_sha256": weights_digest(folder)}))
     with pytest.raises(EnvironmentProblem, match=f"{WEIGHTS}: cannot be read"):
         MiniatureBackbone.load(folder)
