@@ -118,7 +118,6 @@ def read_by_metric(path: Path) -> Iterator[pd.DataFrame]:
     Raises:
         DamagedRunError: it is no Parquet file with these columns.
     """
-    import pandas as pd
     import pyarrow.parquet as pq
 
     table = path / "scores.parquet"
@@ -128,6 +127,8 @@ def read_by_metric(path: Path) -> Iterator[pd.DataFrame]:
         for batch in pq.ParquetFile(table).iter_batches(columns=["metric"], use_threads=False):
             names.update(batch.column(0).unique().to_pylist())
         for name in sorted(names):
-            yield pd.read_parquet(table, columns=columns, filters=[("metric", "==", name)], use_threads=False)
+            rows = pq.read_table(table, columns=columns, filters=[("metric", "==", name)], use_threads=False)
+            # What pandas notes in a file is of strangers as well, and is JSON of any depth.
+            yield rows.replace_schema_metadata(None).to_pandas()
     except (OSError, ValueError, KeyError) as error:
         raise DamagedRunError(path, "scores.parquet", why(error)) from error

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from fuzz.fuzz_run_folders import DATA, METRICS, Result, run
 from pandas.testing import assert_frame_equal
@@ -129,6 +130,14 @@ def test_check_and_leaderboards_want_whole_runs(good: Path, scored: Path, name: 
         done = run(*arguments)
         assert (done.code, done.error.count("\n")) == (2, 1)
         assert name in done.error
+
+
+def test_what_pandas_notes_in_a_table_is_not_read(good: Path, scored: Path) -> None:
+    for name in ("scores.parquet", "clips.parquet", "categories.parquet"):
+        table = pq.read_table(good / name)
+        pq.write_table(table.replace_schema_metadata({b"pandas": b"[" * 100_000}), good / name)
+    for done in (report(good), score(good), run("check", good, "-b", scored, "-q")):
+        assert (done.code, done.error) == (0, "")
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
