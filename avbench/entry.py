@@ -61,6 +61,7 @@ def _exit_code(app: typer.Typer, program: str, errors: tuple[type[Exception], ..
         say(f"{program}: {error}", err=True)
         return int(getattr(error, "exit_code", AvbenchError.exit_code))
     except Interrupted as stop:
+        stop.settle()
         say(f"{program}: interrupted. {interrupted}", err=True)
         return stop.exit_code
     except (KeyboardInterrupt, typer.Abort):

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -20,16 +20,24 @@ ALL = (signal.SIGINT, *TERMINATE)
 
 
 class Interrupted(BaseException):
-    """A signal asked this process to end. No `Exception`, and no KeyboardInterrupt: libraries end themselves at one."""
+    """A signal asked this process to end. No `Exception`, and no KeyboardInterrupt: libraries end themselves at one.
 
-    def __init__(self, number: int) -> None:
+    Whoever handles it calls `settle`; until then it is raised again when some code in between drops it.
+    """
+
+    def __init__(self, number: int, raiser: _Raiser) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
+        self._raiser = raiser
 
     @property
     def exit_code(self) -> int:
         """What shells report for the signal: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + self.number
+
+    def settle(self) -> None:
+        """It has come through: no signal is heard any more, the process ends."""
+        self._raiser.active = False
 
 
 class _Raiser:
@@ -37,14 +45,14 @@ class _Raiser:
 
     def __init__(self) -> None:
         self.active = True
-        self._raised: Callable[[], Interrupted | None] = lambda: None
-        self._last = 0.0
+        self._raised: weakref.ref[Interrupted] | None = None
+        self._deaf_until = 0.0
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
-        if not self.active or (self._raised() is not None and now - self._last < _DEAF_S):
+        if not self.active or now < self._deaf_until:
             return
-        self._last, stop = now, Interrupted(number)
+        self._deaf_until, stop = now + _DEAF_S, Interrupted(number, self)
         self._raised = weakref.ref(stop, lambda _: self._again(number))
         try:
             raise stop
@@ -62,6 +70,7 @@ class _Raiser:
     def _send(self, number: int) -> None:
         if not self.active:
             return
+        self._deaf_until = 0.0
         if hasattr(signal, "pthread_kill"):  # ends the main thread's waiting, too
             signal.pthread_kill(threading.main_thread().ident or 0, number)
         else:
@@ -97,6 +106,7 @@ def ending_in_order() -> Iterator[None]:
         with interruptible(TERMINATE):
             yield
     except Interrupted as stop:
+        # Where the command line listens as well, it is the command line that settles it.
         if signal.getsignal(stop.number) is signal.SIG_DFL:
             signal.raise_signal(stop.number)
         raise

@@ -81,6 +81,7 @@ def _run(ablation: Ablation, backend: Literal["local", "ray"], *, quiet: bool, r
     try:
         ablation.run(make_backend(backend, ablation.grid), None if quiet else _told, redo=redo)
     except Interrupted as stop:
+        stop.settle()
         say("avbench: interrupted. Steps that are done are kept; the same command goes on from here.", err=True)
         raise typer.Exit(stop.exit_code) from None
 

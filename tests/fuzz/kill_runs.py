@@ -11,7 +11,6 @@ seconds. Prints one line for each run; exit code 1 with what went wrong at the f
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import random
 import shutil
@@ -58,7 +57,7 @@ def end(words: list[str], out: Path, rows: int, delay: float, number: int) -> st
         time.sleep(0.01)
     time.sleep(delay)
     # A key and a hangup reach all processes of the terminal; a kill and a scheduler's signal the first one.
-    with contextlib.suppress(ProcessLookupError):  # it may be complete
+    if process.poll() is None:  # else its id may be another's by now
         (os.killpg if number in (signal.SIGINT, signal.SIGHUP) else os.kill)(process.pid, number)
     ended = time.monotonic()
     try:
