@@ -143,9 +143,12 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def fuzz(session: nox.Session) -> None:
-    """4,000 damaged media files through `clips` and `score`: no traceback, no signal, no hang (15 minutes)."""
-    _prepare(session, "test")
-    _run(session, "python", "tests/fuzz/fuzz_media.py", "--out", "runs/fuzz", *session.posargs)
+    """Damaged media, lists and run folders; killed runs: no traceback, no hang, no process left (an hour)."""
+    _prepare(session, "train,test")
+    _run(session, "python", "tests/fuzz/kill_runs.py", "--kills", "20", "--signals", "10")
+    _run(session, "python", "tests/fuzz/fuzz_run_folders.py", "--folders", "250")
+    _run(session, "python", "tests/fuzz/fuzz_media.py", "--files", "4000", "--out", "runs/fuzz")
+    _run(session, "python", "tests/fuzz/fuzz_readers.py", "--count", "40000")
 
 
 @nox.session(venv_backend="none")

@@ -29,6 +29,14 @@ _ESTIMATED = {"mp3", "aac", "h264", "hevc", "mpegvideo", "mpeg"}
 _PIXELS_SLACK = 4
 _MOST_PIXELS, _MOST_TRACKS = 2**31 - 1, 10_000  # of FFmpeg's options
 
+# How MP4 and QuickTime label samples of these codecs. FFmpeg decodes a track of any other label as well if a descriptor
+# inside it claims the codec; players go by the label and refuse the track.
+_LABELS = {
+    "aac": {"mp4a", "enca"},
+    "mp3": {"mp4a", "enca", ".mp3", "mp3 ", "ms\0U"},
+    "mpeg4": {"mp4v", "encv", "XVID", "DIVX", "DX50", "FMP4", "M4S2", "MP4S", "3IV1", "3IV2"},
+}
+
 NO_TRACKS = "the file holds neither video nor audio; its index may be damaged"
 
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
@@ -106,6 +114,10 @@ def track_problem(
     """Why a track cannot be decoded as far as its header tells: unknown codec, or more than the limits allow."""
     if getattr(stream, "codec_context", None) is None:
         return f"no decoder for this {stream.type} codec: {_codec_name(stream, container)}"
+    context = stream.codec_context
+    labels = _LABELS.get(context.codec.canonical_name)
+    if labels and "mp4" in container.format.name and context.codec_tag not in labels:
+        return f"no decoder for this {stream.type} codec: its label {context.codec_tag!a} is none of {context.name}"
     try:
         _check_header(stream, container, limits)
     except MediaError as error:

@@ -146,6 +146,18 @@ def test_an_unknown_video_codec_is_named_and_costs_only_the_video(tmp_path):
     assert decode_clip(clip, "key", [Waveform()]).audio is not None
 
 
+def test_a_label_that_no_player_knows_is_refused_though_a_descriptor_names_the_codec(tmp_path):
+    frames, sound = draw_frames(1, seconds=0.5, size=(48, 64)), draw_sound(1, seconds=0.5)
+    path = write_clip(tmp_path / "a.mp4", frames, sound, codec="mpeg4")
+    assert reasons(Clip("a", path)) == {}
+    patched(path, b"mp4a\0\0\0\0\0\0", b"zzzz\0\0\0\0\0\0")
+    reason = "no decoder for this audio codec: its label 'zzzz' is none of aac"
+    assert reasons(Clip("a", path)) == {"audio": reason}
+    assert probe_clip(Clip("a", path)).problem == reason
+    patched(path, b"mp4v\0\0\0\0\0\0", b"zzzz\0\0\0\0\0\0")
+    assert "its label 'zzzz' is none of mpeg4" in reasons(Clip("a", path))["video"]
+
+
 def test_an_unknown_codec_is_named_in_other_containers_too(tmp_path):
     frames = draw_frames(1, seconds=0.5, size=(48, 64))
     avi = patched(write_clip(tmp_path / "a.avi", frames, None, codec="mpeg4"), b"FMP4", b"ZZZZ")
