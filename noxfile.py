@@ -168,7 +168,7 @@ def training(session: nox.Session) -> None:
 def smoke(session: nox.Session) -> None:
     """The whole ablation with far too little training: pretrain, train, judge, tables (four minutes)."""
     _prepare(session, "train,test")
-    _run(session, "pytest", "-q", "tests/avbench/ablate/test_smoke.py::test_the_miniature_at_smoke_size")
+    _run(session, "pytest", "-q", "tests/omninft_train/ablation/test_smoke.py::test_the_miniature_at_smoke_size")
 
 
 @nox.session(venv_backend="none")

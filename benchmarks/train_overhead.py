@@ -29,17 +29,17 @@ import torch
 from diffusers import LTX2VideoTransformer3DModel
 from run import machine
 
-from omninft_train import trainer
-from omninft_train.assemble import make_capture, make_optimizer, make_policy, make_surgery
-from omninft_train.backbone import Decoded
 from omninft_train.config import Config
-from omninft_train.distributed import World
-from omninft_train.latents import Condition, Geometry, Latents
+from omninft_train.method.schedule import ltx2_levels
 from omninft_train.miniature.backbone import MiniatureBackbone
 from omninft_train.miniature.world import training_prompts
+from omninft_train.models.backbone import Decoded
+from omninft_train.models.latents import Condition, Geometry, Latents
 from omninft_train.recipe import load
-from omninft_train.rewards import make_rewards
-from omninft_train.schedule import ltx2_levels
+from omninft_train.rewards.local import make_rewards
+from omninft_train.training import trainer
+from omninft_train.training.assemble import make_capture, make_optimizer, make_policy, make_surgery
+from omninft_train.training.distributed import World
 
 MID = Geometry(frames=4, height=8, width=8, audio_frames=64, video_channels=128, audio_channels=128, fps=24.0)
 TARGETS = {"full_over_vanilla": 1.03, "capture_share_of_sampling": 0.01}

@@ -10,8 +10,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from omninft_train.backbone import Decoded
 from omninft_train.errors import EnvironmentProblem
+from omninft_train.models.backbone import Decoded
 
 # Sampling rates that AAC can carry, in samples per second; sound at another one is resampled to 48 kHz.
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from omninft_train.advantages import AdvantageOptions
 from omninft_train.errors import UsageProblem
-from omninft_train.losses import LossOptions
-from omninft_train.regions import RegionOptions
-from omninft_train.reward_specs import RewardSpec
-from omninft_train.rollout import CaptureWindow, Guidance
-from omninft_train.surgery import SurgeryRule, check_rule
+from omninft_train.method.advantages import AdvantageOptions
+from omninft_train.method.losses import LossOptions
+from omninft_train.method.regions import RegionOptions
+from omninft_train.method.surgery import SurgeryRule, check_rule
+from omninft_train.rewards.spec import RewardSpec
+from omninft_train.training.rollout import CaptureWindow, Guidance
 
 Preset = Literal["release", "paper"]
 

@@ -13,13 +13,13 @@ from typing import Any
 from rich.table import Table
 
 from avbench.terminal import cell
-from omninft_train.backbone import Decoded
 from omninft_train.config import RewardSection
 from omninft_train.errors import EnvironmentProblem, UsageProblem
 from omninft_train.generate import Generation, Trained, generate
+from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
-from omninft_train.reward_specs import RewardSpec
-from omninft_train.rewards import make_rewards
+from omninft_train.rewards.local import make_rewards
+from omninft_train.rewards.spec import RewardSpec
 
 SetMetric = Callable[[Sequence[Decoded], Sequence[TrainPrompt]], float]
 """(B clips, the prompt of each) -> one value for all."""

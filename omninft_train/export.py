@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omninft_train.errors import EnvironmentProblem, UsageProblem
-from omninft_train.policy import FullPolicy, LoraPolicy, Policy
+from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 

@@ -11,17 +11,17 @@ from typing import Literal
 
 import torch
 
-from omninft_train import checkpoint
-from omninft_train.assemble import load_backbone, make_policy
-from omninft_train.backbone import Backbone, Decoded
 from omninft_train.clips import save_mp4
 from omninft_train.config import Config
 from omninft_train.errors import UsageProblem
-from omninft_train.policy import Policy
+from omninft_train.method.schedule import ltx2_levels
+from omninft_train.models.backbone import Backbone, Decoded
+from omninft_train.models.policy import Policy
 from omninft_train.prompts import TrainPrompt, load_prompts
 from omninft_train.recipe import build
-from omninft_train.rollout import Guidance, rollout_seed, sample
-from omninft_train.schedule import ltx2_levels
+from omninft_train.training import checkpoint
+from omninft_train.training.assemble import load_backbone, make_policy
+from omninft_train.training.rollout import Guidance, rollout_seed, sample
 
 Role = Literal["policy", "old", "reference"]
 COLUMNS = ("clip_id", "video", "text", "video_text", "audio_text", "prompt_id", "sample_index", "model")

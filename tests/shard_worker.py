@@ -15,10 +15,10 @@ from torch.multiprocessing import start_processes
 
 from omninft_train.errors import UsageProblem
 from omninft_train.export import export
-from omninft_train.hooks import AttentionCapture, Surgery
-from omninft_train.latents import Latents
-from omninft_train.policy import FullPolicy, LoraPolicy, Policy
-from omninft_train.shard import shard
+from omninft_train.models.hooks import AttentionCapture, Surgery
+from omninft_train.models.latents import Latents
+from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
+from omninft_train.models.shard import shard
 
 ROLES: tuple[Any, ...] = ("policy", "old", "reference")
 KEEP = [0.0, 0.1, 0.5, 1.0, 1.0, 0.3]

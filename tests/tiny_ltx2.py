@@ -13,7 +13,7 @@ import torch
 from diffusers import LTX2VideoTransformer3DModel
 from torch import Tensor
 
-from omninft_train.latents import Condition, Geometry, Latents
+from omninft_train.models.latents import Condition, Geometry, Latents
 
 GOLDENS = Path(__file__).parent / "goldens" / "training"
 NAMES = ("ltx2", "ltx23")

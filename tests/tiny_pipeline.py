@@ -20,7 +20,7 @@ from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder, LTX2VocoderWithBWE
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration, GemmaTokenizer
 
 from omninft_train.config import BackboneSection
-from omninft_train.ltx2 import Ltx2Backbone
+from omninft_train.models.ltx2 import Ltx2Backbone
 
 Version = Literal["2.0", "2.3"]
 

@@ -10,15 +10,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from omninft_train import checkpoint
-from omninft_train.assemble import assemble
 from omninft_train.config import Config
-from omninft_train.distributed import World
 from omninft_train.miniature.backbone import Size
 from omninft_train.miniature.pretrain import PretrainOptions, pretrained
 from omninft_train.recipe import load
-from omninft_train.tracking import read_metrics
-from omninft_train.trainer import Training, train
+from omninft_train.training import checkpoint
+from omninft_train.training.assemble import assemble
+from omninft_train.training.distributed import World
+from omninft_train.training.tracking import read_metrics
+from omninft_train.training.trainer import Training, train
 
 SMALL = (
     "run.steps=2",

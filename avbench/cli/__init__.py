@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from avbench.cli import (
-    ablate,
     check,
     clips,
     doctor,
@@ -19,13 +18,14 @@ from avbench.cli import (
     reference,
     report,
     score,
-    study,
     validate,
 )
+from avbench.cli.plugins import CommandGroup
 from avbench.entry import run_app, start_logging
 
 app = typer.Typer(
     name="avbench",
+    cls=CommandGroup,
     help="Score generated clips with sound. One environment, one decode, one command.",
     epilog="Exit codes: 0 ok, 1 regression, 2 wrong usage, 3 finished but clips failed, "
     "4 environment (package, weights, disk), 5 undecided, 70 a fault of avbench itself, "
@@ -46,8 +46,6 @@ app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(models.app, name="models")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(check.app, name="check")
-app.command("ablate")(ablate.command)
-app.add_typer(study.app, name="study")
 
 
 @app.callback()

@@ -24,9 +24,9 @@ def command(
     seed: Annotated[int | None, typer.Option("--seed", help="Of the noise; default: the run's.")] = None,
 ) -> None:
     """Sample groups of rollouts as training does, and write their rewards, to study how far they disagree."""
-    from omninft_train.assemble import load_training_prompts
     from omninft_train.evaluate import group_rewards, write_json
     from omninft_train.generate import Generation, default_device, load_trained, read_config
+    from omninft_train.training.assemble import load_training_prompts
 
     config = read_config(run)
     chosen = load_training_prompts(config)[:prompts]

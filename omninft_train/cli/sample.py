@@ -32,9 +32,9 @@ def command(
     """Generate clips (mp4) with a run's policy, and a manifest for `avbench score`."""
     from dataclasses import replace
 
-    from omninft_train.assemble import load_training_prompts
     from omninft_train.generate import Generation, default_device, generate, load_trained, read_config, write_clips
     from omninft_train.prompts import load_prompts
+    from omninft_train.training.assemble import load_training_prompts
 
     chosen = (load_prompts(prompts) if prompts else load_training_prompts(read_config(run)))[:limit]
     trained = load_trained(run, default_device(), [prompt.prompt_av for prompt in chosen])

@@ -21,7 +21,7 @@ def command(
     from rich.table import Table
 
     from omninft_train.recipe import load
-    from omninft_train.rewards import make_rewards, read_clips
+    from omninft_train.rewards.local import make_rewards, read_clips
 
     config = load(recipe, backbone, set_ or [])
     decoded, prompts = read_clips(clips)

@@ -18,15 +18,15 @@ def command(
     set_: Overrides = None,
 ) -> None:
     """Train. Start it by torchrun for several processes; run the same command again to go on after an interruption."""
-    from omninft_train.assemble import assemble
-    from omninft_train.distributed import joined
     from omninft_train.recipe import load
-    from omninft_train.trainer import train
+    from omninft_train.training.assemble import assemble
+    from omninft_train.training.distributed import joined
+    from omninft_train.training.trainer import train
 
     config = load(recipe, backbone, set_ or [])
     with joined() as world:
         if world.is_main and config.backbone.kind == "ltx2":
-            from omninft_train.memory import estimate
+            from omninft_train.training.memory import estimate
 
             for line in estimate(config, world.size).table().splitlines():
                 say(line, err=True)

@@ -14,12 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from omninft_train.backbone import Decoded
 from omninft_train.errors import EnvironmentProblem, UsageProblem
-from omninft_train.latents import Condition, Geometry, Latents
 from omninft_train.miniature import codec
 from omninft_train.miniature.words import FEATURES, embed
 from omninft_train.miniature.world import DURATION, VERSION
+from omninft_train.models.backbone import Decoded
+from omninft_train.models.latents import Condition, Geometry, Latents
 
 WEIGHTS, META = "transformer.safetensors", "meta.json"
 
@@ -85,7 +85,7 @@ _RANGE = 2  # seconds, at least the length of a clip
 
 
 class MiniatureBackbone:
-    """One generator, see `omninft_train.backbone.Backbone`.
+    """One generator, see `omninft_train.models.backbone.Backbone`.
 
     Args:
         transformer: of the configuration of a `Size`.

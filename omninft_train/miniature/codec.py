@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omninft_train.backbone import Decoded
-from omninft_train.latents import Geometry, Latents
 from omninft_train.miniature.render import BACKGROUND
 from omninft_train.miniature.world import FPS, FRAMES, SAMPLE_RATE, SAMPLES, SIDE
+from omninft_train.models.backbone import Decoded
+from omninft_train.models.latents import Geometry, Latents
 
 PATCH = 16
 """Pixels along the side of a token."""

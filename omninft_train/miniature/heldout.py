@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 from scipy.stats import wasserstein_distance
 
-from omninft_train.backbone import Decoded
 from omninft_train.miniature.hearing import look, seen_impacts
 from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.world import draw_scene, understand
+from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 
 HELD_OUT = (

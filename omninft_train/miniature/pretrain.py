@@ -17,7 +17,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageProblem
-from omninft_train.latents import Condition, Latents
 from omninft_train.miniature.backbone import (
     META,
     WEIGHTS,
@@ -30,7 +29,8 @@ from omninft_train.miniature.backbone import (
 from omninft_train.miniature.codec import encode
 from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.world import draw_scene
-from omninft_train.policy import FullPolicy
+from omninft_train.models.latents import Condition, Latents
+from omninft_train.models.policy import FullPolicy
 
 _LOG = logging.getLogger(__name__)
 _REPORT_EVERY = 50

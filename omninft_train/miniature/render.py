@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omninft_train.backbone import Decoded
 from omninft_train.miniature.world import (
     COLOURS,
     FPS,
@@ -23,6 +22,7 @@ from omninft_train.miniature.world import (
     Scene,
     positions,
 )
+from omninft_train.models.backbone import Decoded
 
 BACKGROUND = 0.15
 """Brightness of the room."""

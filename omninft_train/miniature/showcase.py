@@ -11,25 +11,25 @@ from pathlib import Path
 import torch
 from numpy.typing import NDArray
 
-from omninft_train.assemble import assemble, make_capture
-from omninft_train.backbone import Decoded
 from omninft_train.clips import save_mp4
 from omninft_train.config import Config
-from omninft_train.distributed import World
 from omninft_train.evaluate import Evaluation, judge_clips, mean_and_error, write_evaluation
 from omninft_train.generate import Generation, Trained, generate, load_trained
+from omninft_train.method.regions import region_weights, warmed_maximum
+from omninft_train.method.schedule import ltx2_levels
 from omninft_train.miniature.codec import GEOMETRY
 from omninft_train.miniature.pretrain import PretrainOptions, pretrained
 from omninft_train.miniature.render import enlarge
 from omninft_train.miniature.world import evaluation_prompts
+from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.recipe import load, to_toml
-from omninft_train.regions import region_weights, warmed_maximum
 from omninft_train.report import ClipPair, Overlay, Report, ScoreRow, write_report
-from omninft_train.rollout import CaptureWindow, sample
-from omninft_train.schedule import ltx2_levels
-from omninft_train.tracking import read_metrics
-from omninft_train.trainer import train
+from omninft_train.training.assemble import assemble, make_capture
+from omninft_train.training.distributed import World
+from omninft_train.training.rollout import CaptureWindow, sample
+from omninft_train.training.tracking import read_metrics
+from omninft_train.training.trainer import train
 
 _LOG = logging.getLogger(__name__)
 _PAIRS = 6  # prompts shown

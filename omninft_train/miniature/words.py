@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from omninft_train.errors import UsageProblem
-from omninft_train.latents import Condition
 from omninft_train.miniature.world import describe, split_words, subjects
+from omninft_train.models.latents import Condition
 
 LENGTH = 10
 """Words of a prompt; what is left over is filled with zeros."""

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from omninft_train.errors import UsageProblem
 from omninft_train.report.charts import Labels, Series, Value, bar_chart, finite, line_chart, number, running_mean
-from omninft_train.reward_specs import RewardSpec
+from omninft_train.rewards.spec import RewardSpec
 
 Log = Sequence[Mapping[str, Any]]
 _SMOOTHED = 9  # steps of the running mean; drawn from 20 steps on

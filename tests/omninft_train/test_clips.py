@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from synthetic import draw_frames
 
-from omninft_train.backbone import Decoded
 from omninft_train.clips import save_mp4
 from omninft_train.errors import EnvironmentProblem
+from omninft_train.models.backbone import Decoded
 
 
 def tone(rate: int, channels: int = 2, seconds: float = 1.0) -> np.ndarray:

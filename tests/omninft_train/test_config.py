@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omninft_train.advantages import AdvantageOptions
 from omninft_train.config import Config, check
 from omninft_train.errors import UsageProblem
-from omninft_train.losses import LossOptions
+from omninft_train.method.advantages import AdvantageOptions
+from omninft_train.method.losses import LossOptions
+from omninft_train.method.surgery import SurgeryRule
 from omninft_train.recipe import BACKBONES, RECIPES, build, load, to_toml
-from omninft_train.reward_specs import RewardSpec
-from omninft_train.surgery import SurgeryRule
+from omninft_train.rewards.spec import RewardSpec
 
 PRESETS = ("release", "paper")
 

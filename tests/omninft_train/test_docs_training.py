@@ -19,7 +19,6 @@ from tiny_training import run, tiny_config, tiny_weights
 
 from omninft_train.cli import app
 from omninft_train.config import Config
-from omninft_train.memory import estimate
 from omninft_train.miniature import judges
 from omninft_train.miniature.backbone import MiniatureBackbone, Size
 from omninft_train.miniature.codec import decode, encode
@@ -28,7 +27,8 @@ from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.world import draw_scene
 from omninft_train.prompts import load_prompts
 from omninft_train.recipe import BACKBONES, load, to_toml
-from omninft_train.tracking import read_metrics
+from omninft_train.training.memory import estimate
+from omninft_train.training.tracking import read_metrics
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PAGE = (DOCS / "training.md").read_text(encoding="utf-8")
@@ -142,7 +142,7 @@ def test_files_on_the_page_are_read(tmp_path: Path):
 
 
 def drawn() -> dict[str, str]:
-    source = importlib.util.spec_from_file_location("draw_training", DOCS / "draw_training.py")
+    source = importlib.util.spec_from_file_location("draw_training", DOCS.parent / "benchmarks" / "draw_training.py")
     assert source is not None and source.loader is not None
     module = importlib.util.module_from_spec(source)
     source.loader.exec_module(module)
@@ -155,9 +155,9 @@ def test_pictures_are_fresh_and_shown():
         assert f"(images/training-{name}.svg)" in PAGE
         kept = (DOCS / "images" / f"training-{name}.svg").read_text(encoding="utf-8")
         parts = [re.split(r"(-?\d+\.\d+)", re.sub(r'href="data:[^"]*"', "", text)) for text in (content, kept)]
-        assert parts[0][::2] == parts[1][::2], f"{name}: run python docs/draw_training.py"
+        assert parts[0][::2] == parts[1][::2], f"{name}: run python benchmarks/draw_training.py"
         new, old = (np.array(part[1::2], float) for part in parts)
-        assert np.allclose(new, old, atol=0.11), f"{name}: run python docs/draw_training.py"
+        assert np.allclose(new, old, atol=0.11), f"{name}: run python benchmarks/draw_training.py"
 
 
 def test_the_world_scores_as_stated():

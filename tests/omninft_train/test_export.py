@@ -16,10 +16,10 @@ from tiny_pipeline import load_tiny, save_tiny_pipeline
 
 from omninft_train.errors import EnvironmentProblem, UsageProblem
 from omninft_train.export import LORA_FILE, export, save_lora, save_transformer
-from omninft_train.latents import Condition, Geometry, Latents
-from omninft_train.ltx2 import Ltx2Backbone
-from omninft_train.policy import FullPolicy, LoraPolicy, Policy
-from omninft_train.velocity import predict
+from omninft_train.models.latents import Condition, Geometry, Latents
+from omninft_train.models.ltx2 import Ltx2Backbone
+from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
+from omninft_train.models.velocity import predict
 
 RANK, ALPHA = 4, 12
 Inputs = tuple[Latents, torch.Tensor, Condition]

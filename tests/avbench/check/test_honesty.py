@@ -1,4 +1,4 @@
-"""How often the check is wrong, and what it finds, on scores whose truth is known: a part of docs/measure_check.py."""
+"""How often the check is wrong, and what it finds, on scores of known truth: a part of benchmarks/measure_check.py."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from types import ModuleType
 
 import pytest
 
-DOCS = Path(__file__).parents[3] / "docs"
+REPOSITORY = Path(__file__).parents[3]
+BENCHMARKS = REPOSITORY / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def study() -> ModuleType:
-    """docs/measure_check.py as a module."""
-    spec = importlib.util.spec_from_file_location("measure_check", DOCS / "measure_check.py")
+    """benchmarks/measure_check.py as a module."""
+    spec = importlib.util.spec_from_file_location("measure_check", BENCHMARKS / "measure_check.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules["measure_check"] = module
     spec.loader.exec_module(module)
@@ -53,7 +54,7 @@ def test_a_difference_below_the_relevant_one_is_called_the_same_in_the_end(study
 
 
 def test_the_page_holds_the_tables_of_the_script(study):
-    text = (DOCS / "ci.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "ci.md").read_text(encoding="utf-8")
     assert study.MEASURED.search(text)
     rows = re.findall(r"^\| (\d+) \| ([^|]+) \| ([\d.]+) % \|", text, re.MULTILINE)
     assert len(rows) == len(study.SIZES) * (len(study.NULLS) + len(study.EFFECTS))

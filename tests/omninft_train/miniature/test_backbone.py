@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from omninft_train.errors import EnvironmentProblem, UsageProblem
-from omninft_train.latents import Latents
 from omninft_train.miniature import backbone as module
 from omninft_train.miniature.backbone import (
     META,
@@ -27,7 +26,8 @@ from omninft_train.miniature.pretrain import PretrainOptions, pretrained
 from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.words import FEATURES, LENGTH, embed
 from omninft_train.miniature.world import VERSION, draw_scene
-from omninft_train.policy import FullPolicy
+from omninft_train.models.latents import Latents
+from omninft_train.models.policy import FullPolicy
 
 TINY = Size(blocks=2, heads=2, video_width=32, audio_width=16)
 PROMPTS = ["a small red circle bounces slowly", "large blue square", "a small red circle bounces slowly"]

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from omninft_train.backbone import Decoded
-from omninft_train.latents import Latents
 from omninft_train.miniature.codec import (
     GEOMETRY,
     decode,
@@ -21,6 +19,8 @@ from omninft_train.miniature.codec import (
 )
 from omninft_train.miniature.render import BACKGROUND, render_frames, render_scenes, render_sound
 from omninft_train.miniature.world import FRAMES, SAMPLES, SIDE, Quality, draw_scene
+from omninft_train.models.backbone import Decoded
+from omninft_train.models.latents import Latents
 
 SCENES = [draw_scene(seed) for seed in range(64)]
 CLEAN = [replace(scene, quality=Quality()) for scene in SCENES]

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omninft_train.backbone import Decoded
 from omninft_train.miniature.codec import decode, encode
 from omninft_train.miniature.heldout import HELD_OUT, impact_distance, impact_times, impacts, level, speed
 from omninft_train.miniature.render import frame_times, render, render_scenes
@@ -26,7 +25,8 @@ from omninft_train.miniature.world import (
     positions,
     subjects,
 )
-from omninft_train.reward_specs import RewardSpec
+from omninft_train.models.backbone import Decoded
+from omninft_train.rewards.spec import RewardSpec
 
 SCENES = [draw_scene(500 + index, subject) for index, subject in enumerate(subjects()[::3])]
 PROMPTS = [scene.prompt for scene in SCENES]
@@ -125,7 +125,7 @@ def test_pictures_without_a_shape_have_values():
 
 
 def test_they_are_named_as_rewards_are():
-    from omninft_train.rewards import find_source
+    from omninft_train.rewards.local import find_source
 
     for name in HELD_OUT:
         assert callable(find_source(RewardSpec(name, 0.0, "both")))

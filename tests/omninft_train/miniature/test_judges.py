@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omninft_train.backbone import Decoded
 from omninft_train.errors import UsageProblem
 from omninft_train.miniature.codec import decode, encode
 from omninft_train.miniature.judges import picture, picture_parts, sound, sound_parts, sync
@@ -30,6 +29,7 @@ from omninft_train.miniature.world import (
     draw_scene,
     subjects,
 )
+from omninft_train.models.backbone import Decoded
 
 Judge = Callable[[np.ndarray, float, np.ndarray, int, str], float]
 JUDGES: tuple[Judge, ...] = (picture, sound, sync)

@@ -29,7 +29,7 @@ from omninft_train.miniature.pretrain import (
 )
 from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.world import VERSION, draw_scene
-from omninft_train.policy import FullPolicy
+from omninft_train.models.policy import FullPolicy
 
 TINY = Size(blocks=1, heads=2, video_width=32, audio_width=32)
 QUICK = PretrainOptions(steps=3, batch=4, warmup=2, size=TINY)

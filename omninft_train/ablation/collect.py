@@ -1,0 +1,193 @@
+"""What the steps left, as tables: one row per clip and metric, one per set metric, one per training step."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avbench.errors import UsageError
+from avbench.results import load_run
+from omninft_train.ablation.grid import Direction, Grid, Metric
+from omninft_train.ablation.state import read_record
+from omninft_train.ablation.steps import EVALUATION, METRICS, Step
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CLIP_COLUMNS = ("variant", "seed", "metric", "prompt", "sample", "value")
+SET_COLUMNS = ("variant", "seed", "metric", "value")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one training went. `rows` are the lines of its log; `seconds` their sum; `memory_gb` the most it needed."""
+
+    variant: str
+    seed: int
+    rows: tuple[Mapping[str, Any], ...]
+    seconds: float
+    memory_gb: float | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that was measured.
+
+    Attributes:
+        clips: columns `CLIP_COLUMNS`; value is NaN where a metric failed.
+        sets: columns `SET_COLUMNS`: metrics over all clips of a variant's seed.
+        metrics: in order: rewarded ones first.
+        rewarded: names of metrics that training saw.
+        trainings: one for each trained variant and seed.
+        notes: what a reader has to know of how it was judged.
+        digests: of the evaluation of each variant and seed.
+        precision, protocol: of the networks that judged.
+        weights: digest of the networks that judged each metric; "none" without networks.
+    """
+
+    clips: pd.DataFrame
+    sets: pd.DataFrame
+    metrics: tuple[Metric, ...]
+    rewarded: frozenset[str]
+    trainings: tuple[Training, ...]
+    notes: tuple[str, ...]
+    digests: Mapping[tuple[str, int], str]
+    weights: Mapping[str, str]
+    precision: str = "fp32"
+    protocol: str = ""
+
+
+def collect(grid: Grid, out: Path, steps: list[Step]) -> Results:
+    """Read what complete steps left.
+
+    Raises:
+        UsageError: a file is not what its step wrote.
+    """
+    import pandas as pd
+
+    found = _Found()
+    for step in steps:
+        if step.kind == "evaluate":
+            _read_evaluation(found, out, step)
+        elif step.kind == "score":
+            _read_scores(found, grid, out, step)
+    clips = pd.DataFrame(found.clips, columns=list(CLIP_COLUMNS)).astype({"value": float, "seed": int})
+    sets = pd.DataFrame(found.sets, columns=list(SET_COLUMNS)).astype({"value": float, "seed": int})
+    trainings = tuple(_training(out, step) for step in steps if step.kind == "train")
+    names = sorted(found.rewarded, key=_first_place(found))
+    names += [name for name in found.names if name not in found.rewarded]
+    metrics = tuple(_known(grid, name, found.facts.get(name, {})) for name in names)
+    notes = tuple(dict.fromkeys(found.notes))
+    return Results(
+        clips, sets, metrics, frozenset(found.rewarded), trainings, notes, found.digests, found.weights, *found.how
+    )
+
+
+class _Found:
+    """What was read so far."""
+
+    def __init__(self) -> None:
+        self.clips: list[tuple[Any, ...]] = []
+        self.sets: list[tuple[Any, ...]] = []
+        self.names: dict[str, None] = {}
+        self.rewarded: set[str] = set()
+        self.facts: dict[str, Mapping[str, Any]] = {}
+        self.notes: list[str] = []
+        self.digests: dict[tuple[str, int], str] = {}
+        self.weights: dict[str, str] = {}
+        self.how = ("fp32", "")
+
+
+def _first_place(found: _Found) -> Any:
+    order = list(found.names)
+    return order.index
+
+
+def _known(grid: Grid, name: str, facts: Mapping[str, Any]) -> Metric:
+    """What the grid says of a metric, else what the run that judged it says."""
+    if name in grid.metrics or not facts:
+        return grid.metric(name)
+    higher = facts.get("higher_is_better")
+    direction: Direction = "none" if higher is None else "higher" if higher else "lower"
+    return Metric(name, name, direction, str(facts.get("unit") or "1"))
+
+
+def _read_evaluation(found: _Found, out: Path, step: Step) -> None:
+    path = out / step.folder / EVALUATION
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        samples = int(content["samples"])
+        for name, metric in content["metrics"].items():
+            found.names[name] = None
+            if metric["rewarded"]:
+                found.rewarded.add(name)
+            for place, value in enumerate(metric["values"]):
+                number = math.nan if value is None else float(value)
+                found.clips.append((step.variant, step.seed, name, place // samples, place % samples, number))
+        for name, value in content.get("sets", {}).items():
+            found.names[name] = None
+            found.sets.append((step.variant, step.seed, name, math.nan if value is None else float(value)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise UsageError(
+            f"{path}: not an evaluation of the trainer ({type(error).__name__}: {error}). "
+            "Remove it and run the step again."
+        ) from error
+    found.digests[(step.variant, step.seed or 0)] = step.digest
+
+
+def _read_scores(found: _Found, grid: Grid, out: Path, step: Step) -> None:
+    folder = (out / step.folder / step.outputs[0]).parent
+    run = load_run(folder)
+    scores = run.scores
+    part = folder.name.removeprefix("scores-")
+    facts = run.info.get("metrics") or {}
+    ok = scores[scores["scope"] == "clip"]
+    for metric, prompt, sample, value in zip(
+        ok["metric"], ok["prompt_id"], ok["sample_index"], ok["value"].astype(float), strict=True
+    ):
+        found.names[str(metric)] = None
+        found.clips.append((step.variant, step.seed, str(metric), f"{part}-{prompt}", int(sample), float(value)))
+    for name, own in scores[scores["status"] == "ok"].groupby("metric"):
+        found.facts[str(name)] = facts.get(str(name), {})
+        found.weights[str(name)] = " ".join(sorted(set(own["weights_digest"])))
+    found.rewarded |= {name for name in grid.evaluation.rewarded if name in found.names}
+    if run.info.get("weights") != "checkpoints":
+        found.notes.append(f"Judged with {run.info.get('weights')} weights: these numbers mean nothing.")
+    found.how = (str(run.info.get("precision") or "fp32"), str(run.info.get("protocol") or ""))
+    key = (step.variant, step.seed or 0)
+    found.digests[key] = found.digests.get(key, "") + step.digest
+
+
+def _training(out: Path, step: Step) -> Training:
+    rows = read_log(out / step.folder / METRICS)
+    seconds = sum(
+        value for row in rows for key, value in row.items() if key.startswith("seconds_") and isinstance(value, float)
+    )
+    gpu = [row["peak_memory_gb"] for row in rows if isinstance(row.get("peak_memory_gb"), (int, float))]
+    record = read_record(out, step) or {}
+    memory = max(gpu) if gpu else record.get("memory_gb")
+    return Training(step.variant, step.seed or 0, tuple(rows), seconds, memory)
+
+
+def read_log(path: Path) -> list[Mapping[str, Any]]:
+    """Lines of a training log, one for each step.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    rows: dict[int, Mapping[str, Any]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error}). Run the step again.") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            rows[int(row["step"])] = row
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path} line {number}: not a line of a training log ({error}).") from error
+    return [rows[step] for step in sorted(rows)]

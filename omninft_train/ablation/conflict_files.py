@@ -1,0 +1,261 @@
+"""The study of reward conflicts from runs to files: rollouts are made by the trainer, then tables, plots and a page."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from avbench.errors import EnvironmentProblem, UsageError
+from avbench.files import write_atomically
+from avbench.text import markdown_text, to_csv
+from omninft_train.ablation.charts import matrix, scatter, standalone
+from omninft_train.ablation.conflicts import Study, read_rollouts, sentence, study
+from omninft_train.ablation.curves import CurvePlot
+from omninft_train.ablation.page import Page, render_page
+from omninft_train.ablation.sheet import NONE, Block, Cell
+from omninft_train.ablation.state import make_folder
+from omninft_train.ablation.table_files import markdown_table
+from omninft_train.ablation.trainer_calls import call, message_of
+
+PAPER = (
+    "OmniNFT's Figure 2a: nearly half of 1,400 rollouts (175 prompts x 8) of LTX-2, as digests print it. With another "
+    "model or other rewards it is not the same quantity."
+)
+_MOST_POINTS = 1500
+Role = Literal["policy", "old", "reference"]
+
+
+@dataclass(frozen=True)
+class StudyRequest:
+    """What is studied.
+
+    Attributes:
+        sources: runs of the trainer, folders of ablations, or JSON files that `conflicts` wrote.
+        out: folder.
+        prompts, group_size: rollouts that are made for runs.
+        seed: of their noise; None for the run's own.
+        role: whose rollouts; "reference" for the policy before training, where the trainer offers it.
+        std: see `study`.
+        trainer: its command.
+        command: for the page.
+    """
+
+    sources: tuple[Path, ...]
+    out: Path
+    prompts: int = 175
+    group_size: int = 8
+    seed: int | None = None
+    role: Role = "policy"
+    std: Literal["batch", "group"] = "batch"
+    trainer: tuple[str, ...] = (sys.executable, "-m", "omninft_train")
+    command: str = ""
+
+
+def run_study(request: StudyRequest) -> list[Study]:
+    """Make what rollouts are missing, study them, and write tables, plots and a page.
+
+    Raises:
+        UsageError: a source is neither a run nor a file, or holds too little.
+        EnvironmentProblem: the trainer cannot be started, or a file cannot be written.
+    """
+    if request.group_size < 2:
+        raise UsageError(f"--group-size {request.group_size}: advantages need at least 2 rollouts of a prompt.")
+    if request.prompts < 2:
+        raise UsageError(f"--prompts {request.prompts}: the interval over groups needs at least 2.")
+    named = [pair for source in request.sources for pair in _runs(source, request.role)]
+    labels = [name for name, _ in named]
+    if len(set(labels)) < len(labels):  # the same name in several places: show where
+        named = [(str(path), path) for _, path in named]
+    make_folder(request.out)
+    files = [(name, _rollouts(request, name, path)) for name, path in named]
+    found = [study(read_rollouts(file, name), request.std) for name, file in files]
+    _write(request, found)
+    return found
+
+
+def _runs(source: Path, role: Role) -> list[tuple[str, Path]]:
+    """Name and path of each run or file below a source."""
+    if source.suffix == ".json" and source.is_file():
+        return [(source.stem, source)]
+    if (source / "metrics.jsonl").is_file() or any(source.glob("checkpoint-*")):
+        name = source.name if source.name != "run" else source.parent.as_posix()
+        return [(f"{name} before training" if role == "reference" else name, source)]
+    found = sorted((source / "runs").glob("*/seed-*/run")) if source.is_dir() else []
+    if not found:
+        raise UsageError(
+            f"{source}: neither a run of the trainer, nor an ablation's folder, nor a JSON file of rollouts. "
+            "Give what 'omninft-train train --out' or 'avbench ablate --out' wrote."
+        )
+    if role == "reference":  # before training, all variants are the same policy
+        first = [path for path in found if path.parts[-3] == found[0].parts[-3]]
+        return [(f"before training/{path.parts[-2]}", path) for path in first]
+    return [("/".join(path.parts[-3:-1]), path) for path in found]
+
+
+def _rollouts(request: StudyRequest, name: str, path: Path) -> Path:
+    """The file of rollouts of a run; one that was made with the same arguments is used again."""
+    if path.is_file():
+        return path
+    log = path / "metrics.jsonl"
+    steps = len(log.read_bytes().splitlines()) if log.is_file() else 0  # a run that went on is another policy
+    how = f"{request.role}-step{steps}-{request.prompts}x{request.group_size}"
+    how += "" if request.seed is None else f"-seed{request.seed}"
+    file = request.out / "rollouts" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-')}-{how}.json"
+    if file.is_file():
+        return file
+    make_folder(file.parent)
+    partial = file.with_suffix(".partial.json")
+    arguments = ["--prompts", str(request.prompts), "--group-size", str(request.group_size)]
+    arguments += [] if request.seed is None else ["--seed", str(request.seed)]
+    arguments += [] if request.role == "policy" else ["--role", request.role]
+    done = call([*request.trainer, "conflicts", str(path), "--out", str(partial), *arguments], 1)
+    if done.returncode:
+        text = f"{path}: no rollouts: {message_of(done.stderr or done.stdout)}"
+        raise UsageError(text) if done.returncode == 2 else EnvironmentProblem(text)
+    read_rollouts(partial)
+    partial.replace(file)
+    return file
+
+
+def _write(request: StudyRequest, found: Sequence[Study]) -> None:
+    blocks = [summary_block(found), *(_matrix_block(one) for one in found)]
+    plots = [plot for number, one in enumerate(found) for plot in _plots(number, one)]
+    sentences = [sentence(one) for one in found]
+    content: dict[str, bytes] = {
+        "conflicts.json": (json.dumps([_facts(one) for one in found], indent=1) + "\n").encode(),
+        "conflicts.csv": _rows(found).encode(),
+        "conflicts.md": _markdown(blocks, sentences).encode(),
+    }
+    content |= {f"{plot.name}.svg": standalone(plot.drawing) for plot in plots}
+    page = Page(
+        title="Reward conflicts",
+        about="Advantages of a rollout's video rewards and of its audio rewards, each normalised within its group. "
+        "Where the signs differ, one summed reward teaches one of the two branches the wrong thing.",
+        facts=[("Runs", ", ".join(one.rollouts.name for one in found)), ("Normalised by", f"{request.std} deviation")],
+        command=request.command,
+        notes=[PAPER],
+        sentences=sentences,
+        blocks=blocks,
+        plots=plots,
+        plots_title="Plots",
+        files=tuple(content),
+    )
+    content["conflicts.html"] = render_page(page).encode("utf-8", "replace")
+    for name, data in content.items():
+        write_atomically(request.out / name, data)
+
+
+def summary_block(found: Sequence[Study]) -> Block:
+    """One line for each run."""
+    heads = (
+        "run",
+        "opposite signs",
+        "95 % over groups",
+        "correlation",
+        "95 % over groups",
+        "rollouts",
+        "groups",
+        "ties",
+    )
+    rows = tuple(
+        (
+            Cell(one.rollouts.name),
+            Cell(f"{one.share:.1%}"),
+            Cell(f"[{one.low:.1%}, {one.high:.1%}]"),
+            Cell(_signed(one.correlation)),
+            Cell(f"[{_signed(one.correlation_low)}, {_signed(one.correlation_high)}]"),
+            Cell(f"{one.counted} of {len(one.video)}"),
+            Cell(str(one.group_count)),
+            Cell(str(one.ties)),
+        )
+        for one in found
+    )
+    note = (
+        "Independent rewards have opposite signs in 50 % of rollouts. A tie is an advantage of exactly 0: no conflict."
+    )
+    return Block("Opposite signs of video and audio advantages", heads, rows, note)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}" if math.isfinite(value) else NONE
+
+
+def _matrix_block(one: Study) -> Block:
+    rewards = one.rollouts.rewards
+    heads = ("reward", "route", "weight", *(f"with {name}" for name in rewards))
+    rows = []
+    for i, name in enumerate(rewards):
+        cells = [Cell(name), Cell(one.rollouts.routes[i]), Cell(f"{one.rollouts.weights[i]:g}")]
+        for j in range(len(rewards)):
+            apart = "" if i == j or not math.isfinite(one.by_reward[i, j]) else f" ({one.by_reward[i, j]:.0%})"
+            cells.append(Cell(_signed(float(one.matrix[i, j])) + apart))
+        rows.append(tuple(cells))
+    note = "Correlation within groups; in brackets the share of rollouts with opposite signs."
+    return Block(f"Rewards with each other: {one.rollouts.name}", heads, tuple(rows), note)
+
+
+def _plots(number: int, one: Study) -> list[CurvePlot]:
+    known = np.flatnonzero(np.isfinite(one.video) & np.isfinite(one.audio))
+    shown = known[:: max(1, -(-len(known) // _MOST_POINTS))]
+    points = [(float(one.video[i]), float(one.audio[i])) for i in shown]
+    name = one.rollouts.name
+    labels = ("advantage of video rewards", "advantage of audio rewards")
+    values = [[None if not math.isfinite(v) else float(v) for v in row] for row in one.matrix]
+    return [
+        CurvePlot(f"advantages-{number}", f"{name}: one dot per rollout", scatter(name, labels, points, sentence(one))),
+        CurvePlot(
+            f"correlations-{number}",
+            f"{name}: rewards within groups",
+            matrix(f"{name}: correlations of rewards within groups", one.rollouts.rewards, values),
+        ),
+    ]
+
+
+def _facts(one: Study) -> dict[str, Any]:
+    def table(values: Any) -> list[list[float | None]]:
+        return [[float(v) if math.isfinite(v) else None for v in row] for row in values]
+
+    numbers = {
+        "share": one.share, "low": one.low, "high": one.high, "correlation": one.correlation,
+        "correlation_low": one.correlation_low, "correlation_high": one.correlation_high,
+    }  # fmt: skip
+    return {
+        "name": one.rollouts.name,
+        "rewards": list(one.rollouts.rewards),
+        "routes": list(one.rollouts.routes),
+        "weights": list(one.rollouts.weights),
+        **{key: value if math.isfinite(value) else None for key, value in numbers.items()},
+        "correlations": table(one.matrix),
+        "opposite": table(one.by_reward),
+        "rollouts": len(one.video),
+        "counted": one.counted,
+        "ties": one.ties,
+        "groups": one.group_count,
+        "sentence": sentence(one),
+    }
+
+
+def _rows(found: Sequence[Study]) -> str:
+    lines = []
+    for one in found:
+        for group, video, audio in zip(one.rollouts.groups, one.video, one.audio, strict=True):
+            known = math.isfinite(video) and math.isfinite(audio)
+            opposite = ("yes" if video * audio < 0 else "no") if known else ""
+            texts = [f"{value:.6g}" if math.isfinite(value) else "" for value in (video, audio)]
+            lines.append([one.rollouts.name, str(group), *texts, opposite])
+    return to_csv(("run", "group", "advantage_video", "advantage_audio", "opposite"), lines)
+
+
+def _markdown(blocks: Sequence[Block], sentences: Sequence[str]) -> str:
+    parts = ["# Reward conflicts", "\n".join(f"- {markdown_text(text)}" for text in sentences), markdown_text(PAPER)]
+    for block in blocks:
+        parts += [f"## {markdown_text(block.title)}", markdown_table(block), markdown_text(block.note)]
+    return "\n\n".join(parts) + "\n"

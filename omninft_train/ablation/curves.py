@@ -1,0 +1,71 @@
+"""Training curves: what each step logged, as a mean over seeds with the span of the seeds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from omninft_train.ablation.charts import COLOURS, Curve, Value, curve_chart
+from omninft_train.ablation.collect import Results, Training
+from omninft_train.ablation.grid import Grid
+
+_OTHERS = {
+    "conflict_share": "share of rollouts whose video and audio advantages have opposite signs",
+    "loss": "loss",
+    "gradient_norm": "gradient norm",
+    "distance_reference": "distance from the base policy's parameters",
+}
+_REWARD = re.compile(r"reward_(.+)_mean")
+
+
+@dataclass(frozen=True)
+class CurvePlot:
+    """A chart: file name without suffix, title, drawing."""
+
+    name: str
+    title: str
+    drawing: Markup
+
+
+def curve_plots(grid: Grid, results: Results) -> list[CurvePlot]:
+    """One chart for each reward, then for other quantities that every step logs, with a line for each variant."""
+    logged = dict.fromkeys(key for training in results.trainings for row in training.rows for key in row)
+    rewards = [(key, f"Reward of the rollouts: {match[1]}") for key in logged if (match := _REWARD.fullmatch(key))]
+    others = [(key, text[0].upper() + text[1:]) for key, text in _OTHERS.items() if key in logged]
+    order = [name for name in grid.used if any(t.variant == name for t in results.trainings)]
+    return [CurvePlot(_file(key), title, _plot(grid, results, order, key, title)) for key, title in rewards + others]
+
+
+def _file(key: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", key)
+
+
+def _plot(grid: Grid, results: Results, order: Sequence[str], key: str, title: str) -> Markup:
+    steps = sorted({int(row["step"]) for training in results.trainings for row in training.rows})
+    curves = []
+    for variant in order[:COLOURS]:
+        own = [training for training in results.trainings if training.variant == variant]
+        curves.append(_curve(grid.variants[variant].label, own, key, steps))
+    dropped = f" (first {COLOURS} variants)" if len(order) > COLOURS else ""
+    return curve_chart(title + dropped, key.replace("_", " "), steps, curves)
+
+
+def _curve(label: str, own: Sequence[Training], key: str, steps: Sequence[int]) -> Curve:
+    by_seed = [{int(row["step"]): _number(row, key) for row in training.rows} for training in own]
+    middle: list[Value] = []
+    low: list[Value] = []
+    high: list[Value] = []
+    for step in steps:
+        known = [value for seed in by_seed if (value := seed.get(step)) is not None]
+        middle.append(sum(known) / len(known) if known else None)
+        low.append(min(known) if len(known) > 1 else None)
+        high.append(max(known) if len(known) > 1 else None)
+    return Curve(label, middle, low, high)
+
+
+def _number(row: Mapping[str, object], key: str) -> float | None:
+    value = row.get(key)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

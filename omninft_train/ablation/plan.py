@@ -1,0 +1,162 @@
+"""The plan: which steps there are, which of them are wanted, what is done, and what the rest is expected to cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from rich.table import Table as RichTable
+
+from avbench.errors import UsageError
+from avbench.terminal import cell
+from omninft_train.ablation.grid import Grid
+from omninft_train.ablation.keys import near
+from omninft_train.ablation.state import Status, read_record, status
+from omninft_train.ablation.steps import KINDS, TABLES, Step
+
+_SHOWN_AS = {"complete": "done", "started": "half done", "stale": "other settings", "foreign": "place taken"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which steps are wanted; empty for all."""
+
+    only: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is wanted, tables included."""
+        return not (self.only or self.variants or self.seeds)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step, where it stands, and the seconds that it is expected to take."""
+
+    step: Step
+    status: Status
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Chosen steps. `measured` says whether costs come from steps that were done in this folder."""
+
+    grid: Grid
+    out: Path
+    steps: tuple[Planned, ...]
+    measured: bool
+
+    @property
+    def todo(self) -> list[Planned]:
+        """Steps that are not complete."""
+        return [planned for planned in self.steps if planned.status.state != "complete"]
+
+    @property
+    def seconds(self) -> float:
+        """Of one slot, for all that is to be done."""
+        return sum(planned.seconds for planned in self.todo)
+
+
+def check_choice(grid: Grid, choice: Choice) -> None:
+    """Whether what was chosen exists.
+
+    Raises:
+        UsageError: an unknown kind, variant or seed.
+    """
+    for name in choice.only:
+        if name not in (*KINDS, TABLES):
+            raise UsageError(f"--only {name}: unknown step. {near(name, (*KINDS, TABLES))}")
+    for name in choice.variants:
+        if name not in grid.used:
+            raise UsageError(f"--variant {name}: no variant of the chosen tables. {near(name, grid.used)}")
+    for seed in choice.seeds:
+        if seed not in grid.seeds:
+            raise UsageError(f"--seed {seed}: the grid has seeds {', '.join(map(str, grid.seeds))}.")
+
+
+def chosen_steps(steps: Sequence[Step], choice: Choice) -> list[Step]:
+    """Steps that were chosen. Those of no variant, such as the pretraining, belong to every variant and seed."""
+    found = []
+    for step in steps:
+        if choice.only and step.kind not in choice.only:
+            continue
+        if step.variant and choice.variants and step.variant not in choice.variants:
+            continue
+        if step.seed is not None and choice.seeds and step.seed not in choice.seeds:
+            continue
+        found.append(step)
+    if not choice.only:
+        return _with_needs(steps, found)
+    return found
+
+
+def _with_needs(steps: Sequence[Step], found: list[Step]) -> list[Step]:
+    """Add what the steps need: the base policy is sampled from another variant's run."""
+    wanted = {step.id for step in found}
+    for step in reversed(steps):
+        if step.id in wanted:
+            wanted.update(step.needs)
+    return [step for step in steps if step.id in wanted]
+
+
+def make_plan(grid: Grid, out: Path, steps: Sequence[Step]) -> Plan:
+    """Where each step stands and what it is expected to cost.
+
+    Steps that were done in this folder tell the speed of others of their kind; where there are none, the grid does.
+    """
+    speeds: dict[str, list[float]] = {}
+    found = [(step, status(out, step)) for step in steps]
+    for step, state in found:
+        if state.state == "complete" and step.amount:
+            record = read_record(out, step) or {}
+            if record.get("attempts") == 1:  # others were done in part before
+                speeds.setdefault(step.kind, []).append(float(record.get("seconds", 0)) / step.amount)
+    planned = []
+    for step, state in found:
+        known = speeds.get(step.kind)
+        seconds = median(known) * step.amount if known else step.seconds
+        planned.append(Planned(step, state, seconds))
+    return Plan(grid, out, tuple(planned), bool(speeds))
+
+
+def plan_table(plan: Plan) -> RichTable:
+    """The plan as a table, seeds of a variant on one line."""
+    table = RichTable("step", "variant", "seeds", "done", "expected for the rest", box=None, pad_edge=False)
+    groups: dict[tuple[str, str], list[Planned]] = {}
+    for planned in plan.steps:
+        groups.setdefault((planned.step.kind, planned.step.variant), []).append(planned)
+    for (kind, variant), own in groups.items():
+        seeds = dict.fromkeys(p.step.seed for p in own if p.step.seed is not None)
+        done = sum(p.status.state == "complete" for p in own)
+        odd = dict.fromkeys(_SHOWN_AS[p.status.state] for p in own if p.status.state in _SHOWN_AS)
+        odd.pop("done", None)
+        state = f"{done} of {len(own)}" + (f", {', '.join(odd)}" if odd else "")
+        rest = sum(p.seconds for p in own if p.status.state != "complete")
+        table.add_row(kind, cell(variant), " ".join(map(str, seeds)), state, duration(rest) if rest else "")
+    return table
+
+
+def cost_line(plan: Plan) -> str:
+    """What is to be done, in words."""
+    grid = plan.grid
+    if not plan.todo:
+        return f"{len(plan.steps)} steps, all done"
+    whole = plan.seconds
+    source = "from steps done here" if plan.measured else grid.cost.source or "figures of the miniature, a guess"
+    wall = duration(whole / grid.jobs)
+    return (
+        f"{len(plan.steps)} steps, {len(plan.todo)} to do: about {duration(whole)} of one slot, {wall} with "
+        f"{grid.jobs} side by side ({source})"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds in a unit that suits them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,68 @@
+"""`avbench study`: what rollouts say about the rewards that judge them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from avbench.terminal import cell, say, show
+
+app = typer.Typer(help="Studies of rewards and rollouts.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def _root() -> None:
+    """Studies of rewards and rollouts."""
+
+
+@app.command("conflicts")
+def conflicts(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Runs of the trainer, folders of 'avbench ablate', or JSON files.", metavar="RUN_OR_FOLDER..."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables, plots and a page.")] = Path(
+        "runs/conflicts"
+    ),
+    prompts: Annotated[int, typer.Option("--prompts", help="Groups of rollouts that are made of each run.")] = 175,
+    group_size: Annotated[int, typer.Option("--group-size", help="Rollouts of each prompt.")] = 8,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the rollouts' noise; default: the run's.")] = None,
+    role: Annotated[
+        Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
+    ] = "policy",
+    std: Annotated[
+        Literal["batch", "group"], typer.Option("--std", help="Rewards are divided by this deviation.")
+    ] = "batch",
+    trainer: Annotated[
+        str, typer.Option("--trainer", help="Command of the trainer; default: omninft_train of this Python.")
+    ] = "",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table.")] = False,
+) -> None:
+    """How often the rewards of a rollout pull picture and sound in opposite directions (the paper's Figure 2a).
+
+    Rollouts are sampled by the trainer, in groups of one prompt. JSON files that it wrote before are used as they are.
+    """
+    from omninft_train.ablation.conflict_files import StudyRequest, run_study, summary_block
+    from omninft_train.ablation.conflicts import sentence
+
+    command = shlex.join(["avbench", *sys.argv[1:]])
+    called = tuple(shlex.split(trainer)) or (sys.executable, "-m", "omninft_train")
+    found = run_study(StudyRequest(tuple(sources), out, prompts, group_size, seed, role, std, called, command))
+    if quiet:
+        return
+    from rich.table import Table
+
+    block = summary_block(found)
+    table = Table(*block.heads, box=None, pad_edge=False)
+    for row in block.rows:
+        table.add_row(*(cell(entry.text) for entry in row))
+    show(table)
+    for one in found:
+        say(sentence(one))
+    say(f"page: {out / 'conflicts.html'}")

@@ -1,0 +1,1 @@
+"""The method as functions of tensors: advantages, losses, gradient surgery, region weights, schedules."""

@@ -1,0 +1,1 @@
+"""Networks: backbones, policies with their adapters, velocities, hooks into attention."""

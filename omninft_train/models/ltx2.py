@@ -1,0 +1,251 @@
+"""LTX-2.0 and LTX-2.3 from a diffusers pipeline: transformer, prompt conditioning, and decoding to clips in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import AutoencoderKLLTX2Audio, AutoencoderKLLTX2Video, LTX2VideoTransformer3DModel
+from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder, LTX2VocoderWithBWE
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from torch import nn
+
+from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.models.backbone import Decoded
+from omninft_train.models.latents import Condition, Geometry, Latents
+from omninft_train.models.ltx2_decoding import DecodeOptions, Decoders, decode_audio, decode_video
+from omninft_train.models.ltx2_prompts import NEGATIVE_PROMPT, TEXT_PARTS, PromptStore, TextOptions
+
+if TYPE_CHECKING:
+    from omninft_train.config import BackboneSection
+
+_CLASSES: dict[str, type[Any]] = {
+    found.__name__: found
+    for found in (
+        LTX2VideoTransformer3DModel,
+        AutoencoderKLLTX2Video,
+        AutoencoderKLLTX2Audio,
+        LTX2Vocoder,
+        LTX2VocoderWithBWE,
+    )
+}
+NETWORKS = ("transformer", "vae", "audio_vae", "vocoder")
+CONFIG_FILES = ("model_index.json", "*/config.json")
+ALL_FILES = ("model_index.json", *(f"{part}/*" for part in (*NETWORKS, *TEXT_PARTS)))
+
+
+class Ltx2Backbone:
+    """LTX-2 as something to train; see `Backbone`."""
+
+    kind = "ltx2"
+
+    def __init__(
+        self, transformer: nn.Module, decoders: Decoders, prompts: PromptStore, geometry: Geometry, negative: str
+    ) -> None:
+        self.transformer = transformer
+        self.geometry = geometry
+        self.digest = config_digest(transformer)
+        self._decoders = decoders
+        self._prompts = prompts
+        self._negative = negative
+
+    @classmethod
+    def load(
+        cls,
+        section: BackboneSection,
+        device: str,
+        *,
+        prompts: Sequence[str] = (),
+        prompt_tokens: int | None = None,
+        decoding: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
+    ) -> Ltx2Backbone:
+        """Load a pipeline in the format of diffusers, each network straight into its number format and onto its device.
+
+        The text encoder is loaded only if prompts are not in the cache yet, and freed before the transformer is loaded.
+
+        Args:
+            section: folder or hub id, number format, size of the clips, cache, negative prompt.
+            device: of everything.
+            prompts: those of the run, encoded now.
+            prompt_tokens: length that prompts are padded to; None for that of LTX-2.
+            decoding: see `DecodeOptions`.
+
+        Raises:
+            UsageProblem: not a pipeline of LTX-2.0 or 2.3, or a size that it cannot make.
+            EnvironmentProblem: weights are missing.
+        """
+        folder, dtype = locate(section.path), getattr(torch, section.dtype)
+        geometry = clip_geometry(describe(folder), section)
+        text = TextOptions(device, dtype) if prompt_tokens is None else TextOptions(device, dtype, prompt_tokens)
+        store = PromptStore(folder, cache_folder(section.cache), text)
+        negative = NEGATIVE_PROMPT if section.negative_prompt is None else section.negative_prompt
+        store.prepare([negative, *prompts])
+        parts = {name: _load(folder, name, dtype, device) for name in NETWORKS}
+        transformer = parts.pop("transformer")
+        decoders = Decoders(**parts, options=decoding)
+        decoders.tile()
+        return cls(transformer, decoders, store, geometry, negative)
+
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """Encode prompts that are not in the cache; do it once for all of a run, since it loads the text encoder."""
+        self._prompts.prepare(prompts)
+
+    def condition(self, prompts: Sequence[str]) -> Condition:
+        """Conditioning of some prompts, (B, S, D)."""
+        return self._prompts.condition(prompts)
+
+    def negative(self) -> Condition:
+        """Conditioning (1, S, D) of the negative prompt."""
+        return self._prompts.condition([self._negative])
+
+    @torch.no_grad()
+    def decode(self, latents: Latents) -> list[Decoded]:
+        """Clips of clean latents in model units, one after another to save memory."""
+        clips = []
+        for index in range(len(latents)):
+            one = latents[index : index + 1]
+            waveform, rate = decode_audio(one.audio, self._decoders)
+            frames = decode_video(one.video, self.geometry, self._decoders)
+            clips.append(Decoded(frames, self.geometry.fps, waveform, rate))
+        return clips
+
+
+def locate(source: str, files: Sequence[str] = ALL_FILES) -> Path:
+    """Folder of a pipeline: itself, or where the files of a hub id lie after a download.
+
+    Args:
+        source: a folder, or a hub id.
+        files: patterns of what is downloaded.
+
+    Raises:
+        UsageProblem: a folder without model_index.json.
+        EnvironmentProblem: the download fails.
+    """
+    folder = _expanded(source)
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(source, allow_patterns=list(files)))
+        except (HfHubHTTPError, HFValidationError, OSError) as error:
+            raise EnvironmentProblem(
+                f"{source}: neither a folder nor a hub id that can be downloaded ({error}). Download the pipeline, or "
+                "set backbone.path to its folder."
+            ) from error
+    if not (folder / "model_index.json").is_file():
+        raise UsageProblem(f"{folder}: has no model_index.json; expected a pipeline in the format of diffusers.")
+    return folder
+
+
+def cache_folder(configured: str) -> Path:
+    """Folder of prompt conditioning: as configured, or one for all runs in the user's cache."""
+    if configured:
+        return _expanded(configured)
+    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "omninft-train" / "prompts"
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise EnvironmentProblem(f"{path}: {error} Set HOME, or write the path without ~.") from error
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """The networks of a pipeline without their weights, built on torch's meta device from their configurations.
+
+    Raises:
+        UsageProblem: a network that is neither of LTX-2.0 nor of LTX-2.3.
+        EnvironmentProblem: a configuration is missing.
+    """
+    found = {}
+    for name in NETWORKS:
+        path = folder / name / "config.json"
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise EnvironmentProblem(f"{path}: cannot be read ({error}).") from error
+        kind = config.get("_class_name")
+        if kind not in _CLASSES:
+            raise UsageProblem(f"{path}: {name} is a {kind}; known are {', '.join(_CLASSES)} (LTX-2.0 and LTX-2.3).")
+        with torch.device("meta"):
+            found[name] = _CLASSES[kind].from_config(config)
+    return found
+
+
+def clip_geometry(parts: dict[str, Any], section: BackboneSection) -> Geometry:
+    """Sizes in latents of the clips that a configuration asks for.
+
+    Args:
+        parts: as from `describe`.
+        section: height, width, frames, fps.
+
+    Raises:
+        UsageProblem: the autoencoder cannot make this size, or the transformer has no positions for it.
+    """
+    vae, audio_vae, config = parts["vae"], parts["audio_vae"], parts["transformer"].config
+    space, time = vae.spatial_compression_ratio, vae.temporal_compression_ratio
+    if section.height % space or section.width % space or section.frames % time != 1 % time:
+        raise UsageProblem(
+            f"{section.frames} frames of {section.width} x {section.height}: width and height have to be multiples of "
+            f"{space}, and frames a multiple of {time} plus 1. Near: {_near(section.frames - 1, time) + 1} frames of "
+            f"{_near(section.width, space)} x {_near(section.height, space)}."
+        )
+    if (config.patch_size, config.patch_size_t) != (1, 1) or tuple(config.vae_scale_factors) != (time, space, space):
+        raise UsageProblem(
+            f"the transformer expects patches {config.patch_size_t}, {config.patch_size} and a VAE that shrinks by "
+            f"{tuple(config.vae_scale_factors)}; expected patches of 1, and this VAE shrinks by {(time, space, space)}."
+        )
+    audio_rate = audio_vae.config.sample_rate / audio_vae.config.mel_hop_length / audio_vae.temporal_compression_ratio
+    geometry = Geometry(
+        frames=(section.frames - 1) // time + 1,
+        height=section.height // space,
+        width=section.width // space,
+        audio_frames=round(section.frames / section.fps * audio_rate),
+        video_channels=config.in_channels,
+        audio_channels=config.audio_in_channels,
+        fps=section.fps,
+    )
+    _check_positions(section, geometry.audio_frames / audio_rate, config)
+    return geometry
+
+
+def _near(value: int, multiple: int) -> int:
+    return max(1, round(value / multiple)) * multiple
+
+
+def _check_positions(section: BackboneSection, sound_seconds: float, config: Any) -> None:
+    """The rotary positions run over seconds and pixels up to a largest one; beyond it the network was never trained."""
+    limits = (
+        ("seconds of video (frames / fps)", section.frames / section.fps, config.pos_embed_max_pos),
+        ("seconds of sound", sound_seconds, config.audio_pos_embed_max_pos),
+        ("pixels of height", section.height, config.base_height),
+        ("pixels of width", section.width, config.base_width),
+    )
+    for what, value, largest in limits:
+        if value > largest:
+            raise UsageProblem(
+                f"{value:g} {what}: the positions of this transformer end at {largest:g}. Lower backbone.frames, "
+                "height or width, or raise backbone.fps."
+            )
+
+
+def config_digest(transformer: nn.Module) -> str:
+    """Identity of an architecture: hash of its configuration, without versions and paths."""
+    config: Any = transformer.config
+    own = {key: value for key, value in dict(config).items() if not key.startswith("_")}
+    return hashlib.sha256(json.dumps(own, sort_keys=True, default=list).encode()).hexdigest()[:16]
+
+
+def _load(folder: Path, name: str, dtype: torch.dtype, device: str) -> Any:
+    """One network, frozen; its weights go from the file to the device one by one, never all in float32."""
+    kind = json.loads((folder / name / "config.json").read_text(encoding="utf-8"))["_class_name"]
+    try:
+        network = _CLASSES[kind].from_pretrained(folder, subfolder=name, torch_dtype=dtype, device_map={"": device})
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EnvironmentProblem(f"{folder / name}: the weights cannot be loaded ({error}).") from error
+    return network.eval().requires_grad_(False)

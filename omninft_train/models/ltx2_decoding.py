@@ -1,0 +1,79 @@
+"""From clean latents of LTX-2 to frames and sound: de-normalise, unpack, VAE, vocoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omninft_train.models.latents import Geometry
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How clean latents become frames.
+
+    Attributes:
+        tiles: decode in tiles of "space" or in pieces of "time" to save memory; seams are blended, so frames change.
+        timestep, noise: for a video VAE that takes a noise level; LTX-2.0 and 2.3 have none and ignore them.
+    """
+
+    tiles: Literal["none", "space", "time"] = "none"
+    timestep: float = 0.0
+    noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class Decoders:
+    """The networks between clean latents and a clip; diffusers types none of their attributes.
+
+    Attributes:
+        vae: an AutoencoderKLLTX2Video.
+        audio_vae: an AutoencoderKLLTX2Audio.
+        vocoder: an LTX2Vocoder, or an LTX2VocoderWithBWE.
+        options: see `DecodeOptions`.
+    """
+
+    vae: Any
+    audio_vae: Any
+    vocoder: Any
+    options: DecodeOptions = DecodeOptions()
+
+    def tile(self) -> None:
+        """Set the video VAE to the tiles of the options."""
+        if self.options.tiles == "space":
+            self.vae.enable_tiling()
+        elif self.options.tiles == "time":
+            self.vae.use_framewise_decoding = True
+
+
+def decode_video(tokens: Tensor, geometry: Geometry, decoders: Decoders) -> NDArray[np.uint8]:
+    """uint8 (T, H, W, 3) of packed latents (1, Lv, C)."""
+    vae, options = decoders.vae, decoders.options
+    z = tokens.float().reshape(1, geometry.frames, geometry.height, geometry.width, -1).permute(0, 4, 1, 2, 3)
+    level = None
+    if vae.config.timestep_conditioning:
+        level = torch.tensor([options.timestep], device=z.device, dtype=vae.dtype)
+        noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(0)).to(z.device)  # the same for all clips
+        z = (1 - options.noise) * z + options.noise * noise
+    mean, std = (part.float().view(1, -1, 1, 1, 1) for part in (vae.latents_mean, vae.latents_std))
+    z = z * std / vae.config.scaling_factor + mean  # (1, C, F, H, W)
+    pixels = vae.decode(z.to(vae.dtype), level, return_dict=False)[0][0]  # (3, T, H, W) in [-1, 1]
+    frames = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+    found: NDArray[np.uint8] = frames.permute(1, 2, 3, 0).cpu().numpy()
+    return found
+
+
+def decode_audio(tokens: Tensor, decoders: Decoders) -> tuple[NDArray[np.float32], int]:
+    """float32 (C, N) of packed latents (1, La, C), and its sampling rate."""
+    vae, vocoder = decoders.audio_vae, decoders.vocoder
+    z = tokens.float() * vae.latents_std.float() + vae.latents_mean.float()
+    bins = vae.config.mel_bins // vae.mel_compression_ratio
+    z = z.reshape(1, z.shape[1], -1, bins).transpose(1, 2)  # (1, C, La, M)
+    mel = vae.decode(z.to(vae.dtype), return_dict=False)[0]
+    waveform: NDArray[np.float32] = vocoder(mel)[0].float().cpu().numpy()
+    return waveform, int(vocoder.config.output_sampling_rate)

@@ -1,0 +1,54 @@
+"""Parameters spread over processes with FSDP2: each block by itself, the rest with the root."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+from omninft_train.errors import UsageProblem
+from omninft_train.models.policy import ROLES, Policy
+
+
+def shard(policy: Policy, mesh: DeviceMesh | None = None) -> None:
+    """Shard all networks of a policy in place; make the optimiser afterwards, its parameters are new ones.
+
+    Weights keep their formats. Gradients are reduced in float32 and added up, not averaged: a loss that was divided by
+    the number of rollouts of all processes then gives the gradients that one process would have. All processes have to
+    run equally many passes.
+
+    Args:
+        policy: on the device that the processes compute on.
+        mesh: of one dimension; None for all processes.
+
+    Raises:
+        UsageProblem: no processes have been joined.
+    """
+    if not dist.is_initialized():
+        raise UsageProblem("sharding needs joined processes: start with torchrun.")
+    networks = {id(network): network for network in (policy.transformer(role) for role in ROLES)}
+    if mesh is None:
+        device = next(policy.transformer("policy").parameters()).device
+        mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+    # The network returns views, and nothing writes into them, which is what torch warns of.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
+    for network in networks.values():
+        _shard(network, mesh)
+
+
+def _shard(network: nn.Module, mesh: DeviceMesh) -> None:
+    precision = MixedPrecisionPolicy(reduce_dtype=torch.float32)
+    blocks: Any = network.transformer_blocks
+    for part in (*blocks, network):
+        # The root too: by default it stays whole until a backward pass, and the old policy never has one.
+        fully_shard(part, mesh=mesh, mp_policy=precision, reshard_after_forward=True)
+    for module in network.modules():
+        if isinstance(module, FSDPModule):
+            module.set_gradient_divide_factor(1.0)
+            # Not every backend can scale while it reduces.
+            module.set_force_sum_reduction_for_comms(True)

@@ -1,0 +1,89 @@
+"""One call of diffusers' LTX-2 transformer, 2.0 or later: everything that it wants to be told, always."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omninft_train.errors import UsageProblem
+from omninft_train.models.latents import Condition, Geometry, Latents
+
+_LEVELS = 1000.0  # the network's time runs from 0 to 1000
+
+
+def predict(
+    transformer: Any, geometry: Geometry, x: Latents, t: Tensor, condition: Condition, *, skip_blocks: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Velocities of both streams at x_t, in the network's format.
+
+    Args:
+        transformer: an LTX-2 transformer.
+        geometry: sizes of the clips.
+        x: x_t, B rollouts.
+        t: (B,) noise levels in [0, 1].
+        condition: of the B rollouts.
+        skip_blocks: blocks whose self-attention gives its values alone.
+
+    Returns:
+        Video (B, Lv, Cv) and audio (B, La, Ca).
+
+    Raises:
+        UsageProblem: a block to skip that is not there.
+    """
+    if skip_blocks:
+        _let_skip(transformer, skip_blocks)
+    times = _LEVELS * t.float()
+    dtype = transformer.dtype
+    mixed = dtype == torch.bfloat16  # adapters are in float32; let their products be in bfloat16 too
+    with torch.autocast(x.video.device.type, torch.bfloat16, enabled=mixed):
+        video, audio = transformer(
+            hidden_states=x.video.to(dtype),
+            audio_hidden_states=x.audio.to(dtype),
+            encoder_hidden_states=condition.video.to(dtype),
+            audio_encoder_hidden_states=condition.audio.to(dtype),
+            timestep=times,
+            sigma=times,
+            encoder_attention_mask=condition.mask,
+            audio_encoder_attention_mask=condition.mask,
+            num_frames=geometry.frames,
+            height=geometry.height,
+            width=geometry.width,
+            fps=geometry.fps,
+            audio_num_frames=geometry.audio_frames,
+            spatio_temporal_guidance_blocks=list(skip_blocks) or None,
+            use_cross_timestep=crosses_time(transformer.config),
+            return_dict=False,
+        )
+    return video, audio
+
+
+def crosses_time(config: Any) -> bool:
+    """Whether cross-attention is modulated by the other stream's noise level: from LTX-2.3 on.
+
+    LTX-2.3 is told by what no LTX-2.0 has: text states modulated by the noise level. Both streams share one level here,
+    so the answer only matters where they would differ.
+    """
+    return bool(config.cross_attn_mod or config.audio_cross_attn_mod)
+
+
+def _let_skip(transformer: Any, blocks: Sequence[int]) -> None:
+    """Make some blocks obey `spatio_temporal_guidance_blocks`; LTX-2.0's ignore it without a word."""
+    from diffusers.models.transformers import transformer_ltx2
+
+    make: Any = transformer_ltx2.LTX2PerturbedAttnProcessor
+    for index in blocks:
+        if not 0 <= index < len(transformer.transformer_blocks):
+            depth = len(transformer.transformer_blocks)
+            raise UsageProblem(f"block {index} cannot be skipped for guidance: the network has {depth} blocks.")
+        block = transformer.transformer_blocks[index]
+        if block.perturbed_attn:
+            continue
+        for attention in (block.attn1, block.audio_attn1):
+            processor: Any = make()
+            processor._attention_backend = attention.processor._attention_backend
+            processor._parallel_config = attention.processor._parallel_config
+            attention.set_processor(processor)
+        block.perturbed_attn = True

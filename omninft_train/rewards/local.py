@@ -1,0 +1,214 @@
+"""Rewards of rollouts: the trainer's only door to avbench, whose scorers they are.
+
+A reward that fails, or is not finite, is invalid and has a reason; it is never a number.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from avbench.clips import Prompt
+from avbench.encoders import EncoderStore, Setup
+from avbench.encoders.store import GROUP
+from avbench.errors import AvbenchError, MediaError
+from avbench.errors import EnvironmentProblem as AvbenchEnvironmentProblem
+from avbench.media import Frames, Media, Waveform, decode_clip
+from avbench.metrics.base import Scorer, registry
+from avbench.sources import load_source
+from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.method.advantages import Route
+from omninft_train.models.backbone import Decoded
+from omninft_train.prompts import TrainPrompt
+from omninft_train.rewards.spec import RewardOptions, Rewards, RewardSpec, Score, Scored
+
+__all__ = ["Judge", "LocalPanel", "RewardSpec", "Rewards", "Scored", "find_source", "make_rewards", "read_clips"]
+
+_LOG = logging.getLogger(__name__)
+
+Judge = Callable[[NDArray[Any], float, NDArray[Any], int, str], float]
+"""(frames (T, H, W, 3) uint8, fps, waveform (C, N), sample rate, prompt text) -> value; pure, and changes no input."""
+
+
+class LocalPanel:
+    """Scores in this process.
+
+    Args:
+        specs: the rewards.
+        device: torch device of the networks.
+        setup: weights and precision.
+
+    Raises:
+        UsageProblem: an unknown reward.
+        EnvironmentProblem: weights or packages of one are missing; the message says how to get them.
+    """
+
+    def __init__(self, specs: Sequence[RewardSpec], device: str, setup: Setup) -> None:
+        self._specs = tuple(specs)
+        self._sources = [find_source(spec) for spec in specs]
+        scorers = [source for source in self._sources if isinstance(source, Scorer)]
+        for scorer in scorers:
+            if reason := scorer.unavailable(setup):
+                raise EnvironmentProblem(f"reward '{scorer.name}' cannot run here: {reason}")
+        self._encoders = list(dict.fromkeys(encoder for scorer in scorers for encoder in scorer.encoders))
+        networks = {encoder.backbone.name for encoder in self._encoders}
+        # All stay loaded: every step needs every one.
+        self._store = EncoderStore(device, max_resident=max(1, len(networks)), setup=setup)
+
+    def judge(self, clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], keys: Sequence[str]) -> list[list[Score]]:
+        """Scores of B clips by R rewards; inputs of networks exist for a few clips at a time."""
+        jobs = list(zip(clips, prompts, keys, strict=True))
+        return [row for start in range(0, len(jobs), GROUP) for row in self._judge_group(jobs[start : start + GROUP])]
+
+    def close(self) -> None:
+        """Drop the networks."""
+        self._store = EncoderStore()
+
+    def _judge_group(self, jobs: Sequence[tuple[Decoded, TrainPrompt, str]]) -> list[list[Score]]:
+        items = [_media(clip, key) for clip, _, key in jobs]
+        texts = [Prompt(prompt.prompt_av, prompt.prompt_v, prompt.prompt_a) for _, prompt, _ in jobs]
+        whole = [(item, text) for item, text in zip(items, texts, strict=True) if isinstance(item, Media)]
+        try:
+            for encoder in self._encoders:
+                self._store.prefetch(encoder, whole)
+            return [
+                [self._judge_one(place, job, item, text) for place in range(len(self._specs))]
+                for job, item, text in zip(jobs, items, texts, strict=True)
+            ]
+        except (MemoryError, AvbenchEnvironmentProblem) as error:
+            raise EnvironmentProblem(f"rewards cannot go on: {str(error) or 'out of memory'}") from error
+        finally:
+            for _, _, key in jobs:
+                self._store.forget(key)
+
+    def _judge_one(self, place: int, job: tuple[Decoded, TrainPrompt, str], item: Media | str, text: Prompt) -> Score:
+        clip, prompt, key = job
+        spec, source = self._specs[place], self._sources[place]
+        try:
+            if not isinstance(source, Scorer):
+                words = _text(prompt, spec.route)
+                value = float(source(clip.frames, clip.fps, clip.waveform, clip.sample_rate, words))
+                return value if math.isfinite(value) else f"gave {value}"
+            if isinstance(item, str):
+                return item
+            score = source(item, text, self._store)
+            return score.reason if score.value is None else score.value
+        except (MemoryError, AvbenchEnvironmentProblem):
+            raise
+        except AvbenchError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - whatever a reward does, it must not end or move the training
+            _LOG.debug("%s failed on %s", spec.scorer, key, exc_info=True)
+            return f"{type(error).__name__}: {error}"
+
+
+def make_rewards(options: RewardOptions) -> Rewards:
+    """Rewards in this process, or on Ray actors with the same numbers.
+
+    Raises:
+        UsageProblem: no reward, an unknown one, or two of one name.
+        EnvironmentProblem: weights, packages or Ray are missing; the message says how to get them.
+    """
+    specs = options.reward
+    if not specs:
+        raise UsageProblem("no rewards: add [[rewards.reward]] with scorer, weight and route.")
+    repeated = [name for name, count in Counter(spec.name for spec in specs).items() if count > 1]
+    if repeated:
+        raise UsageProblem(f"two rewards are named {', '.join(repeated)}; names must differ.")
+    for spec in specs:
+        _warn_of_direction(spec, find_source(spec))
+    folder = Path(options.weights_dir) if options.weights_dir else None
+    setup = Setup(options.weights, folder, options.precision, frozenset(options.accepted))
+    if options.backend == "local":
+        return Rewards(specs, LocalPanel(specs, options.device, setup), options.max_failed_fraction)
+    from omninft_train.rewards.ray import RayPanel
+
+    device = options.device.partition(":")[0]  # a worker sees one GPU, its own
+    panel = RayPanel(partial(LocalPanel, specs, device, setup), device, GROUP)
+    return Rewards(specs, panel, options.max_failed_fraction)
+
+
+def find_source(spec: RewardSpec) -> Scorer | Judge:
+    """The scorer or function behind a reward.
+
+    Raises:
+        UsageProblem: there is none; the message lists near matches.
+    """
+    module, separator, function = spec.scorer.partition(":")
+    if separator:
+        return _find_judge(spec.scorer, module, function)
+    known = registry()
+    if spec.scorer not in known:
+        near = get_close_matches(spec.scorer, known, n=3) or get_close_matches(f"reward_{spec.scorer}", known, n=3)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise UsageProblem(f"unknown reward '{spec.scorer}'.{hint} See 'avbench ls', or name a module:function.")
+    if known[spec.scorer].judges != "clip":
+        raise UsageProblem(f"reward '{spec.scorer}' judges sets of clips; a reward has to judge one clip.")
+    return known[spec.scorer]
+
+
+def _find_judge(name: str, module: str, function: str) -> Judge:
+    try:
+        found = importlib.import_module(module)
+    except (ImportError, ValueError) as error:
+        raise UsageProblem(f"reward '{name}': {error}. Expected module:function, importable from here.") from error
+    judge: Judge | None = getattr(found, function, None)
+    if judge is None or not callable(judge):
+        near = get_close_matches(function, [key for key, value in vars(found).items() if callable(value)], n=3)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise UsageProblem(f"reward '{name}': {module} has no function '{function}'.{hint}")
+    return judge
+
+
+def _warn_of_direction(spec: RewardSpec, source: Scorer | Judge) -> None:
+    if isinstance(source, Scorer) and source.higher_is_better is False and spec.scale * spec.weight > 0:
+        _LOG.warning("reward '%s' is better when lower, and training raises it: give it scale = -1", spec.scorer)
+
+
+def read_clips(source: Path) -> tuple[list[Decoded], list[TrainPrompt]]:
+    """Clips of a folder or manifest, as `avbench score` takes it, with their prompts; all are held in memory.
+
+    Raises:
+        UsageProblem: nothing there, a clip that cannot be read, or one without picture, sound or prompt.
+    """
+    clips, prompts = [], []
+    picture, sound = Frames(), Waveform(mono=False, limit=False)
+    try:
+        for clip in load_source(source).clips:
+            try:
+                media = decode_clip(clip, clip.clip_id, [picture, sound])
+            except MediaError as error:
+                raise UsageProblem(f"{clip.video}: {error}") from error
+            if media.video is None or media.audio is None:
+                told = "; ".join(media.problems.values()) or "picture or sound is missing"
+                raise UsageProblem(f"{clip.video}: {told}; rewards need both.")
+            frames, waveform = media.view(picture), media.view(sound)
+            clips.append(Decoded(frames, media.video.fps, waveform, media.audio.sample_rate))
+            text = clip.prompt.text or clip.prompt.for_video or clip.prompt.for_audio
+            if text is None:
+                raise UsageProblem(f"{clip.video}: has no prompt; rewards need one. Give a manifest with prompts.")
+            prompts.append(TrainPrompt(text, clip.prompt.for_video or text, clip.prompt.for_audio or text))
+    except AvbenchError as error:
+        raise UsageProblem(str(error)) from error
+    return clips, prompts
+
+
+def _media(clip: Decoded, key: str) -> Media | str:
+    """The clip as scorers take it, or why it is none: NaN in the waveform, for example."""
+    try:
+        return Media.from_arrays(key, clip.frames, clip.fps, clip.waveform, clip.sample_rate)
+    except ValueError as error:
+        return str(error)
+
+
+def _text(prompt: TrainPrompt, route: Route) -> str:
+    return {"video": prompt.prompt_v, "audio": prompt.prompt_a, "both": prompt.prompt_av}[route]

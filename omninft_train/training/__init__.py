@@ -1,0 +1,1 @@
+"""The training loop and what it needs: rollouts, checkpoints, tracking, diagnostics, memory."""

@@ -1,0 +1,168 @@
+"""From a configuration to what the loop works with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from omninft_train.config import Config, check
+from omninft_train.errors import UsageProblem
+from omninft_train.method.schedule import ltx2_levels
+from omninft_train.method.surgery import PRESETS, keep_by_block, preset_keep
+from omninft_train.models.backbone import Backbone
+from omninft_train.models.hooks import AttentionCapture, Surgery, compile_blocks
+from omninft_train.models.policy import ROLES, FullPolicy, LoraPolicy, Policy
+from omninft_train.prompts import TrainPrompt, draw, load_prompts
+from omninft_train.rewards.local import make_rewards
+from omninft_train.training.distributed import World
+from omninft_train.training.trainer import Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def assemble(config: Config, out: Path, world: World) -> Training:
+    """Load the generator, make policies, hooks, rewards and the optimiser.
+
+    Raises:
+        UsageProblem: sizes that do not fit, prompts or rewards that are not there.
+        EnvironmentProblem: weights or packages are missing.
+    """
+    check(config, world.size)
+    prompts = load_training_prompts(config)
+    rewards = make_rewards(config.rewards)
+    needed = _drawn(config, prompts)
+    backbone = load_backbone(config, world.device, needed[world.rank :: world.size])
+    world.barrier()  # each process has encoded its share of the prompts, and all read all
+    policy = make_policy(config, backbone)
+    if world.size > 1 and config.policy.parameters == "lora" and world.device != "cpu":
+        from omninft_train.models.shard import shard
+
+        shard(policy)
+    return Training(
+        config=config,
+        backbone=backbone,
+        policy=policy,
+        rewards=rewards,
+        prompts=prompts,
+        out=out,
+        world=world,
+        surgery=make_surgery(config, policy),
+        capture=make_capture(config, policy),
+        levels=ltx2_levels(config.sampling.steps),
+        optimizer=make_optimizer(config, policy),
+    )
+
+
+def _drawn(config: Config, prompts: list[TrainPrompt]) -> list[str]:
+    """Texts that the run's steps will draw; of 20,000 prompts a run may see a tenth."""
+    steps = range(config.run.steps)
+    drawn = (prompt for step in steps for prompt in draw(prompts, config.run.seed, step, config.prompts))
+    return list(dict.fromkeys(prompt.prompt_av for prompt in drawn))
+
+
+def load_backbone(config: Config, device: str, prompts: Sequence[str] = ()) -> Backbone:
+    """The generator that a configuration names, ready for some prompts.
+
+    Raises:
+        UsageProblem: it is not there, or has no block that guidance is to skip.
+        EnvironmentProblem: weights or packages are missing.
+    """
+    backbone = _load(config, device, prompts)
+    blocks = depth(backbone.transformer)
+    for block in config.sampling.guidance.stg_blocks:
+        if not 0 <= block < blocks:
+            raise UsageProblem(f"sampling.guidance.stg_blocks: {block}, but the network has blocks 0 to {blocks - 1}.")
+    return backbone
+
+
+def _load(config: Config, device: str, prompts: Sequence[str]) -> Backbone:
+    section = config.backbone
+    if section.kind == "miniature":
+        from omninft_train.miniature.backbone import MiniatureBackbone
+
+        if not section.path:
+            raise UsageProblem(
+                "backbone.path is empty: give the folder of a pretrained miniature. 'omninft-train pretrain' makes one."
+            )
+        return MiniatureBackbone.load(Path(section.path), device)
+    from omninft_train.models.ltx2 import Ltx2Backbone
+
+    if not section.path:
+        raise UsageProblem("backbone.path is empty: give the folder or hub id of a diffusers LTX-2 pipeline.")
+    return Ltx2Backbone.load(section, device, prompts=prompts)
+
+
+def load_training_prompts(config: Config) -> list[TrainPrompt]:
+    """The prompts of a run; the miniature world makes its own where no file is named."""
+    if config.prompts.path:
+        return load_prompts(Path(config.prompts.path))
+    if config.backbone.kind == "miniature":
+        from omninft_train.miniature.world import training_prompts
+
+        return training_prompts()
+    raise UsageProblem("prompts.path is empty: give a JSONL file with prompt_av, prompt_v and prompt_a on each line.")
+
+
+def make_policy(config: Config, backbone: Backbone) -> Policy:
+    """Policy, old policy and reference, equal to each other."""
+    section, transformer = config.policy, backbone.transformer
+    if config.backbone.gradient_checkpointing:
+        transformer.enable_gradient_checkpointing()  # type: ignore[operator]
+    policy: Policy
+    if section.parameters == "full":
+        policy = FullPolicy(transformer, backbone.geometry)
+    else:
+        policy = LoraPolicy(
+            transformer, backbone.geometry, rank=section.rank, alpha=section.alpha, seed=config.run.seed
+        )
+    if config.backbone.compile:
+        for network in {id(found): found for found in map(policy.transformer, ROLES)}.values():
+            compile_blocks(network)
+    return policy
+
+
+def make_optimizer(config: Config, policy: Policy) -> torch.optim.AdamW:
+    """AdamW over what the policy trains; made after sharding, which replaces parameters."""
+    section = config.optimizer
+    return torch.optim.AdamW(
+        list(policy.trainable().values()),
+        lr=section.lr,
+        betas=section.betas,
+        weight_decay=section.weight_decay,
+        eps=section.eps,
+    )
+
+
+def make_surgery(config: Config, policy: Policy) -> Surgery | None:
+    """Hooks that scale gradients in the policy's network; None when switched off."""
+    section = config.surgery
+    if not section.enabled:
+        return None
+    preset, transformer = PRESETS[section.preset], policy.transformer("policy")
+    blocks = depth(transformer)
+    keep = keep_by_block(section.rules, blocks) if section.rules else preset_keep(preset, blocks)
+    surgery = Surgery(transformer, keep, section.where or preset.where, section.direction or preset.direction)
+    surgery.attach()
+    return surgery
+
+
+def make_capture(config: Config, policy: Policy) -> AttentionCapture | None:
+    """Hooks that collect attention from the old policy's network; None when switched off."""
+    section = config.regions
+    if not section.enabled:
+        return None
+    transformer = policy.transformer("old")
+    blocks = depth(transformer)
+    first = int(section.first_block * blocks) if section.first_block < 1 else int(section.first_block)
+    if first >= blocks:
+        raise UsageProblem(f"regions.first_block {first}: the network has {blocks} blocks.")
+    return AttentionCapture(transformer, tuple(range(first, blocks)), rope=section.rope)
+
+
+def depth(transformer: nn.Module) -> int:
+    """Number of blocks."""
+    return len(transformer.transformer_blocks)  # type: ignore[arg-type]

@@ -1,0 +1,119 @@
+"""What a step tells about itself: rewards, advantages, gradient norms by depth, distances of policies, time, memory."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omninft_train.method.advantages import BRANCHES, Advantages, conflict, optimality
+from omninft_train.models.policy import FullPolicy, Policy
+from omninft_train.rewards.spec import RewardSpec, Scored
+from omninft_train.training.distributed import World
+
+_BLOCK = re.compile(r"transformer_blocks\.(\d+)\.(.*)")
+_CROSSING = ("audio_to_video_attn", "video_to_audio_attn", "audio_a2v", "video_a2v", "scale_shift_table_a2v")
+
+
+@contextmanager
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Adds to "seconds_<name>" how long the body takes."""
+    start = time.perf_counter()
+    yield
+    key = f"seconds_{name}"
+    seconds[key] = seconds.get(key, 0.0) + time.perf_counter() - start
+
+
+def summarise_rewards(scored: Scored, found: Advantages, groups: Tensor, specs: Sequence[RewardSpec]) -> dict[str, Any]:
+    """Mean, spread and validity of each reward; how far the branches want different things."""
+    log: dict[str, Any] = {}
+    for place, spec in enumerate(specs):
+        valid = scored.valid[:, place]
+        values = scored.values[valid, place]
+        name = f"reward_{spec.name}"
+        log[f"{name}_invalid"] = int((~valid).sum())
+        if len(values):
+            log[f"{name}_mean"] = float(values.mean())
+            log[f"{name}_std"] = float(values.std(unbiased=False))
+            log[f"{name}_flat_groups"] = _share_of_flat_groups(scored.values[:, place], valid, groups)
+    weights = torch.tensor([spec.weight for spec in specs], dtype=torch.float64)
+    clash = conflict(found.per_reward, weights, [spec.route for spec in specs], scored.valid.all(dim=1))
+    return log | {"conflict_share": clash.share, "conflict_correlation": clash.correlation}
+
+
+def _share_of_flat_groups(values: Tensor, valid: Tensor, groups: Tensor) -> float:
+    numbers = torch.unique(groups)
+    flat = [bool((values[(groups == number) & valid].diff() == 0).all()) for number in numbers]
+    return sum(flat) / len(flat)
+
+
+def summarise_update(found: Advantages, clip: float, world: World, token_weights: Tensor | None) -> dict[str, Any]:
+    """What the update learned from, over all processes.
+
+    Args:
+        found: advantages of all rollouts.
+        clip: A_max.
+        world: of the processes.
+        token_weights: (B, Lv) of this process's rollouts, or None.
+    """
+    log: dict[str, Any] = {}
+    for branch in BRANCHES:
+        values, valid = getattr(found, branch), getattr(found, f"{branch}_valid")
+        kept = values[valid]
+        log[f"masked_{branch}"] = int((~valid).sum())
+        if len(kept):
+            r = optimality(kept, clip)
+            log[f"advantage_{branch}_std"] = float(kept.std(unbiased=False))
+            log[f"clipped_{branch}"] = float((kept.abs() >= clip).double().mean())
+            log |= {f"r_{branch}_mean": float(r.mean()), f"r_{branch}_std": float(r.std(unbiased=False))}
+    if token_weights is not None:
+        weights = world.gather_rows(token_weights)
+        shares = weights / weights.sum(dim=1, keepdim=True)
+        entropy = -(shares * shares.log()).sum(dim=1).mean() / math.log(weights.shape[1])
+        log |= {"region_weight_mean": float(weights.mean()), "region_weight_max": float(weights.max())}
+        log["region_weight_entropy"] = float(entropy)  # 1 for equal weights
+    if torch.cuda.is_available():
+        log["peak_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
+    return log
+
+
+def depth_norms(policy: Policy) -> dict[str, list[float]]:
+    """Gradient norm of each block's own parameters of the audio stream and of the video stream."""
+    squares: dict[str, dict[int, float]] = {"audio": {}, "video": {}}
+    for name, parameter in policy.trainable().items():
+        match = _BLOCK.search(name)
+        if match is None or parameter.grad is None or match[2].startswith(_CROSSING):
+            continue
+        stream = "audio" if match[2].startswith("audio_") else "video"
+        block = int(match[1])
+        square = number(parameter.grad.detach().double().square().sum())
+        squares[stream][block] = squares[stream].get(block, 0.0) + square
+    return {stream: [found[block] ** 0.5 for block in sorted(found)] for stream, found in squares.items()}
+
+
+def summarise_policy(policy: Policy) -> dict[str, float]:
+    """Euclidean distances of the policy's parameters from the old policy's and, where it has its own, the reference's.
+
+    With adapters the reference is the network without them, and there is no such distance.
+    """
+    now = policy.trainable()
+    log = {"distance_old": _distance(now, policy.old())}
+    if isinstance(policy, FullPolicy):
+        log["distance_reference"] = _distance(now, dict(policy.transformer("reference").named_parameters()))
+    return log
+
+
+def _distance(now: Mapping[str, Tensor], then: Mapping[str, Tensor]) -> float:
+    return float(sum(number((now[name].detach() - old).double().square().sum()) for name, old in then.items()) ** 0.5)
+
+
+def number(value: Tensor) -> float:
+    """A scalar, of sharded tensors too; then all processes have to call this."""
+    whole: Any = value.full_tensor() if hasattr(value, "full_tensor") else value
+    return float(whole)

@@ -1,0 +1,48 @@
+"""One training at a time in a run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from omninft_train.errors import EnvironmentProblem
+from omninft_train.training.distributed import World
+
+
+@contextmanager
+def exclusive(folder: Path, world: World) -> Iterator[None]:
+    """Hold a run's folder while the body runs; all processes of `world` fail together where that cannot be.
+
+    Two trainings in one folder would resume from, replace and prune each other's checkpoints. The lock goes with the
+    process, so one that was killed leaves none behind.
+
+    Raises:
+        EnvironmentProblem: another training holds the folder, it cannot be written, or its file system has no locks.
+    """
+    lock = FileLock(folder / ".lock")
+    problem = _acquire(lock, folder) if world.is_main else None
+    # The other processes wait here, so that none of them goes on alone into the first collective.
+    problem = world.gather_objects(problem)[0]  # type: ignore[assignment]
+    if problem is not None:
+        raise EnvironmentProblem(problem)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: FileLock, folder: Path) -> str | None:
+    """Why the lock cannot be had, or None."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        return f"{folder} is in use by another training. Wait for it, or choose another --out."
+    except NotImplementedError:
+        return f"{folder}: its file system has no locks (a network drive?). Choose an --out on a local disk."
+    except OSError as error:
+        return f"{folder} cannot be written or locked ({error.strerror or error}). Choose another --out."
+    return None

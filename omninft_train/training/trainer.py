@@ -1,0 +1,357 @@
+"""The loop: sample, score, advantages, update, old policy, log, save. Read it top to bottom.
+
+What differs from the released OmniNFT script: a failed reward masks its rollout instead of scoring 0, nothing depends
+on the number of processes or on how a batch is split, and every random number follows from (seed, step, rollout), so a
+run that was killed goes on along the same trajectory.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omninft_train.config import Config
+from omninft_train.errors import TrainingStopped
+from omninft_train.method.advantages import Advantages, advantages, optimality
+from omninft_train.method.losses import Branch, BranchLoss, branch_loss, combine, kl_loss
+from omninft_train.method.regions import region_weights
+from omninft_train.method.schedule import first_levels, old_keep, random_levels
+from omninft_train.models.backbone import Backbone
+from omninft_train.models.hooks import AttentionCapture, Surgery
+from omninft_train.models.latents import Condition, Latents
+from omninft_train.models.policy import Policy
+from omninft_train.prompts import TrainPrompt, draw
+from omninft_train.rewards.local import Rewards, Scored
+from omninft_train.training import checkpoint
+from omninft_train.training.diagnostics import (
+    depth_norms,
+    number,
+    summarise_policy,
+    summarise_rewards,
+    summarise_update,
+    timed,
+)
+from omninft_train.training.distributed import World
+from omninft_train.training.locking import exclusive
+from omninft_train.training.rollout import rollout_seed, sample
+from omninft_train.training.tracking import Tracker
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class Training:
+    """What a run works with.
+
+    Attributes:
+        surgery, capture: hooks on the policy's and on the old policy's network; None where switched off.
+        levels: noise levels of sampling, (steps + 1,), from 1 to 0.
+    """
+
+    config: Config
+    backbone: Backbone
+    policy: Policy
+    rewards: Rewards
+    prompts: list[TrainPrompt]
+    out: Path
+    world: World
+    surgery: Surgery | None
+    capture: AttentionCapture | None
+    levels: Tensor
+    optimizer: torch.optim.AdamW
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Rollouts of one step that this process sampled.
+
+    Attributes:
+        index: their places among all rollouts of the step.
+        groups: number of their group, (B,).
+        latents: clean, in model units.
+        condition: of their prompts, without guidance.
+        region_scores: attention that each video token got from all audio tokens, (B, Lv), or None.
+    """
+
+    index: list[int]
+    prompts: list[TrainPrompt]
+    groups: Tensor
+    latents: Latents
+    condition: Condition
+    region_scores: Tensor | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the update learns from: optimality r in [0, 1] per branch, whether it counts, and video token weights."""
+
+    video: Tensor  # (B,)
+    audio: Tensor  # (B,)
+    video_valid: Tensor  # (B,)
+    audio_valid: Tensor  # (B,)
+    token_weights: Tensor | None  # (B, Lv)
+
+
+def train(training: Training) -> None:
+    """Train until `run.steps`, from the last checkpoint in the run's folder if there is one.
+
+    Raises:
+        TrainingStopped: a loss is not finite, or too many rewards failed.
+        EnvironmentProblem: another training holds the folder.
+    """
+    with exclusive(training.out, training.world):
+        _loop(training)
+
+
+def _loop(training: Training) -> None:
+    config, world = training.config, training.world
+    first = resume(training)
+    tracker = Tracker(training.out, first, mirror=config.run.mirror, silent=not world.is_main)
+    for step in range(first, config.run.steps):
+        training.seconds.clear()
+        with timed(training.seconds, "sample"):
+            rollouts = sample_rollouts(training, step)
+        with timed(training.seconds, "score"):
+            scored = score_rollouts(training, rollouts, step)
+        found, judged = judge(training, rollouts, scored, step)
+        with timed(training.seconds, "update"):
+            log = update(training, rollouts, judged, step)
+        log["tokens_per_second"] = trained_tokens(training, rollouts, step) / training.seconds["seconds_update"]
+        keep = old_keep(config.old.decay, step + 1)
+        training.policy.update_old(keep)
+        log |= summarise_rewards(scored, found, all_groups(config), config.rewards.reward)
+        log |= summarise_update(found, config.loss.advantage_clip, world, judged.token_weights)
+        log |= {"old_keep": keep, **summarise_policy(training.policy), **training.seconds}
+        tracker.log(step, log)
+        if (step + 1) % config.run.save_every == 0 or step + 1 == config.run.steps:
+            save(training, step + 1)
+
+
+def sample_rollouts(training: Training, step: int) -> Rollouts:
+    """This process's share of the step's rollouts, sampled with the old policy."""
+    config, geometry = training.config, training.backbone.geometry
+    size = config.prompts.group_size
+    chosen = draw(training.prompts, config.run.seed, step, config.prompts)
+    index = training.world.mine(config.prompts.rollouts)
+    prompts = [chosen[i // size] for i in index]
+    condition = training.backbone.condition([prompt.prompt_av for prompt in prompts])
+    seeds = [rollout_seed(config.run.seed, step, i // size, i % size) for i in index]
+    latents, scores = [], []
+    for start in range(0, len(index), config.sampling.batch):
+        rows = slice(start, start + config.sampling.batch)
+        noise = geometry.noise(seeds[rows], training.world.device)
+        latents.append(_sample(training, "old", noise, condition[rows]))
+        if training.capture is not None:
+            scores.append(training.capture.take())
+    groups = torch.tensor([i // size for i in index])
+    region_scores = torch.cat(scores) if scores else None
+    return Rollouts(index, prompts, groups, Latents.cat(latents), condition, region_scores)
+
+
+def _sample(training: Training, role: Any, noise: Latents, condition: Condition) -> Latents:
+    config = training.config
+    return sample(
+        training.policy,
+        role,
+        noise,
+        training.levels,
+        condition,
+        negative=training.backbone.negative(),
+        guidance=config.sampling.guidance,
+        capture=training.capture,
+        window=config.capture_window,
+    )
+
+
+def score_rollouts(training: Training, rollouts: Rollouts, step: int) -> Scored:
+    """Rewards of all rollouts of the step, in order; each process judges its own."""
+    clips = [
+        clip
+        for start in range(0, len(rollouts.index), training.config.sampling.batch)
+        for clip in training.backbone.decode(rollouts.latents[slice(start, start + training.config.sampling.batch)])
+    ]
+    keys = [f"{step}-{index}" for index in rollouts.index]
+    mine = training.rewards.score(clips, rollouts.prompts, keys)
+    world = training.world
+    reasons = [reason for part in world.gather_objects(mine.reasons) for reason in part]  # type: ignore[attr-defined]
+    scored = Scored(world.gather_rows(mine.values), world.gather_rows(mine.valid), reasons)
+    training.rewards.check(scored)
+    return scored
+
+
+def all_groups(config: Config) -> Tensor:
+    """Number of the group of every rollout of a step, (N,)."""
+    return torch.arange(config.prompts.rollouts) // config.prompts.group_size
+
+
+def judge(training: Training, rollouts: Rollouts, scored: Scored, step: int) -> tuple[Advantages, Judged]:
+    """Advantages over all rollouts of the step, and what they mean for those of this process."""
+    config = training.config
+    specs = config.rewards.reward
+    weights = torch.tensor([spec.weight for spec in specs], dtype=torch.float64)
+    routes = [spec.route for spec in specs]
+    found = advantages(scored.values, scored.valid, all_groups(config), weights, routes, config.advantages)
+    mine, clip = torch.tensor(rollouts.index), config.loss.advantage_clip
+    tokens = None
+    if rollouts.region_scores is not None:
+        frames = training.backbone.geometry.frames
+        tokens = region_weights(rollouts.region_scores, frames, config.regions.weights, step)
+    return found, Judged(
+        optimality(found.video[mine], clip).float(),
+        optimality(found.audio[mine], clip).float(),
+        found.video_valid[mine],
+        found.audio_valid[mine],
+        tokens,
+    )
+
+
+def update(training: Training, rollouts: Rollouts, judged: Judged, step: int) -> dict[str, Any]:
+    """One optimiser step over all rollouts and their noise levels; what happened, for the log."""
+    config, policy = training.config, training.policy
+    log: dict[str, Any] = {}
+    probing = config.run.probe_every and step % config.run.probe_every == 0
+    if probing and training.surgery is not None:
+        accumulate(training, rollouts, judged, step, operate=False)
+        log["gradient_by_depth_without_surgery"] = depth_norms(policy)
+    log |= accumulate(training, rollouts, judged, step, operate=True)
+    if probing:
+        log["gradient_by_depth"] = depth_norms(policy)
+    norm = number(torch.nn.utils.clip_grad_norm_(list(policy.trainable().values()), config.optimizer.max_norm))
+    if not math.isfinite(norm):
+        raise _stopped(training, "gradient", {"video": rollouts.latents.video, "audio": rollouts.latents.audio}, step)
+    training.optimizer.step()
+    training.optimizer.zero_grad(set_to_none=True)
+    return log | {"gradient_norm": norm}
+
+
+def accumulate(training: Training, rollouts: Rollouts, judged: Judged, step: int, *, operate: bool) -> dict[str, float]:
+    """Gradients of the mean loss over all rollouts and levels of the step, summed over processes.
+
+    Args:
+        operate: with gradient surgery, where the run has it.
+    """
+    config, world, policy = training.config, training.world, training.policy
+    training.optimizer.zero_grad(set_to_none=True)
+    pairs = [(row, level) for row, levels in enumerate(chosen_levels(training, rollouts, step)) for level in levels]
+    count = len(pairs) * world.size
+    sums: dict[str, Tensor] = {}
+    surgery = training.surgery if operate else None
+    for start in range(0, len(pairs), config.optimizer.batch):
+        batch = pairs[start : start + config.optimizer.batch]
+        with surgery.enabled() if surgery is not None else nullcontext():
+            losses, parts = batch_loss(training, rollouts, judged, step, batch)
+            if not torch.isfinite(losses).all():
+                found = {"video": rollouts.latents.video, "audio": rollouts.latents.audio, "losses": losses}
+                raise _stopped(training, "loss", found, step)
+            policy.check_before_backward()
+            torch.autograd.backward(losses.sum() / count)
+        for name, value in parts.items():
+            share = value.detach().double().sum().cpu() / count
+            sums[name] = sums[name] + share if name in sums else share
+    world.sum(p.grad for p in policy.trainable().values() if p.grad is not None)
+    totals = torch.stack(list(sums.values()))
+    gathered = world.gather_rows(totals[None]).sum(dim=0)
+    return dict(zip(sums, gathered.tolist(), strict=True))
+
+
+def chosen_levels(training: Training, rollouts: Rollouts, step: int) -> list[list[int]]:
+    """Indices of the noise levels that each of these rollouts is trained at."""
+    config = training.config
+    levels = training.levels[:-1]  # the last one, 0, is the clean clip itself
+    if config.levels.choice == "first":
+        return [first_levels(len(levels), config.levels.fraction)] * len(rollouts.index)
+    generator = torch.Generator().manual_seed(rollout_seed(config.run.seed, step, -1, -1))
+    drawn = random_levels(len(levels), config.levels.fraction, generator, config.prompts.rollouts)
+    return [drawn[index] for index in rollouts.index]
+
+
+def trained_tokens(training: Training, rollouts: Rollouts, step: int) -> int:
+    """Tokens of both streams that a step trains on: of all rollouts, once for each of their noise levels."""
+    geometry = training.backbone.geometry
+    pairs = sum(map(len, chosen_levels(training, rollouts, step))) * training.world.size
+    return pairs * (geometry.video_tokens + geometry.audio_frames)
+
+
+def batch_loss(
+    training: Training, rollouts: Rollouts, judged: Judged, step: int, batch: list[tuple[int, int]]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of pairs (row, level), (B,), and its parts for the log."""
+    config, policy, device = training.config, training.policy, training.world.device
+    options = config.loss
+    rows = [row for row, _ in batch]
+    t = training.levels[[level for _, level in batch]].to(device)  # (B,)
+    seeds = [rollout_seed(config.run.seed, step, rollouts.index[row], 1_000_000 + level) for row, level in batch]
+    x0, condition = rollouts.latents[rows], rollouts.condition[rows]
+    noise = training.backbone.geometry.noise(seeds, device)
+    share = t[:, None, None]
+    x_t = Latents(*((1 - share) * a + share * b for a, b in ((x0.video, noise.video), (x0.audio, noise.audio))))
+    old = policy.velocity("old", x_t, t, condition)
+    reference = policy.velocity("reference", x_t, t, condition) if options.kl_coef else None
+    now = policy.velocity("policy", x_t, t, condition)
+    tokens = None if judged.token_weights is None else judged.token_weights[rows]
+    r_video, r_audio = (r[rows].to(device) for r in (judged.video, judged.audio))
+    video = branch_loss(Branch(now.video, old.video, x_t.video, x0.video, t), r_video, tokens, options)
+    audio = branch_loss(Branch(now.audio, old.audio, x_t.audio, x0.audio, t), r_audio, None, options)
+    kl = None
+    if reference is not None:
+        kl = (
+            kl_loss(now.video, reference.video, t, options.kl_space)
+            + kl_loss(now.audio, reference.audio, t, options.kl_space)
+        ) / 2
+    valid = (judged.video_valid[rows].to(device), judged.audio_valid[rows].to(device))
+    losses = combine((video, audio), valid, kl, options)
+    return losses, _parts(losses, video, audio, kl)
+
+
+def _parts(losses: Tensor, video: BranchLoss, audio: BranchLoss, kl: Tensor | None) -> dict[str, Tensor]:
+    parts = {"loss": losses, "loss_video": video.loss, "loss_audio": audio.loss}
+    for name, branch in (("video", video), ("audio", audio)):
+        parts |= {f"weight_plus_{name}": branch.weight_plus, f"weight_minus_{name}": branch.weight_minus}
+    return parts if kl is None else parts | {"kl": kl}
+
+
+def _stopped(training: Training, what: str, tensors: dict[str, Tensor], step: int) -> TrainingStopped:
+    """The error to raise where something is not finite; leaves the rollouts on disk."""
+    dump = training.out / f"non-finite-step-{step}-rank-{training.world.rank}.safetensors"
+    checkpoint.save_tensors(dump, tensors)
+    return TrainingStopped(
+        f"step {step}: the {what} is not finite. The rollouts are in {dump}; the last checkpoint is untouched. "
+        "Lower optimizer.lr, then run the same command again."
+    )
+
+
+def resume(training: Training) -> int:
+    """Load the last checkpoint of the run's folder, if any; the step to go on with."""
+    folder = checkpoint.latest(training.out)
+    if folder is None:
+        return 0
+    loaded = checkpoint.load(folder, training.backbone.kind, training.backbone.digest)
+    training.policy.load(loaded.part("policy"), loaded.part("old"))
+    checkpoint.load_optimizer(training.optimizer, training.policy.trainable(), loaded.part("optimizer"))
+    return loaded.step
+
+
+def save(training: Training, step: int) -> None:
+    """Write a checkpoint after `step` optimiser steps."""
+    policy = training.policy
+    tensors = {
+        "policy": policy.full(policy.trainable()),
+        "old": policy.full(policy.old()),
+        "optimizer": policy.full(checkpoint.optimizer_tensors(training.optimizer, policy.trainable())),
+    }
+    meta = {
+        "backbone": training.backbone.kind,
+        "backbone_digest": training.backbone.digest,
+        "config": asdict(training.config),
+    }
+    if training.world.is_main:
+        checkpoint.save(training.out, step, tensors, meta, keep=training.config.run.keep_checkpoints)
+    training.world.barrier()

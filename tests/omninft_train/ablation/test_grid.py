@@ -1,0 +1,92 @@
+"""Grid files: what they mean, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from avbench.errors import UsageError
+from omninft_train.ablation.reading import SHIPPED, load_grid
+from omninft_train.ablation.trainer_calls import overrides, toml_value
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_grids_have_the_papers_two_tables(name):
+    grid = load_grid(name)
+    tables = {table.name: table for table in grid.tables}
+    assert set(tables) == {"table2", "table3"}
+    assert [row.variant for row in tables["table3"].rows] == ["base", "vanilla", "routing", "surgery", "region"]
+    recipes = [grid.variants[row.variant].recipe for row in tables["table3"].rows]
+    assert recipes == ["", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft"]
+    assert len(tables["table2"].rows) == 5
+    assert len({row.variant for row in tables["table2"].rows}) == 4, "the two defaults are the same runs"
+    assert len(grid.seeds) >= 3
+    for lam, variant in ((1.25, "lambda-125"), (1.5, "shallow"), (1.75, "lambda-175")):
+        assert grid.variants[variant].overrides["regions"]["weights"]["maximum"] == 1 + lam
+    smoke = load_grid(name, "smoke")
+    assert len(smoke.seeds) < len(grid.seeds)
+    assert smoke.benchmark != grid.benchmark, "figures of a smoke test do not stand beside others"
+
+
+def test_a_budget_replaces_values_and_keeps_the_rest(grid_file):
+    whole, smoke = load_grid(grid_file), load_grid(grid_file, "smoke")
+    assert (whole.seeds, smoke.seeds) == ((0, 1, 2), (0,))
+    assert (whole.train["run"]["steps"], smoke.train["run"]["steps"]) == (4, 2)
+    assert [table.name for table in smoke.tables] == ["table3"]
+    assert smoke.evaluation == whole.evaluation
+
+
+def test_overrides_of_a_variant_win_and_are_toml(grid_file):
+    grid = load_grid(grid_file)
+    assert overrides(grid, grid.variants["routing"]) == ["--set", "run.steps=4", "--set", "optimizer.lr=0.0002"]
+    value = [{"blocks": "0.0-0.2", "keep": 0.1}, True, 'a "b"']
+    import tomllib
+
+    assert tomllib.loads(f"v = {toml_value(value)}")["v"] == value
+
+
+WRONG = [
+    ("seeds = [0, 1, 2]", "seedz = [0, 1, 2]", "tiny.toml line 5: unknown key 'seedz'. Did you mean seeds?"),
+    ("samples = 2", "sampels = 2", "tiny.toml line 16: [evaluate] unknown key 'sampels'. Did you mean samples?"),
+    ('recipe = "gdpo"', 'recipes = "gdpo"', "[variant.vanilla] unknown key 'recipes'. Did you mean recipe?"),
+    ('title = "Table 3"', 'titel = "Table 3"', "[table.table3] unknown key 'titel'. Did you mean title?"),
+    ("samples = 2", "samples = 0", "samples = 0: must be at least 1"),
+    ("samples = 2", 'samples = "2"', "samples must be a whole number, got '2'"),
+    ("samples = 2", "samples = true", "samples must be a whole number, got True"),
+    ("seeds = [0, 1, 2]", "seeds = [0, 0]", "seeds must be different whole numbers"),
+    ("seeds = [0, 1, 2]", "seeds = []", "seeds must be different whole numbers"),
+    ("samples = 2", "parts = 4", 'parts and metrics need judge = "avbench"'),
+    ('baseline = "vanilla"', 'baseline = "vanila"',
+     "baseline 'vanila' is no variant of its rows. Did you mean vanilla"),
+    ('{ variant = "base" }', '{ variant = "bass" }', "unknown variant 'bass'. Did you mean base?"),
+    ('{ variant = "base" }', '{ varient = "base" }', "rows must be tables with a variant"),
+    ('direction = "lower"', 'direction = "down"', "direction must be higher, lower or none, got 'down'"),
+    ('label = "base"', 'set.run = { steps = 1 }', "[variant.base] has 'set' and no recipe"),
+    ("run.steps = 4", "run.steps = ", "is not a TOML file"),
+    ("run.steps = 4", "run.steps = " + "[" * 100_000, "is not a TOML file"),
+    ("run.steps = 4", "run.steps = " + "9" * 5000, "is not a TOML file"),
+    ("train.run.steps = 2", "variant.x.label = 'y'", "[budget.smoke] unknown key 'variant'"),
+    ("[variant.base]", "[variant.Base]", "a name has small letters"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "message"), WRONG, ids=[str(i) for i in range(len(WRONG))])
+def test_what_is_wrong_is_one_line_with_its_place(tmp_path, grid_text, old, new, message):
+    assert old in grid_text
+    path = tmp_path / "tiny.toml"
+    path.write_text(grid_text.replace(old, new, 1))
+    with pytest.raises(UsageError) as error:
+        load_grid(path)
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_grids_and_budgets_are_named_with_near_matches(grid_file, tmp_path):
+    for call, words in (
+        (("miniture",), "unknown grid 'miniture'. Did you mean miniature?"),
+        ((tmp_path / "none.toml",), "cannot read"),
+        ((grid_file, "smok"), "unknown budget 'smok'. Did you mean smoke?"),
+    ):
+        with pytest.raises(UsageError, match=r"^[^\n]*$") as error:
+            load_grid(*call)
+        assert words in str(error.value)

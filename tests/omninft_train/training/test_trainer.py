@@ -1,0 +1,239 @@
+"""The loop: what must not change its trajectory, what must not move the policy, and what stops it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import tiny_training
+import torch
+from tiny_training import assert_close, assert_equal, log, make, run, tensors, tiny_config, tiny_weights
+
+from omninft_train.errors import TrainingStopped, UsageProblem
+from omninft_train.training import checkpoint, trainer
+
+JUDGES = """
+import os
+def fail(kind):
+    if kind == "raise":
+        raise RuntimeError("no reward today")
+    return {"nan": float("nan"), "inf": float("inf"), "zero": 0.0}[kind]
+def moody(frames, fps, waveform, sample_rate, text):
+    # About half of all clips, told apart by their content.
+    return fail(os.environ["MOOD"]) if frames[0, 0, 0, 0] % 2 else frames.mean() / 255
+def broken(frames, fps, waveform, sample_rate, text):
+    return fail(os.environ["MOOD"])
+"""
+PLAIN = ("optimizer.weight_decay=0.0", "loss.kl_coef=0.0")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_weights(tmp_path_factory.mktemp("pretraining"))
+
+
+@pytest.fixture
+def judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "moody_judges.py").write_text(JUDGES)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("moody_judges", None)
+
+
+def rewards(*lines: str) -> str:
+    return f"rewards.reward=[{', '.join(lines)}]"
+
+
+PICTURE = '{scorer = "omninft_train.miniature.judges:picture", weight = 1.0, route = "video"}'
+SOUND = '{scorer = "omninft_train.miniature.judges:sound", weight = 1.0, route = "audio"}'
+SYNC = '{scorer = "omninft_train.miniature.judges:sync", weight = 1.0, route = "both"}'
+
+
+def test_a_run_leaves_a_log_and_a_checkpoint_and_moves_the_policy(weights: Path, tmp_path: Path) -> None:
+    found = run(tiny_config(weights, "run.probe_every=1"), tmp_path)
+    rows = log(tmp_path)
+    assert [row["step"] for row in rows] == [0, 1]
+    for key in ("loss_video", "loss_audio", "kl", "reward_sync_mean", "conflict_share", "r_video_mean", "old_keep"):
+        assert isinstance(rows[1][key], float), key
+    assert len(rows[1]["gradient_by_depth"]["audio"]) == 2
+    assert rows[0]["region_weight_max"] == 1.0 < rows[1]["region_weight_max"] <= 1.5
+    assert rows[1]["distance_reference"] > rows[0]["distance_reference"] > 0
+    moved = [
+        name for name in found if name.startswith("policy/") and not torch.equal(found[name], found["old" + name[6:]])
+    ]
+    assert moved
+
+
+@pytest.mark.parametrize("batches", [("1", "1"), ("4", "5")])
+def test_how_batches_are_split_does_not_matter(weights: Path, tmp_path: Path, batches: tuple[str, str]) -> None:
+    whole = run(tiny_config(weights), tmp_path / "whole")
+    split = run(
+        tiny_config(weights, f"sampling.batch={batches[0]}", f"optimizer.batch={batches[1]}"), tmp_path / "split"
+    )
+    assert_close(split, whole)
+
+
+def test_switched_off_by_value_is_switched_off(weights: Path, tmp_path: Path) -> None:
+    neutral = ("surgery.rules=[{blocks = '0-1', keep = 1.0}]", "regions.weights.maximum=1.0")
+    on = run(tiny_config(weights, *neutral), tmp_path / "on")
+    off = run(tiny_config(weights, recipe="omninft-routing"), tmp_path / "off")
+    assert_close(on, off, atol=1e-6)
+
+
+def test_mechanisms_change_the_trajectory(weights: Path, tmp_path: Path) -> None:
+    recipes = ("vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft")
+    cut = "surgery.rules=[{blocks = '0-1', keep = 0.1}]"
+    found = [run(tiny_config(weights, cut, recipe=recipe), tmp_path / recipe) for recipe in recipes]
+    for one, other in pairwise(found):
+        assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_reward_of_weight_zero_is_as_absent(weights: Path, tmp_path: Path) -> None:
+    without = run(tiny_config(weights, rewards(PICTURE, SYNC)), tmp_path / "without")
+    silent = SOUND.replace("1.0", "0.0")
+    beside = run(tiny_config(weights, rewards(PICTURE, silent, SYNC)), tmp_path / "with")
+    assert_equal(beside, without)
+
+
+def test_routing_all_rewards_to_both_is_gdpo(weights: Path, tmp_path: Path) -> None:
+    both = [line.replace('"video"', '"both"').replace('"audio"', '"both"') for line in (PICTURE, SOUND, SYNC)]
+    routed = run(tiny_config(weights, rewards(*both), recipe="omninft-routing"), tmp_path / "routed")
+    gdpo = run(tiny_config(weights, recipe="gdpo"), tmp_path / "gdpo")
+    assert_equal(routed, gdpo)
+
+
+def test_interrupted_and_resumed_is_the_same(weights: Path, tmp_path: Path) -> None:
+    straight = run(tiny_config(weights, "run.steps=3"), tmp_path / "straight")
+    run(tiny_config(weights, "run.steps=1"), tmp_path / "halves")
+    assert_equal(run(tiny_config(weights, "run.steps=3"), tmp_path / "halves"), straight)
+    assert log(tmp_path / "halves") == log(tmp_path / "straight")
+
+
+def test_kill_minus_nine_in_each_phase(weights: Path, tmp_path: Path) -> None:
+    # One process that imports once and forks: a child is killed in a phase, the next one goes on.
+    script = Path(tiny_training.__file__).with_name("killed_training.py")
+    result = subprocess.run(
+        [sys.executable, script, weights, tmp_path], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    wanted, rows = tensors(tmp_path / "none"), log(tmp_path / "none")
+    for phase in ("sample", "score", "update", "save"):
+        assert_equal(tensors(tmp_path / phase), wanted)
+        assert log(tmp_path / phase) == rows
+
+
+@pytest.mark.usefixtures("judges")
+def test_rewards_that_fail_do_not_move_the_policy(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = make(tiny_config(weights), tmp_path / "unused").policy.trainable()
+    broken = '{scorer = "moody_judges:broken", weight = 1.0, route = "both"}'
+    for mood in ("raise", "nan", "inf"):
+        monkeypatch.setenv("MOOD", mood)
+        config = tiny_config(weights, *PLAIN, rewards(PICTURE, broken), "rewards.max_failed_fraction=1.0")
+        found = run(config, tmp_path / mood)
+        assert all(torch.equal(found[f"policy/{name}"], value) for name, value in before.items())
+        assert log(tmp_path / mood)[0]["reward_broken_invalid"] == 6
+
+
+@pytest.mark.usefixtures("judges")
+def test_a_failed_reward_is_not_a_zero(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moody = '{scorer = "moody_judges:moody", weight = 1.0, route = "video"}'
+    config = tiny_config(weights, *PLAIN, rewards(moody, SOUND), "rewards.max_failed_fraction=1.0", "run.steps=1")
+    found = {}
+    for mood in ("raise", "nan", "inf", "zero"):
+        monkeypatch.setenv("MOOD", mood)
+        found[mood] = run(config, tmp_path / mood)
+    assert 0 < log(tmp_path / "nan")[0]["reward_moody_invalid"] < 6
+    assert_equal(found["nan"], found["raise"])
+    assert_equal(found["inf"], found["raise"])
+    assert any(not torch.equal(found["zero"][name], found["nan"][name]) for name in found["nan"])
+
+
+@pytest.mark.usefixtures("judges")
+def test_too_many_failures_stop_the_run_with_their_reasons(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tiny_config(weights, "run.steps=1"), tmp_path)
+    last = tensors(tmp_path)
+    monkeypatch.setenv("MOOD", "raise")
+    broken = '{scorer = "moody_judges:broken", weight = 1.0, route = "both"}'
+    with pytest.raises(TrainingStopped, match=r"6 of 6 rollouts(?s:.*)6 x .*RuntimeError: no reward today") as caught:
+        run(tiny_config(weights, rewards(PICTURE, broken)), tmp_path)
+    assert caught.value.exit_code == 3
+    assert_equal(tensors(tmp_path), last)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_batch(weights: Path, tmp_path: Path) -> None:
+    training = make(tiny_config(weights), tmp_path)
+    trainer.save(training, 0)
+    with torch.no_grad():
+        next(iter(training.policy.trainable().values())).fill_(torch.inf)
+    with pytest.raises(TrainingStopped, match=r"step 0: the loss is not finite.*non-finite-step-0-rank-0"):
+        rollouts = trainer.sample_rollouts(training, 0)
+        scored = trainer.score_rollouts(training, rollouts, 0)
+        _, judged = trainer.judge(training, rollouts, scored, 0)
+        trainer.update(training, rollouts, judged, 0)
+    (dump,) = tmp_path.glob("non-finite-*.safetensors")
+    assert "video" in tiny_training.load_file(dump)
+    assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-000000"
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_policy_is_lost(weights: Path, tmp_path: Path) -> None:
+    training = make(tiny_config(weights), tmp_path)
+    before = {name: value.detach().clone() for name, value in training.policy.trainable().items()}
+    first = next(iter(training.policy.trainable().values()))
+    first.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(TrainingStopped, match="step 0: the gradient is not finite"):
+        trainer.train(training)
+    assert all(torch.equal(value, before[name]) for name, value in training.policy.trainable().items())
+    assert checkpoint.latest(tmp_path) is None and list(tmp_path.glob("non-finite-*"))
+
+
+def test_a_checkpoint_of_another_backbone_is_refused(weights: Path, tmp_path: Path) -> None:
+    run(tiny_config(weights, "run.steps=1"), tmp_path / "run")
+    other = tiny_training.pretrained(
+        tmp_path / "other",
+        tiny_training.PretrainOptions(steps=1, batch=2, size=tiny_training.Size(1, 2, 16, 16)),
+    )
+    with pytest.raises(UsageProblem, match=r"checkpoint-000001 is of backbone 'miniature'"):
+        run(tiny_config(other), tmp_path / "run")
+
+
+def test_optimality_one_and_beta_one_is_flow_matching_on_the_rollouts(weights: Path, tmp_path: Path) -> None:
+    training = make(tiny_config(weights, *PLAIN, "loss.adaptive_weights=false", recipe="gdpo"), tmp_path)
+    rollouts = trainer.sample_rollouts(training, 0)
+    ones, all_valid = torch.ones(6), torch.ones(6, dtype=torch.bool)
+    judged = trainer.Judged(ones, ones, all_valid, all_valid, None)
+    batch = [(row, 1) for row in range(6)]
+    losses, _ = trainer.batch_loss(training, rollouts, judged, 0, batch)
+    t = float(training.levels[1])
+    noise = training.backbone.geometry.noise([trainer.rollout_seed(0, 0, row, 1_000_001) for row in range(6)], "cpu")
+    wanted = torch.zeros(6)
+    x_t = [(1 - t) * x0 + t * e for x0, e in zip(streams(rollouts.latents), streams(noise), strict=True)]
+    v = training.policy.velocity("policy", trainer.Latents(*x_t), torch.full((6,), t), rollouts.condition)
+    for velocity, x0, e in zip(streams(v), streams(rollouts.latents), streams(noise), strict=True):
+        # Squared error of clean estimates is t^2 that of velocities; A_max / beta = 5; mean of two branches.
+        wanted += 5 * t**2 * (velocity - (e - x0)).square().flatten(1).mean(dim=1) / 2
+    torch.testing.assert_close(losses, wanted, rtol=1e-4, atol=1e-5)
+
+
+def streams(latents: trainer.Latents) -> tuple[torch.Tensor, torch.Tensor]:
+    return latents.video, latents.audio
+
+
+def test_two_processes_are_as_one(weights: Path, tmp_path: Path) -> None:
+    one = run(tiny_config(weights), tmp_path / "one")
+    settings = [f'backbone.path="{weights}"', *tiny_training.SMALL]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "omninft_train", "train", "--out", str(tmp_path / "two"), "--recipe", "omninft"]
+    command += ["--backbone", "miniature", *(part for text in settings for part in ("--set", text))]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert_close(tensors(tmp_path / "two"), one)
+    for row, other in zip(log(tmp_path / "two"), log(tmp_path / "one"), strict=True):
+        assert row.keys() == other.keys()
+        assert row["reward_sync_mean"] == pytest.approx(other["reward_sync_mean"], abs=1e-4)
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
