@@ -23,18 +23,17 @@ _LONGEST = 400
 """Characters of an exception's text on the terminal."""
 
 
-def run_app(app: typer.Typer, program: str, *, interrupted: str, errors: tuple[type[Exception], ...] = ()) -> None:
+def run_app(app: typer.Typer, program: str, *, interrupted: str) -> None:
     """Run a command line and end the process.
 
     Args:
         app: the commands.
         program: its name, in front of every message.
         interrupted: what an interrupted user has to know.
-        errors: exceptions beside `AvbenchError` that reach a user as one line, each with an `exit_code`.
     """
     prepare_streams()
     with interruptible():  # also while the outcome is told
-        code = _exit_code(app, program, errors, interrupted)
+        code = _exit_code(app, program, interrupted)
     if reason := lost_output():
         say(f"{program}: stdout could not be written ({reason}); the exit code does not depend on it", err=True)
     sys.exit(code)
@@ -47,19 +46,18 @@ def start_logging(*, level: int, form: str) -> None:
     logging.basicConfig(level=level, handlers=[handler])
 
 
-def _exit_code(app: typer.Typer, program: str, errors: tuple[type[Exception], ...], interrupted: str) -> int:
+def _exit_code(app: typer.Typer, program: str, interrupted: str) -> int:
     # Not `app()`: that gives exit code 1, which means a regression, to a broken pipe, to an end of input and to some
     # wrong options.
     command: Any = typer.main.get_command(app)
-    expected: tuple[type[Exception], ...] = (AvbenchError, *errors)
     try:
         with command.make_context(program, _arguments()) as context:
             command.invoke(context)
     except typer.Exit as end:
         return int(end.exit_code)
-    except expected as error:
+    except AvbenchError as error:
         say(f"{program}: {error}", err=True)
-        return int(getattr(error, "exit_code", AvbenchError.exit_code))
+        return error.exit_code
     except Interrupted as stop:
         stop.settle()
         say(f"{program}: interrupted. {interrupted}", err=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.method.advantages import AdvantageOptions
 from omninft_train.method.losses import LossOptions
 from omninft_train.method.regions import RegionOptions
@@ -232,7 +232,7 @@ def check(config: Config, world: int = 1) -> None:
     """Whether sizes fit each other.
 
     Raises:
-        UsageProblem: with the equation.
+        UsageError: with the equation.
     """
     prompts, sampling = config.prompts, config.sampling
     counts = {
@@ -248,7 +248,7 @@ def check(config: Config, world: int = 1) -> None:
     }
     for name, value in counts.items():
         if value < 1:
-            raise UsageProblem(f"{name} = {value}: must be at least 1.")
+            raise UsageError(f"{name} = {value}: must be at least 1.")
     above = {
         "optimizer.lr": config.optimizer.lr,
         "optimizer.max_norm": config.optimizer.max_norm,
@@ -258,23 +258,23 @@ def check(config: Config, world: int = 1) -> None:
     }
     for name, number in above.items():
         if not number > 0:
-            raise UsageProblem(f"{name} = {number:g}: must be above 0.")
+            raise UsageError(f"{name} = {number:g}: must be above 0.")
     if not 0 <= config.rewards.max_failed_fraction <= 1:
-        raise UsageProblem(f"rewards.max_failed_fraction = {config.rewards.max_failed_fraction:g}: must be in [0, 1].")
+        raise UsageError(f"rewards.max_failed_fraction = {config.rewards.max_failed_fraction:g}: must be in [0, 1].")
     if prompts.group_size == 1:
-        raise UsageProblem("prompts.group_size = 1: a group of one has no advantage; at least 2 are needed.")
+        raise UsageError("prompts.group_size = 1: a group of one has no advantage; at least 2 are needed.")
     for rule in config.surgery.rules:
         check_rule(rule)
     if prompts.rollouts % world:
-        raise UsageProblem(
+        raise UsageError(
             f"prompts.groups {prompts.groups} x prompts.group_size {prompts.group_size} = {prompts.rollouts} rollouts "
             f"is not divisible by {world} processes. Change one of the three."
         )
     if not 0 < config.levels.fraction <= 1 or int(config.levels.fraction * sampling.steps) < 1:
-        raise UsageProblem(
+        raise UsageError(
             f"levels.fraction {config.levels.fraction} x sampling.steps {sampling.steps} = "
             f"{config.levels.fraction * sampling.steps:g}: no noise level to train on; at least 1 is needed."
         )
     first, last = config.regions.window
     if not 0 <= first <= last <= 1:
-        raise UsageProblem(f"regions.window = [{first}, {last}]: needs 0 <= first <= last <= 1.")
+        raise UsageError(f"regions.window = [{first}, {last}]: needs 0 <= first <= last <= 1.")

@@ -1,29 +1,15 @@
-"""The few exceptions that reach a user, each with its exit code.
+"""The exceptions that reach a user: those of avbench, so that both command lines tell them alike, and one more.
 
 Exit codes: 0 ok, 2 wrong usage, 3 stopped because of what was being trained (non-finite loss, failed rewards),
 4 environment (packages, weights, device, disk), 70 a fault of the trainer itself, 130 interrupted.
 """
 
+from avbench.errors import AvbenchError, EnvironmentProblem, UsageError
 
-class TrainError(Exception):
-    """Base class. The message says what happened, where, and what to do."""
-
-    exit_code = 2
+__all__ = ["AvbenchError", "EnvironmentProblem", "TrainingStopped", "UsageError"]
 
 
-class UsageProblem(TrainError):  # noqa: N818 - reads better beside EnvironmentProblem
-    """A recipe, prompt file, checkpoint or option that does not fit."""
-
-    exit_code = 2
-
-
-class TrainingStopped(TrainError):  # noqa: N818
+class TrainingStopped(AvbenchError):  # noqa: N818
     """The run cannot go on: a loss is not finite, or too many rewards failed."""
 
     exit_code = 3
-
-
-class EnvironmentProblem(TrainError):  # noqa: N818
-    """A missing package, missing weights, an unusable device, a full disk."""
-
-    exit_code = 4

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from avbench.terminal import cell
 from omninft_train.config import RewardSection
-from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.generate import Generation, Trained, generate
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
@@ -168,14 +168,14 @@ def read_evaluation(path: Path) -> Evaluation:
     """What `write_evaluation` wrote.
 
     Raises:
-        UsageProblem: no such file, or not one of these.
+        UsageError: no such file, or not one of these.
     """
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         metrics = {name: Metric(**metric) for name, metric in data.pop("metrics").items()}
         return Evaluation(metrics=metrics, **data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageProblem(f"{path}: not an evaluation ({error}). Make one: omninft-train evaluate.") from error
+        raise UsageError(f"{path}: not an evaluation ({error}). Make one: omninft-train evaluate.") from error
 
 
 def summarise(evaluation: Evaluation) -> Table:

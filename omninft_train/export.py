@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -18,14 +18,14 @@ def export(policy: Policy, folder: Path) -> Path:
     """Write what was trained; the folder.
 
     Raises:
-        UsageProblem: a policy of another kind, or `folder` is a file.
+        UsageError: a policy of another kind, or `folder` is a file.
         EnvironmentProblem: the folder cannot be written.
     """
     if isinstance(policy, LoraPolicy):
         return save_lora(policy, folder)
     if isinstance(policy, FullPolicy):
         return save_transformer(policy, folder)
-    raise UsageProblem(f"{type(policy).__name__} cannot be exported; expected LoraPolicy or FullPolicy.")
+    raise UsageError(f"{type(policy).__name__} cannot be exported; expected LoraPolicy or FullPolicy.")
 
 
 def save_lora(policy: LoraPolicy, folder: Path) -> Path:
@@ -35,7 +35,7 @@ def save_lora(policy: LoraPolicy, folder: Path) -> Path:
     Where parameters are sharded, all processes have to call this, each with a folder of its own.
 
     Raises:
-        UsageProblem: `folder` is a file.
+        UsageError: `folder` is a file.
         EnvironmentProblem: the folder cannot be written.
     """
     from diffusers.loaders.lora_pipeline import LTX2LoraLoaderMixin
@@ -55,11 +55,11 @@ def save_transformer(policy: FullPolicy, folder: Path) -> Path:
     """Write the policy's network for `LTX2VideoTransformer3DModel.from_pretrained(folder)`; returns the folder.
 
     Raises:
-        UsageProblem: `folder` is a file, or the network is sharded.
+        UsageError: `folder` is a file, or the network is sharded.
         EnvironmentProblem: the folder cannot be written.
     """
     if any(hasattr(parameter, "device_mesh") for parameter in policy.trainable().values()):
-        raise UsageProblem("a sharded network cannot be exported; load its checkpoint in one process first.")
+        raise UsageError("a sharded network cannot be exported; load its checkpoint in one process first.")
     network: Any = policy.transformer("policy")
     with _writing(folder, "diffusion_pytorch_model*") as partial:
         network.save_pretrained(partial)
@@ -85,7 +85,7 @@ def _writing(folder: Path, weights: str) -> Iterator[Path]:
     from safetensors import SafetensorError
 
     if folder.is_file():
-        raise UsageProblem(f"{folder} is a file; the weights need a folder. Name another one.")
+        raise UsageError(f"{folder} is a file; the weights need a folder. Name another one.")
     partial, is_new = folder / ".partial", not folder.exists()
     try:
         partial.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import torch
 
 from omninft_train.clips import save_mp4
 from omninft_train.config import Config
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.models.backbone import Backbone, Decoded
 from omninft_train.models.policy import Policy
@@ -67,7 +67,7 @@ def load_trained(run: Path, device: str, prompts: Sequence[str] = ()) -> Trained
     """The policy of a run's last checkpoint, ready for some prompts.
 
     Raises:
-        UsageProblem: no checkpoint, or one of another backbone.
+        UsageError: no checkpoint, or one of another backbone.
     """
     folder, config = _last(run), read_config(run)
     backbone = load_backbone(config, device, prompts)
@@ -86,7 +86,7 @@ def read_config(run: Path) -> Config:
 def _last(run: Path) -> Path:
     folder = checkpoint.latest(run)
     if folder is None:
-        raise UsageProblem(f"{run} holds no checkpoint. Train first: omninft-train train --out {run}")
+        raise UsageError(f"{run} holds no checkpoint. Train first: omninft-train train --out {run}")
     return folder
 
 
@@ -94,12 +94,12 @@ def evaluation_prompts(run: Path, path: Path | None) -> list[TrainPrompt]:
     """Prompts of a file, or those that the miniature keeps aside.
 
     Raises:
-        UsageProblem: the run's backbone keeps none aside.
+        UsageError: the run's backbone keeps none aside.
     """
     if path is not None:
         return load_prompts(path)
     if read_config(run).backbone.kind != "miniature":
-        raise UsageProblem("--prompts is needed: only the miniature keeps prompts aside for evaluation.")
+        raise UsageError("--prompts is needed: only the miniature keeps prompts aside for evaluation.")
     from omninft_train.miniature.world import evaluation_prompts as kept_aside
 
     return kept_aside()

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 
 FIELDS = ("prompt_av", "prompt_v", "prompt_a")
 _MAX_BYTES = 256 << 20
@@ -59,19 +59,19 @@ def load_prompts(path: Path) -> list[TrainPrompt]:
     """Prompts of a JSON-lines file, in its order; empty lines are passed over.
 
     Raises:
-        UsageProblem: the file cannot be read, is too large or holds no prompt, or a line is not a JSON object with the
+        UsageError: the file cannot be read, is too large or holds no prompt, or a line is not a JSON object with the
             three texts; file and line are named.
     """
     try:
         if (size := path.stat().st_size) > _MAX_BYTES:
-            raise UsageProblem(f"{path} has {size:,} bytes; up to {_MAX_BYTES:,} are read. Split the file.")
+            raise UsageError(f"{path} has {size:,} bytes; up to {_MAX_BYTES:,} are read. Split the file.")
         content = path.read_bytes()
     except OSError as error:
-        raise UsageProblem(f"{path}: cannot be read ({error.strerror}).") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror}).") from error
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     prompts = [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
     if not prompts:
-        raise UsageProblem(f"{path}: holds no prompt. Expected one JSON object per line with {', '.join(FIELDS)}.")
+        raise UsageError(f"{path}: holds no prompt. Expected one JSON object per line with {', '.join(FIELDS)}.")
     return prompts
 
 
@@ -79,11 +79,11 @@ def _parse(line: bytes, place: str) -> TrainPrompt:
     try:
         row = json.loads(line.decode("utf-8"), object_pairs_hook=_unique_keys)
     except UnicodeDecodeError as error:
-        raise UsageProblem(f"{place}: not UTF-8 ({error.reason} at byte {error.start} of the line).") from error
+        raise UsageError(f"{place}: not UTF-8 ({error.reason} at byte {error.start} of the line).") from error
     except (ValueError, RecursionError) as error:
-        raise UsageProblem(f"{place}: not a JSON object ({error}).") from error
+        raise UsageError(f"{place}: not a JSON object ({error}).") from error
     if not isinstance(row, dict):
-        raise UsageProblem(f"{place}: expected a JSON object, got {type(row).__name__}.")
+        raise UsageError(f"{place}: expected a JSON object, got {type(row).__name__}.")
     for name in FIELDS:
         _check_text(row, name, place)
     metadata = {key: value for key, value in row.items() if key not in FIELDS}
@@ -102,16 +102,14 @@ def _check_text(row: Mapping[str, Any], name: str, place: str) -> None:
     if name not in row:
         near = get_close_matches(name, [key for key in row if key not in FIELDS], n=1)
         hint = f" There is '{near[0]}': did you mean that?" if near else f" The line has: {', '.join(row) or 'no key'}."
-        raise UsageProblem(f"{place}: missing field '{name}'.{hint}")
+        raise UsageError(f"{place}: missing field '{name}'.{hint}")
     text = row[name]
     if not isinstance(text, str):
-        raise UsageProblem(f"{place}: '{name}' must be a text, got {type(text).__name__}.")
+        raise UsageError(f"{place}: '{name}' must be a text, got {type(text).__name__}.")
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        raise UsageProblem(f"{place}: '{name}' has half of a surrogate pair. Write the text again.")
+        raise UsageError(f"{place}: '{name}' has half of a surrogate pair. Write the text again.")
     if not text.strip():
-        raise UsageProblem(
-            f"{place}: '{name}' is blank; a reward would judge against nothing. Fill it or drop the line."
-        )
+        raise UsageError(f"{place}: '{name}' is blank; a reward would judge against nothing. Fill it or drop the line.")
 
 
 def draw(prompts: Sequence[TrainPrompt], seed: int, step: int, options: DrawOptions) -> list[TrainPrompt]:
@@ -128,10 +126,10 @@ def draw(prompts: Sequence[TrainPrompt], seed: int, step: int, options: DrawOpti
         options: how many, and classes.
 
     Raises:
-        UsageProblem: fewer prompts than a step needs, or classes and weights that do not fit each other.
+        UsageError: fewer prompts than a step needs, or classes and weights that do not fit each other.
     """
     if options.groups > len(prompts):
-        raise UsageProblem(
+        raise UsageError(
             f"prompts.groups = {options.groups}, but there are {len(prompts)} prompts, and those of a step must "
             "differ. Lower prompts.groups or add prompts."
         )
@@ -172,7 +170,7 @@ def _classes(prompts: Sequence[TrainPrompt], key: str) -> dict[str, list[int]]:
     members: dict[str, list[int]] = {}
     for index, prompt in enumerate(prompts):
         if key not in prompt.metadata:
-            raise UsageProblem(
+            raise UsageError(
                 f"prompts.class_key = '{key}': prompt {index + 1} ({prompt.prompt_av[:40]!r}) has no such key; it has: "
                 f"{', '.join(prompt.metadata) or 'none'}."
             )
@@ -186,22 +184,22 @@ def _shares(members: Mapping[str, Sequence[int]], options: DrawOptions) -> dict[
         if name not in members:
             near = get_close_matches(name, members, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise UsageProblem(
+            raise UsageError(
                 f"prompts.class_weights: no prompt is of class '{name}'.{hint} Known: {', '.join(members)}."
             )
         if not (math.isfinite(weight) and weight >= 0):
-            raise UsageProblem(f"prompts.class_weights.{name} = {weight}: must be 0 or more.")
+            raise UsageError(f"prompts.class_weights.{name} = {weight}: must be 0 or more.")
     unnamed = [name for name in members if name not in weights]
     if unnamed:
-        raise UsageProblem(f"prompts.class_weights: no weight for {', '.join(unnamed)}. Give 0 to leave a class out.")
+        raise UsageError(f"prompts.class_weights: no weight for {', '.join(unnamed)}. Give 0 to leave a class out.")
     total = math.fsum(weights.values())
     if total == 0:
-        raise UsageProblem("prompts.class_weights: all are 0.")
+        raise UsageError("prompts.class_weights: all are 0.")
     shares = {name: weights[name] / total for name in members}
     for name, share in shares.items():
         most = math.ceil(share * options.groups - 1e-9)
         if most > len(members[name]):
-            raise UsageProblem(
+            raise UsageError(
                 f"class '{name}' has {len(members[name])} prompts, and its share {share:.3g} of prompts.groups = "
                 f"{options.groups} can ask for {most} different ones in a step. Lower its weight or prompts.groups."
             )

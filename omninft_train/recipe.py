@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from omninft_train.config import Config, check
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 
 RECIPES = ("vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft")
 BACKBONES = ("miniature", "ltx2")
@@ -33,12 +33,12 @@ def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
         overrides: "section.key=value", with TOML values; a bare word is a string.
 
     Raises:
-        UsageProblem: an unknown key or value, or sizes that do not fit.
+        UsageError: an unknown key or value, or sizes that do not fit.
     """
     own = _own_file(recipe)
     named = own.pop("recipe", None)
     if not isinstance(named, str | None):
-        raise UsageProblem(f"recipe = {named!r}: expected one of {', '.join(map(repr, RECIPES))}.")
+        raise UsageError(f"recipe = {named!r}: expected one of {', '.join(map(repr, RECIPES))}.")
     backbone = backbone or _kind(own) or "miniature"
     changes = [_parse_override(text) for text in overrides]
     layers = [_shipped(f"backbones/{backbone}.toml", BACKBONES, backbone)]
@@ -53,7 +53,7 @@ def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
         merged = _merge(merged, layer)
     config: Config = build(Config, merged, "")
     if config.backbone.kind != backbone:
-        raise UsageProblem(
+        raise UsageError(
             f"backbone.kind = '{config.backbone.kind}', but the recipe is laid out for '{backbone}': use --backbone."
         )
     check(config)
@@ -73,16 +73,14 @@ def _own_file(recipe: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageProblem(f"{path}: cannot be read ({error.strerror}).") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:
-        raise UsageProblem(f"{path}: not a TOML file ({error}).") from error
+        raise UsageError(f"{path}: not a TOML file ({error}).") from error
 
 
 def _shipped(name: str, known: Sequence[str], asked: str) -> dict[str, Any]:
     if asked not in known:
-        raise UsageProblem(
-            f"unknown recipe or backbone '{asked}'.{_suggestion(asked, known)} Known: {', '.join(known)}."
-        )
+        raise UsageError(f"unknown recipe or backbone '{asked}'.{_suggestion(asked, known)} Known: {', '.join(known)}.")
     return tomllib.loads(_recipe_file(name))
 
 
@@ -93,7 +91,7 @@ def _recipe_file(name: str) -> str:
 def _parse_override(text: str) -> dict[str, Any]:
     key, separator, value = text.partition("=")
     if not separator:
-        raise UsageProblem(f"--set {text}: expected section.key=value.")
+        raise UsageError(f"--set {text}: expected section.key=value.")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -115,7 +113,7 @@ def build(kind: Any, data: Any, where: str) -> Any:
     """A value of a type, a dataclass for one, from what TOML or JSON holds.
 
     Raises:
-        UsageProblem: an unknown key, a missing one, or a value of another type; `where` is named.
+        UsageError: an unknown key, a missing one, or a value of another type; `where` is named.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
@@ -126,18 +124,18 @@ def build(kind: Any, data: Any, where: str) -> Any:
         return build(next(option for option in arguments if option is not type(None)), data, where)
     if origin is Literal:
         if data not in arguments or isinstance(data, bool) != isinstance(arguments[0], bool):
-            raise UsageProblem(f"{where} = {data!r}: expected one of {', '.join(map(repr, arguments))}.")
+            raise UsageError(f"{where} = {data!r}: expected one of {', '.join(map(repr, arguments))}.")
         return data
     if origin is tuple:
         if not isinstance(data, (list, tuple)):
-            raise UsageProblem(f"{where} = {data!r}: expected a list.")
+            raise UsageError(f"{where} = {data!r}: expected a list.")
         inner = [arguments[0]] * len(data) if arguments[-1] is Ellipsis else list(arguments)
         if len(inner) != len(data):
-            raise UsageProblem(f"{where} = {data!r}: expected {len(inner)} values.")
+            raise UsageError(f"{where} = {data!r}: expected {len(inner)} values.")
         return tuple(build(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(inner, data, strict=True)))
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(data, Mapping):
-            raise UsageProblem(f"{where} = {data!r}: expected a table.")
+            raise UsageError(f"{where} = {data!r}: expected a table.")
         return {str(key): build(arguments[1], value, f"{where}.{key}") for key, value in data.items()}
     return _build_plain(kind, data, where)
 
@@ -146,26 +144,26 @@ def _build_plain(kind: Any, data: Any, where: str) -> Any:
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
     if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
-        raise UsageProblem(f"{where} = {data!r}: expected {kind.__name__}.")
+        raise UsageError(f"{where} = {data!r}: expected {kind.__name__}.")
     return data
 
 
 def _build_dataclass(kind: Any, data: Any, where: str) -> Any:
     if not isinstance(data, Mapping):
-        raise UsageProblem(f"{where or 'recipe'} = {data!r}: expected a table.")
+        raise UsageError(f"{where or 'recipe'} = {data!r}: expected a table.")
     hints = typing.get_type_hints(kind)
     known = {entry.name: entry for entry in dataclasses.fields(kind)}
     for key in data:
         if key not in known:
             name = f"{where}.{key}" if where else key
-            raise UsageProblem(f"unknown key '{name}'.{_suggestion(key, list(known))} Known: {', '.join(known)}.")
+            raise UsageError(f"unknown key '{name}'.{_suggestion(key, list(known))} Known: {', '.join(known)}.")
     missing = [
         name
         for name, entry in known.items()
         if name not in data and entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise UsageProblem(f"{where or 'recipe'}: missing {', '.join(missing)}.")
+        raise UsageError(f"{where or 'recipe'}: missing {', '.join(missing)}.")
     return kind(**{key: build(hints[key], value, f"{where}.{key}" if where else key) for key, value in data.items()})
 
 

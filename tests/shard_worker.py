@@ -13,7 +13,7 @@ from tiny_ltx2 import Case, load_case, stir
 from torch import Tensor
 from torch.multiprocessing import start_processes
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.export import export
 from omninft_train.models.hooks import AttentionCapture, Surgery
 from omninft_train.models.latents import Latents
@@ -153,7 +153,7 @@ def work(setting: Setting, rank: int, size: int, folder: Path) -> None:
 def _export(policy: Policy, folder: Path) -> str:
     try:
         return str(export(policy, folder))
-    except UsageProblem as problem:
+    except UsageError as problem:
         return str(problem)
 
 

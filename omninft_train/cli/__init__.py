@@ -42,6 +42,4 @@ def _root(
 
 def main() -> None:
     """Run the command line; map our errors to one line and an exit code."""
-    from omninft_train.errors import TrainError
-
-    run_app(app, "omninft-train", interrupted="'train' goes on from its last checkpoint.", errors=(TrainError,))
+    run_app(app, "omninft-train", interrupted="'train' goes on from its last checkpoint.")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 
 Where = Literal["context", "kv"]
 Direction = Literal["a2v", "v2a"]
@@ -61,7 +61,7 @@ def keep_by_block(rules: Sequence[SurgeryRule], depth: int) -> list[float]:
     """Share that passes in each of `depth` blocks; 1 where no rule says otherwise.
 
     Raises:
-        UsageProblem: a rule that cannot be read, names a block that is not there, or keeps less than 0 or more than 1.
+        UsageError: a rule that cannot be read, names a block that is not there, or keeps less than 0 or more than 1.
     """
     keep = [1.0] * depth
     for rule in rules:
@@ -75,10 +75,10 @@ def check_rule(rule: SurgeryRule) -> None:
     """Whether a rule can be read, for networks of any depth.
 
     Raises:
-        UsageProblem: it cannot, or keeps less than 0 or more than 1.
+        UsageError: it cannot, or keeps less than 0 or more than 1.
     """
     if not 0 <= rule.keep <= 1:
-        raise UsageProblem(f"surgery rule for blocks '{rule.blocks}': keep {rule.keep} is not in [0, 1].")
+        raise UsageError(f"surgery rule for blocks '{rule.blocks}': keep {rule.keep} is not in [0, 1].")
     _blocks(rule.blocks, _ANY_DEPTH)
 
 
@@ -105,11 +105,11 @@ def _blocks(text: str, depth: int) -> list[int]:
             first, _, last = text.partition("-")
             found = list(range(int(first), int(last or first) + 1))
     except ValueError as error:
-        raise UsageProblem(
+        raise UsageError(
             f"surgery rule for blocks '{text}': expected '3', '1-10', '>20', '<10' or shares such as '0.0-0.25'."
         ) from error
     if found and found[-1] >= depth:
-        raise UsageProblem(f"surgery rule for blocks '{text}': the network has {depth} blocks, 0 to {depth - 1}.")
+        raise UsageError(f"surgery rule for blocks '{text}': the network has {depth} blocks, 0 to {depth - 1}.")
     return found
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.miniature import codec
 from omninft_train.miniature.words import FEATURES, embed
 from omninft_train.miniature.world import DURATION, VERSION
@@ -42,10 +42,10 @@ class Size:
     def __post_init__(self) -> None:
         for name, count in (("blocks", self.blocks), ("heads", self.heads)):
             if count < 1:
-                raise UsageProblem(f"{name} = {count}: must be at least 1.")
+                raise UsageError(f"{name} = {count}: must be at least 1.")
         for name, width in (("video_width", self.video_width), ("audio_width", self.audio_width)):
             if width < 1 or width % (2 * self.heads):
-                raise UsageProblem(f"{name} = {width}: must be a multiple of 2 x heads = {2 * self.heads}.")
+                raise UsageError(f"{name} = {width}: must be a multiple of 2 x heads = {2 * self.heads}.")
 
 
 def transformer_config(size: Size) -> dict[str, Any]:
@@ -112,16 +112,16 @@ class MiniatureBackbone:
         """The outcome of a pretraining.
 
         Raises:
-            UsageProblem: no finished pretraining in the folder, or one of another version of the world.
+            UsageError: no finished pretraining in the folder, or one of another version of the world.
             EnvironmentProblem: its weights cannot be read.
         """
         meta = read_meta(folder)
         try:
             size = Size(**meta["size"])
         except TypeError as error:
-            raise UsageProblem(f"{folder / META}: size {meta['size']!r} is none ({error}). Pretrain again.") from error
+            raise UsageError(f"{folder / META}: size {meta['size']!r} is none ({error}). Pretrain again.") from error
         if meta["architecture"] != architecture_digest(size):
-            raise UsageProblem(
+            raise UsageError(
                 f"{folder}: pretrained in another version of the miniature world (digest {meta['architecture']}, "
                 f"now {architecture_digest(size)}). Pretrain again in an empty folder."
             )
@@ -140,7 +140,7 @@ class MiniatureBackbone:
         """Conditioning of some prompts, (B, S, D).
 
         Raises:
-            UsageProblem: a word that the world does not have, or too many of them.
+            UsageError: a word that the world does not have, or too many of them.
         """
         for prompt in set(prompts) - self._known.keys():
             self._known[prompt] = embed([prompt]).video[0].to(self._device)
@@ -182,15 +182,15 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """What a finished pretraining says about itself.
 
     Raises:
-        UsageProblem: there is none in the folder.
+        UsageError: there is none in the folder.
     """
     try:
         meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageProblem(
+        raise UsageError(
             f"{folder}: no pretrained miniature ({META}: {error}). Name the folder of a pretraining in backbone.path."
         ) from error
     for key in ("architecture", "digest", "size"):
         if not isinstance(meta, dict) or key not in meta:
-            raise UsageProblem(f"{folder / META}: '{key}' is missing; not a file of this program. Pretrain again.")
+            raise UsageError(f"{folder / META}: '{key}' is missing; not a file of this program. Pretrain again.")
     return meta

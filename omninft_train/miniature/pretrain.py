@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageProblem
+from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
 from omninft_train.miniature.backbone import (
     META,
     WEIGHTS,
@@ -70,7 +70,7 @@ class PretrainOptions:
     def __post_init__(self) -> None:
         for name, count in (("steps", self.steps), ("batch", self.batch)):
             if count < 1:
-                raise UsageProblem(f"pretraining: {name} = {count}: must be at least 1.")
+                raise UsageError(f"pretraining: {name} = {count}: must be at least 1.")
 
     @property
     def digest(self) -> str:
@@ -125,7 +125,7 @@ def is_complete(folder: Path, options: PretrainOptions) -> bool:
     """Whether a folder holds the finished outcome of these options."""
     try:
         return read_meta(folder)["digest"] == options.digest and (folder / WEIGHTS).is_file()
-    except UsageProblem:
+    except UsageError:
         return False
 
 

@@ -66,7 +66,7 @@ def run_showcase(show: Showcase) -> Path:
         The page.
 
     Raises:
-        UsageProblem: a recipe that does not fit.
+        UsageError: a recipe that does not fit.
         TrainingStopped: a loss is not finite.
         EnvironmentProblem: something cannot be written.
     """

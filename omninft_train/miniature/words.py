@@ -8,7 +8,7 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.miniature.world import describe, split_words, subjects
 from omninft_train.models.latents import Condition
 
@@ -42,7 +42,7 @@ def embed(prompts: Sequence[str]) -> Condition:
     An empty prompt is all zeros; that is what guidance leads away from.
 
     Raises:
-        UsageProblem: a word that the world does not have, or too many of them.
+        UsageError: a word that the world does not have, or too many of them.
     """
     words = torch.stack([_embed_one(prompt) for prompt in prompts])
     return Condition(words, words)
@@ -51,13 +51,13 @@ def embed(prompts: Sequence[str]) -> Condition:
 def _embed_one(prompt: str) -> Tensor:
     words = split_words(prompt)
     if len(words) > LENGTH:
-        raise UsageProblem(f"prompt {prompt!r} has {len(words)} words; the miniature takes {LENGTH}. Shorten it.")
+        raise UsageError(f"prompt {prompt!r} has {len(words)} words; the miniature takes {LENGTH}. Shorten it.")
     rows = torch.zeros(LENGTH, FEATURES)
     for place, word in enumerate(words):
         if word not in _WORDS:
             near = get_close_matches(word, VOCABULARY, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise UsageProblem(
+            raise UsageError(
                 f"prompt {prompt!r}: the miniature has no word '{word}'.{hint} Known: {', '.join(VOCABULARY)}."
             )
         rows[place] = _WORDS[word] + _PLACES[place]

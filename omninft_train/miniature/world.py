@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.prompts import TrainPrompt
 
 VERSION = 1
@@ -171,7 +171,7 @@ def understand(text: str) -> Subject:
     """What a prompt says of a scene; words that mean nothing here are passed over.
 
     Raises:
-        UsageProblem: it names two of a kind, "red" and "green" for example.
+        UsageError: it names two of a kind, "red" and "green" for example.
     """
     words = set(split_words(text))
     tempo = {short: speed for speed, short in _TEMPO.items()}
@@ -189,7 +189,7 @@ def understand(text: str) -> Subject:
 def _one(words: set[str], known: Mapping[str, object] | tuple[str, ...], text: str) -> str | None:
     found = [word for word in known if word in words]
     if len(found) > 1:
-        raise UsageProblem(f"prompt {text!r} names both {found[0]} and {found[1]}; a scene has one.")
+        raise UsageError(f"prompt {text!r} names both {found[0]} and {found[1]}; a scene has one.")
     return found[0] if found else None
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.method.surgery import Direction, Where, scale_gradient
 
 _HEADS_AT_ONCE = 4
@@ -26,12 +26,12 @@ def attention_modules(transformer: nn.Module, direction: Direction) -> list[nn.M
     """The cross-attention of each block that carries information in a direction.
 
     Raises:
-        UsageProblem: this is no LTX-2 transformer.
+        UsageError: this is no LTX-2 transformer.
     """
     blocks = getattr(transformer, "transformer_blocks", None)
     found = [getattr(block, _MODULES[direction], None) for block in blocks or ()]
     if not found or None in found:
-        raise UsageProblem(
+        raise UsageError(
             f"{type(transformer).__name__} has no {_MODULES[direction]} in each of its blocks; "
             "expected diffusers' LTX2VideoTransformer3DModel."
         )
@@ -63,7 +63,7 @@ class Surgery:
     ) -> None:
         self._modules = attention_modules(transformer, direction)
         if len(keep) != len(self._modules):
-            raise UsageProblem(f"surgery: {len(keep)} shares for {len(self._modules)} blocks.")
+            raise UsageError(f"surgery: {len(keep)} shares for {len(self._modules)} blocks.")
         self.keep = list(keep)
         self.where = where
         self._on = False

@@ -16,7 +16,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from torch import nn
 
-from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.models.backbone import Decoded
 from omninft_train.models.latents import Condition, Geometry, Latents
 from omninft_train.models.ltx2_decoding import DecodeOptions, Decoders, decode_audio, decode_video
@@ -77,7 +77,7 @@ class Ltx2Backbone:
             decoding: see `DecodeOptions`.
 
         Raises:
-            UsageProblem: not a pipeline of LTX-2.0 or 2.3, or a size that it cannot make.
+            UsageError: not a pipeline of LTX-2.0 or 2.3, or a size that it cannot make.
             EnvironmentProblem: weights are missing.
         """
         folder, dtype = locate(section.path), getattr(torch, section.dtype)
@@ -124,7 +124,7 @@ def locate(source: str, files: Sequence[str] = ALL_FILES) -> Path:
         files: patterns of what is downloaded.
 
     Raises:
-        UsageProblem: a folder without model_index.json.
+        UsageError: a folder without model_index.json.
         EnvironmentProblem: the download fails.
     """
     folder = _expanded(source)
@@ -137,7 +137,7 @@ def locate(source: str, files: Sequence[str] = ALL_FILES) -> Path:
                 "set backbone.path to its folder."
             ) from error
     if not (folder / "model_index.json").is_file():
-        raise UsageProblem(f"{folder}: has no model_index.json; expected a pipeline in the format of diffusers.")
+        raise UsageError(f"{folder}: has no model_index.json; expected a pipeline in the format of diffusers.")
     return folder
 
 
@@ -159,7 +159,7 @@ def describe(folder: Path) -> dict[str, Any]:
     """The networks of a pipeline without their weights, built on torch's meta device from their configurations.
 
     Raises:
-        UsageProblem: a network that is neither of LTX-2.0 nor of LTX-2.3.
+        UsageError: a network that is neither of LTX-2.0 nor of LTX-2.3.
         EnvironmentProblem: a configuration is missing.
     """
     found = {}
@@ -171,7 +171,7 @@ def describe(folder: Path) -> dict[str, Any]:
             raise EnvironmentProblem(f"{path}: cannot be read ({error}).") from error
         kind = config.get("_class_name")
         if kind not in _CLASSES:
-            raise UsageProblem(f"{path}: {name} is a {kind}; known are {', '.join(_CLASSES)} (LTX-2.0 and LTX-2.3).")
+            raise UsageError(f"{path}: {name} is a {kind}; known are {', '.join(_CLASSES)} (LTX-2.0 and LTX-2.3).")
         with torch.device("meta"):
             found[name] = _CLASSES[kind].from_config(config)
     return found
@@ -185,18 +185,18 @@ def clip_geometry(parts: dict[str, Any], section: BackboneSection) -> Geometry:
         section: height, width, frames, fps.
 
     Raises:
-        UsageProblem: the autoencoder cannot make this size, or the transformer has no positions for it.
+        UsageError: the autoencoder cannot make this size, or the transformer has no positions for it.
     """
     vae, audio_vae, config = parts["vae"], parts["audio_vae"], parts["transformer"].config
     space, time = vae.spatial_compression_ratio, vae.temporal_compression_ratio
     if section.height % space or section.width % space or section.frames % time != 1 % time:
-        raise UsageProblem(
+        raise UsageError(
             f"{section.frames} frames of {section.width} x {section.height}: width and height have to be multiples of "
             f"{space}, and frames a multiple of {time} plus 1. Near: {_near(section.frames - 1, time) + 1} frames of "
             f"{_near(section.width, space)} x {_near(section.height, space)}."
         )
     if (config.patch_size, config.patch_size_t) != (1, 1) or tuple(config.vae_scale_factors) != (time, space, space):
-        raise UsageProblem(
+        raise UsageError(
             f"the transformer expects patches {config.patch_size_t}, {config.patch_size} and a VAE that shrinks by "
             f"{tuple(config.vae_scale_factors)}; expected patches of 1, and this VAE shrinks by {(time, space, space)}."
         )
@@ -228,7 +228,7 @@ def _check_positions(section: BackboneSection, sound_seconds: float, config: Any
     )
     for what, value, largest in limits:
         if value > largest:
-            raise UsageProblem(
+            raise UsageError(
                 f"{value:g} {what}: the positions of this transformer end at {largest:g}. Lower backbone.frames, "
                 "height or width, or raise backbone.fps."
             )

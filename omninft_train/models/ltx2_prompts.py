@@ -20,7 +20,7 @@ from diffusers.pipelines.ltx2.utils import DEFAULT_NEGATIVE_PROMPT
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.models.latents import Condition
 
 _LOG = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ def _text_pipeline(folder: Path, options: TextOptions) -> Any:
     name = index["text_encoder"][1]
     encoder = getattr(transformers, str(name), None)
     if encoder is None:
-        raise UsageProblem(f"{folder}: text encoder {name} is not in the installed transformers.")
+        raise UsageError(f"{folder}: text encoder {name} is not in the installed transformers.")
     place = {"": options.device}
     try:
         pipeline: Any = LTX2Pipeline

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.models.latents import Condition, Geometry, Latents
 from omninft_train.models.velocity import predict
 
@@ -101,16 +101,16 @@ class Policy(ABC):
         """Take parameters from a checkpoint.
 
         Raises:
-            UsageProblem: names or shapes differ.
+            UsageError: names or shapes differ.
         """
         for kept, given in ((self.trainable(), policy), (self.old(), old)):
             if kept.keys() != given.keys():
                 odd = sorted(kept.keys() ^ given.keys())[:3]
-                raise UsageProblem(f"checkpoint and policy hold different parameters, for example {', '.join(odd)}.")
+                raise UsageError(f"checkpoint and policy hold different parameters, for example {', '.join(odd)}.")
             for name, parameter in kept.items():
                 if parameter.shape != given[name].shape:
                     shapes = f"{tuple(given[name].shape)}, expected {tuple(parameter.shape)}"
-                    raise UsageProblem(f"checkpoint: {name} has shape {shapes}.")
+                    raise UsageError(f"checkpoint: {name} has shape {shapes}.")
                 _copy_into(parameter, given[name])
 
     @staticmethod

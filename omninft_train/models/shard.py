@@ -11,7 +11,7 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.models.policy import ROLES, Policy
 
 
@@ -27,10 +27,10 @@ def shard(policy: Policy, mesh: DeviceMesh | None = None) -> None:
         mesh: of one dimension; None for all processes.
 
     Raises:
-        UsageProblem: no processes have been joined.
+        UsageError: no processes have been joined.
     """
     if not dist.is_initialized():
-        raise UsageProblem("sharding needs joined processes: start with torchrun.")
+        raise UsageError("sharding needs joined processes: start with torchrun.")
     networks = {id(network): network for network in (policy.transformer(role) for role in ROLES)}
     if mesh is None:
         device = next(policy.transformer("policy").parameters()).device

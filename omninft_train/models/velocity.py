@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.models.latents import Condition, Geometry, Latents
 
 _LEVELS = 1000.0  # the network's time runs from 0 to 1000
@@ -31,7 +31,7 @@ def predict(
         Video (B, Lv, Cv) and audio (B, La, Ca).
 
     Raises:
-        UsageProblem: a block to skip that is not there.
+        UsageError: a block to skip that is not there.
     """
     if skip_blocks:
         _let_skip(transformer, skip_blocks)
@@ -77,7 +77,7 @@ def _let_skip(transformer: Any, blocks: Sequence[int]) -> None:
     for index in blocks:
         if not 0 <= index < len(transformer.transformer_blocks):
             depth = len(transformer.transformer_blocks)
-            raise UsageProblem(f"block {index} cannot be skipped for guidance: the network has {depth} blocks.")
+            raise UsageError(f"block {index} cannot be skipped for guidance: the network has {depth} blocks.")
         block = transformer.transformer_blocks[index]
         if block.perturbed_attn:
             continue

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.report.charts import Labels, Series, Value, bar_chart, finite, line_chart, number, running_mean
 from omninft_train.rewards.spec import RewardSpec
 
@@ -66,7 +66,7 @@ def reward_weights(config_toml: str) -> dict[str, float]:
     try:
         entries = tomllib.loads(config_toml)["rewards"]["reward"]
         specs = [RewardSpec(entry["scorer"], entry["weight"], entry["route"]) for entry in entries]
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, UsageProblem):
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, UsageError):
         return {}
     return {spec.name: spec.weight for spec in specs}
 

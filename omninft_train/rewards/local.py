@@ -20,12 +20,10 @@ from numpy.typing import NDArray
 from avbench.clips import Prompt
 from avbench.encoders import EncoderStore, Setup
 from avbench.encoders.store import GROUP
-from avbench.errors import AvbenchError, MediaError
-from avbench.errors import EnvironmentProblem as AvbenchEnvironmentProblem
+from avbench.errors import AvbenchError, EnvironmentProblem, MediaError, UsageError
 from avbench.media import Frames, Media, Waveform, decode_clip
 from avbench.metrics.base import Scorer, registry
 from avbench.sources import load_source
-from omninft_train.errors import EnvironmentProblem, UsageProblem
 from omninft_train.method.advantages import Route
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
@@ -48,7 +46,7 @@ class LocalPanel:
         setup: weights and precision.
 
     Raises:
-        UsageProblem: an unknown reward.
+        UsageError: an unknown reward.
         EnvironmentProblem: weights or packages of one are missing; the message says how to get them.
     """
 
@@ -84,7 +82,7 @@ class LocalPanel:
                 [self._judge_one(place, job, item, text) for place in range(len(self._specs))]
                 for job, item, text in zip(jobs, items, texts, strict=True)
             ]
-        except (MemoryError, AvbenchEnvironmentProblem) as error:
+        except (MemoryError, EnvironmentProblem) as error:
             raise EnvironmentProblem(f"rewards cannot go on: {str(error) or 'out of memory'}") from error
         finally:
             for _, _, key in jobs:
@@ -102,7 +100,7 @@ class LocalPanel:
                 return item
             score = source(item, text, self._store)
             return score.reason if score.value is None else score.value
-        except (MemoryError, AvbenchEnvironmentProblem):
+        except (MemoryError, EnvironmentProblem):
             raise
         except AvbenchError as error:
             return str(error)
@@ -115,15 +113,15 @@ def make_rewards(options: RewardOptions) -> Rewards:
     """Rewards in this process, or on Ray actors with the same numbers.
 
     Raises:
-        UsageProblem: no reward, an unknown one, or two of one name.
+        UsageError: no reward, an unknown one, or two of one name.
         EnvironmentProblem: weights, packages or Ray are missing; the message says how to get them.
     """
     specs = options.reward
     if not specs:
-        raise UsageProblem("no rewards: add [[rewards.reward]] with scorer, weight and route.")
+        raise UsageError("no rewards: add [[rewards.reward]] with scorer, weight and route.")
     repeated = [name for name, count in Counter(spec.name for spec in specs).items() if count > 1]
     if repeated:
-        raise UsageProblem(f"two rewards are named {', '.join(repeated)}; names must differ.")
+        raise UsageError(f"two rewards are named {', '.join(repeated)}; names must differ.")
     for spec in specs:
         _warn_of_direction(spec, find_source(spec))
     folder = Path(options.weights_dir) if options.weights_dir else None
@@ -141,7 +139,7 @@ def find_source(spec: RewardSpec) -> Scorer | Judge:
     """The scorer or function behind a reward.
 
     Raises:
-        UsageProblem: there is none; the message lists near matches.
+        UsageError: there is none; the message lists near matches.
     """
     module, separator, function = spec.scorer.partition(":")
     if separator:
@@ -150,9 +148,9 @@ def find_source(spec: RewardSpec) -> Scorer | Judge:
     if spec.scorer not in known:
         near = get_close_matches(spec.scorer, known, n=3) or get_close_matches(f"reward_{spec.scorer}", known, n=3)
         hint = f" Did you mean {', '.join(near)}?" if near else ""
-        raise UsageProblem(f"unknown reward '{spec.scorer}'.{hint} See 'avbench ls', or name a module:function.")
+        raise UsageError(f"unknown reward '{spec.scorer}'.{hint} See 'avbench ls', or name a module:function.")
     if known[spec.scorer].judges != "clip":
-        raise UsageProblem(f"reward '{spec.scorer}' judges sets of clips; a reward has to judge one clip.")
+        raise UsageError(f"reward '{spec.scorer}' judges sets of clips; a reward has to judge one clip.")
     return known[spec.scorer]
 
 
@@ -160,12 +158,12 @@ def _find_judge(name: str, module: str, function: str) -> Judge:
     try:
         found = importlib.import_module(module)
     except (ImportError, ValueError) as error:
-        raise UsageProblem(f"reward '{name}': {error}. Expected module:function, importable from here.") from error
+        raise UsageError(f"reward '{name}': {error}. Expected module:function, importable from here.") from error
     judge: Judge | None = getattr(found, function, None)
     if judge is None or not callable(judge):
         near = get_close_matches(function, [key for key, value in vars(found).items() if callable(value)], n=3)
         hint = f" Did you mean {', '.join(near)}?" if near else ""
-        raise UsageProblem(f"reward '{name}': {module} has no function '{function}'.{hint}")
+        raise UsageError(f"reward '{name}': {module} has no function '{function}'.{hint}")
     return judge
 
 
@@ -178,27 +176,24 @@ def read_clips(source: Path) -> tuple[list[Decoded], list[TrainPrompt]]:
     """Clips of a folder or manifest, as `avbench score` takes it, with their prompts; all are held in memory.
 
     Raises:
-        UsageProblem: nothing there, a clip that cannot be read, or one without picture, sound or prompt.
+        UsageError: nothing there, a clip that cannot be read, or one without picture, sound or prompt.
     """
     clips, prompts = [], []
     picture, sound = Frames(), Waveform(mono=False, limit=False)
-    try:
-        for clip in load_source(source).clips:
-            try:
-                media = decode_clip(clip, clip.clip_id, [picture, sound])
-            except MediaError as error:
-                raise UsageProblem(f"{clip.video}: {error}") from error
-            if media.video is None or media.audio is None:
-                told = "; ".join(media.problems.values()) or "picture or sound is missing"
-                raise UsageProblem(f"{clip.video}: {told}; rewards need both.")
-            frames, waveform = media.view(picture), media.view(sound)
-            clips.append(Decoded(frames, media.video.fps, waveform, media.audio.sample_rate))
-            text = clip.prompt.text or clip.prompt.for_video or clip.prompt.for_audio
-            if text is None:
-                raise UsageProblem(f"{clip.video}: has no prompt; rewards need one. Give a manifest with prompts.")
-            prompts.append(TrainPrompt(text, clip.prompt.for_video or text, clip.prompt.for_audio or text))
-    except AvbenchError as error:
-        raise UsageProblem(str(error)) from error
+    for clip in load_source(source).clips:
+        try:
+            media = decode_clip(clip, clip.clip_id, [picture, sound])
+        except MediaError as error:
+            raise UsageError(f"{clip.video}: {error}") from error
+        if media.video is None or media.audio is None:
+            told = "; ".join(media.problems.values()) or "picture or sound is missing"
+            raise UsageError(f"{clip.video}: {told}; rewards need both.")
+        frames, waveform = media.view(picture), media.view(sound)
+        clips.append(Decoded(frames, media.video.fps, waveform, media.audio.sample_rate))
+        text = clip.prompt.text or clip.prompt.for_video or clip.prompt.for_audio
+        if text is None:
+            raise UsageError(f"{clip.video}: has no prompt; rewards need one. Give a manifest with prompts.")
+        prompts.append(TrainPrompt(text, clip.prompt.for_video or text, clip.prompt.for_audio or text))
     return clips, prompts
 
 

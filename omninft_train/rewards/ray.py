@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from omninft_train.errors import EnvironmentProblem, TrainError
+from omninft_train.errors import AvbenchError, EnvironmentProblem
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.spec import Panel, Score
@@ -73,7 +73,7 @@ class RayPanel:
             return list(self._ray.get(list(jobs)))
         except self._ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
-            if isinstance(cause, TrainError):
+            if isinstance(cause, AvbenchError):
                 raise cause from None
             raise EnvironmentProblem(f"a Ray worker of rewards failed: {error}") from error
 
@@ -93,7 +93,7 @@ class Worker:
         """Build the panel once; what is wrong, if anything is."""
         try:
             self._panel = self._panel or self._make()
-        except TrainError as error:
+        except AvbenchError as error:
             return str(error)
         return None
 

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from omninft_train.errors import TrainingStopped, UsageProblem
+from omninft_train.errors import TrainingStopped, UsageError
 from omninft_train.method.advantages import Route
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
@@ -32,7 +32,7 @@ class RewardSpec:
         clamp: bounds of the score before it is scaled.
 
     Raises:
-        UsageProblem: no such route, or a number that cannot be used.
+        UsageError: no such route, or a number that cannot be used.
     """
 
     scorer: str
@@ -43,11 +43,11 @@ class RewardSpec:
 
     def __post_init__(self) -> None:
         if self.route not in get_args(Route):
-            raise UsageProblem(f"reward '{self.scorer}': route = {self.route!r}; expected video, audio or both.")
+            raise UsageError(f"reward '{self.scorer}': route = {self.route!r}; expected video, audio or both.")
         if not (math.isfinite(self.weight) and math.isfinite(self.scale)):
-            raise UsageProblem(f"reward '{self.scorer}': weight {self.weight} and scale {self.scale} must be finite.")
+            raise UsageError(f"reward '{self.scorer}': weight {self.weight} and scale {self.scale} must be finite.")
         if self.clamp is not None and not self.clamp[0] < self.clamp[1]:
-            raise UsageProblem(f"reward '{self.scorer}': clamp = {list(self.clamp)}; expected [lower, upper].")
+            raise UsageError(f"reward '{self.scorer}': clamp = {list(self.clamp)}; expected [lower, upper].")
 
     @property
     def name(self) -> str:

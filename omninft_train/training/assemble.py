@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from omninft_train.config import Config, check
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.method.surgery import PRESETS, keep_by_block, preset_keep
 from omninft_train.models.backbone import Backbone
@@ -28,7 +28,7 @@ def assemble(config: Config, out: Path, world: World) -> Training:
     """Load the generator, make policies, hooks, rewards and the optimiser.
 
     Raises:
-        UsageProblem: sizes that do not fit, prompts or rewards that are not there.
+        UsageError: sizes that do not fit, prompts or rewards that are not there.
         EnvironmentProblem: weights or packages are missing.
     """
     check(config, world.size)
@@ -68,14 +68,14 @@ def load_backbone(config: Config, device: str, prompts: Sequence[str] = ()) -> B
     """The generator that a configuration names, ready for some prompts.
 
     Raises:
-        UsageProblem: it is not there, or has no block that guidance is to skip.
+        UsageError: it is not there, or has no block that guidance is to skip.
         EnvironmentProblem: weights or packages are missing.
     """
     backbone = _load(config, device, prompts)
     blocks = depth(backbone.transformer)
     for block in config.sampling.guidance.stg_blocks:
         if not 0 <= block < blocks:
-            raise UsageProblem(f"sampling.guidance.stg_blocks: {block}, but the network has blocks 0 to {blocks - 1}.")
+            raise UsageError(f"sampling.guidance.stg_blocks: {block}, but the network has blocks 0 to {blocks - 1}.")
     return backbone
 
 
@@ -85,14 +85,14 @@ def _load(config: Config, device: str, prompts: Sequence[str]) -> Backbone:
         from omninft_train.miniature.backbone import MiniatureBackbone
 
         if not section.path:
-            raise UsageProblem(
+            raise UsageError(
                 "backbone.path is empty: give the folder of a pretrained miniature. 'omninft-train pretrain' makes one."
             )
         return MiniatureBackbone.load(Path(section.path), device)
     from omninft_train.models.ltx2 import Ltx2Backbone
 
     if not section.path:
-        raise UsageProblem("backbone.path is empty: give the folder or hub id of a diffusers LTX-2 pipeline.")
+        raise UsageError("backbone.path is empty: give the folder or hub id of a diffusers LTX-2 pipeline.")
     return Ltx2Backbone.load(section, device, prompts=prompts)
 
 
@@ -104,7 +104,7 @@ def load_training_prompts(config: Config) -> list[TrainPrompt]:
         from omninft_train.miniature.world import training_prompts
 
         return training_prompts()
-    raise UsageProblem("prompts.path is empty: give a JSONL file with prompt_av, prompt_v and prompt_a on each line.")
+    raise UsageError("prompts.path is empty: give a JSONL file with prompt_av, prompt_v and prompt_a on each line.")
 
 
 def make_policy(config: Config, backbone: Backbone) -> Policy:
@@ -159,7 +159,7 @@ def make_capture(config: Config, policy: Policy) -> AttentionCapture | None:
     blocks = depth(transformer)
     first = int(section.first_block * blocks) if section.first_block < 1 else int(section.first_block)
     if first >= blocks:
-        raise UsageProblem(f"regions.first_block {first}: the network has {blocks} blocks.")
+        raise UsageError(f"regions.first_block {first}: the network has {blocks} blocks.")
     return AttentionCapture(transformer, tuple(range(first, blocks)), rope=section.rope)
 
 

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.errors import EnvironmentProblem, UsageError
 
 # Format 1 had no checksums. It is read, with a warning.
 FORMAT = 2
@@ -56,7 +56,7 @@ class Checkpoint:
         """The tensors of a part.
 
         Raises:
-            UsageProblem: the checkpoint has no such part.
+            UsageError: the checkpoint has no such part.
         """
         if name not in self.tensors:
             raise _damaged(self.path / META, f"part {name!r} is missing")
@@ -125,19 +125,19 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """Contents of a checkpoint's meta.json.
 
     Raises:
-        UsageProblem: it is missing, damaged or of another format.
+        UsageError: it is missing, damaged or of another format.
     """
     path = folder / META
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageProblem(f"{path}: cannot be read ({error.strerror}); {folder} is no complete checkpoint.") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); {folder} is no complete checkpoint.") from error
     except ValueError as error:
         raise _damaged(path, str(error)) from error
     if not isinstance(meta, dict) or not isinstance(meta.get("parts"), dict) or not isinstance(meta.get("step"), int):
         raise _damaged(path, "no step or no parts")
     if meta.get("format") not in (1, FORMAT):
-        raise UsageProblem(f"{path}: format {meta.get('format')!r}, this version reads 1 and {FORMAT}.")
+        raise UsageError(f"{path}: format {meta.get('format')!r}, this version reads 1 and {FORMAT}.")
     if meta["format"] == 1:
         _LOG.warning(
             "%s has no checksums (an older version wrote it): damage to its tensors would go unnoticed", folder
@@ -156,12 +156,12 @@ def load(folder: Path, backbone: str, digest: str) -> Checkpoint:
         digest: identity of its architecture.
 
     Raises:
-        UsageProblem: it is of another backbone, or a file is missing or damaged.
+        UsageError: it is of another backbone, or a file is missing or damaged.
     """
     meta = read_meta(folder)
     saved = (meta.get("backbone"), meta.get("backbone_digest"))
     if saved != (backbone, digest):
-        raise UsageProblem(
+        raise UsageError(
             f"{folder} is of backbone '{saved[0]}' (architecture {saved[1]}), this run has '{backbone}' (architecture "
             f"{digest}). Choose another --out, or the recipe that it was trained with."
         )
@@ -189,7 +189,7 @@ def load_optimizer(
     """Put back what `optimizer_tensors` gave; sharded parameters get their share.
 
     Raises:
-        UsageProblem: a parameter is missing, unknown or of another shape.
+        UsageError: a parameter is missing, unknown or of another shape.
     """
     state: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -200,7 +200,7 @@ def load_optimizer(
         return
     odd = sorted(set(state) ^ set(parameters))
     if odd:
-        raise UsageProblem(f"the checkpoint's optimiser state and the policy differ in {len(odd)} names: {_some(odd)}.")
+        raise UsageError(f"the checkpoint's optimiser state and the policy differ in {len(odd)} names: {_some(odd)}.")
     for name, parameter in parameters.items():
         optimizer.state[parameter] = {
             entry: _place(f"{name}.{entry}", value, parameter) for entry, value in state[name].items()
@@ -211,7 +211,7 @@ def _place(key: str, value: Tensor, parameter: Tensor) -> Tensor:
     if key.endswith(".step"):
         return value.clone()  # the count of steps stays on the CPU
     if value.shape != parameter.shape:
-        raise UsageProblem(f"optimiser state {key} has shape {tuple(value.shape)}, expected {tuple(parameter.shape)}.")
+        raise UsageError(f"optimiser state {key} has shape {tuple(value.shape)}, expected {tuple(parameter.shape)}.")
     value = value.to(parameter.device, parameter.dtype, copy=True)
     if not hasattr(parameter, "device_mesh"):
         return value
@@ -271,7 +271,7 @@ def _part_path(folder: Path, name: str, part: Any) -> Path:
 
 def _read(path: Path, part: Mapping[str, Any], checked: bool) -> dict[str, Tensor]:
     if not path.is_file():
-        raise UsageProblem(f"{path} is missing. Delete {path.parent} to go on from the checkpoint before it.")
+        raise UsageError(f"{path} is missing. Delete {path.parent} to go on from the checkpoint before it.")
     if path.stat().st_size != part.get("bytes"):
         raise _damaged(path, f"{path.stat().st_size} bytes, expected {part.get('bytes')}")
     try:
@@ -317,8 +317,8 @@ def _failure(folder: Path, error: Exception, tensors: Mapping[str, Mapping[str, 
     return f"{folder}: no space left; {need / 1e6:,.1f} MB are needed.{stays} Make room and run the same command again."
 
 
-def _damaged(path: Path, why: str) -> UsageProblem:
-    return UsageProblem(f"{path} is damaged ({why}). Delete {path.parent} to go on from the checkpoint before it.")
+def _damaged(path: Path, why: str) -> UsageError:
+    return UsageError(f"{path} is damaged ({why}). Delete {path.parent} to go on from the checkpoint before it.")
 
 
 def _some(names: list[str]) -> str:

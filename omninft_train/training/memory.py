@@ -74,7 +74,7 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
         shards: GPUs that the weights are spread over; None for all with adapters, and 1 where everything is trained.
 
     Raises:
-        UsageProblem: not LTX-2, or a size of clips that it cannot make.
+        UsageError: not LTX-2, or a size of clips that it cannot make.
         EnvironmentProblem: configurations cannot be read.
     """
     section = config.backbone

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import torch
 from torch import Tensor
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.models.latents import Condition, Latents
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def sample(
         Clean latents in model units, float32 (B, L, D).
 
     Raises:
-        UsageProblem: the guidance needs a negative prompt or blocks that are not given.
+        UsageError: the guidance needs a negative prompt or blocks that are not given.
     """
     calls = _calls(guidance, condition, negative, len(noise))
     steps = _steps(levels)
@@ -177,14 +177,14 @@ def _calls(guidance: Guidance, condition: Condition, negative: Condition | None,
     calls: dict[Pass, _Call] = {"conditional": _Call(condition)}
     if "negative" in guidance.passes:
         if negative is None:
-            raise UsageProblem(
+            raise UsageError(
                 f"guidance video {guidance.video}, audio {guidance.audio} needs the conditioning of a negative prompt; "
                 "give one, or set both to 1."
             )
         calls["negative"] = _Call(_expanded(negative, batch))
     if "stg" in guidance.passes:
         if not guidance.stg_blocks:
-            raise UsageProblem(
+            raise UsageError(
                 f"guidance stg {guidance.stg} without stg_blocks: name blocks, [29] for LTX-2.0, or set stg to 0."
             )
         calls["stg"] = _Call(condition, guidance.stg_blocks)

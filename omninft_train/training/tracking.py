@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.errors import EnvironmentProblem, UsageError
 
 _LOG = logging.getLogger(__name__)
 METRICS = "metrics.jsonl"
@@ -35,7 +35,7 @@ class Tracker:
         silent: keep nothing, as all processes but one do.
 
     Raises:
-        UsageProblem: the mirror cannot be found.
+        UsageError: the mirror cannot be found.
         EnvironmentProblem: the file cannot be written.
     """
 
@@ -136,9 +136,9 @@ def _find(name: str) -> Any:
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UsageProblem(f"tracker '{name}' cannot be found ({error}). Expected package.module:name.") from error
+        raise UsageError(f"tracker '{name}' cannot be found ({error}). Expected package.module:name.") from error
     if not callable(found):
-        raise UsageProblem(f"tracker '{name}' is not callable. Expected a function of the run's folder.")
+        raise UsageError(f"tracker '{name}' is not callable. Expected a function of the run's folder.")
     return found
 
 

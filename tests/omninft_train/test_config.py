@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omninft_train.config import Config, check
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.method.advantages import AdvantageOptions
 from omninft_train.method.losses import LossOptions
 from omninft_train.method.surgery import SurgeryRule
@@ -114,9 +114,9 @@ def test_an_own_file_names_its_backbone(tmp_path: Path):
     text = 'recipe = "omninft"\n[backbone]\nkind = "ltx2"\n'
     config = reloaded(text, tmp_path)
     assert config == load("omninft", "ltx2")
-    with pytest.raises(UsageProblem, match=r"backbone\.kind = 'ltx2', but the recipe is laid out for 'miniature'"):
+    with pytest.raises(UsageError, match=r"backbone\.kind = 'ltx2', but the recipe is laid out for 'miniature'"):
         load(file(tmp_path, text), "miniature")
-    with pytest.raises(UsageProblem, match="use --backbone"):
+    with pytest.raises(UsageError, match="use --backbone"):
         load("omninft", None, ["backbone.kind=ltx2"])
 
 
@@ -191,7 +191,7 @@ WRONG = {
 
 @pytest.mark.parametrize("text", WRONG)
 def test_what_is_wrong_is_named(text: str):
-    with pytest.raises(UsageProblem) as caught:
+    with pytest.raises(UsageError) as caught:
         load("gdpo", None, [text])
     assert WRONG[text] in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -215,7 +215,7 @@ SIZES = {
 
 @pytest.mark.parametrize("text", SIZES)
 def test_sizes_that_do_not_fit_are_told_with_their_equation(text: str):
-    with pytest.raises(UsageProblem) as caught:
+    with pytest.raises(UsageError) as caught:
         load("gdpo", "miniature", [text])
     assert SIZES[text] in str(caught.value)
 
@@ -224,7 +224,7 @@ def test_rollouts_are_shared_evenly_by_processes():
     config = load("gdpo", None, ["prompts.groups=6", "prompts.group_size=4"])
     for world in (1, 2, 3, 4, 8, 24):
         check(config, world)
-    with pytest.raises(UsageProblem) as caught:
+    with pytest.raises(UsageError) as caught:
         check(config, 5)
     assert "prompts.groups 6 x prompts.group_size 4 = 24 rollouts is not divisible by 5 processes" in str(caught.value)
 
@@ -232,7 +232,7 @@ def test_rollouts_are_shared_evenly_by_processes():
 @pytest.mark.parametrize(("recipe", "near"), [("omninft-route", "omninft-routing"), ("GDPO", None), ("gdp", "gdpo")])
 def test_an_unknown_recipe_is_told_with_those_that_there_are(recipe: str, near: str | None, tmp_path: Path):
     for name in (recipe, file(tmp_path, f'recipe = "{recipe}"')):
-        with pytest.raises(UsageProblem, match=f"unknown recipe or backbone '{recipe}'") as caught:
+        with pytest.raises(UsageError, match=f"unknown recipe or backbone '{recipe}'") as caught:
             load(name)
         assert ", ".join(RECIPES) in str(caught.value)
         assert near is None or f"Did you mean '{near}'?" in str(caught.value)
@@ -240,7 +240,7 @@ def test_an_unknown_recipe_is_told_with_those_that_there_are(recipe: str, near: 
 
 def test_an_unknown_backbone_is_told_with_those_that_there_are(tmp_path: Path):
     for call in (lambda: load("gdpo", "ltx"), lambda: reloaded('[backbone]\nkind = "ltx"', tmp_path)):
-        with pytest.raises(UsageProblem, match=r"unknown recipe or backbone 'ltx'\. Did you mean 'ltx2'\?"):
+        with pytest.raises(UsageError, match=r"unknown recipe or backbone 'ltx'\. Did you mean 'ltx2'\?"):
             call()
 
 
@@ -260,23 +260,23 @@ def test_an_unknown_backbone_is_told_with_those_that_there_are(tmp_path: Path):
 def test_a_file_that_is_no_recipe_is_refused(content: bytes, told: str, tmp_path: Path):
     path = tmp_path / "own.toml"
     path.write_bytes(content)
-    with pytest.raises(UsageProblem) as caught:
+    with pytest.raises(UsageError) as caught:
         load(path)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(UsageProblem, match=r"missing\.toml: cannot be read"):
+    with pytest.raises(UsageError, match=r"missing\.toml: cannot be read"):
         load(tmp_path / "missing.toml")
     (tmp_path / "folder.toml").mkdir()
-    with pytest.raises(UsageProblem, match=r"folder\.toml: cannot be read"):
+    with pytest.raises(UsageError, match=r"folder\.toml: cannot be read"):
         load(str(tmp_path / "folder.toml"))
 
 
 @pytest.mark.parametrize("value", ["3", "true", "[]", "{}", "''"])
 def test_a_recipe_that_is_no_name_is_refused(value: str, tmp_path: Path):
-    with pytest.raises(UsageProblem, match="recipe"):
+    with pytest.raises(UsageError, match="recipe"):
         reloaded(f"recipe = {value}", tmp_path)
 
 
@@ -307,7 +307,7 @@ def test_what_toml_writes_otherwise_than_json_is_printed_as_itself(text: str, tm
     ],
 )
 def test_values_that_cannot_work_are_refused_before_anything_is_loaded(text: str, told: str):
-    with pytest.raises(UsageProblem, match=told):
+    with pytest.raises(UsageError, match=told):
         load("omninft", None, [text])
 
 

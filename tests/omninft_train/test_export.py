@@ -14,7 +14,7 @@ from safetensors import safe_open
 from tiny_ltx2 import NAMES, load_case, stir
 from tiny_pipeline import load_tiny, save_tiny_pipeline
 
-from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.export import LORA_FILE, export, save_lora, save_transformer
 from omninft_train.models.latents import Condition, Geometry, Latents
 from omninft_train.models.ltx2 import Ltx2Backbone
@@ -157,7 +157,7 @@ def test_an_export_replaces_the_one_before(make: Make, tmp_path: Path) -> None:
 
 def test_a_policy_of_another_kind_is_refused(tmp_path: Path) -> None:
     other: Any = object()
-    with pytest.raises(UsageProblem, match="object cannot be exported; expected LoraPolicy or FullPolicy"):
+    with pytest.raises(UsageError, match="object cannot be exported; expected LoraPolicy or FullPolicy"):
         export(other, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -166,7 +166,7 @@ def test_a_policy_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_a_file_in_place_of_the_folder_is_wrong_usage(make: Make, tmp_path: Path) -> None:
     policy = tiny(make)
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(UsageProblem, match="out is a file; the weights need a folder"):
+    with pytest.raises(UsageError, match="out is a file; the weights need a folder"):
         export(policy, tmp_path / "out")
     with pytest.raises(EnvironmentProblem, match="cannot be written"):
         export(policy, tmp_path / "out" / "below")

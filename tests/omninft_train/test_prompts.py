@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.prompts import TrainPrompt, draw, load_prompts
 
 GOOD = {"prompt_av": "a dog barks", "prompt_v": "a dog", "prompt_a": "barking"}
@@ -63,18 +63,18 @@ def test_a_bad_line_is_refused_with_its_number(tmp_path, line, told):
     path = tmp_path / "p.jsonl"
     bad = line if isinstance(line, bytes) else line.encode()
     path.write_bytes(json.dumps(GOOD).encode() + b"\n\n" + bad + b"\n")
-    with pytest.raises(UsageProblem) as caught:
+    with pytest.raises(UsageError) as caught:
         load_prompts(path)
     assert str(caught.value).startswith(f"{path}:3: ")
     assert told in str(caught.value)
 
 
 def test_a_file_that_is_missing_or_empty_is_named(tmp_path):
-    with pytest.raises(UsageProblem, match=r"nowhere\.jsonl: cannot be read"):
+    with pytest.raises(UsageError, match=r"nowhere\.jsonl: cannot be read"):
         load_prompts(tmp_path / "nowhere.jsonl")
     empty = tmp_path / "empty.jsonl"
     empty.write_text("\n  \n")
-    with pytest.raises(UsageProblem, match="holds no prompt"):
+    with pytest.raises(UsageError, match="holds no prompt"):
         load_prompts(empty)
 
 
@@ -103,7 +103,7 @@ def test_a_draw_depends_on_seed_and_step_alone():
 
 
 def test_more_groups_than_prompts_is_refused():
-    with pytest.raises(UsageProblem, match=r"prompts\.groups = 5, but there are 4 prompts"):
+    with pytest.raises(UsageError, match=r"prompts\.groups = 5, but there are 4 prompts"):
         draw(numbered(4), 0, 0, Options(5))
 
 
@@ -156,6 +156,6 @@ def test_weight_0_leaves_a_class_out_and_no_weights_mean_equal_ones():
 )
 def test_classes_that_do_not_fit_are_refused(key, weights, told):
     prompts = of_classes({"animals": 2, "speech": 6})
-    with pytest.raises(UsageProblem) as caught:
+    with pytest.raises(UsageError) as caught:
         draw(prompts, 0, 0, Options(4, key, weights))
     assert told in str(caught.value)

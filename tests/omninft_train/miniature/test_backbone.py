@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.miniature import backbone as module
 from omninft_train.miniature.backbone import (
     META,
@@ -84,13 +84,13 @@ def test_the_network_has_the_size_that_is_asked_for():
 )
 def test_widths_that_heads_do_not_divide_are_refused(wrong: dict[str, int]):
     name = next(key for key in wrong if key.endswith("width"))
-    with pytest.raises(UsageProblem, match=f"{name} = {wrong[name]}: must be a multiple of 2 x heads = "):
+    with pytest.raises(UsageError, match=f"{name} = {wrong[name]}: must be a multiple of 2 x heads = "):
         Size(**wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"blocks": 0}, {"heads": 0}, {"heads": -4}])
 def test_sizes_below_one_are_refused(wrong: dict[str, int]):
-    with pytest.raises(UsageProblem, match="must be at least 1"):
+    with pytest.raises(UsageError, match="must be at least 1"):
         Size(**wrong)
 
 
@@ -120,7 +120,7 @@ def test_conditioning_is_that_of_the_words_once_per_prompt(monkeypatch: pytest.M
     assert sorted(asked) == sorted(set(PROMPTS))
     assert backbone.negative().video.shape == (1, LENGTH, FEATURES)
     assert not backbone.negative().video.any()
-    with pytest.raises(UsageProblem, match="no word 'purple'"):
+    with pytest.raises(UsageError, match="no word 'purple'"):
         backbone.condition(["a purple circle"])
 
 
@@ -163,7 +163,7 @@ def test_a_pretraining_is_loaded_as_it_was_saved(trained: Path):
 
 def test_a_folder_without_a_pretraining_is_named(tmp_path: Path):
     for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(UsageProblem, match="no pretrained miniature") as caught:
+        with pytest.raises(UsageError, match="no pretrained miniature") as caught:
             MiniatureBackbone.load(folder)
         assert str(folder) in str(caught.value) and "backbone.path" in str(caught.value)
 
@@ -171,20 +171,20 @@ def test_a_folder_without_a_pretraining_is_named(tmp_path: Path):
 @pytest.mark.parametrize("text", ["{", "", "[]", "3", "null", '{"digest": "x"}', '"architecture digest size"'])
 def test_a_meta_file_of_something_else_is_refused(folder: Path, text: str):
     (folder / META).write_text(text)
-    with pytest.raises(UsageProblem, match=META):
+    with pytest.raises(UsageError, match=META):
         MiniatureBackbone.load(folder)
 
 
 @pytest.mark.parametrize("size", [None, {}, {"blocks": 3, "depth": 2}, {"blocks": "many"}, {"heads": 5}, [1, 2]])
 def test_a_size_that_is_none_is_refused(folder: Path, size: object):
     change_meta(folder, size=size)
-    with pytest.raises(UsageProblem):
+    with pytest.raises(UsageError):
         MiniatureBackbone.load(folder)
 
 
 def test_weights_of_another_version_of_the_world_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "VERSION", VERSION + 1)
-    with pytest.raises(UsageProblem, match=r"another version of the miniature world .* Pretrain again"):
+    with pytest.raises(UsageError, match=r"another version of the miniature world .* Pretrain again"):
         MiniatureBackbone.load(folder)
 
 

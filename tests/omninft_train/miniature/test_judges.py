@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.miniature.codec import decode, encode
 from omninft_train.miniature.judges import picture, picture_parts, sound, sound_parts, sync
 from omninft_train.miniature.render import BACKGROUND, render_scenes
@@ -171,7 +171,7 @@ def test_a_judge_understands_the_part_of_the_prompt_that_it_is_given():
 
 def test_a_contradictory_prompt_is_refused():
     clip = drawn()[0]
-    with pytest.raises(UsageProblem, match="names both red and green"):
+    with pytest.raises(UsageError, match="names both red and green"):
         picture(clip.frames, clip.fps, clip.waveform, clip.sample_rate, "a red green circle")
 
 

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageProblem
+from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
 from omninft_train.miniature import backbone as backbone_module
 from omninft_train.miniature import pretrain as module
 from omninft_train.miniature.backbone import META, WEIGHTS, MiniatureBackbone, Size
@@ -113,7 +113,7 @@ def test_every_option_changes_the_digest(monkeypatch: pytest.MonkeyPatch):
     ],
 )
 def test_options_that_train_nothing_are_refused(wrong: dict[str, int], told: str):
-    with pytest.raises(UsageProblem, match=told):
+    with pytest.raises(UsageError, match=told):
         replace(QUICK, **wrong)
 
 
@@ -159,7 +159,7 @@ def test_an_interrupted_save_leaves_no_meta_file(tmp_path: Path, monkeypatch: py
             pretrained(tmp_path, QUICK)
     assert not (own / META).exists()
     assert not is_complete(own, QUICK)
-    with pytest.raises(UsageProblem, match="no pretrained miniature"):
+    with pytest.raises(UsageError, match="no pretrained miniature"):
         MiniatureBackbone.load(own)
     MiniatureBackbone.load(pretrained(tmp_path, QUICK))  # done over, beside what was left
     assert sorted(path.name for path in own.iterdir()) == [META, WEIGHTS]
@@ -168,7 +168,7 @@ def test_an_interrupted_save_leaves_no_meta_file(tmp_path: Path, monkeypatch: py
 def test_a_pretraining_of_another_world_is_done_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     old = pretrained(tmp_path, QUICK)
     monkeypatch.setattr(backbone_module, "VERSION", VERSION + 1)
-    with pytest.raises(UsageProblem, match="another version of the miniature world"):
+    with pytest.raises(UsageError, match="another version of the miniature world"):
         MiniatureBackbone.load(old)
     new = pretrained(tmp_path, QUICK)
     assert new != old

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.miniature.words import FEATURES, LENGTH, VOCABULARY, embed
 from omninft_train.miniature.world import describe, split_words, subjects
 
@@ -48,7 +48,7 @@ def test_case_and_punctuation_do_not_count():
 
 @pytest.mark.parametrize(("word", "near"), [("purple", None), ("circel", "circle"), ("Bounce", "bounces"), ("1", None)])
 def test_an_unknown_word_is_named_with_a_near_one(word: str, near: str | None):
-    with pytest.raises(UsageProblem) as caught:
+    with pytest.raises(UsageError) as caught:
         embed(["a red circle", f"a red {word}"])
     told = str(caught.value)
     assert f"no word '{word.lower()}'" in told and f"a red {word}" in told and "Known: a, blue," in told
@@ -57,5 +57,5 @@ def test_an_unknown_word_is_named_with_a_near_one(word: str, near: str | None):
 
 def test_too_many_words_are_counted():
     embed([" ".join(["red"] * LENGTH)])
-    with pytest.raises(UsageProblem, match=f"has {LENGTH + 1} words; the miniature takes {LENGTH}"):
+    with pytest.raises(UsageError, match=f"has {LENGTH + 1} words; the miniature takes {LENGTH}"):
         embed([" ".join(["red"] * (LENGTH + 1))])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.miniature.world import (
     DURATION,
     PITCH_OF_SIZE,
@@ -73,7 +73,7 @@ def test_what_is_not_said_is_not_understood():
     ],
 )
 def test_two_of_a_kind_are_refused(text, names):
-    with pytest.raises(UsageProblem, match=f"names both {names}"):
+    with pytest.raises(UsageError, match=f"names both {names}"):
         understand(text)
 
 

@@ -9,7 +9,7 @@ import torch
 from tiny_ltx2 import NAMES, Case, load_case, step_loss, stir, true_size
 from torch import Tensor
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.models.hooks import AttentionCapture, Surgery, attention_modules, column_sums, compile_blocks
 from omninft_train.models.latents import Latents
 from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
@@ -368,9 +368,9 @@ def test_true_sizes(name: str) -> None:
 
 
 def test_other_networks_and_depths_are_refused() -> None:
-    with pytest.raises(UsageProblem, match="has no audio_to_video_attn"):
+    with pytest.raises(UsageError, match="has no audio_to_video_attn"):
         Surgery(torch.nn.Linear(1, 1), [1.0])
-    with pytest.raises(UsageProblem, match="5 shares for 6 blocks"):
+    with pytest.raises(UsageError, match="5 shares for 6 blocks"):
         Surgery(load_case("ltx2").transformer(), [1.0] * 5)
 
 

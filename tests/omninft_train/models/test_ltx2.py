@@ -17,7 +17,7 @@ from tiny_pipeline import PROMPT_TOKENS, SIZE, load_tiny, save_tiny_pipeline, ti
 from torch import Tensor
 
 from omninft_train.clips import save_mp4
-from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.models.latents import Condition, Latents
 from omninft_train.models.ltx2 import Ltx2Backbone, locate
 from omninft_train.models.ltx2_decoding import DecodeOptions
@@ -341,7 +341,7 @@ def test_geometry_follows_the_autoencoders(tiny: Callable[..., Ltx2Backbone]) ->
 def test_sizes_it_cannot_make_are_refused_with_the_numbers(
     tiny: Callable[..., Ltx2Backbone], changes: dict[str, Any], told: str
 ) -> None:
-    with pytest.raises(UsageProblem, match=told):
+    with pytest.raises(UsageError, match=told):
         tiny(**changes)
 
 
@@ -361,7 +361,7 @@ def test_other_pipelines_are_refused(
     shutil.copytree(saved("2.0"), folder)
     path = folder / part / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    with pytest.raises(UsageProblem, match=told):
+    with pytest.raises(UsageError, match=told):
         load_tiny(folder, tmp_path / "cache")
 
 
@@ -372,7 +372,7 @@ def test_missing_weights_are_named(saved: Callable[[str], Path], tmp_path: Path)
     with pytest.raises(EnvironmentProblem, match="vocoder"):
         load_tiny(folder, tmp_path / "cache")
     (folder / "model_index.json").unlink()
-    with pytest.raises(UsageProblem, match=r"model_index\.json"):
+    with pytest.raises(UsageError, match=r"model_index\.json"):
         locate(str(folder))
     with pytest.raises(EnvironmentProblem, match="neither a folder nor a hub id"):
         locate("not a/hub/id")

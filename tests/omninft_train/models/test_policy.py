@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_ltx2 import NAMES, Case, load_case, step_loss, stir, true_size
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.models.latents import Latents
 from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
 
@@ -195,9 +195,9 @@ def test_tensors_of_another_policy_are_refused(make: Make) -> None:
     policy = make(load_case("ltx2"))
     tensors = policy.full(policy.trainable())
     name = next(iter(tensors))
-    with pytest.raises(UsageProblem, match="has shape"):
+    with pytest.raises(UsageError, match="has shape"):
         policy.load(tensors | {name: torch.zeros(1)}, tensors)
-    with pytest.raises(UsageProblem, match="different parameters, for example"):
+    with pytest.raises(UsageError, match="different parameters, for example"):
         policy.load({key: value for key, value in tensors.items() if key != name}, tensors)
 
 
@@ -210,7 +210,7 @@ def test_skipped_blocks_change_the_answer_and_nothing_after(name: str) -> None:
     assert differ(away, before)
     assert differ(away, velocity(policy, "old", case, skip_blocks=(2,)))
     assert_same(velocity(policy, "old", case), before)
-    with pytest.raises(UsageProblem, match="block 6 cannot be skipped for guidance: the network has 6 blocks"):
+    with pytest.raises(UsageError, match="block 6 cannot be skipped for guidance: the network has 6 blocks"):
         velocity(policy, "old", case, skip_blocks=(6,))
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from shard_worker import KEEP, ROLES, ROLLOUTS, Setting, make, run
 from torch import Tensor
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.export import LORA_FILE
 from omninft_train.models.shard import shard
 
@@ -146,5 +146,5 @@ def test_two_processes_train_as_one_whatever_the_setting(tmp_path: Path) -> None
 
 def test_sharding_alone_is_wrong_usage() -> None:
     policy, _ = make(Setting("full"))
-    with pytest.raises(UsageProblem, match="start with torchrun"):
+    with pytest.raises(UsageError, match="start with torchrun"):
         shard(policy)

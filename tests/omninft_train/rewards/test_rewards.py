@@ -17,7 +17,7 @@ from avbench.media import Media, Waveform
 from avbench.metrics import base
 from avbench.metrics.base import Score, get_scorers
 from omninft_train.config import RewardSection
-from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageProblem
+from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
 from omninft_train.method.advantages import AdvantageOptions, advantages
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
@@ -269,7 +269,7 @@ def test_nothing_of_a_step_is_remembered(counted):
     ],
 )
 def test_a_reward_that_is_not_there_is_wrong_usage(name, told):
-    with pytest.raises(UsageProblem) as caught:
+    with pytest.raises(UsageError) as caught:
         make_rewards(section(spec(name)))
     assert told in str(caught.value)
 
@@ -292,20 +292,20 @@ def test_missing_weights_are_told_with_the_command_that_gets_them(tmp_path, monk
     ],
 )
 def test_a_reward_of_a_recipe_that_lacks_something_is_refused(row, told):
-    with pytest.raises(UsageProblem) as caught:
+    with pytest.raises(UsageError) as caught:
         build(RewardSpec, row, "rewards.reward[0]")
     assert told in str(caught.value)
 
 
 def test_a_route_is_checked_without_a_recipe_too():
-    with pytest.raises(UsageProblem, match="expected video, audio or both"):
+    with pytest.raises(UsageError, match="expected video, audio or both"):
         spec("av_align", "picture")
 
 
 def test_no_rewards_and_two_of_one_name_are_refused():
-    with pytest.raises(UsageProblem, match="no rewards"):
+    with pytest.raises(UsageError, match="no rewards"):
         make_rewards(section())
-    with pytest.raises(UsageProblem, match="two rewards are named words"):
+    with pytest.raises(UsageError, match="two rewards are named words"):
         make_rewards(section(spec(":words"), spec(":words", "video")))
 
 
@@ -328,9 +328,9 @@ def test_clips_on_disk_are_read_with_their_prompts(examples):
 
 
 def test_clips_that_cannot_be_scored_are_named(tmp_path, small_clip):
-    with pytest.raises(UsageProblem, match="nowhere"):
+    with pytest.raises(UsageError, match="nowhere"):
         read_clips(tmp_path / "nowhere")
-    with pytest.raises(UsageProblem, match=r"small\.mp4: has no prompt"):
+    with pytest.raises(UsageError, match=r"small\.mp4: has no prompt"):
         read_clips(small_clip)
 
 

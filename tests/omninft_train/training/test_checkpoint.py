@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.training import checkpoint
 
 META = {"backbone": "miniature", "backbone_digest": "abc", "config": {"preset": "release", "window": (0.5, 0.9)}}
@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_another_backbone_is_refused_with_both_names(tmp_path):
     folder = save(tmp_path, 5)
     for kind, digest in (("ltx2", "abc"), ("miniature", "xyz")):
-        with pytest.raises(UsageProblem) as caught:
+        with pytest.raises(UsageError) as caught:
             checkpoint.load(folder, kind, digest)
         for text in ("'miniature'", "abc", f"'{kind}'", digest):
             assert text in str(caught.value)
@@ -147,7 +147,7 @@ def flip(path: Path) -> None:
 def test_a_damaged_checkpoint_is_told_with_the_file(tmp_path, file, harm, told):
     folder = save(tmp_path, 5)
     harm(folder / file)
-    with pytest.raises(UsageProblem) as caught:
+    with pytest.raises(UsageError) as caught:
         checkpoint.load(folder, "miniature", "abc")
     assert told in str(caught.value)
     assert str(folder / file) in str(caught.value)
@@ -160,7 +160,7 @@ def test_one_flipped_bit_ends_the_command_and_names_the_file(tmp_path, file, pos
     content = bytearray(path.read_bytes())
     content[int(position * len(content))] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UsageProblem, match=r"is damaged|format") as caught:
+    with pytest.raises(UsageError, match=r"is damaged|format") as caught:
         checkpoint.load(path.parent, "miniature", "abc")
     assert str(path) in str(caught.value)
 
@@ -170,7 +170,7 @@ def test_an_edited_meta_is_noticed(tmp_path, key):
     path = save(tmp_path, 5) / "meta.json"
     meta = json.loads(path.read_text())
     path.write_text(json.dumps(meta | {key: 7}))
-    with pytest.raises(UsageProblem, match="checksum differs"):
+    with pytest.raises(UsageError, match="checksum differs"):
         checkpoint.read_meta(path.parent)
 
 
@@ -192,14 +192,14 @@ def test_a_meta_cannot_name_files_elsewhere(tmp_path, name, part, version):
     meta["parts"] = {name: part}
     meta["sha256"] = checkpoint._meta_digest(meta)
     (folder / "meta.json").write_text(json.dumps(meta))
-    with pytest.raises(UsageProblem, match=r"names .*, expected '<part>\.safetensors'"):
+    with pytest.raises(UsageError, match=r"names .*, expected '<part>\.safetensors'"):
         checkpoint.load(folder, "miniature", "abc")
 
 
 def test_a_missing_part_is_named(tmp_path):
     folder = checkpoint.save(tmp_path, 5, {"policy": tensors()["policy"]}, META)
     loaded = checkpoint.load(folder, "miniature", "abc")
-    with pytest.raises(UsageProblem, match="part 'old' is missing"):
+    with pytest.raises(UsageError, match="part 'old' is missing"):
         loaded.part("old")
 
 
@@ -279,8 +279,8 @@ def test_state_of_other_parameters_is_refused():
     named = dict(model.named_parameters())
     state = checkpoint.optimizer_tensors(optimizer, named)
     missing = {key: value for key, value in state.items() if not key.startswith("last.bias")}
-    with pytest.raises(UsageProblem, match=r"differ in 1 names: last\.bias"):
+    with pytest.raises(UsageError, match=r"differ in 1 names: last\.bias"):
         checkpoint.load_optimizer(optimizer, named, missing)
-    with pytest.raises(UsageProblem, match=r"first\.weight\.exp_avg has shape \(3, 4\), expected \(4, 3\)"):
+    with pytest.raises(UsageError, match=r"first\.weight\.exp_avg has shape \(3, 4\), expected \(4, 3\)"):
         changed = state | {"first.weight.exp_avg": state["first.weight.exp_avg"].t()}
         checkpoint.load_optimizer(optimizer, named, changed)

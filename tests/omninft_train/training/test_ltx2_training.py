@@ -12,7 +12,7 @@ from tiny_pipeline import SIZE, save_tiny_pipeline
 from tiny_training import assert_close, log, make, run
 
 from omninft_train.config import Config
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.export import export
 from omninft_train.generate import Generation, generate, load_trained, write_clips
 from omninft_train.prompts import load_prompts
@@ -109,5 +109,5 @@ def test_only_prompts_of_the_run_are_encoded(folder: Path, tmp_path: Path) -> No
 
 
 def test_a_block_that_is_not_there_is_told_before_sampling(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageProblem, match=r"stg_blocks: 29, but the network has blocks 0 to"):
+    with pytest.raises(UsageError, match=r"stg_blocks: 29, but the network has blocks 0 to"):
         make(config(folder, "sampling.guidance.stg_blocks=[29]"), tmp_path / "run")

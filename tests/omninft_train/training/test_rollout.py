@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from omninft_train.errors import UsageProblem
+from omninft_train.errors import UsageError
 from omninft_train.models.latents import Condition, Latents
 from omninft_train.training.rollout import CaptureWindow, Guidance, guide, rollout_seed, sample
 
@@ -153,9 +153,9 @@ def test_nothing_of_the_loop_is_kept_for_a_backward_pass() -> None:
 
 
 def test_what_the_guidance_misses_is_told() -> None:
-    with pytest.raises(UsageProblem, match="negative prompt"):
+    with pytest.raises(UsageError, match="negative prompt"):
         sample(Network(), "old", noise(), LEVELS, condition())
-    with pytest.raises(UsageProblem, match="stg_blocks"):
+    with pytest.raises(UsageError, match="stg_blocks"):
         sample(Network(), "old", noise(), LEVELS, condition(), guidance=Guidance(1.0, 1.0, 1.0, ()))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from omninft_train.errors import EnvironmentProblem, UsageProblem
+from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.training.tracking import METRICS, Tracker, console_line, read_metrics
 
 MIRROR = """
@@ -80,7 +80,7 @@ def test_a_mirror_gets_the_same_and_may_fail(tmp_path, mirror, caplog, name):
     "name", ["mirror_for_test:Absent", "mirror_for_test:nothing", "no_such_module:x", "nodots", ":x"]
 )
 def test_a_mirror_that_is_not_there_is_wrong_usage(tmp_path, mirror, name):
-    with pytest.raises(UsageProblem, match=f"tracker '{name}'"):
+    with pytest.raises(UsageError, match=f"tracker '{name}'"):
         Tracker(tmp_path / "run", mirror=name)
 
 

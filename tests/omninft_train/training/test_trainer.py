@@ -12,7 +12,7 @@ import tiny_training
 import torch
 from tiny_training import assert_close, assert_equal, log, make, run, tensors, tiny_config, tiny_weights
 
-from omninft_train.errors import TrainingStopped, UsageProblem
+from omninft_train.errors import TrainingStopped, UsageError
 from omninft_train.training import checkpoint, trainer
 
 JUDGES = """
@@ -198,7 +198,7 @@ def test_a_checkpoint_of_another_backbone_is_refused(weights: Path, tmp_path: Pa
         tmp_path / "other",
         tiny_training.PretrainOptions(steps=1, batch=2, size=tiny_training.Size(1, 2, 16, 16)),
     )
-    with pytest.raises(UsageProblem, match=r"checkpoint-000001 is of backbone 'miniature'"):
+    with pytest.raises(UsageError, match=r"checkpoint-000001 is of backbone 'miniature'"):
         run(tiny_config(other), tmp_path / "run")
 
 
