@@ -5,8 +5,19 @@ above the limit, 4 environment (packages, weights, device, disk), 5 undecided un
 avbench itself; 130, 143 and 129 interrupted by SIGINT, SIGTERM and SIGHUP.
 """
 
+from collections.abc import Iterable
+
 CRASH = 70
 INTERRUPTED = 130
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """What to say after an unknown name: "Did you mean ...?", or all known names where none resembles it."""
+    from difflib import get_close_matches
+
+    names = {name.casefold(): name for name in known}
+    found = [names[match] for match in get_close_matches(word.casefold(), names, n=3)]
+    return f"Did you mean {', '.join(found)}?" if found else f"Known: {', '.join(names.values()) or 'none'}."
 
 
 class AvbenchError(Exception):

@@ -6,13 +6,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from omninft_train.errors import UsageError
+from omninft_train.errors import UsageError, near
 
 FIELDS = ("prompt_av", "prompt_v", "prompt_a")
 _MAX_BYTES = 256 << 20
@@ -100,9 +99,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_text(row: Mapping[str, Any], name: str, place: str) -> None:
     if name not in row:
-        near = get_close_matches(name, [key for key in row if key not in FIELDS], n=1)
-        hint = f" There is '{near[0]}': did you mean that?" if near else f" The line has: {', '.join(row) or 'no key'}."
-        raise UsageError(f"{place}: missing field '{name}'.{hint}")
+        raise UsageError(f"{place}: missing field '{name}'. The line has: {', '.join(row) or 'no key'}.")
     text = row[name]
     if not isinstance(text, str):
         raise UsageError(f"{place}: '{name}' must be a text, got {type(text).__name__}.")
@@ -182,11 +179,7 @@ def _shares(members: Mapping[str, Sequence[int]], options: DrawOptions) -> dict[
     weights = options.class_weights or dict.fromkeys(members, 1.0)
     for name, weight in weights.items():
         if name not in members:
-            near = get_close_matches(name, members, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise UsageError(
-                f"prompts.class_weights: no prompt is of class '{name}'.{hint} Known: {', '.join(members)}."
-            )
+            raise UsageError(f"prompts.class_weights: no prompt is of class '{name}'. {near(name, members)}")
         if not (math.isfinite(weight) and weight >= 0):
             raise UsageError(f"prompts.class_weights.{name} = {weight}: must be 0 or more.")
     unnamed = [name for name in members if name not in weights]

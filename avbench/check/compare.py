@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from avbench.check.pairing import Matched, PromptKey, match_clips, read_run
 from avbench.check.policy import Direction, Policy
 from avbench.check.statistics import Floats
 from avbench.check.verdict import Finding, Verdict, judge
-from avbench.errors import UsageError
+from avbench.errors import UsageError, near
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,9 +103,7 @@ def compare_runs(candidate: Path, baseline: Path, policy: Policy | None = None) 
 def _refuse_unknown_metrics(policy: Policy, names: Sequence[str]) -> None:
     for name in policy.metric:
         if name not in names:
-            near = get_close_matches(name, names, n=2)
-            hint = f"Did you mean {' or '.join(near)}?" if near else f"Compared: {', '.join(names)}."
-            raise UsageError(f"{policy.source} [metric.{name}]: no such metric is compared. {hint}")
+            raise UsageError(f"{policy.source} [metric.{name}]: no such metric is compared. {near(name, names)}")
 
 
 def _environment_notes(matched: Matched, policy: Policy) -> list[str]:

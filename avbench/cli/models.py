@@ -172,15 +172,12 @@ def _rows(names: Iterable[str] | None) -> list[str]:
 
 def _rows_behind(name: str) -> list[str]:
     """Checkpoints of a metric or a suite."""
-    from difflib import get_close_matches
-
     from avbench.encoders.rows import ROWS
-    from avbench.errors import UsageError
+    from avbench.errors import UsageError, near
 
     by_metric, suites = _rows_of_metrics(), _suites()
     if name not in by_metric and name not in suites:
-        near = get_close_matches(name, [*ROWS, *by_metric, *suites], n=3)
-        hint = f"Did you mean {', '.join(near)}?" if near else f"Checkpoints: {', '.join(ROWS)}."
+        hint = near(name, [*ROWS, *by_metric, *suites])
         raise UsageError(f"unknown checkpoint, metric or suite {name!r}. {hint} See 'avbench models list'.")
     return [row for metric in suites.get(name, (name,)) for row in by_metric[metric]]
 

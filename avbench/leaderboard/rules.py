@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
+from avbench.errors import near
 from avbench.leaderboard.schema import (
     DIRECTIONS,
     MODES,
@@ -18,7 +19,7 @@ from avbench.leaderboard.schema import (
     Problem,
     Quantity,
 )
-from avbench.leaderboard.tables import Line, Report, near
+from avbench.leaderboard.tables import Line, Report
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _MEASURED_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")

@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from avbench.leaderboard.schema import Problem
@@ -68,12 +67,6 @@ def read_text(path: Path, name: str, problems: list[Problem]) -> str | None:
     except OSError as error:
         problems.append(Problem(name, 0, "", f"cannot be read: {error.strerror or error}."))
     return None
-
-
-def near(value: str, known: Sequence[str]) -> str:
-    """ "Did you mean ...?" for an unknown name, or the whole list where nothing is near."""
-    found = get_close_matches(value, known, n=3)
-    return f"Did you mean {', '.join(found)}?" if found else f"Known: {', '.join(known)}."
 
 
 def _wrong_header(header: Sequence[str], columns: Sequence[str]) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from avbench.errors import near
 from avbench.leaderboard.schema import Board, Figure, Problem
-from avbench.leaderboard.tables import near, read_text
+from avbench.leaderboard.tables import read_text
 
 KINDS = ("table", "drift", "settings")
 _FIELDS = ("provenance", "paper", "table", "benchmark", "row", "setting", "backbone", "method")

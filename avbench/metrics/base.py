@@ -9,7 +9,6 @@ import math
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from avbench.clips import Prompt
 from avbench.encoders import Backbone, Encoder, EncoderStore, Setup
 from avbench.encoders.base import TextRole
-from avbench.errors import UsageError
+from avbench.errors import UsageError, near
 from avbench.media import Media, View
 
 Status = Literal["ok", "skipped", "error"]
@@ -259,7 +258,5 @@ def get_scorers(names: Iterable[str]) -> list[Scorer]:
     chosen = list(dict.fromkeys(names))
     for name in chosen:
         if name not in known:
-            near = get_close_matches(name, known, n=3)
-            hint = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(known)}."
-            raise UsageError(f"unknown metric {name!r}. {hint} See 'avbench ls'.")
+            raise UsageError(f"unknown metric {name!r}. {near(name, known)} See 'avbench ls'.")
     return [known[name] for name in chosen]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
-from avbench.errors import UsageError
+from avbench.errors import UsageError, near
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,5 @@ def get_prompt_suite(name: str) -> PromptSuite:
     """
     suites = {suite.name: suite for suite in _SUITES}
     if name not in suites:
-        near = get_close_matches(name, suites, n=3)
-        hint = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(suites)}."
-        raise UsageError(f"unknown prompt suite {name!r}. {hint} See 'avbench prompts list'.")
+        raise UsageError(f"unknown prompt suite {name!r}. {near(name, suites)} See 'avbench prompts list'.")
     return suites[name]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from avbench.clips import Category
-from avbench.errors import UsageError
+from avbench.errors import UsageError, near
 from avbench.sources.prompts import PromptRow
 
 
@@ -42,8 +41,5 @@ def _meant(text: str, known: Sequence[Category]) -> set[Category]:
         return names[key]
     if not known:
         raise UsageError(f"category {text!r}: these prompts have no categories. Leave it out.")
-    near = [category.name for name in get_close_matches(key, names, n=3, cutoff=0.5) for category in names[name]]
-    hint = (
-        f"Did you mean {', '.join(dict.fromkeys(near))}?" if near else f"There are {', '.join(c.name for c in known)}."
-    )
+    hint = near(text.rpartition(":")[2].strip(), [category.name for category in known])
     raise UsageError(f"no prompt has the category {text!r}. {hint}")

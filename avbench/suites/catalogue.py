@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
-from avbench.errors import UsageError
+from avbench.errors import UsageError, near
 from avbench.metrics.base import registry
 from avbench.suites.base import Suite
 from avbench.suites.javisbench import JAVISBENCH, JAVISBENCH_COMPAT
@@ -38,6 +36,5 @@ def get_suite(name: str) -> Suite:
     """
     suites = {suite.name: suite for suite in list_suites()}
     if name not in suites:
-        near = get_close_matches(name, suites, n=3) or list(suites)
-        raise UsageError(f"unknown suite {name!r}. Did you mean {', '.join(near)}? See 'avbench ls'.")
+        raise UsageError(f"unknown suite {name!r}. {near(name, suites)} See 'avbench ls'.")
     return suites[name]

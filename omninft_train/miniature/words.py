@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import torch
 from torch import Tensor
 
-from omninft_train.errors import UsageError
+from omninft_train.errors import UsageError, near
 from omninft_train.miniature.world import describe, split_words, subjects
 from omninft_train.models.latents import Condition
 
@@ -55,10 +54,6 @@ def _embed_one(prompt: str) -> Tensor:
     rows = torch.zeros(LENGTH, FEATURES)
     for place, word in enumerate(words):
         if word not in _WORDS:
-            near = get_close_matches(word, VOCABULARY, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise UsageError(
-                f"prompt {prompt!r}: the miniature has no word '{word}'.{hint} Known: {', '.join(VOCABULARY)}."
-            )
+            raise UsageError(f"prompt {prompt!r}: the miniature has no word '{word}'. {near(word, VOCABULARY)}")
         rows[place] = _WORDS[word] + _PLACES[place]
     return rows

@@ -10,7 +10,6 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from avbench.clips import Prompt
 from avbench.encoders import EncoderStore, Setup
 from avbench.encoders.store import GROUP
-from avbench.errors import AvbenchError, EnvironmentProblem, MediaError, UsageError
+from avbench.errors import AvbenchError, EnvironmentProblem, MediaError, UsageError, near
 from avbench.media import Frames, Media, Waveform, decode_clip
 from avbench.metrics.base import Scorer, registry
 from avbench.sources import load_source
@@ -146,9 +145,9 @@ def find_source(spec: RewardSpec) -> Scorer | Judge:
         return _find_judge(spec.scorer, module, function)
     known = registry()
     if spec.scorer not in known:
-        near = get_close_matches(spec.scorer, known, n=3) or get_close_matches(f"reward_{spec.scorer}", known, n=3)
-        hint = f" Did you mean {', '.join(near)}?" if near else ""
-        raise UsageError(f"unknown reward '{spec.scorer}'.{hint} See 'avbench ls', or name a module:function.")
+        # The release names its rewards without the prefix that tells them from metrics here.
+        hint = near(f"reward_{spec.scorer}" if f"reward_{spec.scorer}" in known else spec.scorer, known)
+        raise UsageError(f"unknown reward '{spec.scorer}'. {hint} See 'avbench ls', or name a module:function.")
     if known[spec.scorer].judges != "clip":
         raise UsageError(f"reward '{spec.scorer}' judges sets of clips; a reward has to judge one clip.")
     return known[spec.scorer]
@@ -161,9 +160,8 @@ def _find_judge(name: str, module: str, function: str) -> Judge:
         raise UsageError(f"reward '{name}': {error}. Expected module:function, importable from here.") from error
     judge: Judge | None = getattr(found, function, None)
     if judge is None or not callable(judge):
-        near = get_close_matches(function, [key for key, value in vars(found).items() if callable(value)], n=3)
-        hint = f" Did you mean {', '.join(near)}?" if near else ""
-        raise UsageError(f"reward '{name}': {module} has no function '{function}'.{hint}")
+        functions = [key for key, value in vars(found).items() if callable(value)]
+        raise UsageError(f"reward '{name}': {module} has no function '{function}'. {near(function, functions)}")
     return judge
 
 

@@ -46,7 +46,7 @@ def test_texts_and_metadata_are_read_in_order(tmp_path):
     ("line", "told"),
     [
         (json.dumps({"prompt_av": "x", "prompt_v": "y"}), "missing field 'prompt_a'"),
-        (json.dumps({"prompt_av": "x", "promptv": "y", "prompt_a": "z"}), "'promptv': did you mean"),
+        (json.dumps({"prompt_av": "x", "promptv": "y", "prompt_a": "z"}), "The line has: prompt_av, promptv, prompt_a"),
         (json.dumps(GOOD | {"prompt_v": "  \t"}), "'prompt_v' is blank"),
         (json.dumps(GOOD | {"prompt_a": None}), "'prompt_a' must be a text, got NoneType"),
         (json.dumps(["prompt_av"]), "expected a JSON object, got list"),
@@ -146,7 +146,7 @@ def test_weight_0_leaves_a_class_out_and_no_weights_mean_equal_ones():
     ("key", "weights", "told"),
     [
         ("kind", {}, "has no such key; it has: set"),
-        ("set", {"animals": 1, "speach": 2}, "Did you mean 'speech'"),
+        ("set", {"animals": 1, "speach": 2}, "Did you mean speech"),
         ("set", {"animals": 1}, "no weight for speech"),
         ("set", {"animals": -1, "speech": 2}, "must be 0 or more"),
         ("set", {"animals": float("nan"), "speech": 2}, "must be 0 or more"),

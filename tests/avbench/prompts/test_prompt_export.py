@@ -164,7 +164,7 @@ def test_prompts_are_chosen_by_category(categories, limit, names):
     ("categories", "limit", "says"),
     [
         (["speach"], None, "no prompt has the category 'speach'. Did you mean speech?"),
-        (["§§"], None, "There are speech, city, rain, wood"),
+        (["§§"], None, "Known: speech, city, rain, wood"),
         (["speech", "Mood: rain"], None, "no prompt is in all of: speech, Mood: rain"),
         ([], 0, "a limit of 0 prompts leaves nothing"),
     ],

@@ -205,7 +205,7 @@ def test_the_trainer_reads_the_own_suite_and_draws_by_scenario():
 def test_an_unknown_suite_is_wrong_usage():
     with pytest.raises(UsageError, match="Did you mean avbench-175"):
         get_prompt_suite("avbench175")
-    with pytest.raises(UsageError, match="There are avbench-175, vbench"):
+    with pytest.raises(UsageError, match="Known: avbench-175, vbench"):
         get_prompt_suite("§")
 
 
