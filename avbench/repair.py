@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, get_args
 from avbench.aggregate import summarize_parts
 from avbench.clips import Prompt
 from avbench.encoders import Setup
-from avbench.encoders.setup import Precision, Weights
 from avbench.errors import AvbenchError
 from avbench.metrics.base import registry
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, Run, RunFolder, ScoreRow, load_run
@@ -21,8 +20,9 @@ from avbench.results.lines import read_lines
 from avbench.results.parquet import to_frame, to_rows
 from avbench.results.read import read_clips, read_labels, read_scores
 from avbench.results.rules import score_table_problem
-from avbench.scoring import PROTOCOLS
-from avbench.sets import set_digest
+from avbench.run.score_clip import PROTOCOLS
+from avbench.run.set_metrics import set_digest
+from avbench.weights.config import Precision, Weights
 
 if TYPE_CHECKING:
     import pandas as pd

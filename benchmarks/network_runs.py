@@ -24,11 +24,11 @@ from observed import Log, ObservedStore, Pass
 from stopwatch import Stopwatch
 
 from avbench.clips import Clip
-from avbench.content import read_content
 from avbench.encoders import EmbeddingCache, Setup
 from avbench.metrics.base import get_scorers
-from avbench.scoring import ClipJob, RunContext
-from avbench.staging import Room, score_jobs
+from avbench.run.content import read_content
+from avbench.run.schedule import Room, score_jobs
+from avbench.run.score_clip import ClipJob, RunContext
 from avbench.suites import get_suite
 
 SUITE = "omninft-tables"

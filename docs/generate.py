@@ -16,13 +16,13 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
-from avbench.encoders.rows import ROWS, with_required
-from avbench.encoders.weights import size_text
 from avbench.media import Frames, Waveform
 from avbench.metrics.base import Scorer, registry
 from avbench.results import ClipRow, ScoreRow
 from avbench.sources import columns, numbering, suffixes
 from avbench.suites import list_suites
+from avbench.weights.checkpoints import ROWS, with_required
+from avbench.weights.locate import size_text
 
 DOCS = Path(__file__).parent
 MARKED = re.compile(r"(<!-- generated:(\w+) ?(\w*) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -23,7 +23,7 @@ from avbench.ablate.tables import markdown_table
 from avbench.ablate.trainer_calls import call, message_of
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.files import write_atomically
-from avbench.text import markdown_text, to_csv
+from avbench.terminal.text import markdown_text, to_csv
 
 PAPER = (
     "OmniNFT's Figure 2a: nearly half of 1,400 rollouts (175 prompts x 8) of LTX-2, as digests print it. With another "

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from avbench.ablate.curves import CurvePlot
 from avbench.ablate.sheet import Block, Sheet
-from avbench.text import visible_page
+from avbench.terminal.text import visible_page
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from avbench.ablate.keys import near
 from avbench.ablate.state import Status, read_record, status
 from avbench.ablate.steps import KINDS, TABLES, Step
 from avbench.errors import UsageError
-from avbench.terminal import cell
+from avbench.terminal.output import cell
 
 _SHOWN_AS = {"complete": "done", "started": "half done", "stale": "other settings", "foreign": "place taken"}
 

@@ -10,7 +10,7 @@ from typing import Any
 from avbench.ablate.grid import Grid
 from avbench.errors import UsageError
 from avbench.files import write_atomically
-from avbench.prompt_suites import as_records, get_prompt_suite, list_prompt_suites, prompt_file, select_rows
+from avbench.prompts import as_records, get_prompt_suite, list_prompt_suites, prompt_file, select_rows
 from avbench.sources.prompts import read_prompts
 
 _TEXTS = ("prompt_av", "prompt_v", "prompt_a")

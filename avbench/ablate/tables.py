@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from avbench.ablate.compare import Difference, Summary
 from avbench.ablate.grid import Grid, Metric
 from avbench.ablate.sheet import NONE, Block, Cell, Sheet
-from avbench.text import latex_text, markdown_text, to_csv
+from avbench.terminal.text import latex_text, markdown_text, to_csv
 
 RESULT_COLUMNS = (
     "table", "row", "variant", "metric", "rewarded", "direction", "unit", "provenance", "mean", "sd", "seeds", "low",

@@ -22,7 +22,7 @@ from avbench.cli import (
     study,
     validate,
 )
-from avbench.entry import run_app, start_logging
+from avbench.terminal.entry import run_app, start_logging
 
 app = typer.Typer(
     name="avbench",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from avbench.terminal import cell, say, show
+from avbench.terminal.output import cell, say, show
 
 if TYPE_CHECKING:
     from avbench.ablate import Ablation, Outcome
@@ -76,7 +76,7 @@ def command(
 
 def _run(ablation: Ablation, backend: Literal["local", "ray"], *, quiet: bool, redo: bool) -> None:
     from avbench.ablate import make_backend
-    from avbench.interrupts import Interrupted
+    from avbench.terminal.interrupts import Interrupted
 
     try:
         ablation.run(make_backend(backend, ablation.grid), None if quiet else _told, redo=redo)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from avbench.terminal import cell, print_json, show
+from avbench.terminal.output import cell, print_json, show
 
 
 def command(

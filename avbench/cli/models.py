@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avbench.cli.options import AcceptOption, WeightsDirOption
-from avbench.terminal import cell, console, print_json, say, show
+from avbench.terminal.output import cell, console, print_json, say, show
 
 if TYPE_CHECKING:
-    from avbench.encoders.setup import Setup
+    from avbench.weights.config import Setup
 
 app = typer.Typer(help="List, download, check and find checkpoints.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,7 +23,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 @app.command("list")
 def list_rows(names: Names = None, weights_dir: WeightsDirOption = None, as_json: AsJson = False) -> None:
     """List checkpoints: licence, size, what needs them, and whether they are here."""
-    from avbench.encoders.weights import size_text
+    from avbench.weights.locate import size_text
 
     found = [_facts(row, _setup(weights_dir)) for row in _rows(names)]
     if as_json:
@@ -48,8 +48,8 @@ def pull_rows(
     accept_licence: AcceptOption = None,
 ) -> None:
     """Download checkpoints; goes on where an earlier download stopped."""
-    from avbench.encoders.pull import pull
-    from avbench.encoders.rows import with_required
+    from avbench.weights.checkpoints import with_required
+    from avbench.weights.download import pull
 
     rows = with_required(_rows(names))
     setup = _setup(weights_dir, accept_licence)
@@ -64,9 +64,9 @@ def pull_rows(
 @app.command("verify")
 def verify_rows(names: Names = None, weights_dir: WeightsDirOption = None) -> None:
     """Compare checksums; exit code 4 when a file is not what it should be, or a named checkpoint is not here."""
-    from avbench.encoders.rows import ROWS, with_required
-    from avbench.encoders.weights import absent_files, mismatches, unchecked
     from avbench.errors import EnvironmentProblem
+    from avbench.weights.checkpoints import ROWS, with_required
+    from avbench.weights.locate import absent_files, mismatches, unchecked
 
     setup = _setup(weights_dir)
     problems: list[str] = []
@@ -87,7 +87,7 @@ def verify_rows(names: Names = None, weights_dir: WeightsDirOption = None) -> No
 @app.command("where")
 def where_rows(names: Names = None, weights_dir: WeightsDirOption = None, as_json: AsJson = False) -> None:
     """Print the paths of the files that are here."""
-    from avbench.encoders.weights import place
+    from avbench.weights.locate import place
 
     setup = _setup(weights_dir)
     found = {row: {name: str(path) for name, path in place(row, setup).paths.items()} for row in _rows(names)}
@@ -102,8 +102,8 @@ def where_rows(names: Names = None, weights_dir: WeightsDirOption = None, as_jso
 @app.command("accept")
 def accept_row(name: Annotated[str, typer.Argument(help="Checkpoint whose licence you have read and accept.")]) -> None:
     """Accept the licence of a checkpoint, once for this user account."""
-    from avbench.encoders.rows import ROWS
-    from avbench.encoders.weights import accept
+    from avbench.weights.checkpoints import ROWS
+    from avbench.weights.locate import accept
 
     for row in (ROWS[row] for row in _rows([name])):
         if row.must_accept:
@@ -114,14 +114,14 @@ def accept_row(name: Annotated[str, typer.Argument(help="Checkpoint whose licenc
 
 def _setup(weights_dir: Path | None, accepted: Iterable[str] | None = None) -> Setup:
     # Not make_setup: `pull` makes the folder, and the others find nothing in one that does not exist.
-    from avbench.encoders.setup import Setup
+    from avbench.weights.config import Setup
 
     return Setup(weights_dir=weights_dir, accepted=frozenset(accepted or ()))
 
 
 def _facts(name: str, setup: Setup) -> dict[str, Any]:
-    from avbench.encoders.rows import ROWS
-    from avbench.encoders.weights import absent_files, is_accepted
+    from avbench.weights.checkpoints import ROWS
+    from avbench.weights.locate import absent_files, is_accepted
 
     row = ROWS[name]
     absent = absent_files(name, setup)
@@ -146,8 +146,8 @@ def _facts(name: str, setup: Setup) -> dict[str, Any]:
 
 def _rows_of_metrics() -> dict[str, list[str]]:
     """Checkpoints by metric, with those that a checkpoint requires."""
-    from avbench.encoders.rows import with_required
     from avbench.metrics.base import registry
+    from avbench.weights.checkpoints import with_required
 
     return {
         name: with_required(backbone.row for backbone in entry.backbones if backbone.row)
@@ -163,7 +163,7 @@ def _suites() -> dict[str, tuple[str, ...]]:
 
 def _rows(names: Iterable[str] | None) -> list[str]:
     """Checkpoints meant by names of checkpoints, metrics or suites; all for None."""
-    from avbench.encoders.rows import ROWS
+    from avbench.weights.checkpoints import ROWS
 
     if names is None:
         return list(ROWS)
@@ -174,8 +174,8 @@ def _rows_behind(name: str) -> list[str]:
     """Checkpoints of a metric or a suite."""
     from difflib import get_close_matches
 
-    from avbench.encoders.rows import ROWS
     from avbench.errors import UsageError
+    from avbench.weights.checkpoints import ROWS
 
     by_metric, suites = _rows_of_metrics(), _suites()
     if name not in by_metric and name not in suites:

@@ -69,7 +69,7 @@ def make_setup(
 
 def cache_folder() -> Path:
     """Where embeddings are kept between runs: $AVBENCH_CACHE, else ~/.cache/avbench/embeddings."""
-    from avbench.home import home_folder
+    from avbench.files import home_folder
 
     named = os.environ.get("AVBENCH_CACHE")
     return Path(named) if named else home_folder() / ".cache" / "avbench" / "embeddings"

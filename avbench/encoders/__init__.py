@@ -2,7 +2,7 @@
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.cache import EmbeddingCache
-from avbench.encoders.setup import Setup
 from avbench.encoders.store import EncoderStore
+from avbench.weights.config import Setup
 
 __all__ = ["Backbone", "ClipInput", "EmbeddingCache", "Encoder", "EncoderStore", "LoadContext", "Setup"]

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from avbench.clips import Prompt
-from avbench.encoders.setup import Setup
-from avbench.encoders.weights import row_digest, row_licence, unusable
 from avbench.media import AudioInfo, VideoInfo, View
+from avbench.weights.config import Setup
+from avbench.weights.locate import row_digest, row_licence, unusable
 
 TextRole = Literal["text", "video", "audio"]
 
@@ -32,7 +32,7 @@ class Backbone:
     Attributes:
         name: identity of the network.
         load: builds the network with its weights, in eval mode; the only place that imports its package.
-        row: its row in `avbench.encoders.weights`, or None when the weights come inside a package.
+        row: its row in `avbench.weights.locate`, or None when the weights come inside a package.
         packaged_digest: identity of weights that come inside a package.
         packages: importable modules that `load` needs.
         extra: name of the avbench extra that installs them.

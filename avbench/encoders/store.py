@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from avbench.clips import Prompt
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.cache import EmbeddingCache
-from avbench.encoders.setup import Setup
 from avbench.errors import EnvironmentProblem, NonFiniteError
 from avbench.media import Media
+from avbench.weights.config import Setup
 
 EmbeddingKey = tuple[str, str, int, str]
 

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from avbench.leaderboard.schema import Problem
-from avbench.text import from_csv_cell
+from avbench.terminal.text import from_csv_cell
 
 Report = Callable[[str, str], None]
 """(column, message): one problem of the line at hand."""

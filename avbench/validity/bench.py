@@ -10,7 +10,7 @@ from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore, Setup
 from avbench.media import Media, View, Waveform
 from avbench.metrics.base import Need, Score, Scorer
-from avbench.scoring import ClipJob, Judgement
+from avbench.run.score_clip import ClipJob, Judgement
 from avbench.validity.corruptions import CORRUPTIONS, Corruption, Inapplicable, Variant, corrupt, seed_of
 from avbench.validity.decoding import Case, open_arrays
 

@@ -11,11 +11,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from avbench.environment import describe_environment
+from avbench.doctor.environment import describe_environment
 from avbench.errors import EnvironmentProblem
 from avbench.files import below_or_name, write_atomically
 from avbench.report.tables import decimals_for, format_value
-from avbench.text import markdown_text, to_csv
+from avbench.terminal.text import markdown_text, to_csv
 from avbench.validity.bench import Row
 from avbench.validity.corruptions import CORRUPTIONS, Corruption
 from avbench.validity.plot import draw_responses

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol as TypingProtocol
 
-from avbench.content import read_content
 from avbench.encoders import Setup
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.metrics.base import Scorer
-from avbench.scoring import ClipJob, RunContext
+from avbench.run.content import read_content
+from avbench.run.score_clip import ClipJob, RunContext
 from avbench.sources import Source
 from avbench.suites import Suite
 from avbench.validity.bench import Bench, Row

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from avbench.clips import Prompt
-from avbench.encoders import ClipInput, EncoderStore, LoadContext, Setup, laion_clap
-from avbench.encoders.checkpoints import load_strict
-from avbench.encoders.clap import CLAP_SOUND, CLAP_TEXT, RATE, Network, byte_tokens
-from avbench.encoders.laion_clap import LAION_CLAP, LAION_SOUND, LAION_TEXT
+from avbench.encoders import ClipInput, EncoderStore, LoadContext, Setup
+from avbench.encoders.loading import load_strict
+from avbench.encoders.networks import laion_clap
+from avbench.encoders.networks.clap import CLAP_SOUND, CLAP_TEXT, RATE, Network, byte_tokens
+from avbench.encoders.networks.laion_clap import LAION_CLAP, LAION_SOUND, LAION_TEXT
 from avbench.media import Media
 from avbench.metrics.clap_score import clap_score_laion
 
@@ -104,7 +105,7 @@ def test_texts_have_the_same_embedding(text, same, theirs):
 
 
 def test_the_epsilon_of_the_text_network_matters(theirs, same):
-    """So the checkpoint's own config.json has to say it, as `avbench.encoders.clap` lets it."""
+    """So the checkpoint's own config.json has to say it, as `avbench.encoders.networks.clap` lets it."""
     clip = ClipInput((), TEXTS[0])
     other = ours(theirs, 1e-12)
     there = LAION_TEXT.run(theirs, [clip])[0]

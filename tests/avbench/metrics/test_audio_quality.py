@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from avbench.clips import Clip, Prompt
 from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.audiobox import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT, AXES
+from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT, AXES
 from avbench.media import Media
 from avbench.metrics.audio_quality import (
     aq,

@@ -7,7 +7,7 @@ import pytest
 
 from avbench.clips import Clip, Prompt
 from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.cavp import CAVP
+from avbench.encoders.networks.cavp.encoders import CAVP
 from avbench.media import Media, decode_clip
 from avbench.metrics.cavp_score import cavp_score, cavp_score_compat, mean_similarity
 

@@ -7,7 +7,7 @@ import pytest
 
 from avbench.clips import Clip, Prompt
 from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.clap import CLAP_SOUND, CLAP_SOUND_SINC
+from avbench.encoders.networks.clap import CLAP_SOUND, CLAP_SOUND_SINC
 from avbench.media import Media, decode_clip
 from avbench.metrics.clap_score import (
     clap_score,

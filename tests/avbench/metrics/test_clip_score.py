@@ -7,7 +7,7 @@ import pytest
 
 from avbench.clips import Clip, Prompt
 from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.openclip import CLIP_FRAMES
+from avbench.encoders.networks.clip import CLIP_FRAMES
 from avbench.media import Media, decode_clip
 from avbench.metrics.clip_score import clip_score, clip_score_compat, mean_cosine
 

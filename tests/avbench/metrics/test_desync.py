@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from avbench.clips import Clip, Prompt
 from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.synchformer import EIGHT_SECONDS, FOUR_SECONDS, OWN_LENGTH, PICTURE, SOUND
+from avbench.encoders.networks.synchformer.encoders import EIGHT_SECONDS, FOUR_SECONDS, OWN_LENGTH, PICTURE, SOUND
 from avbench.media import Media, decode_clip
 from avbench.metrics.desync import OFFSETS, desync, desync_compat, desync_margin, margins, mean_offset, reward_desync
 

@@ -10,7 +10,7 @@ import pytest
 
 from avbench.clips import Clip, Prompt
 from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.imagebind.geometry import audio_windows
+from avbench.encoders.networks.imagebind.geometry import audio_windows
 from avbench.media import Media, decode_clip
 from avbench.metrics.imagebind_score import cosine
 from avbench.metrics.javis_score import (

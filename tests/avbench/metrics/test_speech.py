@@ -13,9 +13,9 @@ import soundfile
 
 from avbench.clips import Prompt
 from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.dnsmos import DNSMOS, _log_mel, _mel_filters, _segments
+from avbench.encoders.networks.dnsmos import DNSMOS, _log_mel, _mel_filters, _segments
+from avbench.encoders.networks.silero import RATE, SILERO, speech_segments
 from avbench.encoders.onnx import files_digest, package_file
-from avbench.encoders.silero import RATE, SILERO, speech_segments
 from avbench.media import Media
 from avbench.metrics.speech import dnsmos_overall, speech_share, speech_span
 
@@ -102,7 +102,7 @@ class TestWithPackages:
         code = (
             "import sys, numpy as np\n"
             "from avbench.encoders import EncoderStore, Setup\n"
-            "from avbench.encoders.silero import SILERO\n"
+            "from avbench.encoders.networks.silero import SILERO\n"
             "from avbench.media import Media\n"
             "EncoderStore().embed(SILERO, Media.from_arrays('k', None, 1.0, np.zeros(600), 16000))\n"
             "assert not {'silero_vad', 'speechmos', 'torch'} & set(sys.modules)"

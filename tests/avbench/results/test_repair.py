@@ -18,8 +18,8 @@ from avbench import Clip, Prompt, load_run, score_clips
 from avbench.encoders import Setup
 from avbench.repair import UNKNOWN, open_run, recover_info
 from avbench.results import RunFolder, ScoreRow
-from avbench.runner import RunOptions
-from avbench.scoring import PROTOCOLS
+from avbench.run.runner import RunOptions
+from avbench.run.score_clip import PROTOCOLS
 
 CLIPS = DATA / "clips"
 
@@ -158,10 +158,10 @@ def test_a_folder_that_cannot_be_written_still_gives_its_report(good: Path, tmp_
 
 
 def test_torn_features_are_computed_again(tmp_path: Path) -> None:
-    from avbench.content import Content
     from avbench.metrics.base import get_scorers
-    from avbench.plan import feature_space, has_features
-    from avbench.scoring import ClipJob, RunContext
+    from avbench.run.content import Content
+    from avbench.run.plan import feature_space, has_features
+    from avbench.run.score_clip import ClipJob, RunContext
 
     (scorer,) = get_scorers(["fvd"])
     job = ClipJob(
