@@ -35,7 +35,7 @@ def choose_suite(suite: str, metrics: Sequence[str] | None) -> Suite:
 
 def needs_torch(suite: Suite) -> bool:
     """Whether a metric of the suite waits for a large network."""
-    return any(scorer.staged for scorer in get_scorers(suite.metrics))
+    return any(scorer.deferred for scorer in get_scorers(suite.metrics))
 
 
 def resolve_devices(text: str, suite: Suite) -> tuple[str, ...]:

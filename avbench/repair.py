@@ -205,7 +205,7 @@ def recover_info(
         "run_id": rows[-1].run_id,
         "suite": rows[-1].suite,
         "suite_version": rows[-1].suite_version,
-        "metrics": {n: known[n].facts() for n, v in versions.items() if n in known and known[n].version == v},
+        "metrics": {n: known[n].metadata() for n, v in versions.items() if n in known and known[n].version == v},
         "weights": weights,
         "precision": precision,
         "protocol": _find_protocol(rows, prompts),

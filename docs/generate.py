@@ -112,7 +112,7 @@ def family_table(family: str) -> str:
         views = "; ".join(dict.fromkeys(map(reads, m.all_views)))
         weights = f"{m.checkpoint} (licence: {m.licence})" if m.checkpoint else "none"
         facts = (
-            ("what", m.summary), ("judges", JUDGES[m.judges]), ("unit", unit(m)),
+            ("what", m.summary), ("judges", JUDGES[m.level]), ("unit", unit(m)),
             ("direction", ARROWS[m.higher_is_better]), ("range", bounds(m)),
             ("needs", ", ".join(sorted(m.needs))), ("reads", views or "facts of the tracks"),
             ("parameters", params or "none"), ("checkpoint", weights), ("source", m.source),

@@ -151,7 +151,7 @@ def find_source(spec: RewardSpec) -> Scorer | Judge:
         near = get_close_matches(spec.scorer, known, n=3) or get_close_matches(f"reward_{spec.scorer}", known, n=3)
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         raise UsageProblem(f"unknown reward '{spec.scorer}'.{hint} See 'avbench ls', or name a module:function.")
-    if known[spec.scorer].judges != "clip":
+    if known[spec.scorer].level != "clip":
         raise UsageProblem(f"reward '{spec.scorer}' judges sets of clips; a reward has to judge one clip.")
     return known[spec.scorer]
 

@@ -22,7 +22,7 @@ def command(
     if as_json:
         content = {
             "suites": {s.name: {"summary": s.summary, "metrics": s.metrics} for s in list_suites()},
-            "metrics": {s.name: s.facts() | {"unavailable": s.unavailable(Setup())} for s in scorers},
+            "metrics": {s.name: s.metadata() | {"unavailable": s.unavailable(Setup())} for s in scorers},
         }
         print_json(content)
         return
@@ -37,11 +37,10 @@ def command(
     table = Table(title="metrics (↑ higher is better, ↓ lower is better, · neither)")
     for name in ("metric", "what", "unit", "", "needs", "checkpoint, licence", "runs here"):
         table.add_column(name, overflow="fold")
-    arrows = {True: "↑", False: "↓", None: "·"}
     for scorer in scorers:
         weights = f"{scorer.checkpoint}, {scorer.licence}" if scorer.checkpoint else "–"
         cells = (
-            scorer.name, scorer.summary, scorer.unit, arrows[scorer.higher_is_better],
+            scorer.name, scorer.summary, scorer.unit, scorer.direction.arrow,
             ", ".join(sorted(scorer.needs)), weights, scorer.unavailable(Setup()) or "yes",
         )  # fmt: skip
         table.add_row(*map(cell, cells))

@@ -37,7 +37,7 @@ class Backbone:
         packages: importable modules that `load` needs.
         extra: name of the avbench extra that installs them.
         packaged_licence: licence of weights that come inside a package.
-        staged: it is large, so clips are decoded first and then embedded network by network. False for small ones
+        deferred: it is large, so clips are decoded first and then embedded network by network. False for small ones
             that run along with decoding.
     """
 
@@ -48,7 +48,7 @@ class Backbone:
     packages: tuple[str, ...] = ("torch",)
     extra: str = "models"
     packaged_licence: str = ""
-    staged: bool = True
+    deferred: bool = True
 
     @property
     def licence(self) -> str:

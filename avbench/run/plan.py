@@ -74,7 +74,7 @@ def make_plan(
         plan.shas[clip.clip_id] = job.sha256
         todo = []
         for scorer in scorers:
-            if scorer.judges == "set":
+            if scorer.level == "set":
                 if scorer.name not in missing and not has_features(folder, scorer, job):
                     todo.append(scorer.name)
                 continue
@@ -100,7 +100,7 @@ def disown(plan: Plan, job: ClipJob, result: ClipResult, scorers: Sequence[Score
     """
     job = replace(job, content=Content(result.clip_row.clip_sha256))
     plan.shas[job.clip.clip_id] = job.sha256
-    others = [scorer for scorer in scorers if scorer.judges == "clip" and scorer.name not in job.metrics]
+    others = [scorer for scorer in scorers if scorer.level == "clip" and scorer.name not in job.metrics]
     failed = Score.error(result.clip_row.problem or "changed")
     rows = [make_row(job, scorer, failed, 0.0) for scorer in others if scorer.name not in plan.missing]
     absent = {scorer.name: plan.missing[scorer.name] for scorer in others if scorer.name in plan.missing}

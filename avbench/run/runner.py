@@ -190,7 +190,7 @@ def _open_run(
         "matching": source.matching,
         "suite": suite.name,
         "suite_version": suite.version,
-        "metrics": old.get("metrics", {}) | {s.name: s.facts() for s in scorers},
+        "metrics": old.get("metrics", {}) | {s.name: s.metadata() for s in scorers},
         "environment": describe_environment(),
         "weights": options.setup.weights,
         "precision": options.setup.precision,

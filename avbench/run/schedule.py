@@ -72,12 +72,12 @@ class _Waiting:
     @property
     def networks(self) -> list[Backbone]:
         """Large networks that it waits for, in the order of its metrics."""
-        return list(dict.fromkeys(b for scorer in self.scorers for b in scorer.backbones if b.staged))
+        return list(dict.fromkeys(b for scorer in self.scorers for b in scorer.backbones if b.deferred))
 
 
 def steps_of(job: ClipJob) -> int:
     """How many results a job gives: one after decoding, and one for each large network."""
-    return 1 + len({b for scorer in get_scorers(job.metrics) for b in scorer.backbones if b.staged})
+    return 1 + len({b for scorer in get_scorers(job.metrics) for b in scorer.backbones if b.deferred})
 
 
 def _nobody(_job: ClipJob | None) -> None: ...
@@ -114,7 +114,7 @@ def score_jobs(
 def _open(job: ClipJob, store: EncoderStore, spool: Path, watch: Watch) -> tuple[_Waiting | None, ClipResult]:
     """Decode a clip and judge it with every scorer that waits for no network."""
     scorers = get_scorers(job.metrics)
-    later = [scorer for scorer in scorers if scorer.staged]
+    later = [scorer for scorer in scorers if scorer.deferred]
     folder = Path(tempfile.mkdtemp(dir=spool)) if later else None
     try:
         media = _media(job, scorers, store, folder, watch)
@@ -125,7 +125,7 @@ def _open(job: ClipJob, store: EncoderStore, spool: Path, watch: Watch) -> tuple
         return None, failed_result(job, str(error) or "out of memory while the clip was decoded")
     judgement = Judgement(job)
     for scorer in scorers:
-        if not scorer.staged or unmet_need(scorer, job, media) is not None:
+        if not scorer.deferred or unmet_need(scorer, job, media) is not None:
             judgement.judge(scorer, media, store)
     row = clip_facts(job, media, _problem(media))
     later = [scorer for scorer in later if unmet_need(scorer, job, media) is None]
@@ -152,7 +152,7 @@ def failed_result(job: ClipJob, reason: str, have: Collection[str] = ()) -> Clip
         reason: why.
         have: metrics with a row already.
     """
-    scorers = [s for s in get_scorers(job.metrics) if s.judges == "clip" and s.name not in have]
+    scorers = [s for s in get_scorers(job.metrics) if s.level == "clip" and s.name not in have]
     return ClipResult(clip_facts(job, None, reason), [make_row(job, s, Score.error(reason), 0.0) for s in scorers])
 
 
@@ -249,4 +249,4 @@ def _judge(clip: _Waiting, store: EncoderStore, stopped: dict[str, str]) -> Clip
 
 
 def _large(scorer: Scorer) -> list[Backbone]:
-    return [backbone for backbone in scorer.backbones if backbone.staged]
+    return [backbone for backbone in scorer.backbones if backbone.deferred]

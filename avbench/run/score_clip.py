@@ -118,7 +118,7 @@ class Judgement:
         """Score the clip, or take its features for a set metric."""
         start = time.perf_counter()
         score = unmet_need(scorer, self.job, media)
-        if scorer.judges == "set":
+        if scorer.level == "set":
             if score is None:
                 self._take_features(scorer, media, store)
             return
@@ -207,7 +207,7 @@ def make_row(job: ClipJob, scorer: Scorer, score: Score, seconds: float, stopped
 
 def unavailable_rows(job: ClipJob, reasons: dict[str, str]) -> list[ScoreRow]:
     """Rows for metrics that this machine cannot run. Their digest makes a later, abler run redo them."""
-    scorers = [scorer for scorer in get_scorers(reasons) if scorer.judges == "clip"]
+    scorers = [scorer for scorer in get_scorers(reasons) if scorer.level == "clip"]
     return [make_row(job, s, Score.skipped(reasons[s.name]), 0.0, stopped=reasons[s.name]) for s in scorers]
 
 

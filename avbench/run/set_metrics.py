@@ -74,7 +74,7 @@ def judge_sets(sets: Sets, scorers: Iterable[Scorer], known: Known, fresh: bool)
     """
     rows = []
     for scorer in scorers:
-        if scorer.judges != "set":
+        if scorer.level != "set":
             continue
         for scope, members in scopes(sets.clips).items():
             if scope != ALL and _unmet(scorer, sets) is not None:

@@ -48,7 +48,7 @@ def run_jobs(
 
 def _shards(jobs: Sequence[ClipJob], count: int) -> list[Shard]:
     """Contiguous parts of nearly equal size; single clips where no large network has to be brought in."""
-    if not any(scorer.staged for scorer in get_scorers(name for job in jobs for name in job.metrics)):
+    if not any(scorer.deferred for scorer in get_scorers(name for job in jobs for name in job.metrics)):
         return [[job] for job in jobs]
     size = max(1, -(-len(jobs) // (count * _SHARDS_PER_WORKER)))
     return [list(jobs[start : start + size]) for start in range(0, len(jobs), size)]

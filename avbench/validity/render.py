@@ -88,7 +88,7 @@ def describe_study(study: Study) -> dict[str, Any]:
         "device": settings.device,
         "precision": settings.setup.precision,
         "corruptions": {c.name: {"what": c.what, "unit": c.unit, "doses": c.labels} for c in CORRUPTIONS},
-        "metrics": {s.name: s.facts() | {"weights_digest": s.weights_digest(settings.setup)} for s in study.scorers},
+        "metrics": {s.name: s.metadata() | {"weights_digest": s.weights_digest(settings.setup)} for s in study.scorers},
         "passed_over": study.passed_over,
         "stopped": study.stopped,
         "environment": describe_environment(),

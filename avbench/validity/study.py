@@ -123,7 +123,7 @@ def _who_takes_part(scorers: Sequence[Scorer], setup: Setup) -> tuple[tuple[Scor
 
 
 def _cannot_take_part(scorer: Scorer, setup: Setup) -> str | None:
-    if scorer.judges == "set":
+    if scorer.level == "set":
         return "judges sets of clips; a dose is given to single ones"
     return scorer.unavailable(setup)
 
@@ -132,7 +132,7 @@ def _by_network(scorers: Sequence[Scorer]) -> list[list[Scorer]]:
     """Scorers that share their large networks, together; those without any first."""
     groups: dict[tuple[str, ...], list[Scorer]] = {(): []}
     for scorer in scorers:
-        groups.setdefault(tuple(sorted(b.name for b in scorer.backbones if b.staged)), []).append(scorer)
+        groups.setdefault(tuple(sorted(b.name for b in scorer.backbones if b.deferred)), []).append(scorer)
     return [group for group in groups.values() if group]
 
 

@@ -97,7 +97,7 @@ DNSMOS = Encoder(
         packages=("onnxruntime", "speechmos"),
         extra="speech",
         packaged_licence="MIT",
-        staged=False,
+        deferred=False,
     ),
     run=_run,
     views=(Waveform(rate=RATE, mono=True),),

@@ -100,7 +100,7 @@ SILERO = Encoder(
         packages=("onnxruntime", "silero_vad"),
         extra="speech",
         packaged_licence="MIT",
-        staged=False,
+        deferred=False,
     ),
     run=_run,
     views=(Waveform(rate=RATE, mono=True),),

@@ -19,7 +19,7 @@ PROMPT = Prompt("a dog barks in the rain", "a dog", "barking")
 SETUP = Setup("keyed-random-reduced")
 ALL = pytest.mark.parametrize("scorer", registry().values(), ids=lambda scorer: scorer.name)
 SCORERS = pytest.mark.parametrize(
-    "scorer", [s for s in registry().values() if s.judges == "clip"], ids=lambda scorer: scorer.name
+    "scorer", [s for s in registry().values() if s.level == "clip"], ids=lambda scorer: scorer.name
 )
 STORE = EncoderStore(max_resident=20, setup=SETUP)
 

@@ -49,7 +49,7 @@ def scores(tmp_path_factory):
     clips.append(Clip("broken", root / "broken.mp4", prompt=Prompt("a ball")))
     run = score_clips(clips, root / "run", metrics=METRICS, options=OPTIONS)
     assert len(run.scores[run.scores["scope"] == "clip"]) == len(clips) * sum(
-        scorer.judges == "clip" for scorer in get_scorers(METRICS)
+        scorer.level == "clip" for scorer in get_scorers(METRICS)
     )
     return run.scores[run.scores["scope"] == "clip"].set_index(["clip_id", "metric"])
 
@@ -62,7 +62,7 @@ def test_an_ordinary_clip_has_every_score_in_its_range(scores):
     plain = rows(scores, "plain")
     assert set(plain["status"]) == {"ok"}, plain[plain["status"] != "ok"]["reason"].to_dict()
     for scorer in get_scorers(METRICS):
-        if scorer.judges == "clip":
+        if scorer.level == "clip":
             assert scorer.range[0] <= plain.loc[scorer.name, "value"] <= scorer.range[1]
 
 
@@ -89,7 +89,7 @@ def test_long_captions_keep_their_end_in_fixed_mode_and_collapse_in_compat(score
 def test_no_prompt_no_text_score(scores, clip):
     found = rows(scores, clip)
     for scorer in get_scorers(METRICS):
-        if "prompt" in scorer.needs and scorer.judges == "clip":
+        if "prompt" in scorer.needs and scorer.level == "clip":
             row = found.loc[scorer.name]
             assert row["status"] == "skipped"
             assert "prompt" in row["reason"] or "sound" in row["reason"]
@@ -109,7 +109,7 @@ def test_very_short_clips_are_scored_or_skipped_never_failed(scores, clip):
 def test_a_clip_without_sound_is_skipped_where_sound_is_needed(scores):
     found = rows(scores, "no_sound")
     for scorer in get_scorers(METRICS):
-        if "audio" in scorer.needs and scorer.judges == "clip":
+        if "audio" in scorer.needs and scorer.level == "clip":
             assert found.loc[scorer.name, "reason"] == "no sound track"
 
 

@@ -73,7 +73,7 @@ class Ran:
 
 def metrics_of(suite: str) -> list[str]:
     """Metrics of a suite that judge single clips."""
-    return [scorer.name for scorer in get_scorers(get_suite(suite).metrics) if scorer.judges == "clip"]
+    return [scorer.name for scorer in get_scorers(get_suite(suite).metrics) if scorer.level == "clip"]
 
 
 @contextmanager
