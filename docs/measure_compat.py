@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import ClipInput, Encoder, EncoderStore, Setup
+from avbench.encoders import ClipInput, Encoder, EncoderStore, WeightsConfig
 from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT
 from avbench.encoders.networks.audiobox.inputs import javisbench_sound
 from avbench.encoders.networks.i3d.encoders import I3D_COMPAT, I3D_FIXED
@@ -312,7 +312,7 @@ def measure(wanted: Sequence[str]) -> str:
     """The table."""
     rows = [row for row in all_rows() if not wanted or row.flag in wanted]
     subjects = decode(rows)
-    whole, reduced = (EncoderStore(max_resident=1, setup=Setup(weights)) for weights in WEIGHTS)
+    whole, reduced = (EncoderStore(max_resident=1, setup=WeightsConfig(weights)) for weights in WEIGHTS)
     lines = [
         "| flag | number | network | on | mean effect | largest | spread of fixed | mean effect / spread |",
         "|---|---|---|---|--:|--:|--:|--:|",

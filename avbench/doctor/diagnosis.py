@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from avbench.doctor.environment import describe_environment, package_version
-from avbench.encoders import Setup
+from avbench.encoders import WeightsConfig
 from avbench.files import home_folder
 from avbench.metrics.base import registry
 
@@ -96,7 +96,7 @@ def _cache() -> Finding:
 
 def _metrics() -> Iterator[Finding]:
     scorers = registry()
-    missing = {name: reason for name, entry in scorers.items() if (reason := entry.unavailable(Setup()))}
+    missing = {name: reason for name, entry in scorers.items() if (reason := entry.unavailable(WeightsConfig()))}
     yield Finding("ok", "metrics", f"{len(scorers) - len(missing)} of {len(scorers)} can run here")
     for reason in dict.fromkeys(missing.values()):
         names = ", ".join(name for name, why in missing.items() if why == reason)

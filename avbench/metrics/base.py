@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from avbench.clips import Prompt
 from avbench.direction import Direction
-from avbench.encoders import Backbone, Encoder, EncoderStore, Setup
+from avbench.encoders import Backbone, Encoder, EncoderStore, WeightsConfig
 from avbench.encoders.base import TextRole
 from avbench.errors import UsageError
 from avbench.media import Media, View
@@ -143,14 +143,14 @@ class Scorer:
         """Names of the networks used, empty without weights."""
         return ", ".join(backbone.name for backbone in self.backbones)
 
-    def unavailable(self, setup: Setup) -> str | None:
+    def unavailable(self, setup: WeightsConfig) -> str | None:
         """Why it cannot run on this machine, with the cure; None when it can."""
         absent = [name for name in self.packages if find_spec(name) is None]
         if absent:
             return f"not installed: {', '.join(absent)}"
         return next((reason for b in self.backbones if (reason := b.missing(setup))), None)
 
-    def weights_digest(self, setup: Setup) -> str:
+    def weights_digest(self, setup: WeightsConfig) -> str:
         """Identity of all weights used; "none" without weights."""
         parts = sorted(f"{e.name}:{e.version}:{e.backbone.digest(setup)}" for e in self.encoders)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16] if parts else "none"

@@ -14,7 +14,7 @@ from typing import Protocol as TypingProtocol
 
 from avbench.aggregate import summarize_parts
 from avbench.doctor.environment import describe_environment
-from avbench.encoders import Setup
+from avbench.encoders import WeightsConfig
 from avbench.errors import UsageError
 from avbench.files import below_or_name
 from avbench.media import Limits
@@ -69,7 +69,7 @@ class RunOptions:
     workers: int = 1
     devices: tuple[str, ...] = ("cpu",)
     max_resident: int = 2
-    setup: Setup = field(default_factory=Setup)
+    setup: WeightsConfig = field(default_factory=WeightsConfig)
     protocol: Protocol = field(default_factory=Protocol)
     reference: Path | None = None
     cache: Path | None = None

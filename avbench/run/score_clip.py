@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from avbench.clips import Clip
-from avbench.encoders import Encoder, EncoderStore, Setup
+from avbench.encoders import Encoder, EncoderStore, WeightsConfig
 from avbench.errors import AvbenchError, EnvironmentProblem
 from avbench.files import below_or_name
 from avbench.media import Limits, Media
@@ -52,7 +52,7 @@ class RunContext:
     run_id: str
     suite: str
     suite_version: str
-    setup: Setup = field(default_factory=Setup)
+    setup: WeightsConfig = field(default_factory=WeightsConfig)
     protocol: Protocol = field(default_factory=Protocol)
     root: Path = Path()
 

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Literal
 
-from avbench.encoders import EmbeddingCache, EncoderStore, Setup
+from avbench.encoders import EmbeddingCache, EncoderStore, WeightsConfig
 from avbench.errors import UsageError
 from avbench.metrics.base import registry
 from avbench.run.schedule import Room, score_jobs
@@ -50,7 +50,7 @@ class Workers:
     count: int = 1
     devices: tuple[str, ...] = ("cpu",)
     max_resident: int = 2
-    setup: Setup = field(default_factory=Setup)
+    setup: WeightsConfig = field(default_factory=WeightsConfig)
     cache: Path | None = None
     cache_bytes: int = 10 * 2**30
     room: Room = field(default_factory=Room)

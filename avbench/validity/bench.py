@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from avbench.clips import Prompt
-from avbench.encoders import Encoder, EncoderStore, Setup
+from avbench.encoders import Encoder, EncoderStore, WeightsConfig
 from avbench.media import Media, View, Waveform
 from avbench.metrics.base import Need, Score, Scorer
 from avbench.run.score_clip import ClipJob, Judgement
@@ -59,7 +59,7 @@ class Bench:
     """
 
     def __init__(
-        self, scorers: Sequence[Scorer], device: str, setup: Setup, seed: int, stopped: dict[str, str]
+        self, scorers: Sequence[Scorer], device: str, setup: WeightsConfig, seed: int, stopped: dict[str, str]
     ) -> None:
         self.scorers = scorers
         self.seed = seed

@@ -45,15 +45,15 @@ def file_sha256(path: Path) -> str:
     return _known[key]
 
 
-def recorded(root: Path, row: str) -> dict[str, str]:
+def recorded(root: Path, checkpoint: str) -> dict[str, str]:
     """sha256 by file name as recorded at the first download into this weights folder."""
-    found = read_json(root / LOCK_NAME).get(row)
+    found = read_json(root / LOCK_NAME).get(checkpoint)
     return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
 
-def record(root: Path, row: str, digests: Mapping[str, str]) -> None:
-    """Remember the sha256 of files of a row; what is recorded already stays."""
-    update_json(root / LOCK_NAME, {row: {**digests, **recorded(root, row)}})
+def record(root: Path, checkpoint: str, digests: Mapping[str, str]) -> None:
+    """Remember the sha256 of files of a checkpoint; what is recorded already stays."""
+    update_json(root / LOCK_NAME, {checkpoint: {**digests, **recorded(root, checkpoint)}})
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
-class Setup:
+class WeightsConfig:
     """How networks are loaded. Everything here can change a number, so it enters the weights digest.
 
     Attributes:

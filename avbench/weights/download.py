@@ -18,10 +18,11 @@ from filelock import Timeout
 
 from avbench.errors import EnvironmentProblem
 from avbench.files import locked
-from avbench.weights.checkpoints import ROWS, File, Row, with_required
+from avbench.weights.checkpoints import CHECKPOINTS, with_required
 from avbench.weights.checksums import file_sha256, record, recorded
-from avbench.weights.config import Setup
-from avbench.weights.locate import Place, absent_files, destination, is_accepted, size_text, weights_root
+from avbench.weights.config import WeightsConfig
+from avbench.weights.locate import Location, absent_files, destination, is_accepted, size_text, weights_root
+from avbench.weights.schema import Checkpoint, CheckpointFile
 
 Progress = Callable[[str, int, int], None]
 """Told while a file arrives: its name, bytes so far, bytes in all (0 when not known)."""
@@ -33,8 +34,8 @@ _NETWORK = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, 
 _SPARE = 1 << 30
 
 
-def pull(names: Sequence[str], setup: Setup, progress: Progress) -> list[Path]:
-    """Download what these rows, and the rows that they require, lack; the files that were downloaded.
+def pull(names: Sequence[str], setup: WeightsConfig, progress: Progress) -> list[Path]:
+    """Download what these checkpoints, and the checkpoints that they require, lack; the files that were downloaded.
 
     Files of the hub go to the hub's cache, or below the weights folder where the setup names one; others go below the
     weights folder. The checksum of a file without a published one is recorded in that folder.
@@ -42,26 +43,25 @@ def pull(names: Sequence[str], setup: Setup, progress: Progress) -> list[Path]:
     Raises:
         EnvironmentProblem: no network, offline mode, licence not accepted, disk full, or wrong checksum.
     """
-    todo = [ROWS[name] for name in with_required(names) if absent_files(name, setup)]
+    todo = [CHECKPOINTS[name] for name in with_required(names) if absent_files(name, setup)]
     if not todo:
         return []
-    for row in todo:
-        if not is_accepted(row, setup):
+    for checkpoint in todo:
+        if not is_accepted(checkpoint, setup):
             raise EnvironmentProblem(
-                f"licence not accepted: {row.name} is {row.licence}, see {row.page}; read it and run: "
-                f"avbench models accept {row.name}"
+                f"licence not accepted: {checkpoint.name} is {checkpoint.licence}, see {checkpoint.page}; read it and "
+                f"run: avbench models accept {checkpoint.name}"
             )
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise EnvironmentProblem(
-            f"HF_HUB_OFFLINE is set, so nothing is downloaded; missing: {', '.join(row.name for row in todo)}"
-        )
-    if any(row.hubs for row in todo) and find_spec("huggingface_hub") is None:
+        missing = ", ".join(checkpoint.name for checkpoint in todo)
+        raise EnvironmentProblem(f"HF_HUB_OFFLINE is set, so nothing is downloaded; missing: {missing}")
+    if any(checkpoint.hubs for checkpoint in todo) and find_spec("huggingface_hub") is None:
         raise EnvironmentProblem("huggingface_hub is not installed; pip install 'avbench[models]'")
     root = setup.weights_dir or weights_root()
     try:
         root.mkdir(parents=True, exist_ok=True)
         with locked(root / ".avbench-pull.lock", "--weights-dir or AVBENCH_WEIGHTS"):
-            return [path for row in todo for path in _pull_row(row, setup, progress)]
+            return [path for checkpoint in todo for path in _pull_checkpoint(checkpoint, setup, progress)]
     except Timeout as error:
         raise EnvironmentProblem(f"another 'avbench models pull' is writing to {root}; wait for it") from error
     except OSError as error:
@@ -70,22 +70,22 @@ def pull(names: Sequence[str], setup: Setup, progress: Progress) -> list[Path]:
         ) from error
 
 
-def _pull_row(row: Row, setup: Setup, progress: Progress) -> list[Path]:
-    goal = destination(row.name, setup)
-    wanted = [file for file in row.files if file.name not in goal.paths]
-    _check_disk(row, wanted, goal)
+def _pull_checkpoint(checkpoint: Checkpoint, setup: WeightsConfig, progress: Progress) -> list[Path]:
+    goal = destination(checkpoint.name, setup)
+    wanted = [file for file in checkpoint.files if file.name not in goal.paths]
+    _check_disk(checkpoint, wanted, goal)
     done = []
     for file in wanted:
         if file.url and goal.folder is not None:
             path = download(file, goal.folder / file.name, progress)
         else:
-            path = _from_hub(row, file, goal.folder)
-        _check(row, file, path, goal.root)
+            path = _from_hub(checkpoint, file, goal.folder)
+        _check(checkpoint, file, path, goal.root)
         done.append(path)
     return done
 
 
-def _check_disk(row: Row, wanted: Sequence[File], goal: Place) -> None:
+def _check_disk(checkpoint: Checkpoint, wanted: Sequence[CheckpointFile], goal: Location) -> None:
     where = goal.folder or _hub_cache()
     parts = [_part(where / file.name) for file in wanted]
     size = sum(file.size for file in wanted) - sum(part.stat().st_size for part in parts if part.exists())
@@ -93,24 +93,24 @@ def _check_disk(row: Row, wanted: Sequence[File], goal: Place) -> None:
     free = shutil.disk_usage(existing).free
     if free < size + _SPARE:
         raise EnvironmentProblem(
-            f"not enough disk space for {row.name}: it takes {size_text(size)} and 1 GiB should stay free, but {where} "
-            f"has {size_text(free)}. Choose another folder with --weights-dir, AVBENCH_WEIGHTS or HF_HOME."
+            f"not enough disk space for {checkpoint.name}: it takes {size_text(size)} and 1 GiB should stay free, but "
+            f"{where} has {size_text(free)}. Choose another folder with --weights-dir, AVBENCH_WEIGHTS or HF_HOME."
         )
 
 
-def _check(row: Row, file: File, path: Path, root: Path) -> None:
+def _check(checkpoint: Checkpoint, file: CheckpointFile, path: Path, root: Path) -> None:
     """Compare with the checksum that is known; record it where none is."""
     actual = file_sha256(path)
-    expected = file.sha256 or recorded(root, row.name).get(file.name)
+    expected = file.sha256 or recorded(root, checkpoint.name).get(file.name)
     if expected is None:
-        record(root, row.name, {file.name: actual})
+        record(root, checkpoint.name, {file.name: actual})
     elif actual != expected:
         path.resolve().unlink()  # in the hub's cache the path is a link
         path.unlink(missing_ok=True)
-        raise EnvironmentProblem(_wrong(f"{file.name} of {row.name}", actual, expected))
+        raise EnvironmentProblem(_wrong(f"{file.name} of {checkpoint.name}", actual, expected))
 
 
-def download(file: File, target: Path, progress: Progress) -> Path:
+def download(file: CheckpointFile, target: Path, progress: Progress) -> Path:
     """Fetch `file.url`; go on where an earlier attempt stopped. The target appears only when the bytes are right.
 
     Raises:
@@ -141,7 +141,7 @@ def download(file: File, target: Path, progress: Progress) -> Path:
     return target
 
 
-def _fetch(file: File, part: Path, progress: Progress) -> bool:
+def _fetch(file: CheckpointFile, part: Path, progress: Progress) -> bool:
     """Append to `part` what it lacks; whether it is complete now."""
     have = _length(part)
     if file.size and have >= file.size:
@@ -182,7 +182,7 @@ def _hub_cache() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
-def _from_hub(row: Row, file: File, folder: Path | None) -> Path:
+def _from_hub(checkpoint: Checkpoint, file: CheckpointFile, folder: Path | None) -> Path:
     """Fetch one file of the pinned revision through the hub's own client, which resumes and checks."""
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -192,18 +192,24 @@ def _from_hub(row: Row, file: File, folder: Path | None) -> Path:
         disable_progress_bars()
     by_hand = (
         "The same command goes on where it stopped; or put the file into "
-        f"{row.name}/ of a folder that you name with --weights-dir."
+        f"{checkpoint.name}/ of a folder that you name with --weights-dir."
     )
     if reason := unreachable(constants.ENDPOINT):
         raise EnvironmentProblem(f"cannot reach {constants.ENDPOINT} ({reason}). {by_hand}")
     try:
         return Path(
-            hf_hub_download(row.hubs[0], file.hub_path, repo_type=row.hub_type, revision=row.revision, local_dir=folder)
+            hf_hub_download(
+                checkpoint.hubs[0],
+                file.hub_path,
+                repo_type=checkpoint.hub_type,
+                revision=checkpoint.revision,
+                local_dir=folder,
+            )
         )
     except (OSError, ValueError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EnvironmentProblem(
-            f"cannot get {file.hub_path} of {row.hubs[0]} at {row.revision} ({first[:200]}). {by_hand}"
+            f"cannot get {file.hub_path} of {checkpoint.hubs[0]} at {checkpoint.revision} ({first[:200]}). {by_hand}"
         ) from error
 
 

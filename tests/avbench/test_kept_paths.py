@@ -29,3 +29,9 @@ def test_paths_of_plug_ins_with_a_network() -> None:
     for name in ("fill_keyed_random", "load_strict", "read_state_dict", "to_device"):
         assert getattr(checkpoints, name) is getattr(loading, name)
     assert weights.files is locate.files
+
+
+def test_the_earlier_name_of_the_weights_config() -> None:
+    from avbench.encoders import Setup, WeightsConfig
+
+    assert Setup is WeightsConfig

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from avbench.clips import Prompt
-from avbench.encoders import ClipInput, EncoderStore, LoadContext, Setup
+from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.loading import load_strict
 from avbench.encoders.networks import laion_clap
 from avbench.encoders.networks.clap import CLAP_SOUND, CLAP_TEXT, RATE, Network, byte_tokens
@@ -19,7 +19,7 @@ from avbench.metrics.clap_score import clap_score_laion
 
 pytestmark = pytest.mark.reference
 
-REDUCED = Setup(weights="keyed-random-reduced")
+REDUCED = WeightsConfig(weights="keyed-random-reduced")
 TEXTS = ["a dog barks", "short clicks at each impact, low hum", ""]
 
 # Parts of the laion-clap network that no embedding passes through, and its tables of the spectrogram.
@@ -166,7 +166,7 @@ def test_a_checkpoint_of_the_package_is_read(theirs, tmp_path, monkeypatch):
     monkeypatch.setattr(laion_clap, "load_tokenizer", lambda setup: byte_tokens)
     shallow = laion_clap._no_downloads
     monkeypatch.setattr(laion_clap, "_no_downloads", lambda text_layers: shallow(2))
-    loaded = LAION_CLAP.load(LoadContext(Setup(), "cpu"))
+    loaded = LAION_CLAP.load(LoadContext(WeightsConfig(), "cpu"))
     clip = ClipInput((sound(1.0),), TEXTS[0])
     for encoder in (LAION_SOUND, LAION_TEXT):
         np.testing.assert_array_equal(encoder.run(loaded, [clip])[0], encoder.run(theirs, [clip])[0])

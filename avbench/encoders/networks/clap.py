@@ -16,7 +16,7 @@ from avbench.encoders.batching import batched
 from avbench.encoders.texts import with_counts
 from avbench.errors import EnvironmentProblem
 from avbench.media import Waveform
-from avbench.weights.config import Setup
+from avbench.weights.config import WeightsConfig
 from avbench.weights.locate import files
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _load(context: LoadContext) -> Network:
     return Network(module, load_tokenizer(context.setup))
 
 
-def _module(setup: Setup) -> Any:
+def _module(setup: WeightsConfig) -> Any:
     from transformers import ClapConfig, ClapModel
 
     if setup.reduced:
@@ -88,7 +88,7 @@ def _normalise_in_fp32(module: Any) -> None:
     norm.register_forward_hook(lambda _module, _inputs, output: output.to(dtype))
 
 
-def load_tokenizer(setup: Setup) -> Tokenize:
+def load_tokenizer(setup: WeightsConfig) -> Tokenize:
     """RoBERTa's tokenizer from the checkpoint's folder; with keyed-random weights one of bytes.
 
     Raises:

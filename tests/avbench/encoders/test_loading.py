@@ -15,7 +15,7 @@ from torch import nn  # noqa: E402
 from avbench.encoders.base import LoadContext  # noqa: E402
 from avbench.encoders.loading import fill_keyed_random, load_strict, read_state_dict, to_device  # noqa: E402
 from avbench.errors import EnvironmentProblem  # noqa: E402
-from avbench.weights.config import Setup  # noqa: E402
+from avbench.weights.config import WeightsConfig  # noqa: E402
 
 
 def net() -> nn.Module:
@@ -125,7 +125,7 @@ def test_he_scaling_and_kept_entries():
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_a_network_is_frozen_and_has_the_precision_of_the_run(precision, dtype):
-    module = to_device(net(), LoadContext(Setup(precision=precision), "cpu"))
+    module = to_device(net(), LoadContext(WeightsConfig(precision=precision), "cpu"))
     assert not module.training
     assert module[0].weight.dtype == dtype
     assert not any(parameter.requires_grad for parameter in module.parameters())

@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 from synthetic import draw_frames, draw_sound, write_clip
 
 from avbench import Clip, Prompt, load_run, score_clips
-from avbench.encoders import Setup
+from avbench.encoders import WeightsConfig
 from avbench.repair import UNKNOWN, open_run, recover_info
 from avbench.results import RunFolder, ScoreRow
 from avbench.run.runner import RunOptions
@@ -165,7 +165,10 @@ def test_torn_features_are_computed_again(tmp_path: Path) -> None:
 
     (scorer,) = get_scorers(["fvd"])
     job = ClipJob(
-        Clip("a", tmp_path / "a.mp4"), Content("0" * 64), (), RunContext("r", "s", "1", Setup("keyed-random-reduced"))
+        Clip("a", tmp_path / "a.mp4"),
+        Content("0" * 64),
+        (),
+        RunContext("r", "s", "1", WeightsConfig("keyed-random-reduced")),
     )
     space = feature_space(scorer, job.context)
     with RunFolder(tmp_path / "run") as folder:
@@ -186,7 +189,7 @@ def test_weights_and_protocol_are_told_from_the_digests(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     write_clip(tmp_path / "a.mp4", draw_frames(1, seconds=1.5, size=(48, 64)), draw_sound(1, seconds=1.5))
     options = RunOptions(
-        setup=Setup("keyed-random-reduced", None, "bf16"), protocol=PROTOCOLS["javisbench-4s"], cache=None
+        setup=WeightsConfig("keyed-random-reduced", None, "bf16"), protocol=PROTOCOLS["javisbench-4s"], cache=None
     )
     clip = Clip("a", tmp_path / "a.mp4", prompt=Prompt("a ball"))
     score_clips([clip], tmp_path / "run", metrics=["clip_score", "loudness"], options=options)

@@ -9,7 +9,7 @@ import pytest
 from synthetic import draw_frames, draw_sound, write_clip
 
 from avbench import Clip, Prompt, score_clips
-from avbench.encoders import Setup
+from avbench.encoders import WeightsConfig
 from avbench.metrics.base import get_scorers
 from avbench.run.runner import RunOptions
 from avbench.suites import get_suite
@@ -19,7 +19,7 @@ pytest.importorskip("torch")
 LONG = "a striped lantern sways above the harbour while gulls call " * 12
 SUITES = ("javisbench", "javisbench-compat", "omninft-rewards")
 METRICS = list(dict.fromkeys([*(m for suite in SUITES for m in get_suite(suite).metrics), "hpsv3", "desync_margin"]))
-OPTIONS = RunOptions(setup=Setup("keyed-random-reduced"), max_resident=20)
+OPTIONS = RunOptions(setup=WeightsConfig("keyed-random-reduced"), max_resident=20)
 
 
 def drawn(path, seconds, prompt="a ball bounces", sound=None):

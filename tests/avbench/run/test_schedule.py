@@ -10,7 +10,7 @@ from pandas.testing import assert_frame_equal
 from synthetic import draw_frames, draw_sound, write_clip
 
 from avbench import Category, Clip, Prompt, Waveform, score_clips, scorer
-from avbench.encoders import Backbone, Encoder, Setup
+from avbench.encoders import Backbone, Encoder, WeightsConfig
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.metrics import Score
 from avbench.metrics import base as registry_module
@@ -145,7 +145,9 @@ def test_a_stopped_run_goes_on_after_the_network_that_was_done(clips, tmp_path, 
 
 
 def test_without_checkpoints_every_learned_metric_says_what_to_get(clips, tmp_path):
-    scores = score_clips(clips[:1], tmp_path, suite="javisbench", options=RunOptions(setup=Setup(weights_dir=tmp_path)))
+    scores = score_clips(
+        clips[:1], tmp_path, suite="javisbench", options=RunOptions(setup=WeightsConfig(weights_dir=tmp_path))
+    )
     learned = scores.scores[scores.scores["metric"] != "av_align"]
     assert set(learned["status"]) == {"skipped"}
     assert learned["value"].isna().all()
@@ -181,7 +183,11 @@ def test_precision_and_weights_are_part_of_the_key():
     from avbench.metrics.base import get_scorers
 
     clip_score = get_scorers(["clip_score"])[0]
-    setups = [Setup("keyed-random"), Setup("keyed-random-reduced"), Setup("keyed-random", precision="bf16")]
+    setups = [
+        WeightsConfig("keyed-random"),
+        WeightsConfig("keyed-random-reduced"),
+        WeightsConfig("keyed-random", precision="bf16"),
+    ]
     assert len({clip_score.weights_digest(setup) for setup in setups}) == 3
 
 
@@ -197,7 +203,7 @@ def reference(tmp_path_factory):
 def test_set_metrics_have_one_row_for_all_clips_and_one_per_category(clips, tmp_path, reference):
     pytest.importorskip("torch")
     source = Source(tmp_path, "clips", tuple(clips), "as given")
-    options = RunOptions(setup=Setup("keyed-random-reduced"), reference=reference)
+    options = RunOptions(setup=WeightsConfig("keyed-random-reduced"), reference=reference)
     run = score_clips(source, tmp_path / "run", metrics=["fvd", "kvd", "fad", "fvd_compat"], options=options)
     rows = run.scores.set_index(["metric", "scope"])
     for metric in ("fvd", "kvd", "fad"):
@@ -235,7 +241,7 @@ def test_test_weights_are_marked_wherever_numbers_are_shown(clips, tmp_path, avb
 
 def test_real_and_test_weights_never_share_a_folder(clips, tmp_path):
     pytest.importorskip("torch")
-    options = RunOptions(setup=Setup("keyed-random-reduced"))
+    options = RunOptions(setup=WeightsConfig("keyed-random-reduced"))
     score_clips(clips[:1], tmp_path, metrics=["aq"], options=options)
     for metrics in (["loudness"], ["aq"]):
         with pytest.raises(UsageError, match="begun with weights keyed-random-reduced"):

@@ -17,14 +17,14 @@ import soundfile
 from synthetic import SOUND_RATE, draw_frames, draw_sound, write_clip
 
 from avbench import Clip, Prompt, score_clips
-from avbench.encoders import Backbone, LoadContext, Setup
+from avbench.encoders import Backbone, LoadContext, WeightsConfig
 from avbench.metrics.base import get_scorers
 from avbench.run.runner import RunOptions
 from avbench.suites import get_suite
 
 torch = pytest.importorskip("torch")
 
-SETUP = Setup("keyed-random-reduced")
+SETUP = WeightsConfig("keyed-random-reduced")
 OPENS = dict.fromkeys(["clip_0.mp4", "clip_1.mp4", "clip_2.mp4", "clip_2.wav", "clip_3.mp4"], 1)
 # Metric values of one clip may differ in the last bits with the size of the batch that it is embedded in.
 LAST_BITS = {"rtol": 1e-5, "atol": 2e-6}

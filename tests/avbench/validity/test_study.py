@@ -10,7 +10,7 @@ import pytest
 from synthetic import draw_frames, draw_sound, write_clip
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import Backbone, Encoder, Setup
+from avbench.encoders import Backbone, Encoder, WeightsConfig
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.media import Frames, Linspace, Waveform
 from avbench.metrics.base import Score, Scorer, get_scorers
@@ -207,4 +207,4 @@ def test_metrics_that_cannot_take_part_are_named_with_the_reason(clips):
 @pytest.mark.parametrize("weights", ["keyed-random", "keyed-random-reduced"])
 def test_random_weights_are_refused(clips, weights):
     with pytest.raises(UsageError, match="mean nothing"):
-        study(clips, get_scorers(["sharpness"]), setup=Setup(weights))
+        study(clips, get_scorers(["sharpness"]), setup=WeightsConfig(weights))

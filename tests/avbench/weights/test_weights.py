@@ -15,8 +15,9 @@ import pytest
 
 from avbench.errors import EnvironmentProblem
 from avbench.weights import checksums, download, locate
-from avbench.weights.checkpoints import ROWS, File, Row, with_required
-from avbench.weights.config import Setup
+from avbench.weights.checkpoints import CHECKPOINTS, with_required
+from avbench.weights.config import WeightsConfig
+from avbench.weights.schema import Checkpoint, CheckpointFile
 
 BODY = bytes(range(256)) * 8192  # 2 MiB
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -38,16 +39,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def row(monkeypatch: pytest.MonkeyPatch) -> Row:
+def row(monkeypatch: pytest.MonkeyPatch) -> Checkpoint:
     """A checkpoint of two small files."""
-    made = Row(
+    made = Checkpoint(
         "toy",
-        (File("toy.bin", 4, hashlib.sha256(b"good").hexdigest()), File("toy.json", remote="deep/toy.json")),
+        (
+            CheckpointFile("toy.bin", 4, hashlib.sha256(b"good").hexdigest()),
+            CheckpointFile("toy.json", remote="deep/toy.json"),
+        ),
         "MIT",
         "https://example.org",
         folders=("", "Collection"),
     )
-    monkeypatch.setitem(ROWS, "toy", made)
+    monkeypatch.setitem(CHECKPOINTS, "toy", made)
     return made
 
 
@@ -62,10 +66,12 @@ def put(folder: Path, **content: bytes) -> Path:
 
 
 def test_rows_are_complete_and_names_stay_inside_their_folder():
-    assert {"imagebind_huge", "clip_vit_b32", "clap_htsat_unfused", "clap_laion", "audiobox_aesthetics"} <= set(ROWS)
-    for row in ROWS.values():
+    assert {"imagebind_huge", "clip_vit_b32", "clap_htsat_unfused", "clap_laion", "audiobox_aesthetics"} <= set(
+        CHECKPOINTS
+    )
+    for row in CHECKPOINTS.values():
         assert row.licence and row.page.startswith("https://") and row.files
-        assert set(row.requires) <= set(ROWS)
+        assert set(row.requires) <= set(CHECKPOINTS)
         assert len({file.name for file in row.files}) == len(row.files)
         for path in (row.name, *row.folders, *(f.name for f in row.files), *(f.hub_path for f in row.files)):
             assert not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
@@ -88,16 +94,19 @@ def test_required_rows_come_along_once():
 def test_files_are_found_in_each_layout_of_the_weights_folder(row, home, folder):
     place = put(home / "w" / folder, toy_bin=b"good")
     put(place / "deep", toy_json=b"{}")
-    found = locate.files("toy", Setup(weights_dir=home / "w"))
+    found = locate.files("toy", WeightsConfig(weights_dir=home / "w"))
     assert found == {"toy.bin": place / "toy.bin", "toy.json": place / "deep" / "toy.json"}
 
 
 def test_one_place_gives_all_files_and_the_weights_folder_wins(row, home):
     own = put(locate.weights_root() / "toy", toy_bin=b"good", toy_json=b"own")
     put(home / "w" / "toy", toy_bin=b"good")  # half a checkpoint is none
-    assert set(locate.files("toy", Setup(weights_dir=home / "w")).values()) == {own / "toy.bin", own / "toy.json"}
+    assert set(locate.files("toy", WeightsConfig(weights_dir=home / "w")).values()) == {
+        own / "toy.bin",
+        own / "toy.json",
+    }
     put(home / "w" / "toy", toy_json=b"{}")
-    assert locate.files("toy", Setup(weights_dir=home / "w"))["toy.bin"].parent == home / "w" / "toy"
+    assert locate.files("toy", WeightsConfig(weights_dir=home / "w"))["toy.bin"].parent == home / "w" / "toy"
 
 
 @pytest.mark.parametrize(
@@ -119,14 +128,14 @@ def test_layouts_of_omninft_reward_series_and_javisdit_are_understood(home, name
     target = home / "w" / path
     put(target.parent)
     target.write_bytes(b"")
-    assert target in locate.place(name, Setup(weights_dir=home / "w")).paths.values()
+    assert target in locate.location(name, WeightsConfig(weights_dir=home / "w")).paths.values()
 
 
 def test_the_hubs_cache_is_read_at_the_pinned_revision(home, monkeypatch):
     """In the layout that the hub's client writes: snapshots/<revision>/<path>."""
     hub = pytest.importorskip("huggingface_hub")
     monkeypatch.undo()
-    row = ROWS["clip_vit_b32"]
+    row = CHECKPOINTS["clip_vit_b32"]
     repository = home / "hub" / f"models--{row.hubs[0].replace('/', '--')}"
     snapshot = put(repository / "snapshots" / str(row.revision))
     (snapshot / row.files[0].name).write_bytes(b"tensors")
@@ -143,7 +152,7 @@ def test_the_hubs_cache_is_read_at_the_pinned_revision(home, monkeypatch):
 
 
 def test_missing_weights_name_size_and_command(row, home):
-    setup = Setup(weights_dir=home / "w")
+    setup = WeightsConfig(weights_dir=home / "w")
     assert locate.unusable("toy", setup) == "weights missing: toy (4 B); get them with: avbench models pull toy"
     put(home / "w" / "toy", toy_bin=b"good")
     assert "lacks toy.json" in str(locate.unusable("toy", setup))
@@ -152,21 +161,25 @@ def test_missing_weights_name_size_and_command(row, home):
 
 
 def test_a_required_row_is_missing_too(row, home, monkeypatch):
-    monkeypatch.setitem(ROWS, "head", Row("head", (File("head.bin"),), "MIT", "https://e.org", requires=("toy",)))
+    monkeypatch.setitem(
+        CHECKPOINTS,
+        "head",
+        Checkpoint("head", (CheckpointFile("head.bin"),), "MIT", "https://e.org", requires=("toy",)),
+    )
     put(home / "w" / "head", head_bin=b"1")
-    reason = locate.unusable("head", Setup(weights_dir=home / "w"))
+    reason = locate.unusable("head", WeightsConfig(weights_dir=home / "w"))
     assert reason == "weights missing: toy (4 B); get them with: avbench models pull head"
 
 
 def test_test_modes_need_no_files_and_never_share_a_digest(row):
     for mode in ("keyed-random", "keyed-random-reduced"):
-        assert locate.unusable("toy", Setup(weights=mode)) is None
-        assert locate.row_digest("toy", Setup(weights=mode)) == f"{mode}:toy"
+        assert locate.unusable("toy", WeightsConfig(weights=mode)) is None
+        assert locate.checkpoint_digest("toy", WeightsConfig(weights=mode)) == f"{mode}:toy"
 
 
 def test_a_restricted_licence_is_accepted_once(row, home, monkeypatch):
-    monkeypatch.setitem(ROWS, "toy", Row("toy", row.files, "CC BY-NC 4.0", row.page, must_accept=True))
-    setup = Setup(weights_dir=put(home / "w", toy=b"").parent / "w")
+    monkeypatch.setitem(CHECKPOINTS, "toy", Checkpoint("toy", row.files, "CC BY-NC 4.0", row.page, must_accept=True))
+    setup = WeightsConfig(weights_dir=put(home / "w", toy=b"").parent / "w")
     put(home / "w" / "toy2")
     (home / "w" / "toy").unlink()
     put(home / "w" / "toy", toy_bin=b"good", toy_json=b"{}")
@@ -175,18 +188,18 @@ def test_a_restricted_licence_is_accepted_once(row, home, monkeypatch):
     with pytest.raises(EnvironmentProblem, match="licence not accepted"):
         locate.files("toy", setup)
     for word in ("toy", "CC BY-NC 4.0"):
-        assert locate.unusable("toy", Setup(weights_dir=setup.weights_dir, accepted=frozenset({word}))) is None
+        assert locate.unusable("toy", WeightsConfig(weights_dir=setup.weights_dir, accepted=frozenset({word}))) is None
     locate.accept("toy")
     assert locate.unusable("toy", setup) is None
     # Another licence is another question.
-    monkeypatch.setitem(ROWS, "toy", Row("toy", row.files, "CC BY-NC 5.0", row.page, must_accept=True))
+    monkeypatch.setitem(CHECKPOINTS, "toy", Checkpoint("toy", row.files, "CC BY-NC 5.0", row.page, must_accept=True))
     assert "CC BY-NC 5.0" in str(locate.unusable("toy", setup))
 
 
 def test_a_wrong_checksum_stops_loading_with_both_values_and_the_cure(row, home):
     put(home / "w" / "toy", toy_bin=b"evil", toy_json=b"{}")
     with pytest.raises(EnvironmentProblem) as caught:
-        locate.files("toy", Setup(weights_dir=home / "w"))
+        locate.files("toy", WeightsConfig(weights_dir=home / "w"))
     message = str(caught.value)
     assert hashlib.sha256(b"evil").hexdigest() in message and hashlib.sha256(b"good").hexdigest() in message
     assert "avbench models pull toy" in message
@@ -196,12 +209,12 @@ def test_a_recorded_checksum_holds_for_its_own_weights_folder_only(row, home):
     put(home / "w" / "toy", toy_bin=b"good", toy_json=b"{}")
     put(home / "v" / "toy", toy_bin=b"good", toy_json=b"other")
     checksums.record(home / "w", "toy", {"toy.json": hashlib.sha256(b"{}").hexdigest()})
-    assert locate.files("toy", Setup(weights_dir=home / "w"))
-    assert locate.unchecked("toy", Setup(weights_dir=home / "w")) == []
-    assert locate.unchecked("toy", Setup(weights_dir=home / "v")) == ["toy.json"]
+    assert locate.files("toy", WeightsConfig(weights_dir=home / "w"))
+    assert locate.unchecked("toy", WeightsConfig(weights_dir=home / "w")) == []
+    assert locate.unchecked("toy", WeightsConfig(weights_dir=home / "v")) == ["toy.json"]
     (home / "w" / "toy" / "toy.json").write_bytes(b"changed")
     with pytest.raises(EnvironmentProblem, match="recorded at the first download"):
-        locate.files("toy", Setup(weights_dir=home / "w"))
+        locate.files("toy", WeightsConfig(weights_dir=home / "w"))
     # What was recorded first stays.
     checksums.record(home / "w", "toy", {"toy.json": "0" * 64})
     assert checksums.recorded(home / "w", "toy") == {"toy.json": hashlib.sha256(b"{}").hexdigest()}
@@ -211,16 +224,16 @@ def test_a_recorded_checksum_holds_for_its_own_weights_folder_only(row, home):
 
 
 def test_different_bytes_anywhere_give_different_digests(row, home):
-    setup = Setup(weights_dir=home / "w")
+    setup = WeightsConfig(weights_dir=home / "w")
     put(home / "w" / "toy", toy_bin=b"good", toy_json=b"{}")
-    first = locate.row_digest("toy", setup)
+    first = locate.checkpoint_digest("toy", setup)
     put(home / "elsewhere" / "toy", toy_bin=b"good", toy_json=b"{}")
-    assert locate.row_digest("toy", Setup(weights_dir=home / "elsewhere")) == first
+    assert locate.checkpoint_digest("toy", WeightsConfig(weights_dir=home / "elsewhere")) == first
     (home / "w" / "toy" / "toy.json").write_bytes(b"{ }")
-    assert locate.row_digest("toy", setup) != first
+    assert locate.checkpoint_digest("toy", setup) != first
     (home / "w" / "toy" / "toy.json").unlink()
     with pytest.raises(EnvironmentProblem, match="weights missing"):
-        locate.row_digest("toy", setup)
+        locate.checkpoint_digest("toy", setup)
 
 
 def test_a_file_is_hashed_once_and_again_when_it_changed(home, monkeypatch):
@@ -273,18 +286,18 @@ def server() -> Iterator[SimpleNamespace]:
 
 
 def address_row(monkeypatch: pytest.MonkeyPatch, url: str, **facts: object) -> None:
-    file = File("w.bin", **{"size": len(BODY), "sha256": SHA, "url": url} | facts)  # type: ignore[arg-type]
-    monkeypatch.setitem(ROWS, "web", Row("web", (file,), "MIT", "https://example.org"))
+    file = CheckpointFile("w.bin", **{"size": len(BODY), "sha256": SHA, "url": url} | facts)  # type: ignore[arg-type]
+    monkeypatch.setitem(CHECKPOINTS, "web", Checkpoint("web", (file,), "MIT", "https://example.org"))
 
 
 def test_a_download_arrives_whole_and_the_second_pull_does_nothing(server, home, monkeypatch):
     address_row(monkeypatch, server.url)
     seen = []
-    done = download.pull(["web"], Setup(), lambda *facts: seen.append(facts))
+    done = download.pull(["web"], WeightsConfig(), lambda *facts: seen.append(facts))
     assert done == [locate.weights_root() / "web" / "w.bin"]
     assert done[0].read_bytes() == BODY
     assert seen[-1] == ("w.bin", len(BODY), len(BODY))
-    assert download.pull(["web"], Setup(), silent) == []
+    assert download.pull(["web"], WeightsConfig(), silent) == []
     assert len(server.asked) == 1
     assert [p.name for p in done[0].parent.iterdir()] == ["w.bin"]
 
@@ -293,7 +306,7 @@ def test_a_download_arrives_whole_and_the_second_pull_does_nothing(server, home,
 def test_a_cut_connection_is_resumed_where_it_broke(server, home, monkeypatch, ranges):
     address_row(monkeypatch, server.url)
     server.cut, server.ranges = 1_000_000, ranges
-    (path,) = download.pull(["web"], Setup(weights_dir=home / "w"), silent)
+    (path,) = download.pull(["web"], WeightsConfig(weights_dir=home / "w"), silent)
     assert path == home / "w" / "web" / "w.bin"
     assert path.read_bytes() == BODY
     assert server.asked == [None, "bytes=1000000-"]
@@ -303,7 +316,7 @@ def test_an_earlier_command_that_was_killed_is_resumed(server, home, monkeypatch
     address_row(monkeypatch, server.url)
     put(home / "w" / "web")
     (home / "w" / "web" / "w.bin.part").write_bytes(BODY[:5000])
-    (path,) = download.pull(["web"], Setup(weights_dir=home / "w"), silent)
+    (path,) = download.pull(["web"], WeightsConfig(weights_dir=home / "w"), silent)
     assert server.asked == ["bytes=5000-"]
     assert path.read_bytes() == BODY
 
@@ -312,38 +325,40 @@ def test_wrong_bytes_never_appear_under_the_name(server, home, monkeypatch):
     address_row(monkeypatch, server.url)
     server.body = BODY[:-1] + b"!"
     with pytest.raises(EnvironmentProblem, match=f"expected {SHA}"):
-        download.pull(["web"], Setup(weights_dir=home / "w"), silent)
+        download.pull(["web"], WeightsConfig(weights_dir=home / "w"), silent)
     assert list((home / "w" / "web").iterdir()) == []
 
 
 def test_no_server_and_a_refusing_server_are_one_line(server, home, monkeypatch):
     address_row(monkeypatch, "http://127.0.0.1:9/w.bin")
     with pytest.raises(EnvironmentProblem, match=r"cannot reach http://127\.0\.0\.1:9/w\.bin \(.*refused\)"):
-        download.pull(["web"], Setup(), silent)
+        download.pull(["web"], WeightsConfig(), silent)
     address_row(monkeypatch, server.url)
     server.status = 404
     with pytest.raises(EnvironmentProblem, match="answers 404"):
-        download.pull(["web"], Setup(), silent)
+        download.pull(["web"], WeightsConfig(), silent)
     server.status, server.body = 0, b""
     with pytest.raises(EnvironmentProblem, match=r"broke off|sha256"):
-        download.pull(["web"], Setup(), silent)
+        download.pull(["web"], WeightsConfig(), silent)
 
 
 def test_offline_mode_licence_and_disk_stop_before_anything_is_asked(server, home, monkeypatch):
     address_row(monkeypatch, server.url)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(EnvironmentProblem, match=r"HF_HUB_OFFLINE is set.*web"):
-        download.pull(["web"], Setup(), silent)
+        download.pull(["web"], WeightsConfig(), silent)
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
     with pytest.raises(EnvironmentProblem, match=r"not enough disk space for web: it takes 2\.1 MB"):
-        download.pull(["web"], Setup(), silent)
+        download.pull(["web"], WeightsConfig(), silent)
     monkeypatch.undo()
     monkeypatch.setitem(
-        ROWS, "nc", Row("nc", (File("n.bin", url=server.url),), "CC NC", "https://e.org", must_accept=True)
+        CHECKPOINTS,
+        "nc",
+        Checkpoint("nc", (CheckpointFile("n.bin", url=server.url),), "CC NC", "https://e.org", must_accept=True),
     )
     with pytest.raises(EnvironmentProblem, match=r"licence not accepted: nc is CC NC, see https://e\.org"):
-        download.pull(["nc"], Setup(weights_dir=home / "w"), silent)
+        download.pull(["nc"], WeightsConfig(weights_dir=home / "w"), silent)
     assert server.asked == []
 
 
@@ -351,7 +366,7 @@ def test_a_folder_that_cannot_be_written_says_so(server, home, monkeypatch):
     address_row(monkeypatch, server.url)
     (home / "w").write_bytes(b"a file")
     with pytest.raises(EnvironmentProblem, match=r"cannot write to .*--weights-dir"):
-        download.pull(["web"], Setup(weights_dir=home / "w"), silent)
+        download.pull(["web"], WeightsConfig(weights_dir=home / "w"), silent)
 
 
 def test_two_pulls_at_once_do_not_mix(server, home, monkeypatch):
@@ -360,7 +375,7 @@ def test_two_pulls_at_once_do_not_mix(server, home, monkeypatch):
     address_row(monkeypatch, server.url)
     put(home / "w")
     with FileLock(home / "w" / ".avbench-pull.lock"), pytest.raises(EnvironmentProblem, match="another"):
-        download.pull(["web"], Setup(weights_dir=home / "w"), silent)
+        download.pull(["web"], WeightsConfig(weights_dir=home / "w"), silent)
 
 
 # Downloads from the hub
@@ -385,11 +400,16 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def test_hub_files_come_at_the_pinned_revision_and_first_digests_are_recorded(hub, home, monkeypatch):
-    made = Row(
-        "hubby", (File("h.json", remote="deep/h.json"),), "MIT", "https://e.org", hubs=("a/b",), revision="0" * 40
+    made = Checkpoint(
+        "hubby",
+        (CheckpointFile("h.json", remote="deep/h.json"),),
+        "MIT",
+        "https://e.org",
+        hubs=("a/b",),
+        revision="0" * 40,
     )
-    monkeypatch.setitem(ROWS, "hubby", made)
-    setup = Setup(weights_dir=home / "w")
+    monkeypatch.setitem(CHECKPOINTS, "hubby", made)
+    setup = WeightsConfig(weights_dir=home / "w")
     (path,) = download.pull(["hubby"], setup, silent)
     assert hub.calls == [("a/b", "deep/h.json", "model", "0" * 40)]
     assert locate.files("hubby", setup) == {"h.json": path}
@@ -404,8 +424,15 @@ def test_hub_files_come_at_the_pinned_revision_and_first_digests_are_recorded(hu
 
 
 def test_what_a_collection_lacks_is_put_beside_the_rest(hub, home, monkeypatch):
-    made = Row("hubby", (File("a.bin"), File("b.json")), "MIT", "https://e.org", hubs=("a/b",), folders=("Coll",))
-    monkeypatch.setitem(ROWS, "hubby", made)
+    made = Checkpoint(
+        "hubby",
+        (CheckpointFile("a.bin"), CheckpointFile("b.json")),
+        "MIT",
+        "https://e.org",
+        hubs=("a/b",),
+        folders=("Coll",),
+    )
+    monkeypatch.setitem(CHECKPOINTS, "hubby", made)
     put(home / "w" / "Coll", a_bin=b"weights")
-    download.pull(["hubby"], Setup(weights_dir=home / "w"), silent)
-    assert locate.files("hubby", Setup(weights_dir=home / "w"))["b.json"] == home / "w" / "Coll" / "b.json"
+    download.pull(["hubby"], WeightsConfig(weights_dir=home / "w"), silent)
+    assert locate.files("hubby", WeightsConfig(weights_dir=home / "w"))["b.json"] == home / "w" / "Coll" / "b.json"

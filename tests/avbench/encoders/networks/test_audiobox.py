@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from avbench.encoders import ClipInput, LoadContext, Setup
+from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT, AXES
 from avbench.encoders.networks.audiobox.heads import INVENTED_TARGETS, head_config
 from avbench.encoders.networks.audiobox.inputs import RATE, WINDOW, javisbench_sound, pad_windows, split_windows
@@ -38,7 +38,7 @@ CONFIG = {
 
 
 def load(precision: Precision = "fp32") -> Any:
-    return AUDIOBOX_AXES.backbone.load(LoadContext(Setup("keyed-random-reduced", precision=precision), "cpu"))
+    return AUDIOBOX_AXES.backbone.load(LoadContext(WeightsConfig("keyed-random-reduced", precision=precision), "cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_the_checkpoint_decides_heads_and_statistics(tmp_path: Path, monkeypatch
     (tmp_path / "config.json").write_text(json.dumps(content))
     names = ("model.safetensors", "config.json")
     monkeypatch.setattr(audiobox, "files", lambda row, setup: {name: tmp_path / name for name in names})
-    loaded = AUDIOBOX_AXES.backbone.load(LoadContext(Setup(), "cpu"))
+    loaded = AUDIOBOX_AXES.backbone.load(LoadContext(WeightsConfig(), "cpu"))
     assert loaded.config.targets == ((2.0, 3.0), (2.0, 3.0), (2.0, 3.0), (7.0, 0.5))
     sound, lengths = pad_windows([noise(RATE)])
     with torch.inference_mode():
@@ -146,10 +146,10 @@ def test_the_checkpoint_decides_heads_and_statistics(tmp_path: Path, monkeypatch
 
     (tmp_path / "config.json").write_text(json.dumps(content | {"proj_num_layer": 3}))
     with pytest.raises(EnvironmentProblem, match="missing keys"):
-        AUDIOBOX_AXES.backbone.load(LoadContext(Setup(), "cpu"))
+        AUDIOBOX_AXES.backbone.load(LoadContext(WeightsConfig(), "cpu"))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(EnvironmentProblem, match=r"config\.json"):
-        AUDIOBOX_AXES.backbone.load(LoadContext(Setup(), "cpu"))
+        AUDIOBOX_AXES.backbone.load(LoadContext(WeightsConfig(), "cpu"))
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def read_wav(path: Path) -> tuple[Sound, int]:
 
 @pytest.mark.slow
 def test_full_size_equals_the_reference(golden: Callable[[str], Any], golden_clips: Path) -> None:
-    full = AUDIOBOX_AXES.backbone.load(LoadContext(Setup("keyed-random"), "cpu"))
+    full = AUDIOBOX_AXES.backbone.load(LoadContext(WeightsConfig("keyed-random"), "cpu"))
     expected = golden("audiobox")["results"]
 
     def check(sound: Sound, axes: dict[str, float]) -> None:

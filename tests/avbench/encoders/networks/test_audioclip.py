@@ -22,7 +22,7 @@ from avbench.encoders.networks.audioclip.encoders import (
 )
 from avbench.errors import EnvironmentProblem
 from avbench.media import decode_clip
-from avbench.weights.config import Setup
+from avbench.weights.config import WeightsConfig
 
 torch = pytest.importorskip("torch")
 
@@ -30,7 +30,7 @@ GOLDENS = Path(__file__).parents[3] / "goldens" / "metrics"
 
 
 def _load(weights: str, precision: str = "fp32") -> LoadedHead:
-    head: LoadedHead = AUDIOCLIP_BACKBONE.load(LoadContext(Setup(weights=weights, precision=precision), "cpu"))
+    head: LoadedHead = AUDIOCLIP_BACKBONE.load(LoadContext(WeightsConfig(weights=weights, precision=precision), "cpu"))
     return head
 
 

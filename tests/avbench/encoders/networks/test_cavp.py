@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avbench.clips import Clip
-from avbench.encoders import ClipInput, EncoderStore, LoadContext, Setup
+from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.networks.cavp.encoders import (
     CAVP,
     CAVP_WHOLE_SECONDS,
@@ -24,7 +24,7 @@ torch = pytest.importorskip("torch")
 
 from avbench.encoders.networks.cavp import network as cavp_network  # noqa: E402 - imports torch
 
-REDUCED = LoadContext(Setup("keyed-random-reduced"), "cpu")
+REDUCED = LoadContext(WeightsConfig("keyed-random-reduced"), "cpu")
 NAMES = pytest.mark.parametrize("name", ["clip_a", "clip_c"])
 
 
@@ -139,7 +139,7 @@ def test_reduced_network_equals_the_reference(name, media, expected):
 
 @pytest.mark.slow
 def test_full_network_equals_the_reference(media, expected, golden):
-    store = EncoderStore(setup=Setup("keyed-random"))
+    store = EncoderStore(setup=WeightsConfig("keyed-random"))
     for name, found in media.items():
         picture, sound = store.embed(CAVP, found)
         np.testing.assert_allclose(picture[:, ::8], expected[f"{name}_full_picture"], atol=1e-5)
@@ -198,7 +198,7 @@ def test_sound_is_placed_on_the_clips_timeline(network):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_is_close(precision, network):
-    half = CAVP.backbone.load(LoadContext(Setup("keyed-random-reduced", precision=precision), "cpu"))
+    half = CAVP.backbone.load(LoadContext(WeightsConfig("keyed-random-reduced", precision=precision), "cpu"))
     clip = given(drawn(2.0, 2.0))
     found, exact = CAVP.run(half, [clip])[0], CAVP.run(network, [clip])[0]
     assert found.dtype == np.float32
@@ -209,7 +209,7 @@ def test_loads_a_checkpoint_written_by_several_processes(tmp_path, monkeypatch, 
     monkeypatch.setattr(cavp_network, "Config", lambda: cavp_network.REDUCED)
     state = {f"module.{key}": value for key, value in network.state_dict().items()}
     torch.save({"epoch": 66, "name": "cavp", "state_dict": state}, tmp_path / "cavp.ckpt")
-    loaded = cavp_network.load(LoadContext(Setup(), "cpu"), tmp_path / "cavp.ckpt")
+    loaded = cavp_network.load(LoadContext(WeightsConfig(), "cpu"), tmp_path / "cavp.ckpt")
     clip = given(drawn(1.0, 1.0))
     np.testing.assert_array_equal(CAVP.run(loaded, [clip])[0], CAVP.run(network, [clip])[0])
 
@@ -220,4 +220,4 @@ def test_refuses_a_checkpoint_that_does_not_fit(tmp_path, monkeypatch, network):
     del state["video_project_head.bias"]
     torch.save(state | {"extra": torch.zeros(1)}, tmp_path / "cavp.ckpt")
     with pytest.raises(EnvironmentProblem, match=r"1 missing keys \(video_project_head.bias\); 1 unknown keys"):
-        cavp_network.load(LoadContext(Setup(), "cpu"), tmp_path / "cavp.ckpt")
+        cavp_network.load(LoadContext(WeightsConfig(), "cpu"), tmp_path / "cavp.ckpt")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import ClipInput, EncoderStore, LoadContext, Setup
+from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.networks import clap
 from avbench.encoders.networks.clap import (
     CLAP,
@@ -31,7 +31,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 CLIPS = ["clip_a", "clip_b", "clip_c", "clip_d"]
-REDUCED = Setup(weights="keyed-random-reduced")
+REDUCED = WeightsConfig(weights="keyed-random-reduced")
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_several_clips_equal_each_alone(network):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_runs_at_half_precision_with_levels_kept_exact(precision, network):
-    half = CLAP.load(LoadContext(Setup(weights="keyed-random-reduced", precision=precision), "cpu"))
+    half = CLAP.load(LoadContext(WeightsConfig(weights="keyed-random-reduced", precision=precision), "cpu"))
     norm = half.module.audio_model.audio_encoder.batch_norm
     assert norm.weight.dtype == norm.running_mean.dtype == torch.float32
     assert half.module.dtype != torch.float32
@@ -190,7 +190,7 @@ def test_a_checkpoint_is_read_with_its_own_tokenizer(tables, tmp_path, monkeypat
     kept = state if tables else {k: v for k, v in state.items() if not k.endswith(("position_ids", "token_type_ids"))}
     paths = write_checkpoint(tmp_path, 50265, dict(kept))
     monkeypatch.setattr(clap, "files", lambda row, setup: paths)
-    loaded = CLAP.load(LoadContext(Setup(), "cpu"))
+    loaded = CLAP.load(LoadContext(WeightsConfig(), "cpu"))
     text = "percussive taps, ünïcode too"
     assert loaded.tokenize(text) == byte_tokens(text)
     clip = ClipInput((sound(1),), text)
@@ -203,19 +203,19 @@ def test_a_wrong_checkpoint_is_refused(tmp_path, monkeypatch, network):
     monkeypatch.setattr(clap, "files", lambda row, setup: paths)
     paths = write_checkpoint(tmp_path, 50264, state)
     with pytest.raises(EnvironmentProblem, match="50264 entries, expected 50265"):
-        CLAP.load(LoadContext(Setup(), "cpu"))
+        CLAP.load(LoadContext(WeightsConfig(), "cpu"))
     (tmp_path / "tokenizer.json").write_text("no tokenizer")
     with pytest.raises(EnvironmentProblem, match="no tokenizer can be read"):
-        CLAP.load(LoadContext(Setup(), "cpu"))
+        CLAP.load(LoadContext(WeightsConfig(), "cpu"))
     torch.save({k: v for k, v in state.items() if k != "logit_scale_a"}, paths[clap.WEIGHTS])
     with pytest.raises(EnvironmentProblem, match="1 missing keys"):
-        CLAP.load(LoadContext(Setup(), "cpu"))
+        CLAP.load(LoadContext(WeightsConfig(), "cpu"))
 
 
 @pytest.mark.slow
 def test_embeddings_equal_the_reference(golden, golden_clips, arrays, monkeypatch):
     """1e-4 where the file has 48 kHz. Elsewhere librosa's old resampler moves them, so only their direction is held."""
-    store = EncoderStore(setup=Setup(weights="keyed-random"))
+    store = EncoderStore(setup=WeightsConfig(weights="keyed-random"))
     prompts = {}
     monkeypatch.setattr(clap, "byte_tokens", lambda text: prompts[text])
     for name in CLIPS:

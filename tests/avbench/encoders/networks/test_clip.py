@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import ClipInput, EncoderStore, LoadContext, Setup
+from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.networks import clip as openclip
 from avbench.encoders.networks.clip import (
     CLIP,
@@ -25,7 +25,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("open_clip")
 
 CLIPS = ["clip_a", "clip_b", "clip_c", "clip_d"]
-REDUCED = Setup(weights="keyed-random-reduced")
+REDUCED = WeightsConfig(weights="keyed-random-reduced")
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_several_clips_equal_each_alone(network):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_runs_at_half_precision(precision, network):
-    half = CLIP.load(LoadContext(Setup(weights="keyed-random-reduced", precision=precision), "cpu"))
+    half = CLIP.load(LoadContext(WeightsConfig(weights="keyed-random-reduced", precision=precision), "cpu"))
     clip = ClipInput((noise(4),), "rain " * 90)
     for encoder in (CLIP_FRAMES, CLIP_TEXT):
         exact, rounded = encoder.run(network, [clip])[0], encoder.run(half, [clip])[0]
@@ -119,12 +119,12 @@ def test_a_checkpoint_is_read_strictly(tmp_path, monkeypatch, network):
     build = openclip._module
     monkeypatch.setattr(openclip, "_module", lambda reduced: build(True))
     monkeypatch.setattr(openclip, "files", lambda row, setup: {openclip.WEIGHTS: path})
-    loaded = CLIP.load(LoadContext(Setup(), "cpu"))
+    loaded = CLIP.load(LoadContext(WeightsConfig(), "cpu"))
     clip = ClipInput((noise(2),))
     np.testing.assert_array_equal(CLIP_FRAMES.run(loaded, [clip])[0], CLIP_FRAMES.run(network, [clip])[0])
     save_file({name: value for name, value in state.items() if name != "visual.proj"}, path)
     with pytest.raises(EnvironmentProblem, match=r"1 missing keys \(visual\.proj\)"):
-        CLIP.load(LoadContext(Setup(), "cpu"))
+        CLIP.load(LoadContext(WeightsConfig(), "cpu"))
 
 
 def test_a_tokenizer_of_another_size_is_refused(monkeypatch):
@@ -140,7 +140,7 @@ def test_a_tokenizer_of_another_size_is_refused(monkeypatch):
 
 @pytest.mark.slow
 def test_features_equal_the_reference(golden, golden_clips, arrays):
-    store = EncoderStore(setup=Setup(weights="keyed-random"))
+    store = EncoderStore(setup=WeightsConfig(weights="keyed-random"))
     for name in CLIPS:
         media, prompt = decoded(golden_clips, name), Prompt(golden("clip_vitb32")[name]["prompt"])
         text, _ = split_text(store.embed(CLIP_TEXT, media, prompt))

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from avbench.clips import Clip
-from avbench.encoders import ClipInput, LoadContext, Setup
+from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.networks.hpsv3 import HPSV3, REWARD_TOKENS, head, load_published, resize
 from avbench.encoders.networks.qwen2vl.prompts import IMAGE_PAD, VOCABULARY, prompt_ids, stand_in_tokenizer
 from avbench.errors import EnvironmentProblem
@@ -25,7 +25,7 @@ pytest.importorskip("transformers")
 
 @pytest.fixture(scope="module")
 def judge() -> Any:
-    return HPSV3.backbone.load(LoadContext(Setup("keyed-random-reduced"), "cpu"))
+    return HPSV3.backbone.load(LoadContext(WeightsConfig("keyed-random-reduced"), "cpu"))
 
 
 def noise(count: int, height: int = 56, width: int = 84, seed: int = 0) -> NDArray[np.uint8]:
@@ -126,7 +126,7 @@ def test_checkpoint_files_are_put_together(
     ):
         digest = hashlib.sha256(text.encode()).hexdigest()
         monkeypatch.setattr(f"avbench.encoders.networks.hpsv3.{constant}", (name, digest))
-    judge = HPSV3.backbone.load(LoadContext(Setup(), "cpu"))
+    judge = HPSV3.backbone.load(LoadContext(WeightsConfig(), "cpu"))
     assert judge.template == "Caption: {text_prompt} Rate: <|Reward|>"
     (ratings,) = HPSV3.run(judge, [ClipInput((noise(5),), "a dog")])
     assert ratings.shape == (5, 2)
@@ -145,7 +145,7 @@ def test_company_does_not_change_a_rating(judge: Any) -> None:
 
 
 def test_head_stays_in_float32() -> None:
-    low = HPSV3.backbone.load(LoadContext(Setup("keyed-random-reduced", precision="bf16"), "cpu"))
+    low = HPSV3.backbone.load(LoadContext(WeightsConfig("keyed-random-reduced", precision="bf16"), "cpu"))
     assert all(entry.dtype == torch.float32 for entry in low.network.rm_head.parameters())
     assert low.network.model.norm.weight.dtype == torch.bfloat16
     (ratings,) = HPSV3.run(low, [ClipInput((noise(5),), "a dog")])

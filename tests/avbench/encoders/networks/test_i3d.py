@@ -14,7 +14,7 @@ from avbench.encoders.base import ClipInput, LoadContext
 from avbench.encoders.networks.i3d.encoders import I3D_BACKBONE, I3D_COMPAT, I3D_FIXED
 from avbench.encoders.networks.i3d.letterbox import letterbox_224
 from avbench.media import decode_clip
-from avbench.weights.config import Setup
+from avbench.weights.config import WeightsConfig
 
 torch = pytest.importorskip("torch")
 
@@ -23,7 +23,7 @@ CLIPS = ["clip_a", "clip_b", "clip_c", "clip_d"]
 
 
 def _load(weights: str, precision: str = "fp32") -> Any:
-    return I3D_BACKBONE.load(LoadContext(Setup(weights=weights, precision=precision), "cpu"))
+    return I3D_BACKBONE.load(LoadContext(WeightsConfig(weights=weights, precision=precision), "cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("open_clip")
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import ClipInput, EncoderStore, LoadContext, Setup
+from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.loading import fill_keyed_random, load_strict
 from avbench.encoders.networks.imagebind import network as network_module
 from avbench.encoders.networks.imagebind.encoders import (
@@ -48,7 +48,7 @@ CLIPS = pytest.mark.parametrize("name", ["clip_a", "clip_b", "clip_c", "clip_d"]
 
 @pytest.fixture(scope="module")
 def network():
-    return IMAGEBIND.load(LoadContext(Setup("keyed-random-reduced"), "cpu"))
+    return IMAGEBIND.load(LoadContext(WeightsConfig("keyed-random-reduced"), "cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def check_embeddings(network, media, prompts, expected, tolerance):
 
 @pytest.mark.slow
 def test_full_size_equals_the_reference(decoded, golden):
-    store = EncoderStore(setup=Setup("keyed-random"))
+    store = EncoderStore(setup=WeightsConfig("keyed-random"))
     network = store._network(IMAGEBIND)
     expected = np.load(GOLDENS / "imagebind_huge.npz")
     scorers = {"ib_tv": tv_ib_compat, "ib_ta": ta_ib_compat, "ib_av": av_ib_compat}
@@ -297,7 +297,7 @@ def test_clip_ends_of_121_frames():
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_stays_near(network, precision):
-    half = IMAGEBIND.load(LoadContext(Setup("keyed-random-reduced", precision=precision), "cpu"))
+    half = IMAGEBIND.load(LoadContext(WeightsConfig("keyed-random-reduced", precision=precision), "cpu"))
     media, prompt = drawn(seconds=2.2, size=(48, 48), fps=1.5), Prompt("a dog barks")
     for encoder in (IMAGEBIND_VIDEO, IMAGEBIND_FRAMES, IMAGEBIND_AUDIO, IMAGEBIND_TEXT):
         found, wanted = (embed(each, encoder, media, prompt=prompt)[0] for each in (half, network))
@@ -316,7 +316,7 @@ def test_a_checkpoint_is_loaded_without_its_unused_branches(network, tmp_path, m
     torch.save(network.state_dict() | UNUSED | {"modality_postprocessors.imu.1.log_logit_scale": torch.zeros(())}, path)
     monkeypatch.setattr(network_module, "HUGE", REDUCED)
     monkeypatch.setattr(network_module, "files", lambda row, setup: {f"{row}.pth": path})
-    loaded = IMAGEBIND.load(LoadContext(Setup(), "cpu")).state_dict()
+    loaded = IMAGEBIND.load(LoadContext(WeightsConfig(), "cpu")).state_dict()
     assert loaded.keys() == network.state_dict().keys()
     assert all(torch.equal(value, loaded[key]) for key, value in network.state_dict().items())
 

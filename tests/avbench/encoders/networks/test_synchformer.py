@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from avbench.clips import Clip
-from avbench.encoders import ClipInput, LoadContext, Setup
+from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.loading import load_strict
 from avbench.encoders.networks.synchformer import picture as picture_module
 from avbench.encoders.networks.synchformer.attention import Summary
@@ -36,7 +36,7 @@ from avbench.media import AudioInfo, VideoInfo, decode_clip
 from avbench.metrics.desync import margins, mean_offset
 
 GOLDEN_CLIPS = ["clip_a", "clip_b", "clip_c", "clip_d"]
-TEST_WEIGHTS = Setup(weights="keyed-random-reduced")
+TEST_WEIGHTS = WeightsConfig(weights="keyed-random-reduced")
 JAVISBENCH = {"clip_a": 4.0, "clip_b": 4.0, "clip_c": 6.0, "clip_d": 2.0}
 
 
@@ -312,7 +312,7 @@ def test_logits_depend_on_both_tracks_and_on_their_alignment(lively):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision(precision, network):
-    half = BACKBONE.load(LoadContext(Setup(weights="keyed-random-reduced", precision=precision), "cpu"))
+    half = BACKBONE.load(LoadContext(WeightsConfig(weights="keyed-random-reduced", precision=precision), "cpu"))
     clip = drawn(60)
     logits = OWN_LENGTH.run(half, [clip])[0]
     assert logits.dtype == np.float32
@@ -321,7 +321,7 @@ def test_half_precision(precision, network):
 
 @pytest.mark.slow
 def test_full_size_network_equals_the_reference(golden_inputs, golden, golden_arrays):
-    full = BACKBONE.load(LoadContext(Setup(weights="keyed-random"), "cpu"))
+    full = BACKBONE.load(LoadContext(WeightsConfig(weights="keyed-random"), "cpu"))
     for name in GOLDEN_CLIPS:
         expected, arrays = golden("synchformer")[name], golden_arrays(f"synchformer_{name}")
         recipe = Recipe(expected["max_len_s"], desync_drop_last=True)

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from avbench.clips import Clip
-from avbench.encoders import ClipInput, LoadContext, Setup
+from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.networks.qwen2vl.frames import EvenFrames
 from avbench.encoders.networks.qwen2vl.prompts import (
     VIDEO_PAD,
@@ -58,7 +58,7 @@ CONFIG: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def judge() -> Any:
-    return VIDEOALIGN.backbone.load(LoadContext(Setup("keyed-random-reduced"), "cpu"))
+    return VIDEOALIGN.backbone.load(LoadContext(WeightsConfig("keyed-random-reduced"), "cpu"))
 
 
 def noise(count: int, height: int = 56, width: int = 84, seed: int = 0) -> NDArray[np.uint8]:
@@ -214,7 +214,7 @@ def test_checkpoint_files_are_put_together(published: Any, tmp_path: Path, monke
     monkeypatch.setattr(qwen, "QWEN2_VL_2B", qwen.REDUCED)
     digest = hashlib.sha256(template.encode()).hexdigest()
     monkeypatch.setattr("avbench.encoders.networks.videoalign._TEMPLATE", ("TEMPLATE", digest))
-    loaded = VIDEOALIGN.backbone.load(LoadContext(Setup(), "cpu"))
+    loaded = VIDEOALIGN.backbone.load(LoadContext(WeightsConfig(), "cpu"))
 
     clip = ClipInput((noise(4),), "a dog")
     network = load_published(path, SETTINGS | {"outputs": outputs}, qwen.REDUCED).eval()
@@ -263,7 +263,7 @@ def test_rating_depends_on_picture_and_prompt(judge: Any) -> None:
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_lower_precision_stays_near(precision: Any, judge: Any) -> None:
-    low = VIDEOALIGN.backbone.load(LoadContext(Setup("keyed-random-reduced", precision=precision), "cpu"))
+    low = VIDEOALIGN.backbone.load(LoadContext(WeightsConfig("keyed-random-reduced", precision=precision), "cpu"))
     clip = ClipInput((noise(4),), "a dog")
     (rating,) = VIDEOALIGN.run(low, [clip])
     np.testing.assert_allclose(rating, VIDEOALIGN.run(judge, [clip])[0], atol=0.1)
@@ -273,6 +273,6 @@ def test_lower_precision_stays_near(precision: Any, judge: Any) -> None:
 @pytest.mark.slow
 def test_logits_at_full_size_are_those_of_the_reference(golden: Callable[[str], Any]) -> None:
     reference = golden("videoalign_full")
-    judge = VIDEOALIGN.backbone.load(LoadContext(Setup("keyed-random"), "cpu"))
+    judge = VIDEOALIGN.backbone.load(LoadContext(WeightsConfig("keyed-random"), "cpu"))
     (logits,) = VIDEOALIGN.run(judge, [ClipInput((noise(4, 280, 392),), reference["caption"])])
     np.testing.assert_allclose(logits, reference["logits"], atol=1e-4)
