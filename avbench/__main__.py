@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from avbench.interrupts import ALL
+from avbench.terminal.interrupts import ALL
 
 
 def main() -> None:

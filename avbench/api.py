@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.clips import Clip
-from avbench.encoders.references import ReferenceSet, save_reference
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.metrics.base import get_scorers
-from avbench.plan import feature_space
 from avbench.results import Run, RunFolder, load_run
-from avbench.runner import RunOptions, run_source
-from avbench.scoring import RunContext
+from avbench.run.plan import feature_space
+from avbench.run.reference_sets import ReferenceSet, save_reference
+from avbench.run.runner import RunOptions, run_source
+from avbench.run.score_clip import RunContext
 from avbench.sources import Source, load_source
 from avbench.suites import Suite, get_suite
 
@@ -35,7 +35,7 @@ def choose_suite(suite: str, metrics: Sequence[str] | None) -> Suite:
 
 def needs_torch(suite: Suite) -> bool:
     """Whether a metric of the suite waits for a large network."""
-    return any(scorer.staged for scorer in get_scorers(suite.metrics))
+    return any(scorer.deferred for scorer in get_scorers(suite.metrics))
 
 
 def resolve_devices(text: str, suite: Suite) -> tuple[str, ...]:

@@ -1,14 +1,20 @@
-"""Write files whole or not at all, open none but regular ones, and name paths without naming the machine."""
+"""Files: written whole or not at all, opened only where regular, locked by one process, named without the machine."""
 
 from __future__ import annotations
 
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avbench.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -89,3 +95,68 @@ def below_or_name(path: Path, folder: Path) -> str:
     absolute, base = (Path(os.path.normpath(each.absolute())) for each in (path, folder))
     inside = absolute.is_relative_to(base) and base.parent != base
     return absolute.relative_to(base).as_posix() if inside else absolute.name
+
+
+def take_lock(path: Path, option: str) -> BaseFileLock:
+    """The lock on `path`, held by this process until it is released; `option` chooses another folder.
+
+    Raises:
+        filelock.Timeout: another process holds it.
+        EnvironmentProblem: the drive has no locks.
+        OSError: the file cannot be written.
+    """
+    from filelock import FileLock
+
+    _try_lock(path, option)
+    lock = FileLock(path)
+    lock.acquire(timeout=0)
+    return lock
+
+
+@contextmanager
+def locked(path: Path, option: str) -> Iterator[None]:
+    """Hold the lock on `path`; raises what `take_lock` raises."""
+    lock = take_lock(path, option)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def no_locks(folder: Path, option: str, error: OSError) -> EnvironmentProblem:
+    """What to say of a drive that cannot lock files."""
+    return EnvironmentProblem(
+        f"{folder} is on a drive that cannot lock files ({error.strerror or error}), as some network drives are. "
+        f"Choose a folder on a local disk with {option}."
+    )
+
+
+def _try_lock(path: Path, option: str) -> None:
+    """Ask the system itself: FileLock takes some refusals for a lock of another process, or makes do without."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where every drive has locks
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        pass  # held by another process, or about to be taken
+    except OSError as error:
+        raise no_locks(path.parent, option, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def home_folder() -> Path:
+    """The home folder; "/" for a user without one, as containers set HOME then. It may be missing or read-only."""
+    return expand_home("~")
+
+
+def expand_home(path: str) -> Path:
+    """`path` with the home folder for a leading ~."""
+    if path != "~" and not path.startswith("~/"):
+        return Path(path)
+    # Path.home raises without HOME and without an entry for the user; os.path then leaves the ~ there.
+    expanded = os.path.expanduser(path)  # noqa: PTH111
+    return Path("/", path[2:]) if expanded == path else Path(expanded)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from avbench.aggregate import summarize_parts
 from avbench.clips import Prompt
-from avbench.encoders import Setup
-from avbench.encoders.setup import Precision, Weights
+from avbench.encoders import WeightsConfig
 from avbench.errors import AvbenchError
 from avbench.metrics.base import registry
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, Run, RunFolder, ScoreRow, load_run
@@ -21,8 +20,9 @@ from avbench.results.lines import read_lines
 from avbench.results.parquet import to_frame, to_rows
 from avbench.results.read import read_clips, read_labels, read_scores
 from avbench.results.rules import score_table_problem
-from avbench.scoring import PROTOCOLS
-from avbench.sets import set_digest
+from avbench.run.score_clip import PROTOCOLS
+from avbench.run.set_metrics import set_digest
+from avbench.weights.config import Precision, Weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,7 +164,9 @@ def made_again(error: DamagedRunError) -> str:
     return f"{error.name} {found} and was made again"
 
 
-def earlier_info(folder: RunFolder, prompts: Mapping[str, Prompt], setup: Setup) -> tuple[dict[str, Any], list[str]]:
+def earlier_info(
+    folder: RunFolder, prompts: Mapping[str, Prompt], setup: WeightsConfig
+) -> tuple[dict[str, Any], list[str]]:
     """What run.json holds, or the score rows tell where it is damaged; empty for a new folder. With notes.
 
     Args:
@@ -186,7 +188,7 @@ def earlier_info(folder: RunFolder, prompts: Mapping[str, Prompt], setup: Setup)
 
 
 def recover_info(
-    rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt], setups: Sequence[Setup] = ()
+    rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt], setups: Sequence[WeightsConfig] = ()
 ) -> dict[str, Any]:
     """run.json as far as score rows tell it.
 
@@ -205,7 +207,7 @@ def recover_info(
         "run_id": rows[-1].run_id,
         "suite": rows[-1].suite,
         "suite_version": rows[-1].suite_version,
-        "metrics": {n: known[n].facts() for n, v in versions.items() if n in known and known[n].version == v},
+        "metrics": {n: known[n].metadata() for n, v in versions.items() if n in known and known[n].version == v},
         "weights": weights,
         "precision": precision,
         "protocol": _find_protocol(rows, prompts),
@@ -213,13 +215,13 @@ def recover_info(
     }
 
 
-def _find_setup(rows: Sequence[ScoreRow], setups: Sequence[Setup]) -> tuple[str, str]:
+def _find_setup(rows: Sequence[ScoreRow], setups: Sequence[WeightsConfig]) -> tuple[str, str]:
     """Weights and precision under which all networks have the digests of the rows."""
     wanted = {(r.metric, r.weights_digest) for r in rows if r.weights_digest not in ("none", UNAVAILABLE)}
     known = registry()
     if not all(name in known for name, _ in wanted):
         return UNKNOWN, UNKNOWN
-    for setup in (*setups, *(Setup(w, None, p) for w, p in product(get_args(Weights), get_args(Precision)))):
+    for setup in (*setups, *(WeightsConfig(w, None, p) for w, p in product(get_args(Weights), get_args(Precision)))):
         try:
             if all(known[name].weights_digest(setup) == digest for name, digest in wanted):
                 return setup.weights, setup.precision

@@ -12,7 +12,7 @@ from network_runs import Bench, Scored, score
 from observed import ObservedStore, finish, run_alone
 from torch.utils.flop_counter import FlopCounterMode
 
-from avbench.encoders.checkpoints import DTYPES
+from avbench.encoders.loading import DTYPES
 from avbench.metrics.base import get_scorers
 
 SIZE = (512, 768)  # height, width

@@ -22,11 +22,11 @@ from run_figures import peak_ratio
 from stopwatch import QUIET_CORES, Stopwatch
 
 from avbench.clips import Clip
-from avbench.encoders import Setup
+from avbench.encoders import WeightsConfig
 from avbench.media import decode_clip
 from avbench.metrics.base import get_scorers
 from avbench.metrics.desync import OFFSETS
-from avbench.runner import RunOptions, run_source
+from avbench.run.runner import RunOptions, run_source
 from avbench.sources import Source
 from avbench.suites import get_suite
 
@@ -40,7 +40,7 @@ def counts_figures(bench: Bench) -> list[Figure]:
     """Opens and ImageBind passes of a drawn clip of 4 s; small networks, since counts do not depend on their size."""
     figures = []
     for name, size, pictures in (("96x128", (96, 128), 111), ("square", (96, 96), 101)):
-        store = ObservedStore(Setup(WEIGHTS["reduced"]), "cpu")
+        store = ObservedStore(WeightsConfig(WEIGHTS["reduced"]), "cpu")
         found = score([drawn_clip(bench.folder, 4.0, size)], store, bench.folder)
         rows = store.ledger.rows("imagebind")
         detail = {"opens": dict(found.opens), "loads": dict(store.ledger.loads), "imagebind": rows}
@@ -184,7 +184,9 @@ def desync_change(fp32: np.ndarray, bf16: np.ndarray) -> dict[str, Any]:
 def cache_figures(bench: Bench) -> list[Figure]:
     """Clips scored again into a new run folder with their embeddings on disk, against the first time."""
     clips = tuple(drawn_clip(bench.folder, 4.0, (96, 128), seed) for seed in range(CACHED_CLIPS))
-    first, again = (whole_run(bench, clips, Setup(WEIGHTS["reduced"]), "small_cache", n) for n in ("first", "again"))
+    first, again = (
+        whole_run(bench, clips, WeightsConfig(WEIGHTS["reduced"]), "small_cache", n) for n in ("first", "again")
+    )
     detail = {"clips": len(clips), "first_s": round(first, 3), "again_s": round(again, 3)}
     bench.log("warm cache, reduced networks", **detail)
     name = "warm cache, {} networks: first time / again in a new run folder"
@@ -198,7 +200,7 @@ def cache_figures(bench: Bench) -> list[Figure]:
     return figures
 
 
-def whole_run(bench: Bench, clips: Sequence[Clip], setup: Setup, cache: str, out: str) -> float:
+def whole_run(bench: Bench, clips: Sequence[Clip], setup: WeightsConfig, cache: str, out: str) -> float:
     """Seconds of a run into a new folder, from the list of clips to the tables."""
     options = RunOptions(setup=setup, cache=bench.folder / cache)
     source = Source(bench.folder, "clips", tuple(clips), "as given")

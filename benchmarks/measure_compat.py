@@ -21,18 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import ClipInput, Encoder, EncoderStore, Setup
-from avbench.encoders.audiobox import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT
-from avbench.encoders.audiobox.inputs import javisbench_sound
-from avbench.encoders.i3d import I3D_COMPAT, I3D_FIXED
-from avbench.encoders.imagebind import (
+from avbench.encoders import ClipInput, Encoder, EncoderStore, WeightsConfig
+from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT
+from avbench.encoders.networks.audiobox.inputs import javisbench_sound
+from avbench.encoders.networks.i3d.encoders import I3D_COMPAT, I3D_FIXED
+from avbench.encoders.networks.imagebind.encoders import (
     IMAGEBIND_AUDIO,
     IMAGEBIND_AUDIO_TEXT,
     IMAGEBIND_AUDIO_TEXT_COMPAT,
 )
-from avbench.encoders.setup import Weights
-from avbench.encoders.synchformer import BACKBONE as SYNCHFORMER
-from avbench.encoders.synchformer import FOUR_SECONDS, OWN_LENGTH, Recipe
+from avbench.encoders.networks.synchformer.encoders import BACKBONE as SYNCHFORMER
+from avbench.encoders.networks.synchformer.encoders import FOUR_SECONDS, OWN_LENGTH, Recipe
 from avbench.encoders.texts import split_text
 from avbench.media import Media, View, decode_clip
 from avbench.media.options import DecodeOptions
@@ -43,6 +42,7 @@ from avbench.metrics.distances import frechet_distance, polynomial_mmd
 from avbench.metrics.frechet import scaled_frechet_distance
 from avbench.metrics.imagebind_score import cosine
 from avbench.sources import load_source
+from avbench.weights.config import Weights
 
 PAGE = Path(__file__).parent.parent / "docs" / "compat.md"
 MARKED = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -172,7 +172,7 @@ def mel_windows(media: Media, flaw: bool) -> Values:
     """What ImageBind sees of the sound of JavisScore's windows, (W, 1, 128, 204)."""
     import torch
 
-    from avbench.encoders.imagebind.inputs import mel_pictures, plan_sound
+    from avbench.encoders.networks.imagebind.inputs import mel_pictures, plan_sound
 
     plan = plan_sound(np.asarray(media.view(IMAGEBIND_AUDIO.views[0])), ib_inplace_mean=flaw)
     return mel_pictures([plan.slices[index] for index in plan.windows], torch.device("cpu")).numpy().astype(np.float64)
@@ -193,7 +193,7 @@ def offset_score(flag: str, encoders: tuple[Encoder, Encoder], seconds: float) -
 
 def _synchformer(recipe: Recipe) -> Encoder:
     def run(network: Any, clips: Sequence[ClipInput]) -> Any:
-        from avbench.encoders.synchformer.inference import offset_logits
+        from avbench.encoders.networks.synchformer.inference import offset_logits
 
         return offset_logits(network, clips, recipe)
 
@@ -312,7 +312,7 @@ def measure(wanted: Sequence[str]) -> str:
     """The table."""
     rows = [row for row in all_rows() if not wanted or row.flag in wanted]
     subjects = decode(rows)
-    whole, reduced = (EncoderStore(max_resident=1, setup=Setup(weights)) for weights in WEIGHTS)
+    whole, reduced = (EncoderStore(max_resident=1, setup=WeightsConfig(weights)) for weights in WEIGHTS)
     lines = [
         "| flag | number | network | on | mean effect | largest | spread of fixed | mean effect / spread |",
         "|---|---|---|---|--:|--:|--:|--:|",

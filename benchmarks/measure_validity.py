@@ -11,7 +11,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from avbench.environment import describe_environment
+from avbench.doctor.environment import describe_environment
 from avbench.metrics.base import get_scorers
 from avbench.sources import Source, load_source
 from avbench.suites import get_suite

@@ -23,8 +23,8 @@ from avbench.media import Frame, FrameSeries, Waveform, decode_clip
 from avbench.media.options import default_threads
 from avbench.metrics.av_align import SOUND
 from avbench.metrics.optical_flow import FLOW
-from avbench.scoring import ClipJob, RunContext
-from avbench.staging import Room, score_jobs
+from avbench.run.schedule import Room, score_jobs
+from avbench.run.score_clip import ClipJob, RunContext
 
 NOTHING = FrameSeries("nothing", lambda previous, current: (0.0,))
 SLOW_CLIPS = ("friday", "ovi_dressing_room", "ovi_two_men", "tears_of_steel_hall")

@@ -24,11 +24,11 @@ from observed import Log, ObservedStore, Pass
 from stopwatch import Stopwatch
 
 from avbench.clips import Clip
-from avbench.content import read_content
-from avbench.encoders import EmbeddingCache, Setup
+from avbench.encoders import EmbeddingCache, WeightsConfig
 from avbench.metrics.base import get_scorers
-from avbench.scoring import ClipJob, RunContext
-from avbench.staging import Room, score_jobs
+from avbench.run.content import read_content
+from avbench.run.schedule import Room, score_jobs
+from avbench.run.score_clip import ClipJob, RunContext
 from avbench.suites import get_suite
 
 SUITE = "omninft-tables"
@@ -96,7 +96,7 @@ class Bench:
 
     def store(self, precision: str, networks: str | None = None) -> ObservedStore:
         """A store without networks."""
-        setup = Setup(WEIGHTS[networks or self.networks], precision=precision)
+        setup = WeightsConfig(WEIGHTS[networks or self.networks], precision=precision)
         return ObservedStore(setup, self.device, max_resident=self.max_resident)
 
     @cached_property
@@ -170,7 +170,7 @@ class Bench:
 def warm_up(folder: Path, store: ObservedStore) -> None:
     """Load all networks, and pay for imports and first calls that belong to no clip."""
     backbones = {b.name: b for scorer in get_scorers(get_suite(SUITE).metrics) for b in scorer.backbones}
-    small = ObservedStore(Setup(WEIGHTS["reduced"]), "cpu")
+    small = ObservedStore(WeightsConfig(WEIGHTS["reduced"]), "cpu")
     score([drawn_clip(folder, 1.0, (48, 64))], small, folder)
     for backbone in list(backbones.values())[: store.max_resident]:
         store.network(backbone)

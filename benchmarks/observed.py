@@ -15,7 +15,7 @@ import torch
 from stopwatch import Stopwatch
 
 from avbench.clips import Prompt
-from avbench.encoders import Backbone, Encoder, EncoderStore, Setup
+from avbench.encoders import Backbone, Encoder, EncoderStore, WeightsConfig
 from avbench.encoders.cache import EmbeddingCache
 from avbench.media import Media
 
@@ -69,7 +69,7 @@ class ObservedStore(EncoderStore):
 
     def __init__(
         self,
-        setup: Setup,
+        setup: WeightsConfig,
         device: str,
         *,
         max_resident: int = 10,

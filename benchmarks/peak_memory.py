@@ -23,12 +23,12 @@ def peak_bytes() -> int:
 
 if __name__ == "__main__":
     from avbench import load_source
-    from avbench.encoders import Setup
-    from avbench.runner import RunOptions, run_source
+    from avbench.encoders import WeightsConfig
+    from avbench.run.runner import RunOptions, run_source
     from avbench.suites import get_suite
 
     manifest, out, suite, weights = [*sys.argv[1:], "quick", "checkpoints"][:4]
-    options = RunOptions(setup=Setup(weights))
+    options = RunOptions(setup=WeightsConfig(weights))
     # What `avbench score` calls; `score_clips` would also return the whole table to the caller.
     run_source(load_source(Path(manifest)), get_suite(suite), Path(out), options)
     print(peak_bytes())

@@ -26,22 +26,23 @@ from torch import Tensor
 
 from avbench.clips import Clip
 from avbench.encoders import ClipInput
-from avbench.encoders.audiobox import AUDIOBOX_AXES
-from avbench.encoders.clap import CLAP_SOUND, CLAP_TEXT
-from avbench.encoders.imagebind import EVERY_FRAME, IMAGEBIND, geometry
-from avbench.encoders.imagebind import SOUND as IMAGEBIND_SOUND
-from avbench.encoders.imagebind.inputs import mel_pictures, normalise_pictures
-from avbench.encoders.imagebind.network import Trunk
-from avbench.encoders.imagebind.tokens import tokenize
-from avbench.encoders.openclip import CLIP_FRAMES, CLIP_TEXT
+from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES
+from avbench.encoders.networks.clap import CLAP_SOUND, CLAP_TEXT
+from avbench.encoders.networks.clip import CLIP_FRAMES, CLIP_TEXT
+from avbench.encoders.networks.imagebind import geometry
+from avbench.encoders.networks.imagebind.encoders import EVERY_FRAME, IMAGEBIND
+from avbench.encoders.networks.imagebind.encoders import SOUND as IMAGEBIND_SOUND
+from avbench.encoders.networks.imagebind.inputs import mel_pictures, normalise_pictures
+from avbench.encoders.networks.imagebind.network import Trunk
+from avbench.encoders.networks.imagebind.tokens import tokenize
+from avbench.encoders.networks.synchformer.encoders import BACKBONE as SYNCHFORMER
+from avbench.encoders.networks.synchformer.encoders import PICTURE as SYNCHFORMER_PICTURE
+from avbench.encoders.networks.synchformer.encoders import SOUND as SYNCHFORMER_SOUND
+from avbench.encoders.networks.synchformer.inputs import log_mel, normalise
+from avbench.encoders.networks.synchformer.segments import Recipe, blocks, cut_segments
+from avbench.encoders.networks.videoalign import VIDEOALIGN
 from avbench.encoders.pictures import SIDE, short_side_224
-from avbench.encoders.synchformer import BACKBONE as SYNCHFORMER
-from avbench.encoders.synchformer import PICTURE as SYNCHFORMER_PICTURE
-from avbench.encoders.synchformer import SOUND as SYNCHFORMER_SOUND
-from avbench.encoders.synchformer.inputs import log_mel, normalise
-from avbench.encoders.synchformer.segments import Recipe, blocks, cut_segments
 from avbench.encoders.texts import split_text
-from avbench.encoders.videoalign import VIDEOALIGN
 from avbench.media import AudioInfo, Frames, VideoInfo, Waveform
 from avbench.media.media import render_waveform
 from avbench.metrics.audio_quality import mean_quality

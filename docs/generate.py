@@ -16,13 +16,13 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
-from avbench.encoders.rows import ROWS, with_required
-from avbench.encoders.weights import size_text
 from avbench.media import Frames, Waveform
 from avbench.metrics.base import Scorer, registry
 from avbench.results import ClipRow, ScoreRow
 from avbench.sources import columns, numbering, suffixes
 from avbench.suites import list_suites
+from avbench.weights.checkpoints import CHECKPOINTS, with_required
+from avbench.weights.locate import size_text
 
 DOCS = Path(__file__).parent
 MARKED = re.compile(r"(<!-- generated:(\w+) ?(\w*) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -112,7 +112,7 @@ def family_table(family: str) -> str:
         views = "; ".join(dict.fromkeys(map(reads, m.all_views)))
         weights = f"{m.checkpoint} (licence: {m.licence})" if m.checkpoint else "none"
         facts = (
-            ("what", m.summary), ("judges", JUDGES[m.judges]), ("unit", unit(m)),
+            ("what", m.summary), ("judges", JUDGES[m.level]), ("unit", unit(m)),
             ("direction", ARROWS[m.higher_is_better]), ("range", bounds(m)),
             ("needs", ", ".join(sorted(m.needs))), ("reads", views or "facts of the tracks"),
             ("parameters", params or "none"), ("checkpoint", weights), ("source", m.source),
@@ -174,7 +174,7 @@ def weights_table(_: str) -> str:
     """All checkpoints: licence, size, what needs them, source."""
     needing = {m.name: with_required(b.row for b in m.backbones if b.row) for m in own_metrics()}
     rows = []
-    for row in ROWS.values():
+    for row in CHECKPOINTS.values():
         origin = f"hub `{row.hubs[0]}`" if row.hubs else f"`{row.files[0].url.split('/')[2]}`"
         metrics = ", ".join(f"`{name}`" for name, used in needing.items() if row.name in used)
         licence = f"**{row.licence}**" if row.must_accept else row.licence
@@ -185,7 +185,7 @@ def weights_table(_: str) -> str:
 def weights_files(_: str) -> str:
     """Where the files of each checkpoint are looked for, and whether their checksums are known."""
     rows = []
-    for row in ROWS.values():
+    for row in CHECKPOINTS.values():
         names = [f"`{file.name}`" for file in row.files]
         folders = ", ".join(f"`{folder}/`" if folder else "the folder itself" for folder in (row.name, *row.folders))
         known = sum(file.sha256 is not None for file in row.files)

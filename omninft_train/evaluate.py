@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from avbench.terminal import cell
+from avbench.terminal.output import cell
 from omninft_train.config import RewardSection
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.generate import Generation, Trained, generate

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from avbench.check.compare import Comparison
 from avbench.check.tables import ranked
 from avbench.check.verdict import Finding
-from avbench.text import visible
+from avbench.terminal.text import visible
 
 SCHEMA_VERSION = 1
 

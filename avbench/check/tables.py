@@ -9,8 +9,8 @@ from avbench.check.compare import Comparison
 from avbench.check.noise import Noise
 from avbench.check.verdict import Finding, Verdict
 from avbench.report.tables import NONE, decimals_for, format_value, shorten
-from avbench.terminal import cell
-from avbench.text import markdown_text, one_line
+from avbench.terminal.output import cell
+from avbench.terminal.text import markdown_text, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table

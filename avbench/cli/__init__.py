@@ -21,7 +21,7 @@ from avbench.cli import (
     validate,
 )
 from avbench.cli.plugins import CommandGroup
-from avbench.entry import run_app, start_logging
+from avbench.terminal.entry import run_app, start_logging
 
 app = typer.Typer(
     name="avbench",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from avbench.terminal import say, show
+from avbench.terminal.output import say, show
 
 if TYPE_CHECKING:
     from avbench.check import Comparison

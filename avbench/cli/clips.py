@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from avbench.cli.options import AllowOutside, LayoutOption, LimitOption, PromptsOption, SourceArgument
-from avbench.terminal import cell, print_json, say, show
+from avbench.terminal.output import cell, print_json, say, show
 
 
 def command(

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from avbench.terminal import cell, print_json, show
+from avbench.terminal.output import cell, print_json, show
 
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
     """Check this machine; exit code 4 when something that avbench needs is broken."""
-    from avbench.diagnosis import diagnose
+    from avbench.doctor.diagnosis import diagnose
     from avbench.errors import EnvironmentProblem
 
     findings = diagnose()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from avbench.terminal import say
+from avbench.terminal.output import say
 
 app = typer.Typer(
     help="Check published and measured figures, render their tables, add runs.",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from avbench.terminal import cell, print_json, show
+from avbench.terminal.output import cell, print_json, show
 
 
 def command(
@@ -14,7 +14,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List suites and metrics: needs, unit, direction, checkpoint, licence, and whether they run here."""
-    from avbench.encoders import Setup
+    from avbench.encoders import WeightsConfig
     from avbench.metrics.base import get_scorers, registry
     from avbench.suites import get_suite, list_suites
 
@@ -22,7 +22,7 @@ def command(
     if as_json:
         content = {
             "suites": {s.name: {"summary": s.summary, "metrics": s.metrics} for s in list_suites()},
-            "metrics": {s.name: s.facts() | {"unavailable": s.unavailable(Setup())} for s in scorers},
+            "metrics": {s.name: s.metadata() | {"unavailable": s.unavailable(WeightsConfig())} for s in scorers},
         }
         print_json(content)
         return
@@ -37,12 +37,11 @@ def command(
     table = Table(title="metrics (↑ higher is better, ↓ lower is better, · neither)")
     for name in ("metric", "what", "unit", "", "needs", "checkpoint, licence", "runs here"):
         table.add_column(name, overflow="fold")
-    arrows = {True: "↑", False: "↓", None: "·"}
     for scorer in scorers:
         weights = f"{scorer.checkpoint}, {scorer.licence}" if scorer.checkpoint else "–"
         cells = (
-            scorer.name, scorer.summary, scorer.unit, arrows[scorer.higher_is_better],
-            ", ".join(sorted(scorer.needs)), weights, scorer.unavailable(Setup()) or "yes",
+            scorer.name, scorer.summary, scorer.unit, scorer.direction.arrow,
+            ", ".join(sorted(scorer.needs)), weights, scorer.unavailable(WeightsConfig()) or "yes",
         )  # fmt: skip
         table.add_row(*map(cell, cells))
     show(table)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avbench.cli.options import AcceptOption, WeightsDirOption
-from avbench.terminal import cell, console, print_json, say, show
+from avbench.terminal.output import cell, console, print_json, say, show
 
 if TYPE_CHECKING:
-    from avbench.encoders.setup import Setup
+    from avbench.weights.config import WeightsConfig
 
 app = typer.Typer(help="List, download, check and find checkpoints.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,7 +23,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 @app.command("list")
 def list_rows(names: Names = None, weights_dir: WeightsDirOption = None, as_json: AsJson = False) -> None:
     """List checkpoints: licence, size, what needs them, and whether they are here."""
-    from avbench.encoders.weights import size_text
+    from avbench.weights.locate import size_text
 
     found = [_facts(row, _setup(weights_dir)) for row in _rows(names)]
     if as_json:
@@ -48,8 +48,8 @@ def pull_rows(
     accept_licence: AcceptOption = None,
 ) -> None:
     """Download checkpoints; goes on where an earlier download stopped."""
-    from avbench.encoders.pull import pull
-    from avbench.encoders.rows import with_required
+    from avbench.weights.checkpoints import with_required
+    from avbench.weights.download import pull
 
     rows = with_required(_rows(names))
     setup = _setup(weights_dir, accept_licence)
@@ -64,15 +64,15 @@ def pull_rows(
 @app.command("verify")
 def verify_rows(names: Names = None, weights_dir: WeightsDirOption = None) -> None:
     """Compare checksums; exit code 4 when a file is not what it should be, or a named checkpoint is not here."""
-    from avbench.encoders.rows import ROWS, with_required
-    from avbench.encoders.weights import absent_files, mismatches, unchecked
     from avbench.errors import EnvironmentProblem
+    from avbench.weights.checkpoints import CHECKPOINTS, with_required
+    from avbench.weights.locate import absent_files, mismatches, unchecked
 
     setup = _setup(weights_dir)
     problems: list[str] = []
     for row in with_required(_rows(names)):
         absent = absent_files(row, setup)
-        if len(absent) == len(ROWS[row].files) and names is None:
+        if len(absent) == len(CHECKPOINTS[row].files) and names is None:
             continue
         wrong = list(mismatches(row, setup))
         lacking = f"{row}: missing {', '.join(absent)}; avbench models pull {row}"
@@ -87,10 +87,10 @@ def verify_rows(names: Names = None, weights_dir: WeightsDirOption = None) -> No
 @app.command("where")
 def where_rows(names: Names = None, weights_dir: WeightsDirOption = None, as_json: AsJson = False) -> None:
     """Print the paths of the files that are here."""
-    from avbench.encoders.weights import place
+    from avbench.weights.locate import location
 
     setup = _setup(weights_dir)
-    found = {row: {name: str(path) for name, path in place(row, setup).paths.items()} for row in _rows(names)}
+    found = {row: {name: str(path) for name, path in location(row, setup).paths.items()} for row in _rows(names)}
     if as_json:
         print_json(found)
         return
@@ -102,28 +102,28 @@ def where_rows(names: Names = None, weights_dir: WeightsDirOption = None, as_jso
 @app.command("accept")
 def accept_row(name: Annotated[str, typer.Argument(help="Checkpoint whose licence you have read and accept.")]) -> None:
     """Accept the licence of a checkpoint, once for this user account."""
-    from avbench.encoders.rows import ROWS
-    from avbench.encoders.weights import accept
+    from avbench.weights.checkpoints import CHECKPOINTS
+    from avbench.weights.locate import accept
 
-    for row in (ROWS[row] for row in _rows([name])):
+    for row in (CHECKPOINTS[row] for row in _rows([name])):
         if row.must_accept:
             say(f"{row.name} is {row.licence}, see {row.page}. Your acceptance is kept in {accept(row.name)}")
         else:
             say(f"{row.name} is {row.licence}: nothing to accept")
 
 
-def _setup(weights_dir: Path | None, accepted: Iterable[str] | None = None) -> Setup:
+def _setup(weights_dir: Path | None, accepted: Iterable[str] | None = None) -> WeightsConfig:
     # Not make_setup: `pull` makes the folder, and the others find nothing in one that does not exist.
-    from avbench.encoders.setup import Setup
+    from avbench.weights.config import WeightsConfig
 
-    return Setup(weights_dir=weights_dir, accepted=frozenset(accepted or ()))
+    return WeightsConfig(weights_dir=weights_dir, accepted=frozenset(accepted or ()))
 
 
-def _facts(name: str, setup: Setup) -> dict[str, Any]:
-    from avbench.encoders.rows import ROWS
-    from avbench.encoders.weights import absent_files, is_accepted
+def _facts(name: str, setup: WeightsConfig) -> dict[str, Any]:
+    from avbench.weights.checkpoints import CHECKPOINTS
+    from avbench.weights.locate import absent_files, is_accepted
 
-    row = ROWS[name]
+    row = CHECKPOINTS[name]
     absent = absent_files(name, setup)
     state = "missing" if absent else "present" if is_accepted(row, setup) else "licence not accepted"
     metrics = [metric for metric, rows in _rows_of_metrics().items() if name in rows]
@@ -146,8 +146,8 @@ def _facts(name: str, setup: Setup) -> dict[str, Any]:
 
 def _rows_of_metrics() -> dict[str, list[str]]:
     """Checkpoints by metric, with those that a checkpoint requires."""
-    from avbench.encoders.rows import with_required
     from avbench.metrics.base import registry
+    from avbench.weights.checkpoints import with_required
 
     return {
         name: with_required(backbone.row for backbone in entry.backbones if backbone.row)
@@ -163,21 +163,21 @@ def _suites() -> dict[str, tuple[str, ...]]:
 
 def _rows(names: Iterable[str] | None) -> list[str]:
     """Checkpoints meant by names of checkpoints, metrics or suites; all for None."""
-    from avbench.encoders.rows import ROWS
+    from avbench.weights.checkpoints import CHECKPOINTS
 
     if names is None:
-        return list(ROWS)
-    return list(dict.fromkeys(row for name in names for row in ([name] if name in ROWS else _rows_behind(name))))
+        return list(CHECKPOINTS)
+    return list(dict.fromkeys(row for name in names for row in ([name] if name in CHECKPOINTS else _rows_behind(name))))
 
 
 def _rows_behind(name: str) -> list[str]:
     """Checkpoints of a metric or a suite."""
-    from avbench.encoders.rows import ROWS
     from avbench.errors import UsageError, near
+    from avbench.weights.checkpoints import CHECKPOINTS
 
     by_metric, suites = _rows_of_metrics(), _suites()
     if name not in by_metric and name not in suites:
-        hint = near(name, [*ROWS, *by_metric, *suites])
+        hint = near(name, [*CHECKPOINTS, *by_metric, *suites])
         raise UsageError(f"unknown checkpoint, metric or suite {name!r}. {hint} See 'avbench models list'.")
     return [row for metric in suites.get(name, (name,)) for row in by_metric[metric]]
 

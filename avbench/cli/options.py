@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from avbench.encoders import Setup
+    from avbench.encoders import WeightsConfig
 
 Layout = Literal["auto", "folder", "javisbench", "vbench"]
 
@@ -53,23 +53,23 @@ def make_setup(
     weights_dir: Path | None,
     precision: Literal["fp32", "bf16", "fp16"],
     accepted: list[str] | None,
-) -> Setup:
+) -> WeightsConfig:
     """How networks are loaded, from the options of a command.
 
     Raises:
         UsageError: the folder of checkpoints does not exist.
     """
-    from avbench.encoders import Setup
+    from avbench.encoders import WeightsConfig
     from avbench.errors import UsageError
 
     if weights_dir is not None and not weights_dir.is_dir():
         raise UsageError(f"--weights-dir {weights_dir}: no such folder. Make it with 'avbench models pull'.")
-    return Setup(weights, weights_dir, precision, frozenset(accepted or ()))
+    return WeightsConfig(weights, weights_dir, precision, frozenset(accepted or ()))
 
 
 def cache_folder() -> Path:
     """Where embeddings are kept between runs: $AVBENCH_CACHE, else ~/.cache/avbench/embeddings."""
-    from avbench.home import home_folder
+    from avbench.files import home_folder
 
     named = os.environ.get("AVBENCH_CACHE")
     return Path(named) if named else home_folder() / ".cache" / "avbench" / "embeddings"

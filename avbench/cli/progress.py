@@ -6,7 +6,7 @@ from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from avbench.terminal import console
+from avbench.terminal.output import console
 
 
 class BarProgress:

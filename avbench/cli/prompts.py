@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from avbench.terminal import cell, print_data, print_json, say, show
+from avbench.terminal.output import cell, print_data, print_json, say, show
 
 if TYPE_CHECKING:
-    from avbench.prompt_suites import PromptSuite, Template
+    from avbench.prompts import PromptSuite, Template
     from avbench.sources.prompts import PromptRow
 
 app = typer.Typer(help="List, show and download prompt lists.", no_args_is_help=True, rich_markup_mode=None)
@@ -26,7 +26,7 @@ PromptsDirOption = Annotated[
 @app.command("list")
 def list_suites(prompts_dir: PromptsDirOption = None, as_json: AsJson = False) -> None:
     """List prompt suites: how many prompts, which texts, licence, source, and whether they are here."""
-    from avbench.prompt_suites import list_prompt_suites
+    from avbench.prompts import list_prompt_suites
 
     facts = [_facts(suite, prompts_dir) for suite in list_prompt_suites()]
     if as_json:
@@ -57,7 +57,7 @@ def show_suite(
     prompts_dir: PromptsDirOption = None,
 ) -> None:
     """Show the prompts of a suite, or write them as a prompt list or a manifest."""
-    from avbench.prompt_suites import load_prompt_suite, prompt_file, render, select_rows
+    from avbench.prompts import load_prompt_suite, prompt_file, render, select_rows
 
     if path:
         say(str(prompt_file(suite, prompts_dir)))
@@ -83,7 +83,7 @@ def pull_suites(
     names: Annotated[list[str], typer.Argument(help="Suites.")], prompts_dir: PromptsDirOption = None
 ) -> None:
     """Download prompt lists that do not come with avbench; a file that is in the folder already is checked."""
-    from avbench.prompt_suites import get_prompt_suite, pull_prompts
+    from avbench.prompts import get_prompt_suite, pull_prompts
 
     for suite in [get_prompt_suite(name) for name in names]:
         done = pull_prompts(suite.name, prompts_dir)
@@ -97,7 +97,7 @@ def show_categories(as_json: AsJson = False) -> None:
     """Show JavisBench's nineteen categories with their definitions."""
     from dataclasses import asdict
 
-    from avbench.prompt_suites import taxonomy
+    from avbench.prompts import taxonomy
 
     aspects = taxonomy()
     if as_json:
@@ -108,7 +108,7 @@ def show_categories(as_json: AsJson = False) -> None:
 
 
 def _facts(suite: PromptSuite, folder: Path | None) -> dict[str, Any]:
-    from avbench.prompt_suites import find_prompts
+    from avbench.prompts import find_prompts
 
     found = find_prompts(suite, folder)
     return {
@@ -125,7 +125,7 @@ def _facts(suite: PromptSuite, folder: Path | None) -> dict[str, Any]:
 
 def _template(video: str | None, samples: int) -> Template | None:
     from avbench.errors import UsageError
-    from avbench.prompt_suites import Template
+    from avbench.prompts import Template
 
     if video is None:
         if samples != 1:

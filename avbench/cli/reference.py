@@ -19,7 +19,7 @@ from avbench.cli.options import (
     WeightsOption,
     make_setup,
 )
-from avbench.terminal import say
+from avbench.terminal.output import say
 
 
 def command(
@@ -46,7 +46,7 @@ def command(
     """
     from avbench.api import make_reference, resolve_devices
     from avbench.media.limits import parse_limits
-    from avbench.runner import RunOptions
+    from avbench.run.runner import RunOptions
     from avbench.sources import load_source
     from avbench.suites import Suite
 

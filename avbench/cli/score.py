@@ -22,11 +22,11 @@ from avbench.cli.options import (
     cache_folder,
     make_setup,
 )
-from avbench.terminal import print_json, say, show
+from avbench.terminal.output import print_json, say, show
 
 if TYPE_CHECKING:
-    from avbench.runner import Outcome
-    from avbench.scoring import Protocol
+    from avbench.run.runner import Outcome
+    from avbench.run.score_clip import Protocol
     from avbench.sources import Source
 
 
@@ -83,10 +83,10 @@ def command(
     """
     from avbench.api import choose_suite, needs_torch, resolve_devices
     from avbench.cli.progress import BarProgress
-    from avbench.environment import describe_command
+    from avbench.doctor.environment import describe_command
     from avbench.errors import TooManyFailedError, UsageError
     from avbench.media.limits import parse_limits
-    from avbench.runner import RunOptions, check_failures, run_source
+    from avbench.run.runner import RunOptions, check_failures, run_source
     from avbench.sources import load_source
 
     if by not in (None, "model", "category"):
@@ -125,7 +125,7 @@ def command(
 
 def _find_protocol(name: str | None) -> Protocol:
     from avbench.errors import UsageError
-    from avbench.scoring import PROTOCOLS, Protocol
+    from avbench.run.score_clip import PROTOCOLS, Protocol
 
     if name is None:
         return Protocol()

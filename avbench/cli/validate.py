@@ -20,7 +20,7 @@ from avbench.cli.options import (
     WeightsOption,
     make_setup,
 )
-from avbench.terminal import cell, say, show
+from avbench.terminal.output import cell, say, show
 
 if TYPE_CHECKING:
     from avbench.suites import Suite

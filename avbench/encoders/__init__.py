@@ -2,7 +2,19 @@
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.cache import EmbeddingCache
-from avbench.encoders.setup import Setup
 from avbench.encoders.store import EncoderStore
+from avbench.weights.config import WeightsConfig
 
-__all__ = ["Backbone", "ClipInput", "EmbeddingCache", "Encoder", "EncoderStore", "LoadContext", "Setup"]
+Setup = WeightsConfig
+"""The name that plug-ins and scripts know `WeightsConfig` by."""
+
+__all__ = [
+    "Backbone",
+    "ClipInput",
+    "EmbeddingCache",
+    "Encoder",
+    "EncoderStore",
+    "LoadContext",
+    "Setup",
+    "WeightsConfig",
+]

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from avbench.clips import Prompt
-from avbench.encoders.setup import Setup
-from avbench.encoders.weights import row_digest, row_licence, unusable
 from avbench.media import AudioInfo, VideoInfo, View
+from avbench.weights.config import WeightsConfig
+from avbench.weights.locate import checkpoint_digest, checkpoint_licence, unusable
 
 TextRole = Literal["text", "video", "audio"]
 
@@ -21,7 +21,7 @@ TextRole = Literal["text", "video", "audio"]
 class LoadContext:
     """What a network is loaded with: the weights in use, a torch device string, and the precision in `setup`."""
 
-    setup: Setup
+    setup: WeightsConfig
     device: str
 
 
@@ -32,12 +32,12 @@ class Backbone:
     Attributes:
         name: identity of the network.
         load: builds the network with its weights, in eval mode; the only place that imports its package.
-        row: its row in `avbench.encoders.weights`, or None when the weights come inside a package.
+        row: its row in `avbench.weights.locate`, or None when the weights come inside a package.
         packaged_digest: identity of weights that come inside a package.
         packages: importable modules that `load` needs.
         extra: name of the avbench extra that installs them.
         packaged_licence: licence of weights that come inside a package.
-        staged: it is large, so clips are decoded first and then embedded network by network. False for small ones
+        deferred: it is large, so clips are decoded first and then embedded network by network. False for small ones
             that run along with decoding.
     """
 
@@ -48,26 +48,26 @@ class Backbone:
     packages: tuple[str, ...] = ("torch",)
     extra: str = "models"
     packaged_licence: str = ""
-    staged: bool = True
+    deferred: bool = True
 
     @property
     def licence(self) -> str:
         """Licence of the weights."""
-        return row_licence(self.row) if self.row else self.packaged_licence
+        return checkpoint_licence(self.row) if self.row else self.packaged_licence
 
-    def missing(self, setup: Setup) -> str | None:
+    def missing(self, setup: WeightsConfig) -> str | None:
         """Why it cannot be loaded here, with the cure; None when it can."""
         absent = [name for name in self.packages if find_spec(name) is None]
         if absent:
             return f"not installed: {', '.join(absent)}; pip install 'avbench[{self.extra}]'"
         return unusable(self.row, setup) if self.row else None
 
-    def digest(self, setup: Setup) -> str:
+    def digest(self, setup: WeightsConfig) -> str:
         """Identity of the weights in use, with the precision they run at where it is not fp32."""
         if self.packaged_digest is not None:
             return self.packaged_digest()
         suffix = "" if setup.precision == "fp32" else f":{setup.precision}"
-        return (row_digest(self.row, setup) if self.row else self.name) + suffix
+        return (checkpoint_digest(self.row, setup) if self.row else self.name) + suffix
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from avbench.clips import Prompt
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.cache import EmbeddingCache
-from avbench.encoders.setup import Setup
 from avbench.errors import EnvironmentProblem, NonFiniteError
 from avbench.media import Media
+from avbench.weights.config import WeightsConfig
 
 EmbeddingKey = tuple[str, str, int, str]
 
@@ -39,14 +39,14 @@ class EncoderStore:
         self,
         device: str = "cpu",
         max_resident: int = 2,
-        setup: Setup | None = None,
+        setup: WeightsConfig | None = None,
         cache: EmbeddingCache | None = None,
     ) -> None:
         if max_resident < 1:
             raise ValueError(f"max_resident must be at least 1, got {max_resident}")
         self.device = device
         self.max_resident = max_resident
-        self.setup = setup or Setup()
+        self.setup = setup or WeightsConfig()
         self.cache = cache
         self._networks: OrderedDict[str, Any] = OrderedDict()
         self._embeddings: dict[EmbeddingKey, NDArray[Any]] = {}

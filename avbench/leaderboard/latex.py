@@ -8,7 +8,7 @@ from avbench.leaderboard.grid import LEGEND, Cell, Grid
 from avbench.leaderboard.markdown import NO_ROWS, papers
 from avbench.leaderboard.schema import Board, Figure
 from avbench.leaderboard.views import ViewSpec
-from avbench.text import latex_text
+from avbench.terminal.text import latex_text
 
 _NEEDS = "% Needs \\usepackage{booktabs}. Written by 'avbench leaderboard build'; do not edit."
 

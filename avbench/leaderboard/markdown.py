@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from avbench.leaderboard.grid import LEGEND, NONE, Cell, Grid, differences
 from avbench.leaderboard.schema import Board, Conflict, Figure
 from avbench.leaderboard.views import ViewSpec
-from avbench.text import markdown_text
+from avbench.terminal.text import markdown_text
 
 NO_ROWS = "No rows yet."
 

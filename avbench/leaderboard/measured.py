@@ -18,7 +18,7 @@ from avbench.leaderboard.schema import MEASURED_COLUMNS, REAL_WEIGHTS, MeasuredR
 from avbench.leaderboard.tables import Line, untidy
 from avbench.leaderboard.views import view_problems
 from avbench.results import Run
-from avbench.text import one_line, to_csv
+from avbench.terminal.text import one_line, to_csv
 
 _FILE = re.compile(r"[A-Za-z0-9][\w.-]*\.csv")
 

@@ -16,7 +16,7 @@ from avbench.leaderboard.grid import LEGEND, NONE, Column, cell_of, column_of, f
 from avbench.leaderboard.schema import Board, Figure
 from avbench.leaderboard.views import Entry, ViewSpec, entries
 from avbench.report.clip_data import script_json
-from avbench.text import visible_page
+from avbench.terminal.text import visible_page
 
 _FIRST_GROUP, _OTHERS = "JavisBench", "Measured only"
 

@@ -15,7 +15,7 @@ from avbench.leaderboard.read import RENDERED, load_board
 from avbench.leaderboard.schema import Board
 from avbench.leaderboard.sheet import all_figures_csv, figures_csv, grid_csv
 from avbench.leaderboard.views import ViewSpec
-from avbench.text import markdown_text
+from avbench.terminal.text import markdown_text
 
 PAGE, INDEX, ALL = "leaderboards.html", "README.md", "figures.csv"
 _SUFFIXES = (".md", ".tex", ".csv", ".html")

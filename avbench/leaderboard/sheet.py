@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from avbench.leaderboard.grid import Grid, GridRow
 from avbench.leaderboard.schema import Board, Figure
-from avbench.text import to_csv
+from avbench.terminal.text import to_csv
 
 _FIGURE_COLUMNS = (
     "provenance", "paper", "arxiv_id", "table", "benchmark", "row", "setting", "backbone", "method", "quantity",

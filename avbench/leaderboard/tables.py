@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avbench.leaderboard.schema import Problem
-from avbench.text import from_csv_cell
+from avbench.terminal.text import from_csv_cell
 
 Report = Callable[[str, str], None]
 """(column, message): one problem of the line at hand."""

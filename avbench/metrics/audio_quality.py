@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
-from avbench.encoders.audiobox import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT, AXES, MAX_AUDIO_LEN_S
+from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT, AXES, MAX_AUDIO_LEN_S
 from avbench.media import Media
 from avbench.metrics.base import Score, Scorer, scorer
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.clips import Prompt
-from avbench.encoders import Backbone, Encoder, EncoderStore, Setup
+from avbench.direction import Direction
+from avbench.encoders import Backbone, Encoder, EncoderStore, WeightsConfig
 from avbench.encoders.base import TextRole
 from avbench.errors import UsageError, near
 from avbench.media import Media, View
@@ -63,19 +64,19 @@ class Score:
 
 
 SetFunction = Callable[[NDArray[np.float32], NDArray[np.float32]], Score]
-Judges = Literal["clip", "set"]
+Level = Literal["clip", "set"]
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A registered metric: its function and its facts. Help, docs and reports read the facts here.
+    """A registered metric: its function and what is declared about it, which help, docs and reports read.
 
     Attributes:
         function: of a clip, or for a set metric of two sets of features (N, D) and (M, D): generated, reference.
         name: column name, stable, short, snake_case.
         summary: one line of what is measured.
         unit: "s", "LUFS", "1" for a plain number ...
-        higher_is_better: None where neither direction is good.
+        direction: which way is better.
         range: closed bounds of possible values.
         source: paper section, standard or reference project.
         needs: tracks and texts without which the clip is skipped.
@@ -85,7 +86,8 @@ class Scorer:
         version: raise it whenever a number can change.
         params: constants that define the number; they enter the digest.
         family: section in tables.
-        judges: "clip", or "set" for a distance between all clips and a reference set; a set metric has one encoder.
+        level: "clip", or "set" for a distance between all clips and a reference set; a set metric has one encoder.
+        packages: importable modules that the function itself needs.
         caveat: what the number cannot say.
     """
 
@@ -93,7 +95,7 @@ class Scorer:
     name: str
     summary: str
     unit: str
-    higher_is_better: bool | None
+    direction: Direction
     range: tuple[float, float]
     source: str
     needs: frozenset[Need]
@@ -103,12 +105,17 @@ class Scorer:
     version: int = 1
     params: tuple[tuple[str, Any], ...] = ()
     prompt_role: TextRole | None = None
-    judges: Judges = "clip"
+    level: Level = "clip"
     packages: tuple[str, ...] = ()
     caveat: str = ""
 
     def __call__(self, media: Media, prompt: Prompt, store: EncoderStore) -> Score:
         return self.function(media, prompt, store)
+
+    @property
+    def higher_is_better(self) -> bool | None:
+        """The direction as metrics declare it and run.json holds it."""
+        return self.direction.higher_is_better
 
     @property
     def all_views(self) -> tuple[View, ...]:
@@ -121,9 +128,9 @@ class Scorer:
         return tuple(dict.fromkeys(encoder.backbone for encoder in self.encoders))
 
     @property
-    def staged(self) -> bool:
+    def deferred(self) -> bool:
         """Whether it waits for a large network."""
-        return any(backbone.staged for backbone in self.backbones)
+        return any(backbone.deferred for backbone in self.backbones)
 
     @property
     def licence(self) -> str:
@@ -135,14 +142,14 @@ class Scorer:
         """Names of the networks used, empty without weights."""
         return ", ".join(backbone.name for backbone in self.backbones)
 
-    def unavailable(self, setup: Setup) -> str | None:
+    def unavailable(self, setup: WeightsConfig) -> str | None:
         """Why it cannot run on this machine, with the cure; None when it can."""
         absent = [name for name in self.packages if find_spec(name) is None]
         if absent:
             return f"not installed: {', '.join(absent)}"
         return next((reason for b in self.backbones if (reason := b.missing(setup))), None)
 
-    def weights_digest(self, setup: Setup) -> str:
+    def weights_digest(self, setup: WeightsConfig) -> str:
         """Identity of all weights used; "none" without weights."""
         parts = sorted(f"{e.name}:{e.version}:{e.backbone.digest(setup)}" for e in self.encoders)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16] if parts else "none"
@@ -158,7 +165,7 @@ class Scorer:
             content["protocol"] = protocol
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What run.json and `avbench ls --json` say of it; unbounded ends of the range are null."""
         return {
             "family": self.family,
@@ -187,13 +194,20 @@ def scorer(
     range: tuple[float, float],
     source: str,
     needs: Iterable[Need],
+    family: str = "",
+    views: tuple[View, ...] = (),
+    encoders: tuple[Encoder, ...] = (),
+    version: int = 1,
     params: Mapping[str, Any] | None = None,
-    **facts: Any,
+    prompt_role: TextRole | None = None,
+    packages: tuple[str, ...] = (),
+    caveat: str = "",
+    level: Level = "clip",
 ) -> Callable[[Callable[..., Score]], Scorer]:
     """Register `function(media, prompt, store) -> Score` as the metric `name`.
 
-    The first line of the function's docstring is the summary; its module's name is the family unless one is
-    given. The other arguments are the attributes of `Scorer`.
+    The first line of the function's docstring is the summary; its module's name is the family unless one is given. The
+    arguments are the attributes of `Scorer`, with `higher_is_better` as None where neither direction is good.
 
     Raises:
         ValueError: two scorers with one name.
@@ -205,13 +219,19 @@ def scorer(
             name=name,
             summary=(function.__doc__ or "").strip().split("\n")[0].rstrip("."),
             unit=unit,
-            higher_is_better=higher_is_better,
+            direction=Direction.of(higher_is_better),
             range=range,
             source=source,
             needs=frozenset(needs),
+            family=family or function.__module__.rsplit(".", 1)[-1],
+            views=views,
+            encoders=encoders,
+            version=version,
             params=tuple(sorted((params or {}).items())),
-            family=facts.pop("family", function.__module__.rsplit(".", 1)[-1]),
-            **facts,
+            prompt_role=prompt_role,
+            level=level,
+            packages=packages,
+            caveat=caveat,
         )
         known = _REGISTRY.get(name)
         if known is not None and known.function.__module__ != function.__module__:
@@ -222,13 +242,41 @@ def scorer(
     return register
 
 
-def set_scorer(name: str, *, encoder: Encoder, **facts: Any) -> Callable[[SetFunction], Scorer]:
+def set_scorer(
+    name: str,
+    *,
+    encoder: Encoder,
+    unit: str,
+    higher_is_better: bool | None,
+    range: tuple[float, float],
+    source: str,
+    needs: Iterable[Need],
+    family: str = "",
+    version: int = 1,
+    params: Mapping[str, Any] | None = None,
+    packages: tuple[str, ...] = (),
+    caveat: str = "",
+) -> Callable[[SetFunction], Scorer]:
     """Register `function(generated (N, D), reference (M, D)) -> Score` as the set metric `name`.
 
-    It judges all clips of a run against a reference set by the features of `encoder`, and each category of clips.
-    The other arguments are those of `scorer`.
+    It judges all clips of a run against the features that a reference set holds of `encoder`, and so each category of
+    clips. The other arguments are those of `scorer`.
     """
-    return scorer(name, encoders=(encoder,), judges="set", **facts)
+    return scorer(
+        name,
+        unit=unit,
+        higher_is_better=higher_is_better,
+        range=range,
+        source=source,
+        needs=needs,
+        family=family,
+        encoders=(encoder,),
+        version=version,
+        params=params,
+        packages=packages,
+        caveat=caveat,
+        level="set",
+    )
 
 
 @cache

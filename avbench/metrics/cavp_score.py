@@ -7,7 +7,13 @@ from numpy.typing import NDArray
 
 from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
-from avbench.encoders.cavp import CAVP, CAVP_WHOLE_SECONDS, STEPS_PER_SECOND, common_steps, whole_second_steps
+from avbench.encoders.networks.cavp.encoders import (
+    CAVP,
+    CAVP_WHOLE_SECONDS,
+    STEPS_PER_SECOND,
+    common_steps,
+    whole_second_steps,
+)
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
-from avbench.encoders import laion_clap as laion
-from avbench.encoders.clap import (
+from avbench.encoders.networks import laion_clap as laion
+from avbench.encoders.networks.clap import (
     CLAP_SOUND,
     CLAP_SOUND_SINC,
     CLAP_SOUND_ZERO_PAD,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
-from avbench.encoders.openclip import CLIP_FRAMES, CLIP_FRAMES_BGR, CLIP_TEXT, FRAMES, TOKENS
+from avbench.encoders.networks.clip import CLIP_FRAMES, CLIP_FRAMES_BGR, CLIP_TEXT, FRAMES, TOKENS
 from avbench.encoders.texts import split_text
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer

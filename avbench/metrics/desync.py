@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
-from avbench.encoders.synchformer import EIGHT_SECONDS, FOUR_SECONDS, OWN_LENGTH
+from avbench.encoders.networks.synchformer.encoders import EIGHT_SECONDS, FOUR_SECONDS, OWN_LENGTH
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.encoders.audioclip import AUDIOCLIP_COMPAT, AUDIOCLIP_FIXED, COMPAT_MAX_S
-from avbench.encoders.i3d import FRAMES, I3D_COMPAT, I3D_FIXED
+from avbench.encoders.networks.audioclip.encoders import AUDIOCLIP_COMPAT, AUDIOCLIP_FIXED, COMPAT_MAX_S
+from avbench.encoders.networks.i3d.encoders import FRAMES, I3D_COMPAT, I3D_FIXED
 from avbench.metrics.base import Score, set_scorer
 from avbench.metrics.distances import FAD_FACTOR, MIN_ROWS, first_rows, frechet_distance, polynomial_mmd
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from avbench.clips import Prompt
 from avbench.encoders import EncoderStore
-from avbench.encoders.hpsv3 import FRAMES, HPSV3
+from avbench.encoders.networks.hpsv3 import FRAMES, HPSV3
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 

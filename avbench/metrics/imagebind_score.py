@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
-from avbench.encoders.imagebind import (
+from avbench.encoders.networks.imagebind.encoders import (
     IMAGEBIND_AUDIO,
     IMAGEBIND_AUDIO_COMPAT,
     IMAGEBIND_AUDIO_TEXT,

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
-from avbench.encoders.imagebind import IMAGEBIND_AUDIO, IMAGEBIND_AUDIO_COMPAT, IMAGEBIND_FRAMES
-from avbench.encoders.imagebind.geometry import OVERLAP_S, WINDOW_S, Span, frame_windows
+from avbench.encoders.networks.imagebind.encoders import IMAGEBIND_AUDIO, IMAGEBIND_AUDIO_COMPAT, IMAGEBIND_FRAMES
+from avbench.encoders.networks.imagebind.geometry import OVERLAP_S, WINDOW_S, Span, frame_windows
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 from avbench.metrics.imagebind_score import STEP_COMPAT, TOO_SHORT, Embedding, cosine

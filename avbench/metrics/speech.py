@@ -6,8 +6,8 @@ import math
 
 from avbench.clips import Prompt
 from avbench.encoders import EncoderStore
-from avbench.encoders.dnsmos import DNSMOS
-from avbench.encoders.silero import RATE, SILERO, WINDOW, speech_segments
+from avbench.encoders.networks.dnsmos import DNSMOS
+from avbench.encoders.networks.silero import RATE, SILERO, WINDOW, speech_segments
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 

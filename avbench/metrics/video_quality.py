@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
-from avbench.encoders.videoalign import (
+from avbench.encoders.networks.videoalign import (
     AXES,
     NORMALISATION,
     RATE,

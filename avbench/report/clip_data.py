@@ -12,7 +12,7 @@ from avbench.report.media_embed import MediaBundle
 from avbench.report.media_files import ClipMedia
 from avbench.report.tables import NONE, format_value
 from avbench.report.timeline import timeline
-from avbench.text import visible_page
+from avbench.terminal.text import visible_page
 
 if TYPE_CHECKING:
     from avbench.results import Run

@@ -28,7 +28,7 @@ from avbench.report.sections import (
 )
 from avbench.report.tables import direction, format_unit, watermark
 from avbench.results import Run
-from avbench.text import visible_page
+from avbench.terminal.text import visible_page
 
 
 def write_report(

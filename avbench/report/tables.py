@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from avbench.terminal import cell
-from avbench.text import markdown_text
+from avbench.terminal.output import cell
+from avbench.terminal.text import markdown_text
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from avbench.errors import UsageError
 from avbench.files import open_regular
-from avbench.text import visible
+from avbench.terminal.text import visible
 
 RECORDS = ("scores.jsonl", "clips.jsonl")
 TABLES = ("scores.parquet", "clips.parquet", "categories.parquet")

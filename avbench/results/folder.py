@@ -65,7 +65,7 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         from filelock import Timeout
 
-        from avbench.locks import take_lock
+        from avbench.files import take_lock
 
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from avbench.sources.columns import has_meaning
 from avbench.sources.parquet_sizes import column_sizes
 from avbench.sources.rows import Media, Row, Rows, column_name
 from avbench.sources.text_files import MAX_BYTES, MAX_ROWS, check_rows
-from avbench.text import visible
+from avbench.terminal.text import visible
 
 # Per row: a path or a prompt is shorter, a video or a sound longer.
 _MEDIA_BYTES = 16 << 10

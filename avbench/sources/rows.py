@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avbench.errors import UsageError
-from avbench.text import visible
+from avbench.terminal.text import visible
 
 # Written by str() or by a spreadsheet where a value is missing; no prompt says only this.
 MISSING_WORDS = frozenset({"none", "null", "nil", "n/a", "na", "<na>", "nan", "nat", "#n/a"})

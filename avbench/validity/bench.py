@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from avbench.clips import Prompt
-from avbench.encoders import Encoder, EncoderStore, Setup
+from avbench.encoders import Encoder, EncoderStore, WeightsConfig
 from avbench.media import Media, View, Waveform
 from avbench.metrics.base import Need, Score, Scorer
-from avbench.scoring import ClipJob, Judgement
+from avbench.run.score_clip import ClipJob, Judgement
 from avbench.validity.corruptions import CORRUPTIONS, Corruption, Inapplicable, Variant, corrupt, seed_of
 from avbench.validity.decoding import Case, open_arrays
 
@@ -59,7 +59,7 @@ class Bench:
     """
 
     def __init__(
-        self, scorers: Sequence[Scorer], device: str, setup: Setup, seed: int, stopped: dict[str, str]
+        self, scorers: Sequence[Scorer], device: str, setup: WeightsConfig, seed: int, stopped: dict[str, str]
     ) -> None:
         self.scorers = scorers
         self.seed = seed

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.clips import Prompt
-from avbench.content import unchanged
 from avbench.errors import MediaError
 from avbench.media import Frames, Media, Waveform, decode_clip
 from avbench.media.options import DecodeOptions
-from avbench.scoring import ClipJob
+from avbench.run.content import unchanged
+from avbench.run.score_clip import ClipJob
 
 Pixels = NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from avbench.report.plots import Axis, make_axis
 from avbench.report.tables import decimals_for, format_value
-from avbench.text import visible_page
+from avbench.terminal.text import visible_page
 from avbench.validity.bench import Row
 from avbench.validity.corruptions import CORRUPTIONS
 from avbench.validity.statistics import Floats, Response, Verdict, score_table

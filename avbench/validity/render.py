@@ -11,11 +11,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from avbench.environment import describe_environment
+from avbench.doctor.environment import describe_environment
 from avbench.errors import EnvironmentProblem
 from avbench.files import below_or_name, write_atomically
 from avbench.report.tables import decimals_for, format_value
-from avbench.text import markdown_text, to_csv
+from avbench.terminal.text import markdown_text, to_csv
 from avbench.validity.bench import Row
 from avbench.validity.corruptions import CORRUPTIONS, Corruption
 from avbench.validity.plot import draw_responses
@@ -88,7 +88,7 @@ def describe_study(study: Study) -> dict[str, Any]:
         "device": settings.device,
         "precision": settings.setup.precision,
         "corruptions": {c.name: {"what": c.what, "unit": c.unit, "doses": c.labels} for c in CORRUPTIONS},
-        "metrics": {s.name: s.facts() | {"weights_digest": s.weights_digest(settings.setup)} for s in study.scorers},
+        "metrics": {s.name: s.metadata() | {"weights_digest": s.weights_digest(settings.setup)} for s in study.scorers},
         "passed_over": study.passed_over,
         "stopped": study.stopped,
         "environment": describe_environment(),

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol as TypingProtocol
 
-from avbench.content import read_content
-from avbench.encoders import Setup
+from avbench.encoders import WeightsConfig
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.metrics.base import Scorer
-from avbench.scoring import ClipJob, RunContext
+from avbench.run.content import read_content
+from avbench.run.score_clip import ClipJob, RunContext
 from avbench.sources import Source
 from avbench.suites import Suite
 from avbench.validity.bench import Bench, Row
@@ -46,7 +46,7 @@ class Settings:
     size: int = 256
     seed: int = 0
     device: str = "cpu"
-    setup: Setup = field(default_factory=Setup)
+    setup: WeightsConfig = field(default_factory=WeightsConfig)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def run_study(
     return Study(source, suite, settings, able, passed_over, stopped, shas, _in_order(rows, able, tuple(shas)))
 
 
-def _who_takes_part(scorers: Sequence[Scorer], setup: Setup) -> tuple[tuple[Scorer, ...], dict[str, str]]:
+def _who_takes_part(scorers: Sequence[Scorer], setup: WeightsConfig) -> tuple[tuple[Scorer, ...], dict[str, str]]:
     if setup.is_test:
         raise UsageError(
             f"a study of validity with {setup.weights} weights would mean nothing: such networks know nothing about "
@@ -122,8 +122,8 @@ def _who_takes_part(scorers: Sequence[Scorer], setup: Setup) -> tuple[tuple[Scor
     return able, passed_over
 
 
-def _cannot_take_part(scorer: Scorer, setup: Setup) -> str | None:
-    if scorer.judges == "set":
+def _cannot_take_part(scorer: Scorer, setup: WeightsConfig) -> str | None:
+    if scorer.level == "set":
         return "judges sets of clips; a dose is given to single ones"
     return scorer.unavailable(setup)
 
@@ -132,7 +132,7 @@ def _by_network(scorers: Sequence[Scorer]) -> list[list[Scorer]]:
     """Scorers that share their large networks, together; those without any first."""
     groups: dict[tuple[str, ...], list[Scorer]] = {(): []}
     for scorer in scorers:
-        groups.setdefault(tuple(sorted(b.name for b in scorer.backbones if b.staged)), []).append(scorer)
+        groups.setdefault(tuple(sorted(b.name for b in scorer.backbones if b.deferred)), []).append(scorer)
     return [group for group in groups.values() if group]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from avbench.report.plots import Axis, make_axis, nice_ticks
-from avbench.text import visible_page
+from avbench.terminal.text import visible_page
 
 WIDTH, HEIGHT = 460, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 448, 12, 196

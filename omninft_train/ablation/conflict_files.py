@@ -15,7 +15,7 @@ import numpy as np
 
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.files import write_atomically
-from avbench.text import markdown_text, to_csv
+from avbench.terminal.text import markdown_text, to_csv
 from omninft_train.ablation.charts import matrix, scatter, standalone
 from omninft_train.ablation.conflicts import Study, read_rollouts, sentence, study
 from omninft_train.ablation.curves import CurvePlot

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from avbench.text import visible_page
+from avbench.terminal.text import visible_page
 from omninft_train.ablation.curves import CurvePlot
 from omninft_train.ablation.sheet import Block, Sheet
 

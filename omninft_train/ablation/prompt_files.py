@@ -9,7 +9,7 @@ from typing import Any
 
 from avbench.errors import UsageError
 from avbench.files import write_atomically
-from avbench.prompt_suites import as_records, get_prompt_suite, list_prompt_suites, prompt_file, select_rows
+from avbench.prompts import as_records, get_prompt_suite, list_prompt_suites, prompt_file, select_rows
 from avbench.sources.prompts import read_prompts
 from omninft_train.ablation.grid import Grid
 

@@ -161,7 +161,7 @@ def locked(out: Path, step: Step) -> Iterator[int | None]:
             yield None
             return
         except OSError as error:
-            from avbench.locks import no_locks
+            from avbench.files import no_locks
 
             raise no_locks(out, "--out", error) from error
         yield descriptor
@@ -173,10 +173,10 @@ def locked(out: Path, step: Step) -> Iterator[int | None]:
 def _locked_by_name(path: Path) -> Iterator[int | None]:
     from filelock import Timeout
 
-    from avbench import locks
+    from avbench.files import locked
 
     try:
-        with locks.locked(path, "--out"):
+        with locked(path, "--out"):
             yield -1
     except Timeout:
         yield None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from avbench.text import latex_text, markdown_text, to_csv
+from avbench.terminal.text import latex_text, markdown_text, to_csv
 from omninft_train.ablation.compare import Difference, Summary
 from omninft_train.ablation.grid import Grid, Metric
 from omninft_train.ablation.sheet import NONE, Block, Cell, Sheet

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from avbench.entry import run_app, start_logging
+from avbench.terminal.entry import run_app, start_logging
 from omninft_train.cli import conflicts, evaluate, export, miniature, pretrain, sample, score, show_config, train
 
 app = typer.Typer(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from avbench.terminal import cell, say, show
+from avbench.terminal.output import cell, say, show
 
 if TYPE_CHECKING:
     from omninft_train.ablation import Ablation, Outcome
@@ -75,7 +75,7 @@ def command(
 
 
 def _run(ablation: Ablation, backend: Literal["local", "ray"], *, quiet: bool, redo: bool) -> None:
-    from avbench.interrupts import Interrupted
+    from avbench.terminal.interrupts import Interrupted
     from omninft_train.ablation import make_backend
 
     try:

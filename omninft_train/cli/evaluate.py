@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from avbench.terminal import show
+from avbench.terminal.output import show
 from omninft_train.cli.options import RunFolder
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from avbench.terminal import say
+from avbench.terminal.output import say
 
 
 def command(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from avbench.terminal import say
+from avbench.terminal.output import say
 from omninft_train.cli.options import RunFolder
 
 

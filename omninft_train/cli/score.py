@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from avbench.terminal import cell, say, show
+from avbench.terminal.output import cell, say, show
 from omninft_train.cli.options import BackboneName, Overrides, Recipe
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avbench.terminal import print_data
+from avbench.terminal.output import print_data
 from omninft_train.cli.options import BackboneName, Overrides, Recipe
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from avbench.terminal import cell, say, show
+from avbench.terminal.output import cell, say, show
 
 app = typer.Typer(help="Studies of rewards and rollouts.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -148,7 +148,7 @@ def find_source(spec: RewardSpec) -> Scorer | Judge:
         # The release names its rewards without the prefix that tells them from metrics here.
         hint = near(f"reward_{spec.scorer}" if f"reward_{spec.scorer}" in known else spec.scorer, known)
         raise UsageError(f"unknown reward '{spec.scorer}'. {hint} See 'avbench ls', or name a module:function.")
-    if known[spec.scorer].judges != "clip":
+    if known[spec.scorer].level != "clip":
         raise UsageError(f"reward '{spec.scorer}' judges sets of clips; a reward has to judge one clip.")
     return known[spec.scorer]
 

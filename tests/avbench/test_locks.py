@@ -37,7 +37,7 @@ def test_a_run_on_a_drive_without_locks(no_locks, tmp_path):
 
 
 def test_a_pull_to_a_drive_without_locks(no_locks, tmp_path):
-    from avbench.locks import locked
+    from avbench.files import locked
 
     with (
         pytest.raises(EnvironmentProblem, match="local disk with --weights-dir"),
@@ -49,7 +49,7 @@ def test_a_pull_to_a_drive_without_locks(no_locks, tmp_path):
 def test_a_lock_is_free_again_after_its_holder(tmp_path):
     from filelock import Timeout
 
-    from avbench.locks import locked
+    from avbench.files import locked
 
     with locked(tmp_path / "l", "--out"), pytest.raises(Timeout), locked(tmp_path / "l", "--out"):
         pytest.fail("locked twice")

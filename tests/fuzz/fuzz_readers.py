@@ -26,8 +26,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from avbench.encoders.references import load_reference
 from avbench.errors import AvbenchError
+from avbench.run.reference_sets import load_reference
 from avbench.sources import Source, load_source
 
 SECONDS = 5.0

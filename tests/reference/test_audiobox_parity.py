@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from avbench.encoders import ClipInput
-from avbench.encoders.audiobox import AUDIOBOX_AXES, AXES
-from avbench.encoders.audiobox.heads import INVENTED_TARGETS, HeadConfig
-from avbench.encoders.audiobox.network import FULL, AestheticsNetwork
-from avbench.encoders.checkpoints import fill_keyed_random, load_strict
+from avbench.encoders.loading import fill_keyed_random, load_strict
+from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES, AXES
+from avbench.encoders.networks.audiobox.heads import INVENTED_TARGETS, HeadConfig
+from avbench.encoders.networks.audiobox.network import FULL, AestheticsNetwork
 from avbench.media import Media
 
 pytestmark = pytest.mark.reference

@@ -9,16 +9,17 @@ import pytest
 import torch
 
 from avbench.clips import Prompt
-from avbench.encoders import ClipInput, EncoderStore, LoadContext, Setup, laion_clap
-from avbench.encoders.checkpoints import load_strict
-from avbench.encoders.clap import CLAP_SOUND, CLAP_TEXT, RATE, Network, byte_tokens
-from avbench.encoders.laion_clap import LAION_CLAP, LAION_SOUND, LAION_TEXT
+from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
+from avbench.encoders.loading import load_strict
+from avbench.encoders.networks import laion_clap
+from avbench.encoders.networks.clap import CLAP_SOUND, CLAP_TEXT, RATE, Network, byte_tokens
+from avbench.encoders.networks.laion_clap import LAION_CLAP, LAION_SOUND, LAION_TEXT
 from avbench.media import Media
 from avbench.metrics.clap_score import clap_score_laion
 
 pytestmark = pytest.mark.reference
 
-REDUCED = Setup(weights="keyed-random-reduced")
+REDUCED = WeightsConfig(weights="keyed-random-reduced")
 TEXTS = ["a dog barks", "short clicks at each impact, low hum", ""]
 
 # Parts of the laion-clap network that no embedding passes through, and its tables of the spectrogram.
@@ -104,7 +105,7 @@ def test_texts_have_the_same_embedding(text, same, theirs):
 
 
 def test_the_epsilon_of_the_text_network_matters(theirs, same):
-    """So the checkpoint's own config.json has to say it, as `avbench.encoders.clap` lets it."""
+    """So the checkpoint's own config.json has to say it, as `avbench.encoders.networks.clap` lets it."""
     clip = ClipInput((), TEXTS[0])
     other = ours(theirs, 1e-12)
     there = LAION_TEXT.run(theirs, [clip])[0]
@@ -165,7 +166,7 @@ def test_a_checkpoint_of_the_package_is_read(theirs, tmp_path, monkeypatch):
     monkeypatch.setattr(laion_clap, "load_tokenizer", lambda setup: byte_tokens)
     shallow = laion_clap._no_downloads
     monkeypatch.setattr(laion_clap, "_no_downloads", lambda text_layers: shallow(2))
-    loaded = LAION_CLAP.load(LoadContext(Setup(), "cpu"))
+    loaded = LAION_CLAP.load(LoadContext(WeightsConfig(), "cpu"))
     clip = ClipInput((sound(1.0),), TEXTS[0])
     for encoder in (LAION_SOUND, LAION_TEXT):
         np.testing.assert_array_equal(encoder.run(loaded, [clip])[0], encoder.run(theirs, [clip])[0])

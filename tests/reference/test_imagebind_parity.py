@@ -10,10 +10,10 @@ import pytest
 import torch
 import torchvision.transforms._functional_tensor as moved
 
-from avbench.encoders.checkpoints import fill_keyed_random, load_strict
-from avbench.encoders.imagebind import network as ours
-from avbench.encoders.imagebind.inputs import mel_pictures
-from avbench.encoders.imagebind.tokens import tokenize
+from avbench.encoders.loading import fill_keyed_random, load_strict
+from avbench.encoders.networks.imagebind import network as ours
+from avbench.encoders.networks.imagebind.inputs import mel_pictures
+from avbench.encoders.networks.imagebind.tokens import tokenize
 
 pytestmark = pytest.mark.reference
 

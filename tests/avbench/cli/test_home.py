@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from avbench.home import expand_home, home_folder
+from avbench.files import expand_home, home_folder
 
 # All commands in one process, as a user whom the system does not know (containers run with a number that nobody has).
 SCRIPT = """

@@ -133,8 +133,9 @@ def test_pull_then_verify_end_to_end(environment, tmp_path):
         threading.Thread(target=http.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{http.server_port}/w.bin"
         code = (
-            "import sys\nfrom avbench.encoders.rows import ROWS, File, Row\n"
-            f"ROWS['web'] = Row('web', (File('w.bin', 7000, {sha!r}, url={url!r}),), 'MIT', 'https://example.org')\n"
+            "import sys\nfrom avbench.weights.checkpoints import CHECKPOINTS\n"
+            "from avbench.weights.schema import Checkpoint, CheckpointFile\n"
+            f"CHECKPOINTS['web'] = Checkpoint('web', (CheckpointFile('w.bin', 7000, {sha!r}, url={url!r}),), 'MIT', 'https://example.org')\n"
             "from avbench.cli import main\nmain()\n"
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from avbench import load_run
-from avbench.text import visible
+from avbench.terminal.text import visible
 
 ESC, BIDI = "\x1b]0;owned\x07\x1b[31m", "\u202egpj.exe\u2066"
 PROMPT = f"{ESC}red [bold red]markup[/] [link=https://example.org]here[/link] {BIDI}\x9b2J\rnew\nline :warning:"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from avbench import Prompt
-from avbench.encoders import Backbone, EmbeddingCache, Encoder, EncoderStore, Setup
+from avbench.encoders import Backbone, EmbeddingCache, Encoder, EncoderStore, WeightsConfig
 from avbench.errors import EnvironmentProblem, NonFiniteError
 from avbench.media import Media, Waveform
 
@@ -83,7 +83,7 @@ def test_the_least_recently_used_network_leaves():
 
 def test_a_missing_package_is_named_with_its_cure():
     backbone = Backbone("n", Counter().load, packages=("no_such_package",), extra="speech")
-    assert backbone.missing(Setup()) == "not installed: no_such_package; pip install 'avbench[speech]'"
+    assert backbone.missing(WeightsConfig()) == "not installed: no_such_package; pip install 'avbench[speech]'"
 
 
 def test_a_bad_clip_costs_no_other(tmp_path):

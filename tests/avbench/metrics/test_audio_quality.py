@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.audiobox import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT, AXES
+from avbench.encoders import EncoderStore, WeightsConfig
+from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT, AXES
 from avbench.media import Media
 from avbench.metrics.audio_quality import (
     aq,
@@ -52,7 +52,7 @@ def noise(samples: int, channels: int = 1) -> NDArray[np.float32]:
 @pytest.fixture
 def store() -> EncoderStore:
     pytest.importorskip("torch")
-    return EncoderStore(setup=Setup("keyed-random-reduced"))
+    return EncoderStore(setup=WeightsConfig("keyed-random-reduced"))
 
 
 def test_each_scorer_reads_its_axis() -> None:
@@ -138,7 +138,7 @@ def test_files_to_scores_equal_the_reference(golden: Callable[[str], Any], golde
     pytest.importorskip("torch")
     from avbench.media.decode import decode_clip
 
-    store = EncoderStore(setup=Setup("keyed-random"))
+    store = EncoderStore(setup=WeightsConfig("keyed-random"))
     for name in ("clip_a", "clip_b", "clip_d"):  # cut or padded to 4 s, as aq_compat does
         case = golden("audiobox")["results"][name]
         source = Clip(name, golden_clips / f"{name}.mp4", golden_clips / f"{name}.wav")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.cavp import CAVP
+from avbench.encoders import EncoderStore, WeightsConfig
+from avbench.encoders.networks.cavp.encoders import CAVP
 from avbench.media import Media, decode_clip
 from avbench.metrics.cavp_score import cavp_score, cavp_score_compat, mean_similarity
 
@@ -18,7 +18,7 @@ MODES = pytest.mark.parametrize("metric", [cavp_score, cavp_score_compat], ids=l
 
 @pytest.fixture(scope="module")
 def store():
-    return EncoderStore(setup=Setup("keyed-random-reduced"))
+    return EncoderStore(setup=WeightsConfig("keyed-random-reduced"))
 
 
 def drawn(frames: int, samples: int, size: tuple[int, int] = (24, 32), level: float = 0.1) -> Media:

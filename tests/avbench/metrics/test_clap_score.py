@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.clap import CLAP_SOUND, CLAP_SOUND_SINC
+from avbench.encoders import EncoderStore, WeightsConfig
+from avbench.encoders.networks.clap import CLAP_SOUND, CLAP_SOUND_SINC
 from avbench.media import Media, decode_clip
 from avbench.metrics.clap_score import (
     clap_score,
@@ -32,7 +32,7 @@ DOG = Prompt("a street", audio_text="a dog barks")
 
 @pytest.fixture(scope="module")
 def store():
-    return EncoderStore(setup=Setup(weights="keyed-random-reduced"))
+    return EncoderStore(setup=WeightsConfig(weights="keyed-random-reduced"))
 
 
 def drawn(seconds: float, rate: int = 48000) -> Media:
@@ -106,14 +106,14 @@ def test_less_than_a_sample_is_skipped_and_one_is_not(scorer, store):
 
 def test_the_second_backend_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr("avbench.encoders.base.find_spec", lambda name: None if name == "laion_clap" else name)
-    reason = clap_score_laion.unavailable(Setup(weights="keyed-random-reduced"))
+    reason = clap_score_laion.unavailable(WeightsConfig(weights="keyed-random-reduced"))
     assert reason == "not installed: laion_clap; pip install 'avbench[reference]'"
 
 
 @pytest.mark.slow
 def test_scores_equal_the_reference(golden, golden_clips):
     """1e-4 at 48 kHz; elsewhere within what the reference's resampler, librosa 0.9.2, moves."""
-    store = EncoderStore(setup=Setup(weights="keyed-random"))
+    store = EncoderStore(setup=WeightsConfig(weights="keyed-random"))
     for name, text in PROMPTS.items():
         expected, prompt = golden("clap")[name], Prompt(text)
         clip = Clip(name, golden_clips / f"{name}.mp4", golden_clips / f"{name}.wav")

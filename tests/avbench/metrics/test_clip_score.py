@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.openclip import CLIP_FRAMES
+from avbench.encoders import EncoderStore, WeightsConfig
+from avbench.encoders.networks.clip import CLIP_FRAMES
 from avbench.media import Media, decode_clip
 from avbench.metrics.clip_score import clip_score, clip_score_compat, mean_cosine
 
@@ -19,7 +19,7 @@ CLIPS = ["clip_a", "clip_b", "clip_c", "clip_d"]
 
 @pytest.fixture(scope="module")
 def store():
-    return EncoderStore(setup=Setup(weights="keyed-random-reduced"))
+    return EncoderStore(setup=WeightsConfig(weights="keyed-random-reduced"))
 
 
 def drawn(name: str, frames: int, colour=(200, 40, 10)) -> Media:
@@ -64,7 +64,7 @@ def test_a_cut_text_is_told(store):
 
 @pytest.mark.slow
 def test_scores_equal_the_reference(golden, golden_clips):
-    store = EncoderStore(setup=Setup(weights="keyed-random"))
+    store = EncoderStore(setup=WeightsConfig(weights="keyed-random"))
     for name in CLIPS:
         expected = golden("clip_vitb32")[name]
         clip = Clip(name, golden_clips / f"{name}.mp4", golden_clips / f"{name}.wav")

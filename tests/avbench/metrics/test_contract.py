@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from avbench.clips import Prompt
-from avbench.encoders import EncoderStore, Setup
+from avbench.encoders import EncoderStore, WeightsConfig
 from avbench.media import Media, View
 from avbench.metrics import Scorer
 from avbench.metrics.base import registry
 
 NEEDS = {"video", "audio", "prompt"}
 PROMPT = Prompt("a dog barks in the rain", "a dog", "barking")
-SETUP = Setup("keyed-random-reduced")
+SETUP = WeightsConfig("keyed-random-reduced")
 ALL = pytest.mark.parametrize("scorer", registry().values(), ids=lambda scorer: scorer.name)
 SCORERS = pytest.mark.parametrize(
-    "scorer", [s for s in registry().values() if s.judges == "clip"], ids=lambda scorer: scorer.name
+    "scorer", [s for s in registry().values() if s.level == "clip"], ids=lambda scorer: scorer.name
 )
 STORE = EncoderStore(max_resident=20, setup=SETUP)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.synchformer import EIGHT_SECONDS, FOUR_SECONDS, OWN_LENGTH, PICTURE, SOUND
+from avbench.encoders import EncoderStore, WeightsConfig
+from avbench.encoders.networks.synchformer.encoders import EIGHT_SECONDS, FOUR_SECONDS, OWN_LENGTH, PICTURE, SOUND
 from avbench.media import Media, decode_clip
 from avbench.metrics.desync import OFFSETS, desync, desync_compat, desync_margin, margins, mean_offset, reward_desync
 
@@ -99,7 +99,7 @@ def test_grid():
 def store():
     pytest.importorskip("torch")
     pytest.importorskip("torchvision")
-    return EncoderStore(setup=Setup(weights="keyed-random-reduced"))
+    return EncoderStore(setup=WeightsConfig(weights="keyed-random-reduced"))
 
 
 @pytest.mark.parametrize("scorer", ALL, ids=lambda scorer: scorer.name)

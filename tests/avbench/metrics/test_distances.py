@@ -144,7 +144,7 @@ def test_sets_that_do_not_fit_are_refused():
 
 
 def test_modes_and_flags_are_declared():
-    facts = {scorer.name: (dict(scorer.params), scorer.judges, scorer.encoders[0].name) for scorer in METRICS}
+    facts = {scorer.name: (dict(scorer.params), scorer.level, scorer.encoders[0].name) for scorer in METRICS}
     for name, (params, judges, encoder) in facts.items():
         assert judges == "set"
         assert params["mode"] == ("compat" if name.endswith("_compat") else "fixed")

@@ -9,7 +9,7 @@ import pytest
 
 from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
-from avbench.encoders.hpsv3 import HPSV3
+from avbench.encoders.networks.hpsv3 import HPSV3
 from avbench.media import Media
 from avbench.metrics.human_preference import best_mean, hpsv3, reward_hpsv3
 

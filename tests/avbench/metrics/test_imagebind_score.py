@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import EncoderStore, Setup
+from avbench.encoders import EncoderStore, WeightsConfig
 from avbench.media import Media, decode_clip
 from avbench.metrics.imagebind_score import (
     av_ib,
@@ -27,7 +27,7 @@ COMPAT = {"ib_tv": tv_ib_compat, "ib_ta": ta_ib_compat, "ib_av": av_ib_compat}
 
 @pytest.fixture(scope="module")
 def store():
-    return EncoderStore(setup=Setup("keyed-random-reduced"))
+    return EncoderStore(setup=WeightsConfig("keyed-random-reduced"))
 
 
 @pytest.fixture(scope="module")

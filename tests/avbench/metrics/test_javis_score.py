@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.imagebind.geometry import audio_windows
+from avbench.encoders import EncoderStore, WeightsConfig
+from avbench.encoders.networks.imagebind.geometry import audio_windows
 from avbench.media import Media, decode_clip
 from avbench.metrics.imagebind_score import cosine
 from avbench.metrics.javis_score import (
@@ -33,7 +33,7 @@ ALL = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def store():
-    return EncoderStore(setup=Setup("keyed-random-reduced"))
+    return EncoderStore(setup=WeightsConfig("keyed-random-reduced"))
 
 
 def decode(name, golden_clips):

@@ -12,10 +12,10 @@ import pytest
 import soundfile
 
 from avbench.clips import Prompt
-from avbench.encoders import EncoderStore, Setup
-from avbench.encoders.dnsmos import DNSMOS, _log_mel, _mel_filters, _segments
+from avbench.encoders import EncoderStore, WeightsConfig
+from avbench.encoders.networks.dnsmos import DNSMOS, _log_mel, _mel_filters, _segments
+from avbench.encoders.networks.silero import RATE, SILERO, speech_segments
 from avbench.encoders.onnx import files_digest, package_file
-from avbench.encoders.silero import RATE, SILERO, speech_segments
 from avbench.media import Media
 from avbench.metrics.speech import dnsmos_overall, speech_share, speech_span
 
@@ -68,7 +68,7 @@ class TestWithPackages:
     @pytest.fixture(autouse=True)
     def _packages(self) -> None:
         pytest.importorskip("onnxruntime")
-        if reason := SILERO.backbone.missing(Setup()) or DNSMOS.backbone.missing(Setup()):
+        if reason := SILERO.backbone.missing(WeightsConfig()) or DNSMOS.backbone.missing(WeightsConfig()):
             pytest.skip(reason)
 
     def test_probabilities(self) -> None:
@@ -101,8 +101,8 @@ class TestWithPackages:
     def test_imports_neither_package_nor_torch(self) -> None:
         code = (
             "import sys, numpy as np\n"
-            "from avbench.encoders import EncoderStore, Setup\n"
-            "from avbench.encoders.silero import SILERO\n"
+            "from avbench.encoders import EncoderStore, WeightsConfig\n"
+            "from avbench.encoders.networks.silero import SILERO\n"
             "from avbench.media import Media\n"
             "EncoderStore().embed(SILERO, Media.from_arrays('k', None, 1.0, np.zeros(600), 16000))\n"
             "assert not {'silero_vad', 'speechmos', 'torch'} & set(sys.modules)"
@@ -110,4 +110,4 @@ class TestWithPackages:
         subprocess.run([sys.executable, "-c", code], check=True)
 
     def test_digests(self) -> None:
-        assert len(SILERO.backbone.digest(Setup())) == len(DNSMOS.backbone.digest(Setup())) == 64
+        assert len(SILERO.backbone.digest(WeightsConfig())) == len(DNSMOS.backbone.digest(WeightsConfig())) == 64

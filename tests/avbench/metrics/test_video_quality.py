@@ -9,7 +9,7 @@ import pytest
 
 from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
-from avbench.encoders.videoalign import VIDEOALIGN, VIDEOALIGN_24
+from avbench.encoders.networks.videoalign import VIDEOALIGN, VIDEOALIGN_24
 from avbench.media import Media
 from avbench.metrics.base import Scorer
 from avbench.metrics.video_quality import mq, normalised, reward_videoalign, vq

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from avbench.prompt_suites import get_prompt_suite
+from avbench.prompts import get_prompt_suite
 
 MINI = "id,text,video_text,audio_text,cat0_ind\n" + "".join(f"r{i},both {i},seen {i},heard {i},1\n" for i in range(5))
 

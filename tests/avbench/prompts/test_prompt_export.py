@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from avbench.clips import Category, Prompt
 from avbench.errors import UsageError
-from avbench.prompt_suites import Template, as_records, load_prompt_suite, render, select_rows
+from avbench.prompts import Template, as_records, load_prompt_suite, render, select_rows
 from avbench.sources import load_source
 from avbench.sources.prompts import PromptRow, read_prompts
 from avbench.sources.rows import says_missing

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from avbench.errors import EnvironmentProblem, UsageError
-from avbench.prompt_suites import files as places
-from avbench.prompt_suites import (
+from avbench.prompts import files as places
+from avbench.prompts import (
     find_prompts,
     get_prompt_suite,
     list_prompt_suites,

@@ -21,7 +21,7 @@ from avbench.report.media_files import MediaFinder
 from avbench.report.plots import Point, distribution, nice_ticks
 from avbench.report.timeline import timeline
 from avbench.results import ClipRow, Run, RunFolder, ScoreRow, load_run
-from avbench.text import visible
+from avbench.terminal.text import visible
 
 NASTY = "</script><script>window.__pwned=1</script> \"quoted\" 'single' & \u2028\u2029 🎬 مرحبا <!-- ${x} {{ 7*7 }}"
 FACTS = {

@@ -15,11 +15,11 @@ from pandas.testing import assert_frame_equal
 from synthetic import draw_frames, draw_sound, write_clip
 
 from avbench import Clip, Prompt, load_run, score_clips
-from avbench.encoders import Setup
+from avbench.encoders import WeightsConfig
 from avbench.repair import UNKNOWN, open_run, recover_info
 from avbench.results import RunFolder, ScoreRow
-from avbench.runner import RunOptions
-from avbench.scoring import PROTOCOLS
+from avbench.run.runner import RunOptions
+from avbench.run.score_clip import PROTOCOLS
 
 CLIPS = DATA / "clips"
 
@@ -158,14 +158,17 @@ def test_a_folder_that_cannot_be_written_still_gives_its_report(good: Path, tmp_
 
 
 def test_torn_features_are_computed_again(tmp_path: Path) -> None:
-    from avbench.content import Content
     from avbench.metrics.base import get_scorers
-    from avbench.plan import feature_space, has_features
-    from avbench.scoring import ClipJob, RunContext
+    from avbench.run.content import Content
+    from avbench.run.plan import feature_space, has_features
+    from avbench.run.score_clip import ClipJob, RunContext
 
     (scorer,) = get_scorers(["fvd"])
     job = ClipJob(
-        Clip("a", tmp_path / "a.mp4"), Content("0" * 64), (), RunContext("r", "s", "1", Setup("keyed-random-reduced"))
+        Clip("a", tmp_path / "a.mp4"),
+        Content("0" * 64),
+        (),
+        RunContext("r", "s", "1", WeightsConfig("keyed-random-reduced")),
     )
     space = feature_space(scorer, job.context)
     with RunFolder(tmp_path / "run") as folder:
@@ -186,7 +189,7 @@ def test_weights_and_protocol_are_told_from_the_digests(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     write_clip(tmp_path / "a.mp4", draw_frames(1, seconds=1.5, size=(48, 64)), draw_sound(1, seconds=1.5))
     options = RunOptions(
-        setup=Setup("keyed-random-reduced", None, "bf16"), protocol=PROTOCOLS["javisbench-4s"], cache=None
+        setup=WeightsConfig("keyed-random-reduced", None, "bf16"), protocol=PROTOCOLS["javisbench-4s"], cache=None
     )
     clip = Clip("a", tmp_path / "a.mp4", prompt=Prompt("a ball"))
     score_clips([clip], tmp_path / "run", metrics=["clip_score", "loudness"], options=options)

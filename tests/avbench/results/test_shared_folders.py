@@ -15,7 +15,7 @@ from fuzz.fuzz_run_folders import DATA, METRICS, run
 from pandas.testing import assert_frame_equal
 
 from avbench import Clip, load_run, score_clips
-from avbench.environment import describe_command
+from avbench.doctor.environment import describe_command
 from avbench.files import below_or_name
 from avbench.metrics.base import get_scorers
 

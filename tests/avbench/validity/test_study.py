@@ -10,7 +10,7 @@ import pytest
 from synthetic import draw_frames, draw_sound, write_clip
 
 from avbench.clips import Clip, Prompt
-from avbench.encoders import Backbone, Encoder, Setup
+from avbench.encoders import Backbone, Encoder, WeightsConfig
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.media import Frames, Linspace, Waveform
 from avbench.metrics.base import Score, Scorer, get_scorers
@@ -193,7 +193,7 @@ def test_a_metric_that_cannot_go_on_stops_and_the_others_go_on(clips):
 
 def test_metrics_that_cannot_take_part_are_named_with_the_reason(clips):
     absent = judge("absent", lambda *_: Score.ok(0), packages=("no_such_package",))
-    of_sets = judge("of_sets", lambda *_: Score.ok(0), judges="set")
+    of_sets = judge("of_sets", lambda *_: Score.ok(0), level="set")
     found = study(clips[:1], [absent, of_sets, *get_scorers(["sharpness"])], seconds=0.2)
     assert found.passed_over == {
         "absent": "not installed: no_such_package",
@@ -207,4 +207,4 @@ def test_metrics_that_cannot_take_part_are_named_with_the_reason(clips):
 @pytest.mark.parametrize("weights", ["keyed-random", "keyed-random-reduced"])
 def test_random_weights_are_refused(clips, weights):
     with pytest.raises(UsageError, match="mean nothing"):
-        study(clips, get_scorers(["sharpness"]), setup=Setup(weights))
+        study(clips, get_scorers(["sharpness"]), setup=WeightsConfig(weights))

@@ -1,0 +1,104 @@
+"""The checks behind `avbench doctor`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from avbench.doctor.environment import describe_environment, package_version
+from avbench.encoders import WeightsConfig
+from avbench.files import home_folder
+from avbench.metrics.base import registry
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fact about this machine; `cure` is empty when nothing is wrong."""
+
+    level: Literal["ok", "note", "broken"]
+    what: str
+    found: str
+    cure: str = ""
+
+
+def diagnose() -> list[Finding]:
+    """All findings, in reading order. Never raises for what it finds."""
+    return [*_versions(), *_torch(), *_gpu(), _cache(), *_metrics()]
+
+
+def _versions() -> Iterator[Finding]:
+    found = describe_environment()
+    yield Finding("ok", "Python", f"{found['python']} on {found['platform']}")
+    yield Finding("ok", "FFmpeg inside PyAV", f"libavcodec {found.get('libavcodec', '?')}, PyAV {found['av']}")
+    core = {k: v for k, v in found.items() if k not in ("python", "platform", "libavcodec", "libswscale", "av")}
+    yield Finding("ok", "packages", ", ".join(f"{name} {number}" for name, number in core.items()))
+
+
+def _torch() -> Iterator[Finding]:
+    """Import the pair in a process of its own: a mismatch can abort the interpreter."""
+    if package_version("torch") is None:
+        yield Finding("note", "torch", "not installed; metrics with networks need it", "pip install 'avbench[models]'")
+        return
+    for names in (["torch"], ["torch", "torchvision"]):
+        if package_version(names[-1]) is None:
+            continue
+        code = f"import {', '.join(names)}"
+        try:
+            child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)  # noqa: S603
+            problem = child.stderr.strip().splitlines()[-1:] if child.returncode else []
+        except subprocess.TimeoutExpired:
+            problem = ["the import took more than 120 s"]
+        label = " with ".join(f"{name} {package_version(name)}" for name in names)
+        if problem:
+            cure = "install a matching pair, for example: pip install -c constraints.txt torch torchvision"
+            yield Finding("broken", " and ".join(names), f"{label}: {problem[0]}", cure)
+            return
+        yield Finding("ok", " and ".join(names), label)
+    if package_version("torchaudio") is not None:
+        yield Finding(
+            "note", "torchaudio", f"{package_version('torchaudio')}: avbench does not use it, and a version that does "
+            "not match torch breaks transformers", "pip uninstall torchaudio",
+        )  # fmt: skip
+
+
+def _gpu() -> Iterator[Finding]:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        yield Finding("ok", "GPU", "none found; everything runs on the CPU")
+        return
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        child = subprocess.run(query, capture_output=True, text=True, timeout=30)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        yield Finding("note", "GPU", "nvidia-smi does not answer", "check the driver")
+        return
+    if child.returncode or not child.stdout.strip():
+        yield Finding("note", "GPU", "nvidia-smi finds no device", "check the driver; the CPU is used meanwhile")
+    else:
+        yield Finding("ok", "GPU", "; ".join(child.stdout.strip().splitlines()))
+
+
+def _cache() -> Finding:
+    folder = Path(os.environ.get("HF_HOME") or home_folder() / ".cache" / "huggingface")
+    place = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
+    free = shutil.disk_usage(place).free / 2**30
+    found = f"{folder}, {free:.0f} GiB free"
+    if not os.access(place, os.W_OK):
+        return Finding("note", "cache folder", f"{found}, not writable", "set HF_HOME to a folder that you can write")
+    return Finding("ok", "cache folder", found)
+
+
+def _metrics() -> Iterator[Finding]:
+    scorers = registry()
+    missing = {name: reason for name, entry in scorers.items() if (reason := entry.unavailable(WeightsConfig()))}
+    yield Finding("ok", "metrics", f"{len(scorers) - len(missing)} of {len(scorers)} can run here")
+    for reason in dict.fromkeys(missing.values()):
+        names = ", ".join(name for name, why in missing.items() if why == reason)
+        found, _, cure = reason.partition("; ")
+        yield Finding("note", names, found, cure)

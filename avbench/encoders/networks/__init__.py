@@ -1,0 +1,1 @@
+"""One file or package per network: how it is loaded, and the encoders that use it."""

@@ -1,0 +1,1 @@
+"""CAVP, stage 1 of Diff-Foley."""

@@ -1,0 +1,152 @@
+"""CLIP ViT-B/32 of OpenAI in open_clip's network: frames and texts in one space of 512 dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
+from avbench.encoders.batching import batched
+from avbench.encoders.pictures import resize_crop_224
+from avbench.encoders.texts import with_counts
+from avbench.errors import EnvironmentProblem
+from avbench.media import Frames, Linspace
+from avbench.weights.locate import files
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ROW = "clip_vit_b32"
+WEIGHTS = "open_clip_model.safetensors"  # hub timm/vit_base_patch32_clip_224.openai
+ARCHITECTURE = "ViT-B-32-quickgelu"
+FRAMES = 48
+TOKENS = 77
+VOCABULARY = 49_408
+NETWORK = "clip_vit_b32"
+BATCH = 64
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+Pixels = NDArray[np.uint8]
+Embedding = NDArray[np.float32]
+
+
+def _load(context: LoadContext) -> Any:
+    from avbench.encoders.loading import fill_keyed_random, load_strict, read_state_dict, to_device
+
+    module = _module(context.setup.reduced)
+    if context.setup.is_test:
+        fill_keyed_random(module)
+    else:
+        path = files(ROW, context.setup)[WEIGHTS]
+        load_strict(module, read_state_dict(path), path)
+    return to_device(module, context)
+
+
+def _module(reduced: bool) -> Any:
+    import open_clip
+
+    # Built from its description, never by a model name with weights: that would download.
+    config = open_clip.get_model_config(ARCHITECTURE)
+    if reduced:
+        config["embed_dim"] = 32
+        config["vision_cfg"] |= {"layers": 2, "width": 64, "head_width": 16}
+        config["text_cfg"] |= {"layers": 2, "width": 32, "heads": 2}
+    module = open_clip.model.CLIP(**config)
+    if module.vocab_size != VOCABULARY or module.context_length != TOKENS:
+        raise EnvironmentProblem(
+            f"open_clip describes {ARCHITECTURE} with {module.vocab_size} tokens and texts of {module.context_length}; "
+            f"expected {VOCABULARY} and {TOKENS}. Install a version that avbench[models] allows."
+        )
+    return module
+
+
+@cache
+def _tokenizer() -> Any:
+    import open_clip
+
+    tokenizer = open_clip.get_tokenizer(ARCHITECTURE)
+    if tokenizer.vocab_size != VOCABULARY:
+        raise EnvironmentProblem(
+            f"open_clip's tokenizer has {tokenizer.vocab_size} entries, expected {VOCABULARY}. "
+            "Install open-clip-torch again."
+        )
+    return tokenizer
+
+
+def token_ids(text: str) -> tuple[Tensor, int]:
+    """Token ids (77,) of a text, and how many tokens it has; of a longer text the last one kept is the end token."""
+    tokenizer = _tokenizer()
+    return tokenizer([text])[0], len(tokenizer.encode(text)) + 2
+
+
+def _embed_texts(network: Any, clips: Sequence[ClipInput]) -> list[Embedding]:
+    import torch
+
+    device = network.text_projection.device
+
+    def forward(items: list[tuple[Tensor, int]]) -> Tensor:
+        features = network.encode_text(torch.stack([ids for ids, _ in items]).to(device))  # (B, D)
+        return with_counts(features, [count for _, count in items])
+
+    outputs = batched(forward, [[token_ids(clip.text or "")] for clip in clips], BATCH, NETWORK)
+    return [rows[0] for rows in outputs]
+
+
+def network_input(frames: Tensor, *, clip_bgr: bool) -> Tensor:
+    """What the network sees of frames uint8 (B, 224, 224, 3): float32 (B, 3, 224, 224).
+
+    Args:
+        frames: on any device.
+        clip_bgr: exchange red and blue, as the JavisBench reader does.
+    """
+    import torch
+
+    pixels = frames.permute(0, 3, 1, 2)  # (B, 3, 224, 224)
+    if clip_bgr:
+        pixels = pixels.flip(1)
+    mean = torch.tensor(MEAN, device=frames.device).view(3, 1, 1)
+    std = torch.tensor(STD, device=frames.device).view(3, 1, 1)
+    return (pixels.float() / 255 - mean) / std
+
+
+def _embed_frames(network: Any, clips: Sequence[ClipInput], *, clip_bgr: bool) -> list[Embedding]:
+    import torch
+
+    weight = network.visual.conv1.weight
+
+    def forward(frames: list[Pixels]) -> Tensor:
+        pixels = torch.from_numpy(np.stack(frames)).to(weight.device)
+        features: Tensor = network.encode_image(network_input(pixels, clip_bgr=clip_bgr).to(weight.dtype))
+        return features
+
+    runs = [runs_of_equal(clip.views[0]) for clip in clips]
+    distinct = [[clip.views[0][first] for first in firsts] for clip, (firsts, _) in zip(clips, runs, strict=True)]
+    outputs = batched(forward, distinct, BATCH, NETWORK)
+    return [rows[run] for rows, (_, run) in zip(outputs, runs, strict=True)]
+
+
+def runs_of_equal(frames: Pixels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Runs of equal neighbours among frames (k, H, W, 3): the first frame of each run, and the run of each frame (k,).
+
+    Short and still clips repeat frames; a network needs to see each run once.
+    """
+    starts = [i == 0 or not np.array_equal(frames[i], frames[i - 1]) for i in range(len(frames))]
+    return np.flatnonzero(starts), np.cumsum(starts) - 1
+
+
+CLIP = Backbone(name=NETWORK, load=_load, row=ROW, packages=("torch", "open_clip"))
+_VIEWS = (Frames(Linspace(FRAMES), resize_crop_224),)
+
+CLIP_FRAMES = Encoder("clip_frames", 1, CLIP, partial(_embed_frames, clip_bgr=False), views=_VIEWS)
+"""48 frames spread over the clip -> image features (48, 512), not normalised."""
+
+CLIP_FRAMES_BGR = Encoder("clip_frames_bgr", 1, CLIP, partial(_embed_frames, clip_bgr=True), views=_VIEWS)
+"""The same with red and blue exchanged, as the JavisBench reader feeds them."""
+
+CLIP_TEXT = Encoder("clip_text", 1, CLIP, _embed_texts, text="text")
+"""Joint prompt -> text features (512,), not normalised, and the token count of the text: (513,), see `split_text`."""

@@ -1,0 +1,82 @@
+"""Get prompt lists from the hub: pinned, or found where the user put them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from avbench.errors import EnvironmentProblem
+from avbench.prompts.catalogue import Hub, PromptSuite, get_prompt_suite
+from avbench.prompts.files import find_prompts, prompts_folder
+from avbench.sources.prompts import read_prompts
+from avbench.weights.download import unreachable
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A prompt list that is here now.
+
+    Attributes:
+        path: its file.
+        count: prompts in it.
+        fresh: whether it was downloaded by this call.
+        note: what is odd about it; empty for nothing.
+    """
+
+    suite: PromptSuite
+    path: Path
+    count: int
+    fresh: bool
+    note: str = ""
+
+
+def pull_prompts(name: str, folder: Path | None = None) -> Pulled:
+    """Download a prompt list unless it is here; it is read once, so that a damaged file is noticed now.
+
+    Args:
+        name: of a suite.
+        folder: to look into and to download to; else $AVBENCH_PROMPTS, else the hub's cache.
+
+    Raises:
+        UsageError: unknown name, or the file is no prompt list.
+        EnvironmentProblem: no network, offline mode, no hub client, or the folder cannot be written.
+    """
+    suite = get_prompt_suite(name)
+    path = find_prompts(suite, folder)
+    fresh = path is None
+    if path is None:
+        assert suite.hub is not None  # shipped ones are always found
+        path = _download(suite, suite.hub, prompts_folder(folder))
+    count = len(read_prompts(path).rows)
+    note = "" if count == suite.count else f"{path} holds {count} prompts, expected {suite.count}"
+    return Pulled(suite, path, count, fresh, note)
+
+
+def _download(suite: PromptSuite, hub: Hub, folder: Path | None) -> Path:
+    by_hand = f"Or put {suite.file} into a folder that you name with --prompts-dir or AVBENCH_PROMPTS."
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        raise EnvironmentProblem(
+            f"HF_HUB_OFFLINE is set, so nothing is downloaded; missing: {suite.name}. Unset it. {by_hand}"
+        )
+    if find_spec("huggingface_hub") is None:
+        raise EnvironmentProblem(f"huggingface_hub is not installed; pip install 'avbench[models]'. {by_hand}")
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # our message says it in one line
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    if reason := unreachable(constants.ENDPOINT):
+        raise EnvironmentProblem(f"cannot reach {constants.ENDPOINT} ({reason}). Try again later. {by_hand}")
+    try:
+        found = hf_hub_download(hub.repos[0], suite.file, repo_type="dataset", revision=hub.revision, local_dir=folder)
+    except (OSError, ValueError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise EnvironmentProblem(
+            f"cannot get {suite.file} of {hub.repos[0]} at {hub.revision} ({first[:200]}). {by_hand}"
+        ) from error
+    return Path(found)

@@ -1,0 +1,1 @@
+"""Between a process and its terminal: exit codes, printing, text of strangers, signals."""
