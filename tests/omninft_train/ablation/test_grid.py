@@ -6,7 +6,7 @@ import pytest
 
 from avbench.errors import UsageError
 from omninft_train.ablation.reading import SHIPPED, load_grid
-from omninft_train.ablation.trainer_calls import overrides, toml_value
+from omninft_train.ablation.variants import settings
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -37,11 +37,9 @@ def test_a_budget_replaces_values_and_keeps_the_rest(grid_file):
 
 def test_overrides_of_a_variant_win_and_are_toml(grid_file):
     grid = load_grid(grid_file)
-    assert overrides(grid, grid.variants["routing"]) == ["--set", "run.steps=4", "--set", "optimizer.lr=0.0002"]
-    value = [{"blocks": "0.0-0.2", "keep": 0.1}, True, 'a "b"']
-    import tomllib
-
-    assert tomllib.loads(f"v = {toml_value(value)}")["v"] == value
+    assert settings(grid, grid.variants["routing"]) == ["run.steps=4", "optimizer.lr=0.0002"]
+    rules = load_grid("miniature", all_tables=True).variants["shallow"]
+    assert 'surgery.rules=[{blocks = "0.0-0.2084", keep = 0.1}]' in settings(grid, rules)
 
 
 WRONG = [
