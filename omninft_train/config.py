@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
+from avbench.config import at_least, between
 from omninft_train.errors import UsageError
 from omninft_train.method.advantages import AdvantageOptions
 from omninft_train.method.losses import LossOptions
@@ -15,6 +16,7 @@ from omninft_train.rewards.spec import RewardSpec
 from omninft_train.training.rollout import CaptureWindow, Guidance
 
 Preset = Literal["release", "paper"]
+Count = Annotated[int, at_least(1)]
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,9 @@ class RunSection:
     """
 
     seed: int = 0
-    steps: int = 600
-    save_every: int = 25
-    keep_checkpoints: int = 2
+    steps: Count = 600
+    save_every: Count = 25
+    keep_checkpoints: Count = 2
     probe_every: int = 0
     mirror: str | None = None
 
@@ -71,7 +73,7 @@ class PolicySection:
     """Which parameters are trained: adapters on a frozen network, or all of them."""
 
     parameters: Literal["lora", "full"] = "lora"
-    rank: int = 32
+    rank: Count = 32
     alpha: int = 64
 
 
@@ -80,8 +82,8 @@ class PromptSection:
     """Where prompts come from and how many rollouts a step has: `groups` prompts, `group_size` rollouts of each."""
 
     path: str = ""
-    groups: int = 4
-    group_size: int = 8
+    groups: Count = 4
+    group_size: Count = 8
     class_key: str | None = None
     class_weights: Mapping[str, float] = field(default_factory=dict)
 
@@ -101,8 +103,8 @@ class SamplingSection:
         guidance: see `Guidance`.
     """
 
-    steps: int = 20
-    batch: int = 1
+    steps: Count = 20
+    batch: Count = 1
     guidance: Guidance = field(default_factory=Guidance)
 
 
@@ -174,7 +176,7 @@ class OptimizerSection:
     weight_decay: float = 1e-4
     eps: float = 1e-8
     max_norm: float = 1.0
-    batch: int = 1
+    batch: Count = 1
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ class RewardSection:
     weights_dir: str | None = None
     accepted: tuple[str, ...] = ()
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    max_failed_fraction: float = 0.25
+    max_failed_fraction: Annotated[float, between(0, 1)] = 0.25
 
 
 @dataclass(frozen=True)
@@ -235,20 +237,6 @@ def check(config: Config, world: int = 1) -> None:
         UsageError: with the equation.
     """
     prompts, sampling = config.prompts, config.sampling
-    counts = {
-        "prompts.groups": prompts.groups,
-        "prompts.group_size": prompts.group_size,
-        "sampling.steps": sampling.steps,
-        "sampling.batch": sampling.batch,
-        "optimizer.batch": config.optimizer.batch,
-        "run.steps": config.run.steps,
-        "run.save_every": config.run.save_every,
-        "run.keep_checkpoints": config.run.keep_checkpoints,
-        "policy.rank": config.policy.rank,
-    }
-    for name, value in counts.items():
-        if value < 1:
-            raise UsageError(f"{name} = {value}: must be at least 1.")
     above = {
         "optimizer.lr": config.optimizer.lr,
         "optimizer.max_norm": config.optimizer.max_norm,
@@ -259,8 +247,6 @@ def check(config: Config, world: int = 1) -> None:
     for name, number in above.items():
         if not number > 0:
             raise UsageError(f"{name} = {number:g}: must be above 0.")
-    if not 0 <= config.rewards.max_failed_fraction <= 1:
-        raise UsageError(f"rewards.max_failed_fraction = {config.rewards.max_failed_fraction:g}: must be in [0, 1].")
     if prompts.group_size == 1:
         raise UsageError("prompts.group_size = 1: a group of one has no advantage; at least 2 are needed.")
     for rule in config.surgery.rules:

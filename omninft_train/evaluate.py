@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Annotated, Any
 
 from rich.table import Table
 
+from avbench.config import at_least, build
 from avbench.terminal.output import cell
+from avbench.toml import Place
 from omninft_train.config import RewardSection
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.generate import Generation, Trained, generate
@@ -35,7 +37,7 @@ class Metric:
     """
 
     rewarded: bool
-    values: list[float | None]
+    values: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,12 @@ class Evaluation:
     role: str
     step: int
     seed: int
-    samples: int
+    samples: Annotated[int, at_least(1)]
     sampling_steps: int
-    prompts: list[str]
-    metrics: dict[str, Metric]
-    sets: dict[str, float | None]
-    failures: list[str]
+    prompts: tuple[str, ...]
+    metrics: Mapping[str, Metric]
+    sets: Mapping[str, float | None]
+    failures: tuple[str, ...]
 
 
 def evaluate(trained: Trained, prompts: Sequence[TrainPrompt], how: Generation) -> Evaluation:
@@ -87,7 +89,7 @@ def judge_clips(
     metrics = {}
     for place, spec in enumerate(section.reward):
         column = zip(scored.values[:, place].tolist(), scored.valid[:, place].tolist(), strict=True)
-        metrics[spec.name] = Metric(spec.weight != 0, [value if valid else None for value, valid in column])
+        metrics[spec.name] = Metric(spec.weight != 0, tuple(value if valid else None for value, valid in column))
     found = {name: metric(flat, texts) for name, metric in sets.items()}
     return Evaluation(
         role=how.role,
@@ -95,10 +97,10 @@ def judge_clips(
         seed=how.seed,
         samples=how.samples,
         sampling_steps=how.steps,
-        prompts=[prompt.prompt_av for prompt in prompts],
+        prompts=tuple(prompt.prompt_av for prompt in prompts),
         metrics=metrics,
         sets={name: value if math.isfinite(value) else None for name, value in found.items()},
-        failures=scored.reasons,
+        failures=tuple(scored.reasons),
     )
 
 
@@ -171,11 +173,9 @@ def read_evaluation(path: Path) -> Evaluation:
         UsageError: no such file, or not one of these.
     """
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        metrics = {name: Metric(**metric) for name, metric in data.pop("metrics").items()}
-        return Evaluation(metrics=metrics, **data)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path}: not an evaluation ({error}). Make one: omninft-train evaluate.") from error
+        return build(Evaluation, json.loads(path.read_text(encoding="utf-8")), Place(str(path)))
+    except (OSError, ValueError, UsageError) as error:
+        raise UsageError(f"{path}: not an evaluation of the trainer ({error}).") from error
 
 
 def summarise(evaluation: Evaluation) -> Table:

@@ -11,6 +11,8 @@ from typing import Literal
 
 import torch
 
+from avbench.config import build
+from avbench.toml import Place
 from omninft_train.clips import save_mp4
 from omninft_train.config import Config
 from omninft_train.errors import UsageError
@@ -18,7 +20,6 @@ from omninft_train.method.schedule import ltx2_levels
 from omninft_train.models.backbone import Backbone, Decoded
 from omninft_train.models.policy import Policy
 from omninft_train.prompts import TrainPrompt, load_prompts
-from omninft_train.recipe import build
 from omninft_train.training import checkpoint
 from omninft_train.training.assemble import load_backbone, make_policy
 from omninft_train.training.rollout import Guidance, rollout_seed, sample
@@ -79,8 +80,8 @@ def load_trained(run: Path, device: str, prompts: Sequence[str] = ()) -> Trained
 
 def read_config(run: Path) -> Config:
     """What a run was started with."""
-    config: Config = build(Config, checkpoint.read_meta(_last(run))["config"], "")
-    return config
+    folder = _last(run)
+    return build(Config, checkpoint.read_meta(folder)["config"], Place(str(folder)))
 
 
 def _last(run: Path) -> Path:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from avbench.check.comparable import environment_differences, refuse_differences, set_row, shared_metrics
 from avbench.check.pairing import Matched, match_clips, read_run
-from avbench.check.policy import read_toml, refuse_unknown
 from avbench.check.statistics import Floats, run_floor, spread_of_runs
+from avbench.config import at_least, build
 from avbench.errors import UsageError
 from avbench.files import write_atomically
 from avbench.results import Run
+from avbench.toml import Place, parse_toml, read_text, toml_key, toml_value
 
 SCHEMA_VERSION = 1
+Size = Annotated[float, at_least(0)]
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class MetricNoise:
     version: int
     weights_digest: str
     params_digest: str
-    runs: int
-    prompts: int
-    clip_sd: float
-    run_sd: float
-    floor: float
+    runs: Annotated[int, at_least(2)]
+    prompts: Annotated[int, at_least(1)]
+    clip_sd: Size
+    run_sd: Size
+    floor: Size
     source: Literal["clips", "runs"]
 
     def floor_at(self, prompts: int) -> float:
@@ -165,18 +166,17 @@ def write_noise(noise: Noise, path: Path) -> None:
     Raises:
         EnvironmentProblem: the folder cannot be written.
     """
-    text = json.dumps  # a JSON string or list of strings is one of TOML as well
     lines = [
         "# Noise floors, written by 'avbench check calibrate'.",
         f"schema_version = {SCHEMA_VERSION}",
-        f"prompts_digest = {text(noise.prompts_digest)}",
-        f"protocol = {text(noise.protocol)}",
-        f"runs = {text(list(noise.runs))}",
-        f"notes = {text(list(noise.notes))}",
+        f"prompts_digest = {toml_value(noise.prompts_digest)}",
+        f"protocol = {toml_value(noise.protocol)}",
+        f"runs = {toml_value(list(noise.runs))}",
+        f"notes = {toml_value(list(noise.notes))}",
     ]
     for name, floor in noise.metric.items():
-        lines += ["", f"[metric.{text(name)}]"]
-        lines += [f"{key} = {text(value)}" for key, value in asdict(floor).items()]
+        lines += ["", f"[metric.{toml_key(name)}]"]
+        lines += [f"{key} = {toml_value(value)}" for key, value in asdict(floor).items()]
     write_atomically(path, ("\n".join(lines) + "\n").encode())
 
 
@@ -184,36 +184,27 @@ def load_noise(path: Path) -> Noise:
     """Read floors that `write_noise` wrote.
 
     Raises:
-        UsageError: no such file, no TOML, or not the content of one; with the place.
+        UsageError: no such file, no TOML, or not the content of one; with the line.
     """
-    content = read_toml(path)
-    keys = {"schema_version": int, "prompts_digest": str, "protocol": str, "runs": list, "notes": list, "metric": dict}
-    _expect(content, keys, str(path))
-    if content["schema_version"] > SCHEMA_VERSION:
-        raise UsageError(f"{path} has schema {content['schema_version']}, this avbench reads up to {SCHEMA_VERSION}.")
-    floors = {name: _read_metric(table, f"{path} [metric.{name}]") for name, table in content["metric"].items()}
-    runs, notes = (tuple(map(str, content[key])) for key in ("runs", "notes"))
-    return Noise(content["prompts_digest"], content["protocol"], runs, floors, notes, str(path))
+    text = read_text(path)
+    content = parse_toml(text, str(path))
+    version = content.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:  # first: other keys may be unknown for that reason
+        raise UsageError(f"{path} has schema {version}, this avbench reads up to {SCHEMA_VERSION}.")
+    try:
+        found = build(_File, content, Place(str(path), text))
+    except UsageError as error:
+        raise UsageError(f"{error} Write the file with 'avbench check calibrate'.") from error
+    return Noise(found.prompts_digest, found.protocol, found.runs, found.metric, found.notes, str(path))
 
 
-def _read_metric(table: Any, place: str) -> MetricNoise:
-    kinds: dict[str, type] = {"int": int, "float": float, "str": str}
-    wanted = {f.name: kinds.get(str(f.type), str) for f in fields(MetricNoise)}
-    if not isinstance(table, dict):
-        raise UsageError(f"{place} must be a table. Write it with 'avbench check calibrate'.")
-    _expect(table, wanted, place)
-    found = MetricNoise(**table)
-    sizes = (found.clip_sd, found.run_sd, found.floor)
-    known = found.kind in ("clip", "set") and found.source in ("clips", "runs")
-    if not known or found.runs < 2 or found.prompts < 1 or not all(0 <= size < float("inf") for size in sizes):
-        raise UsageError(f"{place} holds an impossible value. Write it with 'avbench check calibrate'.")
-    return found
+@dataclass(frozen=True)
+class _File:
+    """What `write_noise` writes."""
 
-
-def _expect(content: Mapping[str, Any], wanted: Mapping[str, type], place: str) -> None:
-    refuse_unknown(content, tuple(wanted), place)
-    for key, kind in wanted.items():
-        value = content.get(key)
-        fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
-        if not fits:
-            raise UsageError(f"{place}: {key} is missing or of a wrong kind. Write it with 'avbench check calibrate'.")
+    schema_version: int
+    prompts_digest: str
+    protocol: str
+    runs: tuple[str, ...]
+    notes: tuple[str, ...]
+    metric: Mapping[str, MetricNoise]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
 
+from avbench.config import build
 from avbench.errors import UsageError
 from avbench.leaderboard.rules import cross_problems, measured_problems, published_problems
 from avbench.leaderboard.schema import (
@@ -23,8 +22,9 @@ from avbench.leaderboard.schema import (
     Quantity,
     as_figures,
 )
-from avbench.leaderboard.tables import Line, read_table, read_text
+from avbench.leaderboard.tables import Line, read_table, read_toml
 from avbench.leaderboard.views import ViewSpec, read_views, view_problems
+from avbench.toml import ConfigError
 
 PUBLISHED, MEASURED, RENDERED = "published", "measured", "rendered"
 QUANTITIES, CONFLICTS, VIEWS = "quantities.csv", "conflicts.toml", "views.toml"
@@ -127,21 +127,21 @@ def _bound(line: Line, column: str, problems: list[Problem]) -> Decimal | None:
 
 def _read_conflicts(folder: Path, problems: list[Problem]) -> dict[str, Conflict]:
     found: dict[str, Conflict] = {}
-    for key, entry in _read_toml(folder / CONFLICTS, CONFLICTS, problems).items():
-        if not isinstance(entry, Mapping) or set(entry) != {"title", "text"}:
-            problems.append(Problem(CONFLICTS, 0, f"entry {key}", "expected a table with title and text."))
+    content, place = read_toml(folder / CONFLICTS, CONFLICTS, problems)
+    for key, table in content.items():
+        try:
+            entry = build(_ConflictEntry, table, place, (key,))
+        except ConfigError as error:
+            problems.append(Problem(CONFLICTS, error.line, f"entry {key}", error.reason))
         else:
-            found[key] = Conflict(key, str(entry["title"]).strip(), " ".join(str(entry["text"]).split()))
+            found[key] = Conflict(key, entry.title.strip(), " ".join(entry.text.split()))
     return found
 
 
-def _read_toml(path: Path, name: str, problems: list[Problem]) -> dict[str, Any]:
-    text = read_text(path, name, problems)
-    try:
-        return tomllib.loads(text) if text is not None else {}
-    except (ValueError, RecursionError) as error:
-        problems.append(Problem(name, 0, "", f"not TOML: {error}."))
-        return {}
+@dataclass(frozen=True)
+class _ConflictEntry:
+    title: str
+    text: str
 
 
 def _figure(line: Line) -> Figure:

@@ -7,9 +7,11 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from avbench.leaderboard.schema import Problem
 from avbench.terminal.text import from_csv_cell
+from avbench.toml import ConfigError, Place, parse_toml
 
 Report = Callable[[str, str], None]
 """(column, message): one problem of the line at hand."""
@@ -67,6 +69,16 @@ def read_text(path: Path, name: str, problems: list[Problem]) -> str | None:
     except OSError as error:
         problems.append(Problem(name, 0, "", f"cannot be read: {error.strerror or error}."))
     return None
+
+
+def read_toml(path: Path, name: str, problems: list[Problem]) -> tuple[dict[str, Any], Place]:
+    """A TOML file, empty where it is none; then it is a problem."""
+    place = Place(name, read_text(path, name, problems) or "")
+    try:
+        return parse_toml(place.text, name), place
+    except ConfigError as error:
+        problems.append(Problem(name, error.line, "", error.reason))
+        return {}, place
 
 
 def _wrong_header(header: Sequence[str], columns: Sequence[str]) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import sys
 import tempfile
 import traceback
 from glob import glob
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from avbench.errors import CRASH, INTERRUPTED, AvbenchError, EnvironmentProblem
+from avbench.files import write_atomically
 from avbench.terminal.interrupts import Interrupted, interruptible
 from avbench.terminal.output import LogFormatter, lost_output, prepare_streams, say
 from avbench.terminal.text import visible
@@ -21,6 +24,11 @@ from avbench.terminal.text import visible
 _log = logging.getLogger(__name__)
 _LONGEST = 400
 """Characters of an exception's text on the terminal."""
+ERROR_FILE = "AVBENCH_ERROR_FILE"
+"""Environment variable: a file that gets `{"exit_code": ..., "message": ...}` when the command fails.
+
+For programs that start this one, so that nobody has to read messages out of its output.
+"""
 
 
 def run_app(app: typer.Typer, program: str, *, interrupted: str) -> None:
@@ -56,8 +64,7 @@ def _exit_code(app: typer.Typer, program: str, interrupted: str) -> int:
     except typer.Exit as end:
         return int(end.exit_code)
     except AvbenchError as error:
-        say(f"{program}: {error}", err=True)
-        return error.exit_code
+        return _fail(program, str(error), error.exit_code)
     except Interrupted as stop:
         stop.settle()
         say(f"{program}: interrupted. {interrupted}", err=True)
@@ -80,7 +87,7 @@ def _arguments() -> list[str]:
     return [path for one in arguments for path in (sorted(glob(one)) or [one])]  # noqa: PTH207 - absolute ones too
 
 
-def _wrong_option(error: Exception) -> int:
+def _wrong_option(error: Any) -> int:
     """Show what the parser of options says; 0 for an exception that is not its own."""
     show = getattr(error, "show", None)  # its class has another place in each release of typer
     if show is None or not hasattr(error, "format_message"):
@@ -88,20 +95,36 @@ def _wrong_option(error: Exception) -> int:
     text = io.StringIO()
     show(text)
     sys.stderr.write(visible(text.getvalue(), keep="\n"))
+    _leave(str(error.format_message()), AvbenchError.exit_code)
     return AvbenchError.exit_code
+
+
+def _fail(program: str, message: str, code: int) -> int:
+    say(f"{program}: {message}", err=True)
+    _leave(message, code)
+    return code
+
+
+def _leave(message: str, code: int) -> None:
+    """Leave the message for the program that started this one, where it asked for that."""
+    if path := os.environ.get(ERROR_FILE):
+        try:
+            write_atomically(Path(path), json.dumps({"exit_code": code, "message": message}).encode())
+        except AvbenchError as error:  # the message has been said, and the exit code tells the rest
+            _log.warning("%s", error)
 
 
 def _out_of_memory(error: Exception, program: str) -> int:
     """Say that memory is short, on the machine or on a device; 0 for another exception."""
     if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":  # torch's, without torch
         return 0
-    say(f"{program}: out of memory: {error}".rstrip(": "), err=True)
-    return EnvironmentProblem.exit_code
+    return _fail(program, f"out of memory: {error}".rstrip(": "), EnvironmentProblem.exit_code)
 
 
 def _crash(error: BaseException, program: str) -> int:
     """A fault of ours: one line, and the traceback in a file that can be sent to us."""
-    said = f"{program}: internal error, {type(error).__name__}: {str(error)[:_LONGEST]}".rstrip(": ")
+    message = f"internal error, {type(error).__name__}: {str(error)[:_LONGEST]}".rstrip(": ")
+    _leave(message, CRASH)
     report = "".join(traceback.format_exception(error))
     _log.debug("%s", report)
     try:
@@ -109,8 +132,8 @@ def _crash(error: BaseException, program: str) -> int:
             "w", encoding="utf-8", errors="backslashreplace", prefix=f"{program}-", suffix=".txt", delete=False
         ) as file:
             file.write(f"{program} {' '.join(sys.argv[1:])}\nPython {sys.version}\n\n{report}")
-        say(f"{said}. Please report it, with the traceback in {file.name}", err=True)
+        say(f"{program}: {message}. Please report it, with the traceback in {file.name}", err=True)
     except OSError as problem:
         sys.stderr.write(visible(report, keep="\n"))
-        say(f"{said}. Please report it, with the lines above (no file for them: {problem})", err=True)
+        say(f"{program}: {message}. Please report it, with the lines above (no file for them: {problem})", err=True)
     return CRASH

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from avbench.errors import UsageError
-from omninft_train.ablation.execute import shown_command
+from omninft_train.ablation.backends import Backend
 from omninft_train.ablation.grid import Grid
 from omninft_train.ablation.outcome import Outcome, make_outcome
 from omninft_train.ablation.plan import Choice, Plan, check_choice, chosen_steps, make_plan
+from omninft_train.ablation.processes import check_command, with_paths
 from omninft_train.ablation.reading import load_grid
-from omninft_train.ablation.runner import Backend, Report, check_needs, run_steps
+from omninft_train.ablation.runner import Report, check_needs, run_steps
 from omninft_train.ablation.state import make_folder, refuse_others
 from omninft_train.ablation.steps import TABLES, Step, make_steps
-from omninft_train.ablation.trainer_calls import pretraining_name, resolve
+from omninft_train.ablation.variants import pretraining, resolve
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Ablation:
                 own += f" --variant {step.variant} --seed {step.seed}"
             runs = found.setdefault(own, [])
             if step.command:
-                runs.append(" ".join(map(_quoted, shown_command(self.out, step))))
+                runs.append(" ".join(map(_quoted, with_paths(step.command, self.out))))
         return list(found.items())
 
     def run(self, backend: Backend, report: Report | None = None, *, redo: bool = False) -> None:
@@ -101,10 +102,10 @@ class Ablation:
 
 
 def open_ablation(request: Request) -> Ablation:
-    """Read a grid, ask the trainer what it makes of each variant, and lay out the steps. Writes nothing.
+    """Read a grid, resolve the configuration of each variant, and lay out the steps. Writes nothing.
 
     Raises:
-        UsageError: anything in the grid or the request that cannot be; the trainer's own message where it is one.
+        UsageError: anything in the grid or the request that cannot be.
         EnvironmentProblem: the trainer cannot be started.
     """
     grid = load_grid(request.grid, request.budget)
@@ -113,8 +114,8 @@ def open_ablation(request: Request) -> Ablation:
     if request.jobs is not None:
         grid = replace(grid, jobs=request.jobs)
     check_choice(grid, request.choice)
-    resolved = resolve(grid, grid.used)
-    steps = make_steps(grid, resolved, "" if grid.base.path else pretraining_name(grid))
+    check_command(grid.trainer.command, grid.source)
+    steps = make_steps(grid, resolve(grid, grid.used), pretraining(grid))
     name = f"runs/ablate-{grid.name}" + (f"-{grid.budget}" if grid.budget else "")
     out = request.out or Path(name)
     chosen = chosen_steps(steps, request.choice)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,9 @@ from avbench.errors import UsageError
 from avbench.results import load_run
 from omninft_train.ablation.grid import Direction, Grid, Metric
 from omninft_train.ablation.state import read_record
-from omninft_train.ablation.steps import EVALUATION, METRICS, Step
+from omninft_train.ablation.steps import EVALUATION, RUN, Step
+from omninft_train.evaluate import read_evaluation
+from omninft_train.training import tracking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,23 +120,19 @@ def _known(grid: Grid, name: str, facts: Mapping[str, Any]) -> Metric:
 def _read_evaluation(found: _Found, out: Path, step: Step) -> None:
     path = out / step.folder / EVALUATION
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        samples = int(content["samples"])
-        for name, metric in content["metrics"].items():
-            found.names[name] = None
-            if metric["rewarded"]:
-                found.rewarded.add(name)
-            for place, value in enumerate(metric["values"]):
-                number = math.nan if value is None else float(value)
-                found.clips.append((step.variant, step.seed, name, place // samples, place % samples, number))
-        for name, value in content.get("sets", {}).items():
-            found.names[name] = None
-            found.sets.append((step.variant, step.seed, name, math.nan if value is None else float(value)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
-        raise UsageError(
-            f"{path}: not an evaluation of the trainer ({type(error).__name__}: {error}). "
-            "Remove it and run the step again."
-        ) from error
+        evaluation = read_evaluation(path)
+    except UsageError as error:
+        raise UsageError(f"{error} Remove it and run the step again.") from error
+    for name, metric in evaluation.metrics.items():
+        found.names[name] = None
+        if metric.rewarded:
+            found.rewarded.add(name)
+        for place, value in enumerate(metric.values):
+            prompt, sample = divmod(place, evaluation.samples)
+            found.clips.append((step.variant, step.seed, name, prompt, sample, math.nan if value is None else value))
+    for name, value in evaluation.sets.items():
+        found.names[name] = None
+        found.sets.append((step.variant, step.seed, name, math.nan if value is None else value))
     found.digests[(step.variant, step.seed or 0)] = step.digest
 
 
@@ -163,31 +160,8 @@ def _read_scores(found: _Found, grid: Grid, out: Path, step: Step) -> None:
 
 
 def _training(out: Path, step: Step) -> Training:
-    rows = read_log(out / step.folder / METRICS)
-    seconds = sum(
-        value for row in rows for key, value in row.items() if key.startswith("seconds_") and isinstance(value, float)
-    )
+    rows = tuple(tracking.read_metrics(out / step.folder / RUN))
     gpu = [row["peak_memory_gb"] for row in rows if isinstance(row.get("peak_memory_gb"), (int, float))]
     record = read_record(out, step) or {}
     memory = max(gpu) if gpu else record.get("memory_gb")
-    return Training(step.variant, step.seed or 0, tuple(rows), seconds, memory)
-
-
-def read_log(path: Path) -> list[Mapping[str, Any]]:
-    """Lines of a training log, one for each step.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    rows: dict[int, Mapping[str, Any]] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error}). Run the step again.") from error
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            rows[int(row["step"])] = row
-        except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path} line {number}: not a line of a training log ({error}).") from error
-    return [rows[step] for step in sorted(rows)]
+    return Training(step.variant, step.seed or 0, rows, sum(map(tracking.step_seconds, rows)), memory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +21,10 @@ from omninft_train.ablation.charts import matrix, scatter, standalone
 from omninft_train.ablation.conflicts import Study, read_rollouts, sentence, study
 from omninft_train.ablation.curves import CurvePlot
 from omninft_train.ablation.page import Page, render_page
+from omninft_train.ablation.processes import environment, failure
 from omninft_train.ablation.sheet import NONE, Block, Cell
 from omninft_train.ablation.state import make_folder
 from omninft_train.ablation.table_files import markdown_table
-from omninft_train.ablation.trainer_calls import call, message_of
 
 PAPER = (
     "OmniNFT's Figure 2a: nearly half of 1,400 rollouts (175 prompts x 8) of LTX-2, as digests print it. With another "
@@ -116,13 +117,27 @@ def _rollouts(request: StudyRequest, name: str, path: Path) -> Path:
     arguments = ["--prompts", str(request.prompts), "--group-size", str(request.group_size)]
     arguments += [] if request.seed is None else ["--seed", str(request.seed)]
     arguments += [] if request.role == "policy" else ["--role", request.role]
-    done = call([*request.trainer, "conflicts", str(path), "--out", str(partial), *arguments], 1)
-    if done.returncode:
-        text = f"{path}: no rollouts: {message_of(done.stderr or done.stdout)}"
-        raise UsageError(text) if done.returncode == 2 else EnvironmentProblem(text)
+    _sample([*request.trainer, "conflicts", str(path), "--out", str(partial), *arguments], path, file)
     read_rollouts(partial)
     partial.replace(file)
     return file
+
+
+def _sample(command: Sequence[str], run: Path, file: Path) -> None:
+    """Let the trainer sample rollouts, in a process of its own: it gives its memory back."""
+    log, error_file = file.with_suffix(".log"), file.with_suffix(".error.json")
+    error_file.unlink(missing_ok=True)
+    try:
+        with log.open("wb") as output:
+            code = subprocess.run(  # noqa: S603 - the trainer, without a shell
+                list(command), stdout=output, stderr=output, env=environment(1, error_file), check=False
+            ).returncode
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot start {command[0]}: {error.strerror or error}. Check --trainer.") from error
+    if code:
+        code, message = failure(code, error_file, log)
+        text = f"{run}: no rollouts, {message}"
+        raise UsageError(text) if code == 2 else EnvironmentProblem(text)
 
 
 def _write(request: StudyRequest, found: Sequence[Study]) -> None:

@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from avbench.check.statistics import LEVEL
+from avbench.config import build
 from avbench.errors import UsageError
+from avbench.toml import Place
+from omninft_train.method.advantages import AdvantageOptions, Route, advantages, modality_advantages
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-_EPS = 1e-4  # as in the trainer's normalisation
 _RESAMPLES = 4999
 _SEED = 20260101
 
@@ -38,7 +41,7 @@ class Rollouts:
 
     name: str
     rewards: tuple[str, ...]
-    routes: tuple[str, ...]
+    routes: tuple[Route, ...]
     weights: tuple[float, ...]
     groups: NDArray[np.int64]
     values: Floats
@@ -95,10 +98,8 @@ def read_rollouts(path: Path, name: str = "") -> Rollouts:
 
 
 def _checked(path: Path, content: Mapping[str, Any], name: str) -> Rollouts:
-    rewards, routes = tuple(map(str, content["rewards"])), tuple(map(str, content["routes"]))
-    unknown = sorted(set(routes) - {"video", "audio", "both"})
-    if unknown:
-        raise UsageError(f"{path}: routes: unknown {unknown[0]!r}. Expected video, audio or both.")
+    rewards = tuple(map(str, content["rewards"]))
+    routes = build(tuple[Route, ...], content["routes"], Place(str(path)), ("routes",))
     try:
         weights = tuple(float(weight) for weight in content["weights"])
         groups = np.asarray(content["groups"], dtype=np.int64)
@@ -133,8 +134,7 @@ def study(rollouts: Rollouts, std: Literal["batch", "group"] = "batch") -> Study
     groups, index = np.unique(rollouts.groups, return_inverse=True)
     if len(groups) < 2:
         raise UsageError(f"{rollouts.name}: {len(groups)} group of rollouts; the interval needs at least 2.")
-    normal = np.stack([_normalise(rollouts, k, index, std) for k in range(len(rollouts.rewards))], axis=1)  # (B, R)
-    video, audio = (_advantage(rollouts, normal, route) for route in ("video", "audio"))
+    normal, video, audio = _advantages(rollouts, std)
     counted = np.isfinite(video) & np.isfinite(audio)
     if not counted.any():
         raise UsageError(
@@ -161,23 +161,15 @@ def study(rollouts: Rollouts, std: Literal["batch", "group"] = "batch") -> Study
     )
 
 
-def _normalise(rollouts: Rollouts, k: int, index: NDArray[np.int64], std: str) -> Floats:
-    """(R - mean of the group) / (s + eps) where valid, else NaN."""
-    valid, values = rollouts.valid[:, k], rollouts.values[:, k]
-    found = np.full(len(values), np.nan)
-    whole = float(np.std(values[valid])) if valid.any() else 0.0
-    for group in np.unique(index):
-        own = (index == group) & valid
-        if own.any():
-            spread = whole if std == "batch" else float(np.std(values[own]))
-            found[own] = (values[own] - values[own].mean()) / (spread + _EPS)
-    return found
-
-
-def _advantage(rollouts: Rollouts, normal: Floats, route: str) -> Floats:
-    """Weighted sum of the rewards of one route alone, (B,)."""
-    chosen = np.array([own == route for own in rollouts.routes]) & (np.array(rollouts.weights) != 0)
-    return np.asarray((normal[:, chosen] * np.array(rollouts.weights)[chosen]).sum(axis=1))
+def _advantages(rollouts: Rollouts, std: Literal["batch", "group"]) -> tuple[Floats, Floats, Floats]:
+    """Normalised rewards (B, R), advantages (B,) of video-only and of audio-only ones; NaN where invalid."""
+    valid, weights = torch.from_numpy(rollouts.valid), torch.tensor(rollouts.weights, dtype=torch.float64)
+    values, groups = torch.from_numpy(rollouts.values), torch.from_numpy(rollouts.groups)
+    options = AdvantageOptions(mode="routed", std=std)
+    per_reward = advantages(values, valid, groups, weights, rollouts.routes, options).per_reward
+    normal = per_reward.masked_fill(~valid, math.nan)
+    video, audio = modality_advantages(normal, weights, rollouts.routes)
+    return normal.numpy(), video.numpy(), audio.numpy()
 
 
 def _correlation(a: Floats, b: Floats) -> float:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from omninft_train.ablation.charts import COLOURS, Curve, Value, curve_chart
 from omninft_train.ablation.collect import Results, Training
 from omninft_train.ablation.grid import Grid
+from omninft_train.training.tracking import reward_key, reward_names
 
 _OTHERS = {
     "conflict_share": "share of rollouts whose video and audio advantages have opposite signs",
@@ -18,7 +19,6 @@ _OTHERS = {
     "gradient_norm": "gradient norm",
     "distance_reference": "distance from the base policy's parameters",
 }
-_REWARD = re.compile(r"reward_(.+)_mean")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class CurvePlot:
 def curve_plots(grid: Grid, results: Results) -> list[CurvePlot]:
     """One chart for each reward, then for other quantities that every step logs, with a line for each variant."""
     logged = dict.fromkeys(key for training in results.trainings for row in training.rows for key in row)
-    rewards = [(key, f"Reward of the rollouts: {match[1]}") for key in logged if (match := _REWARD.fullmatch(key))]
+    rewards = [(reward_key(name, "mean"), f"Reward of the rollouts: {name}") for name in reward_names([logged])]
     others = [(key, text[0].upper() + text[1:]) for key, text in _OTHERS.items() if key in logged]
     order = [name for name in grid.used if any(t.variant == name for t in results.trainings)]
     return [CurvePlot(_file(key), title, _plot(grid, results, order, key, title)) for key, title in rewards + others]

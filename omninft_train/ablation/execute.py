@@ -11,22 +11,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from avbench.errors import EnvironmentProblem
+from avbench.errors import AvbenchError, EnvironmentProblem
 from omninft_train.ablation.grid import Grid
+from omninft_train.ablation.processes import environment, failure, filled
 from omninft_train.ablation.prompt_files import write_prompts
 from omninft_train.ablation.state import locked, make_folder, read_record, status, write_record
 from omninft_train.ablation.steps import Step
-from omninft_train.ablation.trainer_calls import environment, filled, message_of
 
 _LOG = logging.getLogger(__name__)
 _GRACE = 10.0  # seconds that a step has to end by itself after an interruption
-_TAIL = 4000  # characters of the log that are looked through for a message
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,14 @@ class Finished:
     seconds: float = 0.0
     message: str = ""
     exit_code: int = 0
+
+
+def outcome(step_id: str, result: Callable[[], Finished]) -> Finished:
+    """What a step returned; an error that it raised is a failure of that step."""
+    try:
+        return result()
+    except AvbenchError as error:
+        return Finished(step_id, "failed", message=str(error), exit_code=error.exit_code)
 
 
 class Children:
@@ -154,14 +161,16 @@ def _now() -> str:
 
 def _run(grid: Grid, out: Path, step: Step, held: int, children: Children) -> dict[str, Any]:
     """The step's command, its output into a log; resources that it used."""
-    command = filled(step.command, _places(out), grid.source)
-    make_folder(out / step.folder)
-    log, said = out / step.folder / f"{step.record}.log", out / step.folder / f"{step.record}.out"
-    with log.open("ab") as errors, said.open("wb") as output:
+    command = filled(step.command, grid.source, out)
+    folder = out / step.folder
+    make_folder(folder)
+    log, error_file = folder / f"{step.record}.log", folder / f"{step.record}.error.json"
+    error_file.unlink(missing_ok=True)
+    with log.open("ab") as output:
         try:
             child = subprocess.Popen(  # noqa: S603 - the grid's own command, without a shell
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment(grid.threads),
-                start_new_session=True, pass_fds=(held,) if held >= 0 else (),
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                env=environment(grid.threads, error_file), pass_fds=(held,) if held >= 0 else (),
             )  # fmt: skip
         except OSError as error:
             raise EnvironmentProblem(
@@ -175,11 +184,7 @@ def _run(grid: Grid, out: Path, step: Step, held: int, children: Children) -> di
             raise
         finally:
             children.remove(child)
-    message = ""
-    if exit_code:
-        text = log.read_text(encoding="utf-8", errors="replace")[-_TAIL:]
-        what = f"exit code {exit_code}" if exit_code > 0 else f"killed by signal {-exit_code}"
-        message = f"{what}: {message_of(text)} (log: {log})"
+    exit_code, message = failure(exit_code, error_file, log) if exit_code else (0, "")
     return {"exit_code": exit_code, "message": message, "memory_gb": memory, "command": command}
 
 
@@ -193,39 +198,14 @@ def _wait(child: subprocess.Popen[bytes]) -> tuple[int, float | None]:
     return child.returncode, round(usage.ru_maxrss * unit / 1e9, 3)
 
 
-def _places(out: Path) -> dict[str, str]:
-    return {"python": sys.executable, "out": str(out.resolve()), "pretrained": _pretrained(out)}
-
-
-def _pretrained(out: Path) -> str:
-    """Folder of the base policy that was pretrained here; of no meaning before."""
-    said = out / "base" / "pretrain.out"
-    lines = said.read_text(encoding="utf-8", errors="replace").split("\n") if said.is_file() else []
-    named = [line.strip() for line in lines if line.strip()]
-    return str((out / "base" / Path(named[-1]).name).resolve()) if named else str(out / "base" / "PRETRAINED")
-
-
-def _pretrained_files(out: Path) -> dict[str, int]:
-    folder = Path(_pretrained(out))
-    return {f"base/{folder.name}/{path.name}": path.stat().st_size for path in folder.glob("*") if path.is_file()}
-
-
-def shown_command(out: Path, step: Step) -> Sequence[str]:
-    """The step's command as it would run now, with environment variables left as they are."""
-    places: Mapping[str, str] = _places(out)
-    done = []
-    for part in step.command:
-        for name, value in places.items():
-            part = part.replace("{" + name + "}", value)
-        done.append(part)
-    return done
-
-
 def _finish(out: Path, step: Step, content: Mapping[str, Any], used: Mapping[str, Any], seconds: float) -> Finished:
-    outputs = _pretrained_files(out) if step.kind == "pretrain" else {}
-    if step.kind == "pretrain" and not outputs:
-        message = f"the trainer named no folder below {out / 'base'} in the last line that it printed."
-        return Finished(step.id, "failed", seconds, message, 1)
+    outputs: dict[str, int] = {}
+    if step.kind == "pretrain":  # the trainer decides which files there are
+        folder = out / step.folder / str(step.facts["name"])
+        outputs = {f"{step.folder}/{folder.name}/{p.name}": p.stat().st_size for p in folder.glob("*") if p.is_file()}
+        if not outputs:
+            message = f"{folder} is missing although the command ended well. Look into {step.record}.log beside it."
+            return Finished(step.id, "failed", seconds, message, 1)
     for name in step.outputs:
         path = out / step.folder / name
         if not path.is_file():

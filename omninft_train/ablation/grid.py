@@ -6,10 +6,14 @@ Values only. `load_grid` in reading.py makes them from a TOML file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from avbench.config import NOT_EMPTY, at_least, key
+from avbench.errors import UsageError
+
+Count = Annotated[int, at_least(1)]
 Direction = Literal["higher", "lower", "none"]
 Judge = Literal["trainer", "avbench"]
 
@@ -26,10 +30,10 @@ class Trainer:
         version: of the trainer; part of every digest.
     """
 
-    command: tuple[str, ...] = ("{python}", "-m", "omninft_train")
+    command: Annotated[tuple[str, ...], NOT_EMPTY] = ("{python}", "-m", "omninft_train")
     launch: tuple[str, ...] = ()
     backbone: str = "miniature"
-    processes: int = 1
+    processes: Count = 1
     version: str = ""
 
 
@@ -44,8 +48,12 @@ class Base:
     """
 
     path: str = ""
-    pretrain_steps: int | None = None
+    pretrain_steps: Count | None = None
     pretrain_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.path and self.pretrain_steps is not None:
+            raise UsageError("has a path and pretrain_steps. Keep one of them.")
 
 
 @dataclass(frozen=True)
@@ -67,26 +75,36 @@ class Evaluation:
     """
 
     judge: Judge = "trainer"
-    samples: int = 8
+    samples: Count = 8
     seed: int = 0
-    steps: int | None = None
+    steps: Count | None = None
     prompts: str = ""
-    limit: int | None = None
-    parts: int = 1
+    limit: Count | None = None
+    parts: Count = 1
     metrics: tuple[str, ...] = ()
     rewarded: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.judge == "avbench" and not (self.metrics and self.prompts):
+            raise UsageError('judge = "avbench" needs prompts and metrics.')
+        if self.judge == "trainer" and (self.parts > 1 or self.metrics):
+            raise UsageError('parts and metrics need judge = "avbench".')
 
 
 @dataclass(frozen=True)
 class Variant:
     """One policy: a recipe of the trainer with overrides; without a recipe, the base policy itself."""
 
-    name: str
-    label: str
+    name: str = key(None, default="")
+    label: str = ""
     recipe: str = ""
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = key("set", default_factory=dict)
     about: str = ""
+
+    def __post_init__(self) -> None:
+        if self.overrides and not self.recipe:
+            raise UsageError("has 'set' and no recipe: the base policy is not trained.")
 
 
 @dataclass(frozen=True)
@@ -94,7 +112,7 @@ class Row:
     """A row of a table: a variant under a label, and the published row that it answers to."""
 
     variant: str
-    label: str
+    label: str = ""
     group: str = ""
     published: str = ""
 
@@ -110,9 +128,9 @@ class Table:
         published: name of the published table.
     """
 
-    name: str
-    title: str
-    rows: tuple[Row, ...]
+    name: str = key(None, default="")
+    title: str = ""
+    rows: tuple[Row, ...] = ()
     about: str = ""
     baseline: str = ""
     columns: tuple[str, ...] = ()
@@ -123,8 +141,8 @@ class Table:
 class Metric:
     """What the results do not say about a metric. `published` is the quantity of published tables that it equals."""
 
-    name: str
-    label: str
+    name: str = key(None, default="")
+    label: str = ""
     direction: Direction = "none"
     unit: str = "1"
     about: str = ""

@@ -22,7 +22,7 @@ from omninft_train.ablation.sheet import Sheet, make_sheet
 from omninft_train.ablation.state import make_folder, status
 from omninft_train.ablation.steps import Step
 from omninft_train.ablation.table_files import differences_csv, latex, markdown, results_csv
-from omninft_train.ablation.trainer_calls import overrides
+from omninft_train.ablation.variants import settings
 
 PAGE, RESULTS, DIFFERENCES, FACTS = "report.html", "results.csv", "differences.csv", "ablation.json"
 _BAND = "Line: mean over seeds; band: lowest to highest seed. Rollouts of a step are drawn anew, so rewards scatter."
@@ -111,7 +111,7 @@ def _facts(grid: Grid, again: str) -> dict[str, Any]:
         "benchmark": grid.benchmark,
         "seeds": list(grid.seeds),
         "tables": [table.name for table in grid.tables],
-        "variants": {name: overrides(grid, grid.variants[name])[1::2] for name in grid.used},
+        "variants": {name: settings(grid, grid.variants[name]) for name in grid.used},
         "recipes": {name: grid.variants[name].recipe for name in grid.used},
         "trainer": {"version": grid.trainer.version, "backbone": grid.trainer.backbone},
         "command": again,
@@ -134,7 +134,7 @@ def _settings(grid: Grid) -> dict[str, str]:
     found = {}
     for name in grid.used:
         variant = grid.variants[name]
-        changes = " ".join(overrides(grid, variant))
+        changes = " ".join(f"--set {text}" for text in settings(grid, variant))
         what = f"{variant.recipe} {changes}".strip() if variant.recipe else "not trained"
         found[variant.label] = what + (f" – {variant.about}" if variant.about else "")
     return found

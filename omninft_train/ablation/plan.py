@@ -9,10 +9,9 @@ from statistics import median
 
 from rich.table import Table as RichTable
 
-from avbench.errors import UsageError
+from avbench.errors import UsageError, near
 from avbench.terminal.output import cell
 from omninft_train.ablation.grid import Grid
-from omninft_train.ablation.keys import near
 from omninft_train.ablation.state import Status, read_record, status
 from omninft_train.ablation.steps import KINDS, TABLES, Step
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from avbench.errors import EnvironmentProblem
-from omninft_train.ablation.execute import Finished, execute
+from omninft_train.ablation.execute import Finished, execute, outcome
 from omninft_train.ablation.grid import Grid
-from omninft_train.ablation.runner import outcome
 from omninft_train.ablation.steps import Step
 
 _MANY = 10_000  # steps handed over at a time: Ray decides how many run

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
 
-from avbench.errors import AvbenchError, EnvironmentProblem, UsageError
-from omninft_train.ablation.execute import Children, Finished, execute
+from avbench.errors import EnvironmentProblem, UsageError
+from omninft_train.ablation.backends import Backend
+from omninft_train.ablation.execute import Finished
 from omninft_train.ablation.grid import Grid
 from omninft_train.ablation.state import status
 from omninft_train.ablation.steps import Step
@@ -19,57 +18,6 @@ _POLL = 0.5  # seconds between looks at what is running
 _RETRY = 3.0  # seconds until a step that another process was at is looked at again
 Report = Callable[[Finished, int, int], None]
 """Told of a finished step, how many are done, and of how many."""
-
-
-class Backend(Protocol):
-    """Where steps run."""
-
-    slots: int
-
-    def submit(self, grid: Grid, out: Path, step: Step) -> None:
-        """Start a step."""
-        ...
-
-    def collect(self, seconds: float) -> list[Finished]:
-        """Steps that ended, waiting at most so long for the first."""
-        ...
-
-    def close(self, *, stop: bool) -> None:
-        """Give back what it holds; with `stop`, end what is running."""
-        ...
-
-
-class LocalBackend:
-    """Processes of this machine, `slots` side by side."""
-
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
-        self._pool = ThreadPoolExecutor(max_workers=slots)
-        self._children = Children()
-        self._running: dict[Future[Finished], Step] = {}
-
-    def submit(self, grid: Grid, out: Path, step: Step) -> None:
-        """Start a step."""
-        self._running[self._pool.submit(execute, grid, out, step, self._children)] = step
-
-    def collect(self, seconds: float) -> list[Finished]:
-        """Steps that ended, waiting at most so long for the first."""
-        done, _ = wait(self._running, timeout=seconds, return_when=FIRST_COMPLETED)
-        return [outcome(self._running.pop(future).id, future.result) for future in done]
-
-    def close(self, *, stop: bool) -> None:
-        """Give back threads; with `stop`, end the processes first."""
-        if stop:
-            self._children.stop()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-def outcome(step_id: str, result: Callable[[], Finished]) -> Finished:
-    """What a step returned; an error that it raised is a failure of that step."""
-    try:
-        return result()
-    except AvbenchError as error:
-        return Finished(step_id, "failed", message=str(error), exit_code=error.exit_code)
 
 
 @dataclass
@@ -81,19 +29,6 @@ class _Progress:
     failed: dict[str, Finished]
     later: dict[str, float]
     total: int
-
-
-def make_backend(name: Literal["local", "ray"], grid: Grid) -> Backend:
-    """The backend of this name.
-
-    Raises:
-        EnvironmentProblem: Ray is not installed or cannot be reached.
-    """
-    if name == "local":
-        return LocalBackend(grid.jobs)
-    from omninft_train.ablation.ray_backend import RayBackend
-
-    return RayBackend(grid.threads, grid.gpus)
 
 
 def run_steps(

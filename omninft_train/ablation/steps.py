@@ -11,12 +11,14 @@ from typing import Any, Literal
 from avbench.errors import UsageError
 from omninft_train.ablation.grid import Grid, Variant
 from omninft_train.ablation.prompt_files import evaluated_count, prompt_facts
-from omninft_train.ablation.trainer_calls import overrides, pretrain_arguments, recipe_of, rollouts
+from omninft_train.ablation.variants import pretrain_arguments, rollouts, training_arguments
+from omninft_train.training import tracking
 
 Kind = Literal["prompts", "pretrain", "train", "generate", "score", "evaluate"]
 KINDS: tuple[Kind, ...] = ("prompts", "pretrain", "train", "generate", "score", "evaluate")
 TABLES = "tables"
-EVALUATION, METRICS = "evaluation.json", "run/metrics.jsonl"
+EVALUATION, RUN = "evaluation.json", "run"
+METRICS = f"{RUN}/{tracking.METRICS}"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Step:
         id: in words, such as "train routing seed 2".
         folder: below the ablation's folder; holds its record, its log and its outputs.
         record: name of the record, without ".json".
-        command: with placeholders "{out}", "{python}" and "{pretrained}"; empty for what avbench does itself.
+        command: with placeholders "{out}" and "{python}"; empty for what is done in this process.
         outputs: files below `folder` that it leaves.
         facts: everything that its outcome depends on, but for other steps.
         needs: ids of steps that must be complete first.
@@ -57,7 +59,7 @@ def make_steps(grid: Grid, resolved: Mapping[str, Mapping[str, Any]], pretrainin
     Args:
         grid: the ablation.
         resolved: configuration of each variant that is trained.
-        pretraining: identity of the pretraining, where the trainer tells it.
+        pretraining: name of the folder of the pretraining; empty where there is none.
 
     Raises:
         UsageError: nothing is trained, so nothing can say what the base policy does.
@@ -102,6 +104,7 @@ class _Plan:
         self.resolved = resolved
         self.steps: list[Step] = []
         self._digests: dict[str, str] = {}
+        self._base = grid.base.path or f"{{out}}/base/{pretraining}"
         self._prompts = bool(grid.evaluation.prompts or grid.train_prompts)
         if self._prompts:
             facts = prompt_facts(grid)
@@ -149,17 +152,15 @@ class _Plan:
     def train(self, variant: Variant, seed: int) -> None:
         """The step that trains a variant with a seed."""
         grid, config = self.grid, self.resolved[variant.name]
-        path = grid.base.path or "{pretrained}"
-        sets = [f"backbone.path={json.dumps(path)}", f"run.seed={seed}"]
+        sets: dict[str, Any] = {"backbone.path": self._base, "run.seed": seed}
         needs = self._base_needs()
         if grid.train_prompts:
-            sets.append(f"prompts.path={json.dumps('{out}/prompts/train.jsonl')}")
+            sets["prompts.path"] = "{out}/prompts/train.jsonl"
             needs += ("prompts",)
         folder = seed_folder(variant.name, seed)
-        own = [argument for text in sets for argument in ("--set", text)]
         command = [
-            *(grid.trainer.launch or grid.trainer.command), "train", "--out", f"{{out}}/{folder}/run",
-            "--recipe", recipe_of(grid, variant), "--backbone", grid.trainer.backbone, *overrides(grid, variant), *own,
+            *(grid.trainer.launch or grid.trainer.command), "train", "--out", f"{{out}}/{folder}/{RUN}",
+            *training_arguments(grid, variant, sets),
         ]  # fmt: skip
         facts = {"config": config, "seed": seed, "base": grid.base.path}
         self._add(
@@ -169,7 +170,7 @@ class _Plan:
 
     def judge(self, variant: Variant, seed: int, run_of: str) -> None:
         """Steps that sample a variant and judge it; the base policy is the reference of another variant's run."""
-        run = f"{{out}}/{seed_folder(run_of, seed)}/run"
+        run = f"{{out}}/{seed_folder(run_of, seed)}/{RUN}"
         trained = f"train {run_of} seed {seed}"
         needs: tuple[str, ...] = (trained, *(("prompts",) if self.grid.evaluation.prompts else ()))
         config = self.resolved[run_of]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from avbench.terminal.output import cell, say, show
+from omninft_train.cli.options import need_packages
 
 if TYPE_CHECKING:
     from omninft_train.ablation import Ablation, Outcome
@@ -46,6 +47,7 @@ def command(
 
     Several machines can run the same command on a shared folder. After an interruption, run it again.
     """
+    need_packages("avbench ablate")
     from avbench.errors import UsageError
     from omninft_train.ablation import Choice, Request, check_record, open_ablation
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from avbench.errors import EnvironmentProblem
 
 Recipe = Annotated[
     str,
@@ -17,4 +20,19 @@ BackboneName = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, as often as needed; wins over the recipe.")
 ]
+NEEDED = ("torch", "diffusers", "peft")
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", file_okay=False)]
+
+
+def need_packages(command: str) -> None:
+    """Whether the extra of the trainer is installed.
+
+    Raises:
+        EnvironmentProblem: it is not; the message says how to install it.
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise EnvironmentProblem(
+            f"'{command}' trains a model and needs {', '.join(missing)}, not installed here. "
+            "Install the trainer's packages: pip install 'avbench[train]'"
+        )

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from avbench.terminal.output import cell, say, show
+from omninft_train.cli.options import need_packages
 
 app = typer.Typer(help="Studies of rewards and rollouts.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -48,6 +49,7 @@ def conflicts(
 
     Rollouts are sampled by the trainer, in groups of one prompt. JSON files that it wrote before are used as they are.
     """
+    need_packages("avbench study conflicts")
     from omninft_train.ablation.conflict_files import StudyRequest, run_study, summary_block
     from omninft_train.ablation.conflicts import sentence
 

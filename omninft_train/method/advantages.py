@@ -107,14 +107,22 @@ def optimality(advantage: Tensor, clip: float = 5.0) -> Tensor:
 
 def conflict(per_reward: Tensor, weights: Tensor, routes: Sequence[Route], valid: Tensor) -> Conflict:
     """Compare the weighted advantages (B,) of video-only and of audio-only rewards, over valid rollouts (B,)."""
-    sums = [(per_reward * weights)[valid][:, [route == name for route in routes]].sum(dim=1) for name in BRANCHES]
-    video, audio = sums
+    video, audio = (own[valid] for own in modality_advantages(per_reward, weights, routes))
     if not len(video):
         return Conflict(0.0, 0.0)
     opposite = float((video * audio < 0).double().mean())
     a, b = video - video.mean(), audio - audio.mean()
     scale = float(a.norm() * b.norm())
     return Conflict(opposite, float(a @ b) / scale if scale > 0 else 0.0)
+
+
+def modality_advantages(per_reward: Tensor, weights: Tensor, routes: Sequence[Route]) -> tuple[Tensor, Tensor]:
+    """Weighted sums (B,) of the video-only rewards, and of the audio-only ones; rewards of weight 0 take no part."""
+    sums = []
+    for name in BRANCHES:
+        chosen = torch.tensor([route == name for route in routes], device=weights.device) & (weights != 0)
+        sums.append((per_reward * weights)[:, chosen].sum(dim=1))
+    return sums[0], sums[1]
 
 
 def _goes_to(routes: Sequence[Route], branch: str | None, device: torch.device) -> Tensor:

@@ -113,16 +113,6 @@ def _blocks(text: str, depth: int) -> list[int]:
     return found
 
 
-def warmed_keep(keep: float, progress: float, warmup: float, initial: float = 1.0) -> float:
-    """A share that moves linearly from `initial` to `keep` while progress (0 to 1) is below `warmup`.
-
-    Source: the release of OmniNFT, for its global scale; rules per block ignore it.
-    """
-    if warmup <= 0:
-        return keep
-    return initial + (keep - initial) * min(progress / warmup, 1.0)
-
-
 class _ScaleGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, keep: float) -> Tensor:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from omninft_train.errors import UsageError
 from omninft_train.report.charts import Labels, Series, Value, bar_chart, finite, line_chart, number, running_mean
 from omninft_train.rewards.spec import RewardSpec
+from omninft_train.training.tracking import reward_key, reward_names
 
 Log = Sequence[Mapping[str, Any]]
 _SMOOTHED = 9  # steps of the running mean; drawn from 20 steps on
@@ -54,13 +55,6 @@ def column(log: Log, key: str) -> list[Value]:
     return [finite(row.get(key)) for row in log]
 
 
-def reward_names(log: Log) -> list[str]:
-    """Rewards of a run, in the order in which the log names them."""
-    keys = [key for row in log for key in row if key.startswith("reward_")]
-    ends = ("_mean", "_invalid")
-    return list(dict.fromkeys(key.removeprefix("reward_").rpartition("_")[0] for key in keys if key.endswith(ends)))
-
-
 def reward_weights(config_toml: str) -> dict[str, float]:
     """Weight of each reward in a resolved recipe; empty where it cannot be read."""
     try:
@@ -73,7 +67,7 @@ def reward_weights(config_toml: str) -> dict[str, float]:
 
 def total_reward(log: Log, weights: Mapping[str, float]) -> list[Value]:
     """Weighted sum of the rewards' means at each step; None where one of them is missing."""
-    parts = [[(weights[name], value) for value in column(log, f"reward_{name}_mean")] for name in weights]
+    parts = [[(weights[name], value) for value in column(log, reward_key(name, "mean"))] for name in weights]
     sums: list[Value] = []
     for step in zip(*parts, strict=True):
         known = [weight * value for weight, value in step if value is not None]
@@ -84,7 +78,9 @@ def total_reward(log: Log, weights: Mapping[str, float]) -> list[Value]:
 def reward_charts(log: Log, config_toml: str) -> list[Markup]:
     """A chart for each reward, and one for their sum."""
     names = reward_names(log)
-    charts = [_curve(log, f"Reward: {name}", "mean of rollouts", column(log, f"reward_{name}_mean")) for name in names]
+    charts = [
+        _curve(log, f"Reward: {name}", "mean of rollouts", column(log, reward_key(name, "mean"))) for name in names
+    ]
     if len(names) > 1:
         found = reward_weights(config_toml)
         known = set(names) <= set(found)
@@ -98,14 +94,14 @@ def reward_rows(log: Log) -> list[RewardRow]:
     """What the curves do not show: ends of the run over `ends_width` steps, spread, flat groups, failures."""
     width, rows = ends_width(log), []
     for name in reward_names(log):
-        means = column(log, f"reward_{name}_mean")
+        means = column(log, reward_key(name, "mean"))
         rows.append(
             RewardRow(
                 name,
                 number(_mean(means[:width])),
                 number(_mean(means[-width:])),
-                number(_mean(column(log, f"reward_{name}_std"))),
-                number(_mean(column(log, f"reward_{name}_flat_groups"))),
+                number(_mean(column(log, reward_key(name, "std")))),
+                number(_mean(column(log, reward_key(name, "flat_groups")))),
                 round(sum(value for value in column(log, f"reward_{name}_invalid") if value is not None)),
             )
         )

@@ -16,6 +16,7 @@ from omninft_train.method.advantages import BRANCHES, Advantages, conflict, opti
 from omninft_train.models.policy import FullPolicy, Policy
 from omninft_train.rewards.spec import RewardSpec, Scored
 from omninft_train.training.distributed import World
+from omninft_train.training.tracking import reward_key
 
 _BLOCK = re.compile(r"transformer_blocks\.(\d+)\.(.*)")
 _CROSSING = ("audio_to_video_attn", "video_to_audio_attn", "audio_a2v", "video_a2v", "scale_shift_table_a2v")
@@ -36,12 +37,11 @@ def summarise_rewards(scored: Scored, found: Advantages, groups: Tensor, specs: 
     for place, spec in enumerate(specs):
         valid = scored.valid[:, place]
         values = scored.values[valid, place]
-        name = f"reward_{spec.name}"
-        log[f"{name}_invalid"] = int((~valid).sum())
+        log[reward_key(spec.name, "invalid")] = int((~valid).sum())
         if len(values):
-            log[f"{name}_mean"] = float(values.mean())
-            log[f"{name}_std"] = float(values.std(unbiased=False))
-            log[f"{name}_flat_groups"] = _share_of_flat_groups(scored.values[:, place], valid, groups)
+            log[reward_key(spec.name, "mean")] = float(values.mean())
+            log[reward_key(spec.name, "std")] = float(values.std(unbiased=False))
+            log[reward_key(spec.name, "flat_groups")] = _share_of_flat_groups(scored.values[:, place], valid, groups)
     weights = torch.tensor([spec.weight for spec in specs], dtype=torch.float64)
     clash = conflict(found.per_reward, weights, [spec.route for spec in specs], scored.valid.all(dim=1))
     return log | {"conflict_share": clash.share, "conflict_correlation": clash.correlation}

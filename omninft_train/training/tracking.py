@@ -83,16 +83,31 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return [row for row, _ in _rows(path)] if path.exists() else []
 
 
+def reward_key(name: str, quantity: str) -> str:
+    """The key under which a step logs a quantity of a reward, such as its "mean"."""
+    return f"reward_{name}_{quantity}"
+
+
+def reward_names(log: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Rewards of a run, in the order in which its steps name them."""
+    keys = [key for row in log for key in row if key.startswith("reward_")]
+    ends = ("_mean", "_invalid")
+    return list(dict.fromkeys(key.removeprefix("reward_").rpartition("_")[0] for key in keys if key.endswith(ends)))
+
+
+def step_seconds(row: Mapping[str, Any]) -> float:
+    """What a step took: the sum of its parts."""
+    return sum(value for key, value in row.items() if key.startswith("seconds_") and isinstance(value, (int, float)))
+
+
 def console_line(row: Mapping[str, Any]) -> str:
     """One line of a step: loss, gradient norm, mean rewards, seconds."""
     parts = [f"step {row['step']}"]
     parts += [f"{key} {_short(row[key])}" for key in _CONSOLE if row.get(key) is not None]
-    for key, value in row.items():
-        if key.startswith("reward_") and key.endswith("_mean") and value is not None:
-            parts.append(f"{key.removeprefix('reward_').removesuffix('_mean')} {_short(value)}")
-    seconds = [value for key, value in row.items() if key.startswith("seconds_") and value is not None]
-    if seconds:
-        parts.append(f"{sum(seconds):.1f} s")
+    means = {name: row.get(reward_key(name, "mean")) for name in reward_names([row])}
+    parts += [f"{name} {_short(mean)}" for name, mean in means.items() if mean is not None]
+    if seconds := step_seconds(row):
+        parts.append(f"{seconds:.1f} s")
     return "  ".join(parts)
 
 

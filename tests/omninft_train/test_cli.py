@@ -57,7 +57,7 @@ def test_show_config_prints_a_recipe_that_it_takes_back(tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("show-config", "--set", "run.stepz=1"), "unknown key 'run.stepz'. Did you mean 'steps'?"),
+        (("show-config", "--set", "run.stepz=1"), "unknown key 'run.stepz'. Did you mean steps?"),
         (("train", "--out", "{tmp}/run", "--recipe", "gdpo"), "backbone.path is empty"),
         (
             ("export", "{tmp}", "--out", "{tmp}/out"),

@@ -14,12 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avbench.config import build
+from avbench.toml import Place
 from omninft_train.config import Config, check
 from omninft_train.errors import UsageError
 from omninft_train.method.advantages import AdvantageOptions
 from omninft_train.method.losses import LossOptions
 from omninft_train.method.surgery import SurgeryRule
-from omninft_train.recipe import BACKBONES, RECIPES, build, load, to_toml
+from omninft_train.recipe import BACKBONES, RECIPES, load, to_toml
 from omninft_train.rewards.spec import RewardSpec
 
 PRESETS = ("release", "paper")
@@ -40,7 +42,7 @@ def test_every_recipe_loads_and_prints_as_itself(recipe: str, backbone: str, pre
     config = load(recipe, backbone, [f"preset={preset}"])
     assert (config.preset, config.backbone.kind) == (preset, backbone)
     assert reloaded(to_toml(config), tmp_path) == config
-    assert build(Config, dataclasses.asdict(config), "") == config  # as it comes back from a checkpoint
+    assert build(Config, dataclasses.asdict(config), Place("meta.json")) == config  # as it comes back from a checkpoint
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -157,35 +159,35 @@ def test_overrides_are_toml_and_bare_words(text: str, path: str, value: object):
 
 
 WRONG = {
-    "run.stepz=5": "unknown key 'run.stepz'. Did you mean 'steps'? Known: seed, steps,",
-    "rum.steps=5": "unknown key 'rum'. Did you mean 'run'?",
+    "run.stepz=5": "unknown key 'run.stepz'. Did you mean steps?",
+    "rum.steps=5": "unknown key 'rum'. Did you mean run?",
     "recipe=gdpo": "unknown key 'recipe'.",
     "xyz=1": "unknown key 'xyz'. Known: preset, run,",
     "run=5": "run = 5: expected a table.",
-    "run.steps.more=5": "run.steps = {'more': 5}: expected int.",
-    "run.steps=many": "run.steps = 'many': expected int.",
-    "run.steps=5.0": "run.steps = 5.0: expected int.",
-    "run.steps=true": "run.steps = True: expected int.",
-    "optimizer.lr=true": "optimizer.lr = True: expected float.",
-    "optimizer.betas=0.9": "optimizer.betas = 0.9: expected a list.",
-    "optimizer.betas=[0.9]": "optimizer.betas = [0.9]: expected 2 values.",
-    "optimizer.betas=[0.9, 'x']": "optimizer.betas[1] = 'x': expected float.",
-    "surgery.enabled=1": "surgery.enabled = 1: expected bool.",
-    "surgery.preset=deeper": "surgery.preset = 'deeper': expected one of 'release', 'paper', 'paper-keep10', 'deep'.",
-    "preset=papers": "preset = 'papers': expected one of 'release', 'paper'.",
-    "old.decay=true": "old.decay = True: expected one of 0, 1, 2.",
+    "run.steps.more=5": "run.steps = {more = 5}: expected a whole number of at least 1.",
+    "run.steps=many": 'run.steps = "many": expected a whole number of at least 1.',
+    "run.steps=5.0": "run.steps = 5.0: expected a whole number of at least 1.",
+    "run.steps=true": "run.steps = true: expected a whole number of at least 1.",
+    "optimizer.lr=true": "optimizer.lr = true: expected a number.",
+    "optimizer.betas=0.9": "optimizer.betas = 0.9: expected a list of 2 numbers.",
+    "optimizer.betas=[0.9]": "optimizer.betas = [0.9]: expected a list of 2 numbers.",
+    "optimizer.betas=[0.9, 'x']": 'optimizer.betas[1] = "x": expected a number.',
+    "surgery.enabled=1": "surgery.enabled = 1: expected true or false.",
+    "surgery.preset=deeper": 'surgery.preset = "deeper": expected one of "release", "paper", "paper-keep10", "deep".',
+    "preset=papers": 'preset = "papers": expected one of "release", "paper".',
+    "old.decay=true": "old.decay = true: expected one of 0, 1, 2.",
     "prompts.class_weights=3": "prompts.class_weights = 3: expected a table.",
-    "prompts.class_weights.dog=big": "prompts.class_weights.dog = 'big': expected float.",
-    "regions.weights.form=top": "regions.weights.form = 'top': expected one of",
-    "rewards.reward=clap": "rewards.reward = 'clap': expected a list.",
+    "prompts.class_weights.dog=big": 'prompts.class_weights.dog = "big": expected a number.',
+    "regions.weights.form=top": 'regions.weights.form = "top": expected one of',
+    "rewards.reward=clap": 'rewards.reward = "clap": expected a list of tables.',
     "rewards.reward=[3]": "rewards.reward[0] = 3: expected a table.",
-    "rewards.reward=[{scorer='a', route='both'}]": "rewards.reward[0]: missing weight.",
-    "rewards.reward=[{weight=1}]": "rewards.reward[0]: missing scorer, route.",
-    "rewards.reward=[{scorer='a', weight=1, route='left'}]": "'left'",
-    "rewards.reward=[{scorer='a', weight=1, rout='both'}]": "'rewards.reward[0].rout'. Did you mean 'route'?",
-    "surgery.rules=[{blocks='0'}]": "surgery.rules[0]: missing keep.",
+    "rewards.reward=[{scorer='a', route='both'}]": "missing rewards.reward[0].weight.",
+    "rewards.reward=[{weight=1}]": "missing rewards.reward[0].scorer, rewards.reward[0].route.",
+    "rewards.reward=[{scorer='a', weight=1, route='left'}]": 'rewards.reward[0].route = "left": expected one of',
+    "rewards.reward=[{scorer='a', weight=1, rout='both'}]": "'rewards.reward[0].rout'. Did you mean route?",
+    "surgery.rules=[{blocks='0'}]": "missing surgery.rules[0].keep.",
     "run.steps": "--set run.steps: expected section.key=value.",
-    "=5": "unknown key ''.",
+    "=5": "unknown key '\"\"'.",
 }
 
 
@@ -198,12 +200,12 @@ def test_what_is_wrong_is_named(text: str):
 
 
 SIZES = {
-    "prompts.groups=0": "prompts.groups = 0: must be at least 1.",
-    "prompts.group_size=-1": "prompts.group_size = -1: must be at least 1.",
-    "sampling.steps=0": "sampling.steps = 0: must be at least 1.",
-    "sampling.batch=0": "sampling.batch = 0: must be at least 1.",
-    "optimizer.batch=0": "optimizer.batch = 0: must be at least 1.",
-    "run.save_every=0": "run.save_every = 0: must be at least 1.",
+    "prompts.groups=0": "prompts.groups = 0: expected a whole number of at least 1.",
+    "prompts.group_size=-1": "prompts.group_size = -1: expected a whole number of at least 1.",
+    "sampling.steps=0": "sampling.steps = 0: expected a whole number of at least 1.",
+    "sampling.batch=0": "sampling.batch = 0: expected a whole number of at least 1.",
+    "optimizer.batch=0": "optimizer.batch = 0: expected a whole number of at least 1.",
+    "run.save_every=0": "run.save_every = 0: expected a whole number of at least 1.",
     "levels.fraction=0": "levels.fraction 0.0 x sampling.steps 12 = 0: no noise level to train on",
     "levels.fraction=0.08": "levels.fraction 0.08 x sampling.steps 12 = 0.96: no noise level to train on",
     "levels.fraction=1.5": "levels.fraction 1.5 x sampling.steps 12 = 18",
@@ -229,18 +231,19 @@ def test_rollouts_are_shared_evenly_by_processes():
     assert "prompts.groups 6 x prompts.group_size 4 = 24 rollouts is not divisible by 5 processes" in str(caught.value)
 
 
-@pytest.mark.parametrize(("recipe", "near"), [("omninft-route", "omninft-routing"), ("GDPO", None), ("gdp", "gdpo")])
+@pytest.mark.parametrize(
+    ("recipe", "near"), [("omninft-route", "omninft-routing"), ("GDPO", "gdpo"), ("xyz", None), ("gdp", "gdpo")]
+)
 def test_an_unknown_recipe_is_told_with_those_that_there_are(recipe: str, near: str | None, tmp_path: Path):
     for name in (recipe, file(tmp_path, f'recipe = "{recipe}"')):
         with pytest.raises(UsageError, match=f"unknown recipe or backbone '{recipe}'") as caught:
             load(name)
-        assert ", ".join(RECIPES) in str(caught.value)
-        assert near is None or f"Did you mean '{near}'?" in str(caught.value)
+        assert (f"Did you mean {near}" if near else ", ".join(RECIPES)) in str(caught.value)
 
 
 def test_an_unknown_backbone_is_told_with_those_that_there_are(tmp_path: Path):
     for call in (lambda: load("gdpo", "ltx"), lambda: reloaded('[backbone]\nkind = "ltx"', tmp_path)):
-        with pytest.raises(UsageError, match=r"unknown recipe or backbone 'ltx'\. Did you mean 'ltx2'\?"):
+        with pytest.raises(UsageError, match=r"unknown recipe or backbone 'ltx'\. Did you mean ltx2\?"):
             call()
 
 
@@ -254,7 +257,7 @@ def test_an_unknown_backbone_is_told_with_those_that_there_are(tmp_path: Path):
         (b"steps = " + b"9" * 5000, "not a TOML file"),
         (b"run = 3", "run = 3: expected a table."),
         (b"backbone = 3", "backbone = 3: expected a table."),
-        (b"[run]\nstep = 3", "unknown key 'run.step'. Did you mean 'steps'?"),
+        (b"[run]\nstep = 3", "unknown key 'run.step'. Did you mean steps?"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_refused(content: bytes, told: str, tmp_path: Path):
@@ -267,10 +270,10 @@ def test_a_file_that_is_no_recipe_is_refused(content: bytes, told: str, tmp_path
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(UsageError, match=r"missing\.toml: cannot be read"):
+    with pytest.raises(UsageError, match=r"cannot read .*missing\.toml: "):
         load(tmp_path / "missing.toml")
     (tmp_path / "folder.toml").mkdir()
-    with pytest.raises(UsageError, match=r"folder\.toml: cannot be read"):
+    with pytest.raises(UsageError, match=r"cannot read .*folder\.toml: "):
         load(str(tmp_path / "folder.toml"))
 
 
@@ -297,10 +300,10 @@ def test_what_toml_writes_otherwise_than_json_is_printed_as_itself(text: str, tm
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("run.steps=0", "run.steps = 0: must be at least 1"),
+        ("run.steps=0", "run.steps = 0: expected a whole number of at least 1"),
         ("optimizer.lr=-1e-4", "optimizer.lr = -0.0001: must be above 0"),
         ("loss.beta=0.0", "loss.beta = 0: must be above 0"),
-        ("rewards.max_failed_fraction=2.0", r"max_failed_fraction = 2: must be in \[0, 1\]"),
+        ("rewards.max_failed_fraction=2.0", r"max_failed_fraction = 2.0: expected a number from 0 to 1"),
         ("prompts.group_size=1", "a group of one has no advantage"),
         ("surgery.rules=[{blocks = 'all', keep = 0.5}]", "surgery rule for blocks 'all'"),
         ("surgery.rules=[{blocks = '0', keep = 1.5}]", r"keep 1.5 is not in \[0, 1\]"),

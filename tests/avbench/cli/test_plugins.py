@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -90,3 +92,21 @@ def test_no_package_is_imported_for_a_command_of_avbench(avbench, stranger, tmp_
 def test_near_names_are_suggested(avbench, stranger):
     done = avbench("gret", env=stranger)
     assert done.returncode == 2 and "greet" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("ablate", "--grid", "miniature"), ("study", "conflicts", "runs")])
+def test_commands_of_the_trainer_are_listed_without_its_packages_and_say_what_to_install(tmp_path, arguments):
+    """A stand-in for an environment without the extra: torch cannot be imported."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+
+    def run(*words):
+        command = [sys.executable, "-m", "avbench", *words]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+
+    shown = run("--help")
+    assert shown.returncode == 0 and any(line.split()[:1] == [arguments[0]] for line in shown.stdout.splitlines())
+    done = run(*arguments)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 4
+    assert "needs torch" in line and line.endswith("pip install 'avbench[train]'")

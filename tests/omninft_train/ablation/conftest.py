@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from omninft_train.miniature.pretrain import PretrainOptions, place
+
 FAKE = Path(__file__).parent / "fake_trainer.py"
 GRID = """
 name = "tiny"
@@ -67,6 +69,14 @@ seeds = [0]
 tables = ["table3"]
 train.run.steps = 2
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pretrained_name() -> Iterator[None]:
+    """Tells the fake trainer where the ablation looks for a pretraining; it cannot import torch in milliseconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAKE_PRETRAINED", place(Path(), PretrainOptions()).name)
+        yield
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_what_the_trainer_wrote_is_read_and_wrong_files_are_one_line(tmp_path):
     assert study(found).counted == 3
     for change, message in (
         ({"values": [[1, 2]]}, "expected (4, 2) for 4 rollouts and 2 rewards"),
-        ({"routes": ["video", "sound"]}, "unknown 'sound'. Expected video, audio or both"),
+        ({"routes": ["video", "sound"]}, 'routes[1] = "sound": expected one of "video", "audio", "both"'),
         ({"routes": ["video", "both"]}, "no reward of route audio alone"),
         ({"weights": [1, 0]}, "no reward of route audio alone"),
         ({"weights": [1, "x"]}, "Expected one row per rollout"),
@@ -193,7 +193,7 @@ def test_wrong_arguments_are_one_line(avbench, fake_command, tmp_path):
         (("run", "--group-size", "1"), 2, "--group-size 1: advantages need at least 2 rollouts"),
         (("run", "--prompts", "1"), 2, "--prompts 1: the interval over groups needs at least 2"),
         (("run", "--trainer", "/no/such/trainer"), 4, "cannot start /no/such/trainer"),
-        (("run", "--trainer", f"{fake_command} --fail"), 2, "run: no rollouts: no command --fail"),
+        (("run", "--trainer", f"{fake_command} --fail"), 2, "run: no rollouts, exit code 2: no command --fail"),
     ):
         done = avbench("study", "conflicts", *arguments)
         assert done.returncode == code, done.stderr

@@ -6,7 +6,7 @@ import pytest
 
 from avbench.errors import UsageError
 from omninft_train.ablation.reading import SHIPPED, load_grid
-from omninft_train.ablation.trainer_calls import overrides, toml_value
+from omninft_train.ablation.variants import settings
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -37,34 +37,32 @@ def test_a_budget_replaces_values_and_keeps_the_rest(grid_file):
 
 def test_overrides_of_a_variant_win_and_are_toml(grid_file):
     grid = load_grid(grid_file)
-    assert overrides(grid, grid.variants["routing"]) == ["--set", "run.steps=4", "--set", "optimizer.lr=0.0002"]
-    value = [{"blocks": "0.0-0.2", "keep": 0.1}, True, 'a "b"']
-    import tomllib
-
-    assert tomllib.loads(f"v = {toml_value(value)}")["v"] == value
+    assert settings(grid, grid.variants["routing"]) == ["run.steps=4", "optimizer.lr=0.0002"]
+    rules = load_grid("miniature", all_tables=True).variants["shallow"]
+    assert 'surgery.rules=[{blocks = "0.0-0.2084", keep = 0.1}]' in settings(grid, rules)
 
 
 WRONG = [
     ("seeds = [0, 1, 2]", "seedz = [0, 1, 2]", "tiny.toml line 5: unknown key 'seedz'. Did you mean seeds?"),
-    ("samples = 2", "sampels = 2", "tiny.toml line 16: [evaluate] unknown key 'sampels'. Did you mean samples?"),
-    ('recipe = "gdpo"', 'recipes = "gdpo"', "[variant.vanilla] unknown key 'recipes'. Did you mean recipe?"),
-    ('title = "Table 3"', 'titel = "Table 3"', "[table.table3] unknown key 'titel'. Did you mean title?"),
-    ("samples = 2", "samples = 0", "samples = 0: must be at least 1"),
-    ("samples = 2", 'samples = "2"', "samples must be a whole number, got '2'"),
-    ("samples = 2", "samples = true", "samples must be a whole number, got True"),
-    ("seeds = [0, 1, 2]", "seeds = [0, 0]", "seeds must be different whole numbers"),
-    ("seeds = [0, 1, 2]", "seeds = []", "seeds must be different whole numbers"),
+    ("samples = 2", "sampels = 2", "tiny.toml line 16: unknown key 'evaluate.sampels'. Did you mean samples?"),
+    ('recipe = "gdpo"', 'recipes = "gdpo"', "line 23: unknown key 'variant.vanilla.recipes'. Did you mean recipe?"),
+    ('title = "Table 3"', 'titel = "Table 3"', "line 31: unknown key 'table.table3.titel'. Did you mean title?"),
+    ("samples = 2", "samples = 0", "line 16: evaluate.samples = 0: expected a whole number of at least 1"),
+    ("samples = 2", 'samples = "2"', 'evaluate.samples = "2": expected a whole number'),
+    ("samples = 2", "samples = true", "evaluate.samples = true: expected a whole number"),
+    ("seeds = [0, 1, 2]", "seeds = [0, 0]", "line 5: seeds = [0, 0]: expected a list of whole numbers that differ"),
+    ("seeds = [0, 1, 2]", "seeds = []", "seeds = []: expected a list of whole numbers that differ"),
     ("samples = 2", "parts = 4", 'parts and metrics need judge = "avbench"'),
     ('baseline = "vanilla"', 'baseline = "vanila"',
      "baseline 'vanila' is no variant of its rows. Did you mean vanilla"),
     ('{ variant = "base" }', '{ variant = "bass" }', "unknown variant 'bass'. Did you mean base?"),
-    ('{ variant = "base" }', '{ varient = "base" }', "rows must be tables with a variant"),
-    ('direction = "lower"', 'direction = "down"', "direction must be higher, lower or none, got 'down'"),
-    ('label = "base"', 'set.run = { steps = 1 }', "[variant.base] has 'set' and no recipe"),
-    ("run.steps = 4", "run.steps = ", "is not a TOML file"),
-    ("run.steps = 4", "run.steps = " + "[" * 100_000, "is not a TOML file"),
-    ("run.steps = 4", "run.steps = " + "9" * 5000, "is not a TOML file"),
-    ("train.run.steps = 2", "variant.x.label = 'y'", "[budget.smoke] unknown key 'variant'"),
+    ('{ variant = "base" }', '{ varient = "base" }', "key 'table.table3.rows[0].varient'. Did you mean variant?"),
+    ('direction = "lower"', 'direction = "down"', 'direction = "down": expected one of "higher", "lower", "none"'),
+    ('label = "base"', 'set.run = { steps = 1 }', "variant.base: has 'set' and no recipe"),
+    ("run.steps = 4", "run.steps = ", "not a TOML file"),
+    ("run.steps = 4", "run.steps = " + "[" * 100_000, "not a TOML file"),
+    ("run.steps = 4", "run.steps = " + "9" * 5000, "not a TOML file"),
+    ("train.run.steps = 2", "variant.x.label = 'y'", "unknown key 'budget.smoke.variant'"),
     ("[variant.base]", "[variant.Base]", "a name has small letters"),
 ]  # fmt: skip
 

@@ -17,14 +17,9 @@ from xml.etree import ElementTree
 import pytest
 
 
-def calls(path: Path, *kinds: str) -> list[list[str]]:
-    lines = path.read_text().splitlines() if path.exists() else []
-    found = [json.loads(line) for line in lines]
-    return [call for call in found if not kinds or call[0] in kinds]
-
-
 def work(path: Path) -> list[list[str]]:
-    return [call for call in calls(path) if call[0] != "show-config" and "--dry-run" not in call]
+    """Calls of the trainer."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def records(out: Path) -> dict[str, str]:
@@ -131,7 +126,7 @@ def test_steps_can_be_run_alone_and_in_any_place(avbench, grid_file, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--only", "trian"), "--only trian: unknown step. Did you mean train?"),
+        (("--only", "trian"), "--only trian: unknown step. Did you mean train, pretrain?"),
         (("--variant", "routin"), "--variant routin: no variant of the chosen tables. Did you mean routing?"),
         (("--seed", "7"), "--seed 7: the grid has seeds 0, 1, 2."),
         (("--table", "table4"), "--table table4: "),
@@ -149,13 +144,17 @@ def test_wrong_choices_are_one_line(avbench, small_grid, grid_file, tmp_path, ar
 
 def test_the_trainers_own_complaints_come_before_anything_is_made(avbench, grid_file, grid_text, tmp_path):
     for old, new, message in (
-        ("run.steps = 4", "run.stepz = 4", "[variant.vanilla]: unknown key 'run.stepz'. Known: seed, steps"),
+        ("run.steps = 4", "run.stepz = 4", "[variant.vanilla]: unknown key 'run.stepz'. Did you mean steps?"),
         (
             'recipe = "omninft-routing"',
             'recipe = "rooting"',
             "[variant.routing]: unknown recipe or backbone 'rooting'.",
         ),
-        ('version = "1"', "processes = 3", "prompts.groups 2 x prompts.group_size 4 = 8 rollouts is not divisible by"),
+        (
+            'version = "1"',
+            "processes = 3",
+            "prompts.group_size 8 = 64 rollouts is not divisible by 3 processes",
+        ),
         ('command = ["{python}", ', 'command = ["/no/such/trainer", ', "cannot start /no/such/trainer"),
         (
             'command = ["{python}", ',
@@ -190,9 +189,10 @@ def test_other_settings_are_refused_and_told_until_redo(avbench, small_grid, tmp
     }, "the base policy does not depend on the variant whose run it is taken from"
 
 
-def test_another_pretraining_of_the_trainer_is_other_settings(avbench, small_grid):
+def test_another_pretraining_of_the_trainer_is_other_settings(avbench, small_grid, monkeypatch):
     assert avbench("ablate", "--grid", small_grid, "--out", "out", "-q").returncode == 0
-    done = avbench("ablate", "--grid", small_grid, "--out", "out", "-q", fake={"FAKE_WORLD": "2"})
+    monkeypatch.setattr("omninft_train.miniature.backbone.VERSION", 2)
+    done = avbench("ablate", "--grid", small_grid, "--out", "out", "-q")
     assert done.returncode == 2
     assert "out/base: 'pretrain' was made with other settings: name " in done.stderr
     assert "(7 steps in all)" in done.stderr
@@ -224,6 +224,34 @@ def test_a_failing_step_is_told_with_its_log_and_others_go_on(avbench, small_gri
     assert "seed-0: 'train vanilla seed 0' is half written, and tables need all steps. Go on with: " in done.stderr
     assert done.stderr.endswith("--only train --variant vanilla --seed 0\n")
     assert avbench("ablate", "--grid", small_grid, "--out", "out", "-q").returncode == 0
+
+
+LAUNCHER = """
+import os, signal, subprocess, sys
+done = subprocess.run([sys.executable, *sys.argv[1:]])
+if os.environ.get("LAUNCHER") == "dies":
+    os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(min(done.returncode, 1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("fake", "message"),
+    [
+        ({"FAKE_FAIL": "seed-0/run --recipe"}, "exit code 3: the loss is not finite. (log: "),
+        ({"LAUNCHER": "dies"}, "killed by signal 9 (log: "),
+    ],
+)
+def test_a_launcher_ends_otherwise_than_what_it_launched(avbench, small_grid, tmp_path, fake, message):
+    (tmp_path / "launcher.py").write_text(LAUNCHER)
+    text = small_grid.read_text()
+    (command,) = re.findall(r"^command = .*", text, re.MULTILINE)
+    launch = command.replace("command", "launch").replace('"{python}"', f'"{{python}}", "{tmp_path}/launcher.py"')
+    small_grid.write_text(text.replace(command, f"{command}\n{launch}"))
+    steps = ("--only", "pretrain", "--only", "train")
+    done = avbench("ablate", "--grid", small_grid, "--out", "out", "--jobs", "1", *steps, fake=fake)
+    assert done.returncode == 4
+    assert f"train vanilla seed 0 failed, {message}" in done.stderr
 
 
 def test_damaged_results_are_named(avbench, small_grid, tmp_path):

@@ -15,7 +15,7 @@ from omninft_train.method.advantages import AdvantageOptions, advantages, confli
 from omninft_train.method.losses import Branch, LossOptions, branch_loss, combine, kl_loss
 from omninft_train.method.regions import RegionOptions, region_weights, warmed_maximum
 from omninft_train.method.schedule import first_levels, ltx2_levels, old_keep
-from omninft_train.method.surgery import PRESETS, SurgeryRule, keep_by_block, warmed_keep
+from omninft_train.method.surgery import PRESETS, SurgeryRule, keep_by_block
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "training"
 
@@ -187,13 +187,6 @@ def test_surgery_rules_of_the_release(preset: str) -> None:
     golden = _read("surgery")["presets"][preset]
     rules = [SurgeryRule(str(blocks), rule["scale"]) for rule in golden["rules"] for blocks in rule["blocks"]]
     assert keep_by_block(rules, 48) == golden["kv_keep_a2v"]
-
-
-def test_surgery_warm_up() -> None:
-    golden = _read("surgery")["warmup"]
-    for progress, expected in golden["keep_by_progress"].items():
-        found = warmed_keep(golden["final"], float(progress), golden["warmup_frac"], golden["init"])
-        assert found == pytest.approx(expected, abs=1e-12)
 
 
 def test_old_policy_follows_as_in_both_repositories() -> None:

@@ -12,16 +12,17 @@ import torch
 from synthetic import SOUND_RATE, draw_frames, draw_sound
 
 from avbench.clips import Prompt
+from avbench.config import build
 from avbench.encoders import Backbone, Encoder, EncoderStore, Setup
 from avbench.media import Media, Waveform
 from avbench.metrics import base
 from avbench.metrics.base import Score, get_scorers
+from avbench.toml import Place
 from omninft_train.config import RewardSection
 from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
 from omninft_train.method.advantages import AdvantageOptions, advantages
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
-from omninft_train.recipe import build
 from omninft_train.rewards.local import RewardSpec, make_rewards, read_clips
 
 JUDGES = """
@@ -288,12 +289,12 @@ def test_missing_weights_are_told_with_the_command_that_gets_them(tmp_path, monk
         ({"scorer": "av_align", "weight": 1.0, "route": "picture"}, "route"),
         ({"scorer": "av_align", "weight": float("nan"), "route": "both"}, "must be finite"),
         ({"scorer": "av_align", "weight": 1.0, "route": "both", "clamp": [1.0, 0.0]}, "expected [lower, upper]"),
-        ({"scorer": "av_align", "weight": 1.0, "rout": "both"}, "'route'"),
+        ({"scorer": "av_align", "weight": 1.0, "rout": "both"}, "Did you mean route?"),
     ],
 )
 def test_a_reward_of_a_recipe_that_lacks_something_is_refused(row, told):
     with pytest.raises(UsageError) as caught:
-        build(RewardSpec, row, "rewards.reward[0]")
+        build(RewardSpec, row, Place("a recipe"))
     assert told in str(caught.value)
 
 
