@@ -14,10 +14,9 @@ from avbench.clips import Clip
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.metrics.base import get_scorers
 from avbench.results import Run, RunFolder, load_run
-from avbench.run.plan import feature_space
+from avbench.run.options import RunOptions
 from avbench.run.reference_sets import ReferenceSet, save_reference
-from avbench.run.runner import RunOptions, run_source
-from avbench.run.score_clip import RunContext
+from avbench.run.runner import run_source
 from avbench.sources import Source, load_source
 from avbench.suites import Suite, get_suite
 
@@ -144,11 +143,13 @@ def make_reference(
     if outcome.stopped:
         raise EnvironmentProblem("; ".join(outcome.stopped.values()))
     info = load_run(run)
-    context = RunContext("", suite.name, suite.version, options.setup, options.protocol)
     rows: list[tuple[str, NDArray[np.float32], NDArray[np.float32]]] = []
     with RunFolder(run) as folder:
         for clip in info.clips.itertuples():
-            found = [folder.feature(feature_space(scorer, context), str(clip.clip_sha256)) for scorer in scorers]
+            found = [
+                folder.feature(scorer.encoders[0].feature_space(options.setup), str(clip.clip_sha256))
+                for scorer in scorers
+            ]
             if found[0] is not None and found[1] is not None:
                 rows.append((str(clip.prompt_id or clip.clip_id), found[0], found[1]))
     if not rows:

@@ -1,3 +1,3 @@
-"""A kept import path: `RunOptions` lives in `avbench.run.runner`."""
+"""A kept import path: `RunOptions` lives in `avbench.run.options`."""
 
-from avbench.run.runner import RunOptions as RunOptions
+from avbench.run.options import RunOptions as RunOptions

@@ -1,4 +1,4 @@
-"""A kept import path: `PROTOCOLS` lives in `avbench.run.score_clip`."""
+"""A kept import path: `PROTOCOLS` lives in `avbench.run.protocol`."""
 
-from avbench.run.score_clip import PROTOCOLS as PROTOCOLS
-from avbench.run.score_clip import Protocol as Protocol
+from avbench.run.protocol import PROTOCOLS as PROTOCOLS
+from avbench.run.protocol import Protocol as Protocol

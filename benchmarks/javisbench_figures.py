@@ -26,7 +26,8 @@ from avbench.encoders import WeightsConfig
 from avbench.media import decode_clip
 from avbench.metrics.base import get_scorers
 from avbench.metrics.desync import OFFSETS
-from avbench.run.runner import RunOptions, run_source
+from avbench.run.options import RunOptions
+from avbench.run.runner import run_source
 from avbench.sources import Source
 from avbench.suites import get_suite
 

@@ -23,8 +23,8 @@ from avbench.media import Frame, FrameSeries, Waveform, decode_clip
 from avbench.media.options import default_threads
 from avbench.metrics.av_align import SOUND
 from avbench.metrics.optical_flow import FLOW
-from avbench.run.schedule import Room, score_jobs
-from avbench.run.score_clip import ClipJob, RunContext
+from avbench.run.jobs import ClipJob, RunContext, Stopped
+from avbench.run.schedule import SpoolLimit, score_jobs
 
 NOTHING = FrameSeries("nothing", lambda previous, current: (0.0,))
 SLOW_CLIPS = ("friday", "ovi_dressing_room", "ovi_two_men", "tears_of_steel_hall")
@@ -95,7 +95,7 @@ def textbook_av_align(path: Path, wav: Path) -> float:
 def our_av_align(clip: Clip) -> float | None:
     """Decode and score one clip as a run does."""
     job = ClipJob(clip, "0" * 64, ("av_align",), RunContext("run", "custom", "1"))
-    (result,) = score_jobs([job], EncoderStore("cpu", 2), Room(), {})
+    (result,) = score_jobs([job], EncoderStore("cpu", 2), SpoolLimit(), Stopped())
     return result.rows[0].value
 
 

@@ -27,8 +27,8 @@ from avbench.clips import Clip
 from avbench.encoders import EmbeddingCache, WeightsConfig
 from avbench.metrics.base import get_scorers
 from avbench.run.content import read_content
-from avbench.run.schedule import Room, score_jobs
-from avbench.run.score_clip import ClipJob, RunContext
+from avbench.run.jobs import ClipJob, RunContext, Stopped
+from avbench.run.schedule import SpoolLimit, score_jobs
 from avbench.suites import get_suite
 
 SUITE = "omninft-tables"
@@ -184,7 +184,7 @@ def score(clips: Sequence[Clip], store: ObservedStore, folder: Path) -> Scored:
     context = RunContext("bench", SUITE, suite.version, store.setup)
     with counted_opens() as opens, Stopwatch() as watch:
         jobs = [ClipJob(clip, read_content(clip), suite.metrics, context) for clip in clips]
-        rows = [row for result in score_jobs(jobs, store, Room(folder), {}) for row in result.rows]
+        rows = [row for result in score_jobs(jobs, store, SpoolLimit(folder), Stopped()) for row in result.rows]
     bad = [f"{row.metric}: {row.reason}" for row in rows if row.status != "ok"]
     assert not bad, bad
     values: dict[str, dict[str, float]] = {clip.clip_id: {} for clip in clips}

@@ -24,7 +24,8 @@ def peak_bytes() -> int:
 if __name__ == "__main__":
     from avbench import load_source
     from avbench.encoders import WeightsConfig
-    from avbench.run.runner import RunOptions, run_source
+    from avbench.run.options import RunOptions
+    from avbench.run.runner import run_source
     from avbench.suites import get_suite
 
     manifest, out, suite, weights = [*sys.argv[1:], "quick", "checkpoints"][:4]

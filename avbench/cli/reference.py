@@ -46,7 +46,7 @@ def command(
     """
     from avbench.api import make_reference, resolve_devices
     from avbench.media.limits import parse_limits
-    from avbench.run.runner import RunOptions
+    from avbench.run.options import RunOptions
     from avbench.sources import load_source
     from avbench.suites import Suite
 

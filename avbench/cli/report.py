@@ -24,13 +24,14 @@ def command(
 ) -> None:
     """Write one self-contained HTML page for a run."""
     from avbench.errors import UsageError
-    from avbench.repair import open_run
     from avbench.report.html import write_report
+    from avbench.results.repair import open_run
+    from avbench.run.recovery import recover_info
 
     for folder in source or ():
         if not folder.is_dir():
             raise UsageError(f"--source {folder}: no such folder. Give the one that holds the clips.")
-    found, notes = open_run(run)
+    found, notes = open_run(run, recover_info)
     for note in notes:
         say(f"note: {note}", err=True)
     say(str(write_report(found, out, embed=media, folders=source or (), search=bool(source))))

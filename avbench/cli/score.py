@@ -25,8 +25,8 @@ from avbench.cli.options import (
 from avbench.terminal.output import print_json, say, show
 
 if TYPE_CHECKING:
+    from avbench.run.protocol import Protocol
     from avbench.run.runner import Outcome
-    from avbench.run.score_clip import Protocol
     from avbench.sources import Source
 
 
@@ -86,7 +86,8 @@ def command(
     from avbench.doctor.environment import describe_command
     from avbench.errors import TooManyFailedError, UsageError
     from avbench.media.limits import parse_limits
-    from avbench.run.runner import RunOptions, check_failures, run_source
+    from avbench.run.options import RunOptions
+    from avbench.run.runner import check_failures, run_source
     from avbench.sources import load_source
 
     if by not in (None, "model", "category"):
@@ -125,7 +126,7 @@ def command(
 
 def _find_protocol(name: str | None) -> Protocol:
     from avbench.errors import UsageError
-    from avbench.run.score_clip import PROTOCOLS, Protocol
+    from avbench.run.protocol import PROTOCOLS, Protocol
 
     if name is None:
         return Protocol()

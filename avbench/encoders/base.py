@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -32,7 +33,7 @@ class Backbone:
     Attributes:
         name: identity of the network.
         load: builds the network with its weights, in eval mode; the only place that imports its package.
-        row: its row in `avbench.weights.locate`, or None when the weights come inside a package.
+        row: name of its checkpoint in `avbench.weights.checkpoints`, or None when the weights come inside a package.
         packaged_digest: identity of weights that come inside a package.
         packages: importable modules that `load` needs.
         extra: name of the avbench extra that installs them.
@@ -77,7 +78,7 @@ class ClipInput:
     Attributes:
         views: the arrays of the encoder's views, in its order; possibly memory-mapped, read-only.
         text: the prompt text of the encoder's role, or None.
-        video, audio: facts of the tracks; None where the encoder reads no such track.
+        video, audio: metadata of the tracks; None where the encoder reads no such track.
     """
 
     views: tuple[NDArray[Any], ...]
@@ -112,3 +113,8 @@ class Encoder:
     def text_of(self, prompt: Prompt) -> str | None:
         """The prompt text that it consumes, or None."""
         return None if self.text is None else prompt.for_role(self.text)
+
+    def feature_space(self, setup: WeightsConfig) -> str:
+        """Name for its embeddings of clips in a run folder: one for each way of computing them."""
+        digest = hashlib.sha256(f"{self.version}:{self.backbone.digest(setup)}".encode()).hexdigest()[:12]
+        return f"{self.name}-{digest}"

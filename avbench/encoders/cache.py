@@ -20,7 +20,7 @@ _WRITES_BETWEEN_WALKS = 256
 
 
 class EmbeddingCache:
-    """A folder of arrays and facts by key, bounded in size; what was used least recently leaves first.
+    """A folder of arrays and JSON mappings by key, bounded in size; what was used least recently leaves first.
 
     Several processes may use one folder: files appear by rename and a file that vanished is a miss. A cache that
     cannot be written is only slower, so its errors are not raised.
@@ -56,8 +56,8 @@ class EmbeddingCache:
         """Keep an array."""
         self._write(self._path(key, ".npy"), lambda file: np.save(file, value, allow_pickle=False))
 
-    def facts(self, key: tuple[Any, ...]) -> dict[str, Any] | None:
-        """The facts of this key, None when they are not here."""
+    def metadata(self, key: tuple[Any, ...]) -> dict[str, Any] | None:
+        """The JSON mapping of this key, None when it is not here."""
         path = self._path(key, ".json")
         try:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -66,7 +66,7 @@ class EmbeddingCache:
             return None
         return found
 
-    def put_facts(self, key: tuple[Any, ...], value: dict[str, Any]) -> None:
+    def put_metadata(self, key: tuple[Any, ...], value: dict[str, Any]) -> None:
         """Keep a JSON-able mapping."""
         self._write(self._path(key, ".json"), lambda file: file.write(json.dumps(value).encode()))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Literal
 
 SCHEMA_VERSION = 1
@@ -69,6 +71,11 @@ class ClipRow:
     channels: int | None = None
     problem: str | None = None
 
+    def with_media_of(self, decoded: ClipRow) -> ClipRow:
+        """The names and prompts of this clip, with the media facts of another row of the same content."""
+        facts = [column.name for column in fields(self) if column.default is not MISSING]
+        return replace(self, **{name: getattr(decoded, name) for name in facts})
+
 
 @dataclass(frozen=True)
 class LabelRow:
@@ -77,3 +84,8 @@ class LabelRow:
     clip_id: str
     aspect: str
     category: str
+
+
+def set_digest(shas: Iterable[str]) -> str:
+    """Identity of a set of clips: digest of their sorted content digests."""
+    return hashlib.sha256("\n".join(sorted(shas)).encode()).hexdigest()

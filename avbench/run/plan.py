@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from avbench.clips import Clip
 from avbench.media import Limits
-from avbench.metrics.base import Score, Scorer
+from avbench.metrics.base import Scorer
 from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
-from avbench.run.content import Content, read_content
-from avbench.run.score_clip import ClipJob, ClipResult, RunContext, make_row, unavailable_rows
+from avbench.run.content import read_content
+from avbench.run.jobs import ClipJob, RunContext
+from avbench.run.rows import unavailable_rows
 
 RowKey = tuple[str, str, int, str, str]
 
@@ -21,7 +21,12 @@ RowKey = tuple[str, str, int, str, str]
 class Plan:
     """Jobs to run, and rows that exist already or need no computation.
 
-    `shas` is the content digest of each clip, `missing` why a metric cannot run on this machine.
+    Attributes:
+        jobs: clips that lack a metric which can run here.
+        ready: rows to be written before any job runs.
+        shas: content digest of each clip, in the order of the source.
+        complete: number of clips without a job.
+        missing: metrics that cannot run on this machine, with the reason.
     """
 
     jobs: list[ClipJob] = field(default_factory=list)
@@ -31,11 +36,11 @@ class Plan:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-class Known:
-    """Rows of earlier invocations, by what they were computed from."""
+class EarlierRows:
+    """Rows of earlier invocations, by what they were computed from: neither name, order nor machine matters."""
 
     def __init__(self, rows: Sequence[ScoreRow]) -> None:
-        self._rows = {row.key: row for row in rows}
+        self._rows = {row.key: row for row in rows}  # of several of one computation, the newest
         self._held = {(row.clip_id, row.key) for row in rows}
         self._scored = {row.key[:4]: row for row in rows if row.weights_digest != UNAVAILABLE}
 
@@ -53,7 +58,7 @@ class Known:
 def make_plan(
     clips: Sequence[Clip],
     scorers: Sequence[Scorer],
-    known: Known,
+    earlier: EarlierRows,
     context: RunContext,
     *,
     folder: RunFolder,
@@ -63,11 +68,21 @@ def make_plan(
 ) -> Plan:
     """What is missing for these clips and metrics, and what an earlier invocation or no computation gives.
 
-    A clip that was refused for a limit which is higher now counts as missing.
+    Reads the bytes of every clip, for its digest. A clip that was refused for a limit which is higher now counts as
+    missing.
+
+    Args:
+        clips: all clips of the source.
+        scorers: all metrics of the suite.
+        earlier: rows of earlier invocations.
+        context: what every row repeats.
+        folder: the run folder; it is only read.
+        workers: number of processes, which divide the cores.
+        retry_errors: whether clips with an error are scored again.
+        limits: what one clip may cost.
     """
-    plan = Plan()
-    plan.missing = missing = {s.name: reason for s in scorers if (reason := s.unavailable(context.setup))}
-    digests = {s.name: UNAVAILABLE if s.name in missing else s.weights_digest(context.setup) for s in scorers}
+    plan = Plan(missing={s.name: reason for s in scorers if (reason := s.unavailable(context.setup))})
+    digests = {s.name: UNAVAILABLE if s.name in plan.missing else s.weights_digest(context.setup) for s in scorers}
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
     for clip in clips:
         job = ClipJob(clip, read_content(clip), (), context, threads, limits)
@@ -75,17 +90,19 @@ def make_plan(
         todo = []
         for scorer in scorers:
             if scorer.level == "set":
-                if scorer.name not in missing and not has_features(folder, scorer, job):
+                # Its row is computed at the end; of a clip it needs the features.
+                if scorer.name not in plan.missing and not has_features(folder, scorer, job):
                     todo.append(scorer.name)
                 continue
             digest = scorer.params_digest(clip.prompt, context.protocol.name)
-            row = known.find((job.sha256, scorer.name, scorer.version, digest, digests[scorer.name]))
+            row = earlier.find((job.sha256, scorer.name, scorer.version, digest, digests[scorer.name]))
             if row is None or (row.status == "error" and (retry_errors or limits.allow_now(row.reason))):
                 todo.append(scorer.name)
-            elif not known.holds(clip.clip_id, row):
+            elif not earlier.holds(clip.clip_id, row):
                 plan.ready.append(_adopt(row, job))
-        plan.ready += unavailable_rows(job, {name: missing[name] for name in todo if name in missing})
-        possible = tuple(name for name in todo if name not in missing)
+        # Also where nothing can run: a metric has a row for every clip, so that no clip leaves a denominator.
+        plan.ready += unavailable_rows(job, {name: plan.missing[name] for name in todo if name in plan.missing})
+        possible = tuple(name for name in todo if name not in plan.missing)
         if possible:
             plan.jobs.append(replace(job, metrics=possible))
         else:
@@ -93,30 +110,9 @@ def make_plan(
     return plan
 
 
-def disown(plan: Plan, job: ClipJob, result: ClipResult, scorers: Sequence[Scorer]) -> tuple[ClipJob, list[ScoreRow]]:
-    """The job of a clip that changed after its digest was taken, under a digest of its own.
-
-    The rows are those of metrics that the job was not asked for: what is known of the old content is not of this clip.
-    """
-    job = replace(job, content=Content(result.clip_row.clip_sha256))
-    plan.shas[job.clip.clip_id] = job.sha256
-    others = [scorer for scorer in scorers if scorer.level == "clip" and scorer.name not in job.metrics]
-    failed = Score.error(result.clip_row.problem or "changed")
-    rows = [make_row(job, scorer, failed, 0.0) for scorer in others if scorer.name not in plan.missing]
-    absent = {scorer.name: plan.missing[scorer.name] for scorer in others if scorer.name in plan.missing}
-    return job, rows + unavailable_rows(job, absent)
-
-
-def feature_space(scorer: Scorer, context: RunContext) -> str:
-    """Name of the folder of a set metric's features: one for each way of computing them."""
-    encoder = scorer.encoders[0]
-    digest = hashlib.sha256(f"{encoder.version}:{encoder.backbone.digest(context.setup)}".encode()).hexdigest()[:12]
-    return f"{encoder.name}-{digest}"
-
-
 def has_features(folder: RunFolder, scorer: Scorer, job: ClipJob) -> bool:
     """Whether an earlier invocation left what a set metric needs of this clip."""
-    return folder.feature(feature_space(scorer, job.context), job.media_key) is not None
+    return folder.feature(scorer.encoders[0].feature_space(job.context.setup), job.media_key) is not None
 
 
 def _adopt(row: ScoreRow, job: ClipJob) -> ScoreRow:

@@ -1,8 +1,8 @@
-"""Score clips: decode each once, judge what needs no large network at once, then embed network by network.
+"""The order of clips and networks in one process: clips are decoded one by one, then embedded network by network.
 
-Clips that wait for a network keep its inputs on disk. When the waiting inputs fill the room they are given, each
-network is brought in turn, run over all waiting clips, and its scores are written. So a network is loaded once for as
-many clips as there is room for, and memory depends neither on the number of clips nor on their length.
+Clips that wait for a large network keep its inputs on disk. When these inputs exceed their limit, each network is
+brought in turn, run over all waiting clips, and its scores are passed on. So a network is loaded once for as many clips
+as the limit has room for, and memory depends neither on the number of clips nor on their length.
 """
 
 from __future__ import annotations
@@ -11,41 +11,22 @@ import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from avbench.encoders import Backbone, Encoder, EncoderStore
+from avbench.encoders import Backbone, EncoderStore
 from avbench.encoders.store import GROUP
-from avbench.errors import EnvironmentProblem, MediaError
-from avbench.media import AudioInfo, Media, VideoInfo, decode_clip
-from avbench.media.options import DecodeOptions
-from avbench.media.spool import Spooled
-from avbench.metrics.base import Score, Scorer, get_scorers
-from avbench.results import SPOOL_PREFIX, ClipRow
-from avbench.run.content import ChangedError, Content, unchanged
-from avbench.run.score_clip import (
-    ClipJob,
-    ClipResult,
-    Judgement,
-    clip_facts,
-    make_row,
-    needed_encoders,
-    stop_reason,
-    unmet_need,
-)
+from avbench.errors import EnvironmentProblem
+from avbench.results import SPOOL_PREFIX
+from avbench.run.jobs import ClipJob, ClipResult, Stopped
+from avbench.run.score_clip import OpenClip, Watch, open_clip, score_ready, stop_reason
 
 log = logging.getLogger(__name__)
 
-Watch = Callable[[ClipJob | None], None]
-"""Told of the job whose clip is about to be decoded, and None when it is."""
-
 
 @dataclass(frozen=True)
-class Room:
+class SpoolLimit:
     """Where inputs of networks wait, and how much of them.
 
     Attributes:
@@ -57,103 +38,39 @@ class Room:
     max_bytes: int = 8 * 2**30
 
 
-@dataclass
-class _Waiting:
-    """A decoded clip whose networks have not been run."""
-
-    job: ClipJob
-    media: Media
-    row: ClipRow
-    scorers: list[Scorer]
-    folder: Path
-    nbytes: int
-    done: set[Backbone] = field(default_factory=set)
-
-    @property
-    def networks(self) -> list[Backbone]:
-        """Large networks that it waits for, in the order of its metrics."""
-        return list(dict.fromkeys(b for scorer in self.scorers for b in scorer.backbones if b.deferred))
-
-
-def steps_of(job: ClipJob) -> int:
-    """How many results a job gives: one after decoding, and one for each large network."""
-    return 1 + len({b for scorer in get_scorers(job.metrics) for b in scorer.backbones if b.deferred})
-
-
-def _nobody(_job: ClipJob | None) -> None: ...
+def _unwatched(_job: ClipJob | None) -> None: ...
 
 
 def score_jobs(
-    jobs: Iterable[ClipJob], store: EncoderStore, room: Room, stopped: Mapping[str, str], watch: Watch = _nobody
+    jobs: Iterable[ClipJob], store: EncoderStore, spool: SpoolLimit, stopped: Stopped, watch: Watch = _unwatched
 ) -> Iterator[ClipResult]:
     """Results of all jobs; several per job where large networks are involved. Raises nothing for a bad clip.
+
+    Order: clips are decoded in the order of the jobs, and the results of one clip come in order, its first one before
+    any of the next clip. Later results of different clips are interleaved.
 
     Args:
         jobs: the work.
         store: networks and embeddings.
-        room: where decoded inputs wait.
-        stopped: metrics that the caller found unable to run; read before each job, so it may grow meanwhile.
-        watch: told of what is being decoded.
+        spool: where decoded inputs wait.
+        stopped: metrics that cannot run; read before each job and written here as metrics stop.
+        watch: called around the decoding of each clip.
     """
-    waiting: list[_Waiting] = []
-    with spool_folder(room.folder) as spool:
+    waiting: list[OpenClip] = []
+    with spool_folder(spool.folder) as folder:
         for job in jobs:
-            job = replace(job, metrics=tuple(name for name in job.metrics if name not in stopped))
-            opened, result = _open(job, store, spool, watch)
+            clip, result = open_clip(job.without(stopped), store, folder, watch)
+            stopped.add(result.stopped)
+            # Passed on before the next clip is touched: what a kill may cost is the clip at hand, and no score.
             yield result
-            if opened is not None:
-                waiting.append(opened)
-            if sum(clip.nbytes for clip in waiting) > room.max_bytes:
-                yield from _embed(waiting, store)
-                for clip in waiting:
-                    shutil.rmtree(clip.folder, ignore_errors=True)
+            if clip is not None:
+                waiting.append(clip)
+            if sum(each.nbytes for each in waiting) > spool.max_bytes:
+                yield from _run_networks(waiting, store, stopped)
+                for each in waiting:
+                    shutil.rmtree(each.folder, ignore_errors=True)
                 waiting.clear()
-        yield from _embed(waiting, store)
-
-
-def _open(job: ClipJob, store: EncoderStore, spool: Path, watch: Watch) -> tuple[_Waiting | None, ClipResult]:
-    """Decode a clip and judge it with every scorer that waits for no network."""
-    scorers = get_scorers(job.metrics)
-    later = [scorer for scorer in scorers if scorer.deferred]
-    folder = Path(tempfile.mkdtemp(dir=spool)) if later else None
-    try:
-        media = _media(job, scorers, store, folder, watch)
-    except (MediaError, MemoryError) as error:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-        job = replace(job, content=Content(error.sha256)) if isinstance(error, ChangedError) else job
-        return None, failed_result(job, str(error) or "out of memory while the clip was decoded")
-    judgement = Judgement(job)
-    for scorer in scorers:
-        if not scorer.deferred or unmet_need(scorer, job, media) is not None:
-            judgement.judge(scorer, media, store)
-    row = clip_facts(job, media, _problem(media))
-    later = [scorer for scorer in later if unmet_need(scorer, job, media) is None]
-    # Small networks are done with this clip.
-    store.forget(job.media_key)
-    media.keep_only(view for encoder in needed_encoders(later, job) for view in encoder.views)
-    size = sum(view.nbytes for view in media.views.values() if isinstance(view, Spooled))
-    opened = _Waiting(job, media, row, later, folder, size) if later and folder is not None else None
-    result = ClipResult(row, judgement.rows, judgement.stopped, judgement.features, last=opened is None)
-    return opened, result
-
-
-def _problem(media: Media) -> str | None:
-    """What the clip table says is wrong with a clip: broken tracks, and gaps in a sound that is used."""
-    gaps = media.audio.gap_note if media.audio is not None else None
-    return "; ".join([*media.problems.values(), *([gaps] if gaps else [])]) or None
-
-
-def failed_result(job: ClipJob, reason: str, have: Collection[str] = ()) -> ClipResult:
-    """The last result of a clip that cannot be scored.
-
-    Args:
-        job: the clip.
-        reason: why.
-        have: metrics with a row already.
-    """
-    scorers = [s for s in get_scorers(job.metrics) if s.level == "clip" and s.name not in have]
-    return ClipResult(clip_facts(job, None, reason), [make_row(job, s, Score.error(reason), 0.0) for s in scorers])
+        yield from _run_networks(waiting, store, stopped)
 
 
 @contextlib.contextmanager
@@ -173,80 +90,29 @@ def spool_folder(parent: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _media(job: ClipJob, scorers: Sequence[Scorer], store: EncoderStore, folder: Path | None, watch: Watch) -> Media:
-    """The decoded clip; only its facts, from the cache, where every embedding is at hand."""
-    encoders = [e for e in needed_encoders(scorers, job) if not store.has(e, job.media_key, job.clip.prompt)]
-    own = [view for scorer in scorers for view in scorer.views]
-    views = [*own, *(view for encoder in encoders for view in encoder.views)]
-    facts_key = ("facts", 1, job.media_key)
-    facts = store.cache.facts(facts_key) if store.cache is not None and not views and scorers else None
-    if facts is not None:
-        return _from_facts(job.media_key, facts)
-    protocol = job.context.protocol
-    options = DecodeOptions(job.threads, protocol.seconds, folder, job.limits, progress=lambda: watch(job))
-    with unchanged(job.clip, job.content):  # before anything is kept under the digest
-        watch(job)
-        try:
-            media = decode_clip(job.clip, job.media_key, views, options)
-        finally:
-            watch(None)
-    # A problem may be gone next time: limits can be raised, and memory or packages can be added.
-    if store.cache is not None and not media.problems:
-        store.cache.put_facts(facts_key, _to_facts(media))
-    return media
-
-
-def _to_facts(media: Media) -> dict[str, Any]:
-    video = None if media.video is None else asdict(media.video) | {"times": media.video.times.tolist()}
-    return {"video": video, "audio": media.audio and asdict(media.audio), "problems": media.problems}
-
-
-def _from_facts(key: str, facts: dict[str, Any]) -> Media:
-    video = facts["video"] and VideoInfo(**facts["video"] | {"times": np.array(facts["video"]["times"])})
-    audio = facts["audio"] and AudioInfo(**facts["audio"] | {"gaps": tuple(map(tuple, facts["audio"]["gaps"]))})
-    return Media(key, video, audio, dict(facts["problems"]))
-
-
-def _embed(waiting: Sequence[_Waiting], store: EncoderStore) -> Iterator[ClipResult]:
-    """Bring in each network once for all waiting clips, and judge what it completes."""
-    stopped: dict[str, str] = {}
-    networks = list(dict.fromkeys(network for clip in waiting for network in clip.networks))
-    for network in networks:
+def _run_networks(waiting: Sequence[OpenClip], store: EncoderStore, stopped: Stopped) -> Iterator[ClipResult]:
+    """Bring in each network once for all waiting clips, and score what it completes."""
+    for network in dict.fromkeys(network for clip in waiting for network in clip.networks):
         concerned = [clip for clip in waiting if network in clip.networks]
+        # In groups, so that scores are on disk while the network still runs, and embeddings of few clips are in memory.
         for start in range(0, len(concerned), GROUP):
             group = concerned[start : start + GROUP]
-            _prefetch(group, network, store, stopped)
+            _embed(group, network, store, stopped)
             for clip in group:
                 clip.done.add(network)
-                yield _judge(clip, store, stopped)
+                yield score_ready(clip, store, stopped)
 
 
-def _prefetch(group: Sequence[_Waiting], network: Backbone, store: EncoderStore, stopped: dict[str, str]) -> None:
-    scorers = list(dict.fromkeys(s for clip in group for s in clip.scorers if s.name not in stopped))
-    for encoder in dict.fromkeys(e for s in scorers for e in s.encoders if e.backbone is network):
-        users = [scorer for scorer in scorers if encoder in scorer.encoders and scorer.name not in stopped]
-        clips = [(c.media, c.job.clip.prompt) for c in group if any(user in c.scorers for user in users)]
+def _embed(group: Sequence[OpenClip], network: Backbone, store: EncoderStore, stopped: Stopped) -> None:
+    """Run a network over a group of clips for all metrics that use it; embeddings wait in the store."""
+    scorers = list(dict.fromkeys(scorer for clip in group for scorer in clip.pending))
+    for encoder in dict.fromkeys(e for scorer in scorers for e in scorer.encoders if e.backbone is network):
+        users = [s for s in scorers if encoder in s.encoders and stopped.reason(s.name) is None]
+        clips = [(c.media, c.job.clip.prompt) for c in group if any(user in c.pending for user in users)]
         try:
             if users:
                 store.prefetch(encoder, clips)
         except (MemoryError, EnvironmentProblem) as error:
+            # The network cannot be loaded or run at all: its metrics stop, those of other networks go on.
             log.debug("%s cannot go on", encoder.name, exc_info=True)
-            stopped.update({user.name: stop_reason(error) for user in users})
-
-
-def _judge(clip: _Waiting, store: EncoderStore, stopped: dict[str, str]) -> ClipResult:
-    """Scores for which all networks have been run."""
-    judgement = Judgement(clip.job)
-    ready = [s for s in clip.scorers if s.name not in stopped and clip.done.issuperset(_large(s))]
-    for scorer in ready:
-        judgement.judge(scorer, clip.media, store)
-    stopped.update(judgement.stopped)
-    clip.scorers = [scorer for scorer in clip.scorers if scorer not in ready and scorer.name not in stopped]
-    last = not clip.scorers
-    pending: set[Encoder] = {encoder for scorer in clip.scorers for encoder in scorer.encoders}
-    store.forget(clip.media.key, keep={encoder.name for encoder in pending})
-    return ClipResult(clip.row, judgement.rows, dict(stopped), judgement.features, first=False, last=last)
-
-
-def _large(scorer: Scorer) -> list[Backbone]:
-    return [backbone for backbone in scorer.backbones if backbone.deferred]
+            stopped.add({user.name: stop_reason(error) for user in users})

@@ -1,107 +1,44 @@
-"""One clip and one scorer: what is asked, and the row that comes of it. The only place that catches scorers."""
+"""One clip: it is decoded once, judged by what needs no large network, then after each large network that has run.
+
+The only place that catches exceptions of scorers: a scorer that fails costs one row, and one that cannot go on here
+costs its own rows of later clips.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
+import shutil
+import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from avbench.clips import Clip
-from avbench.encoders import Encoder, EncoderStore, WeightsConfig
-from avbench.errors import AvbenchError, EnvironmentProblem
-from avbench.files import below_or_name
-from avbench.media import Limits, Media
+from avbench.encoders import Backbone, Encoder, EncoderStore
+from avbench.errors import AvbenchError, EnvironmentProblem, MediaError
+from avbench.media import Media, decode_clip
+from avbench.media.options import DecodeOptions
+from avbench.media.spool import Spooled
 from avbench.metrics.base import Score, Scorer, get_scorers
-from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, ScoreRow
-from avbench.run.content import Content
+from avbench.results import ClipRow, ScoreRow
+from avbench.run.cached_media import cached_media, keep_media
+from avbench.run.content import ChangedError, Content, unchanged
+from avbench.run.jobs import ClipJob, ClipResult, Stopped
+from avbench.run.rows import clip_row, error_rows, score_row
 
 log = logging.getLogger(__name__)
 
 _TRACK_NAMES = {"video": "picture", "audio": "sound"}
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """What is done to every clip before it is judged.
-
-    Attributes:
-        name: name of the protocol; empty for none.
-        seconds: only this much from the start of each track; None for everything.
-    """
-
-    name: str = ""
-    seconds: float | None = None
-
-
-PROTOCOLS = {protocol.name: protocol for protocol in (Protocol("javisbench-4s", 4.0),)}
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """What every row of a run repeats, and what every number of it depends on.
-
-    `root` is the folder of the source: the clip table names files relative to it.
-    """
-
-    run_id: str
-    suite: str
-    suite_version: str
-    setup: WeightsConfig = field(default_factory=WeightsConfig)
-    protocol: Protocol = field(default_factory=Protocol)
-    root: Path = Path()
-
-
-@dataclass(frozen=True)
-class ClipJob:
-    """One unit of work: a clip, the metrics that it still lacks, and what it may cost."""
-
-    clip: Clip
-    content: Content
-    metrics: tuple[str, ...]
-    context: RunContext
-    threads: int | None = None
-    limits: Limits = field(default_factory=Limits)
-
-    @property
-    def sha256(self) -> str:
-        """Digest of the content."""
-        return self.content.sha256
-
-    @property
-    def media_key(self) -> str:
-        """Identity of what is embedded: the content, and what the protocol leaves of it."""
-        name = self.context.protocol.name
-        return f"{self.sha256}:{name}" if name else self.sha256
-
-
-@dataclass(frozen=True)
-class ClipResult:
-    """What one step of a job gave.
-
-    Attributes:
-        clip_row: the clip as it was understood.
-        rows: scores that are ready.
-        stopped: metrics that cannot run at all here, with the reason.
-        features: what set metrics need of this clip, by metric.
-        first, last: whether this is the first or the last result of the job.
-    """
-
-    clip_row: ClipRow
-    rows: list[ScoreRow]
-    stopped: dict[str, str] = field(default_factory=dict)
-    features: dict[str, NDArray[Any]] = field(default_factory=dict)
-    first: bool = True
-    last: bool = True
+Watch = Callable[[ClipJob | None], None]
+"""Called with the job whose clip is about to be decoded, and with None when it is."""
 
 
 @dataclass
-class Judgement:
+class ClipScores:
     """Scores of one clip as they come in.
 
     Attributes:
@@ -114,7 +51,7 @@ class Judgement:
     features: dict[str, NDArray[Any]] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)
 
-    def judge(self, scorer: Scorer, media: Media, store: EncoderStore) -> None:
+    def score(self, scorer: Scorer, media: Media, store: EncoderStore) -> None:
         """Score the clip, or take its features for a set metric."""
         start = time.perf_counter()
         score = unmet_need(scorer, self.job, media)
@@ -127,7 +64,7 @@ class Judgement:
             score, stop = _call(scorer, self.job, media, store)
             if stop:
                 self.stopped[scorer.name] = stop
-        self.rows.append(make_row(self.job, scorer, score, time.perf_counter() - start, stop))
+        self.rows.append(score_row(self.job, scorer, score, time.perf_counter() - start, stop))
 
     def _take_features(self, scorer: Scorer, media: Media, store: EncoderStore) -> None:
         try:
@@ -139,7 +76,123 @@ class Judgement:
             log.debug("no %s features of %s", scorer.name, self.job.clip.clip_id, exc_info=True)
 
 
+@dataclass
+class OpenClip:
+    """A decoded clip that waits for large networks.
+
+    Attributes:
+        row: the clip as it was understood.
+        pending: metrics that have no score yet.
+        folder: where the inputs of their networks wait; removed by whoever opened the clip.
+        nbytes: size of those inputs.
+        done: large networks that have run.
+    """
+
+    job: ClipJob
+    media: Media
+    row: ClipRow
+    pending: list[Scorer]
+    folder: Path
+    nbytes: int
+    done: set[Backbone] = field(default_factory=set)
+
+    @property
+    def networks(self) -> list[Backbone]:
+        """Large networks of the pending metrics, in their order."""
+        return list(dict.fromkeys(network for scorer in self.pending for network in _large(scorer)))
+
+
+def open_clip(job: ClipJob, store: EncoderStore, spool: Path, watch: Watch) -> tuple[OpenClip | None, ClipResult]:
+    """Decode a clip and score it with every metric that waits for no large network.
+
+    Returns:
+        The clip, None where nothing waits for a large network; and the first result of the job.
+    """
+    scorers = get_scorers(job.metrics)
+    folder = Path(tempfile.mkdtemp(dir=spool)) if any(scorer.deferred for scorer in scorers) else None
+    try:
+        media = _media(job, scorers, store, folder, watch)
+    except (MediaError, MemoryError) as error:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        # What a changed file holds now is not what its digest says: its rows get a digest that nothing else has.
+        job = replace(job, content=Content(error.sha256)) if isinstance(error, ChangedError) else job
+        return None, failed_result(job, str(error) or "out of memory while the clip was decoded")
+    scores, pending = ClipScores(job), list[Scorer]()
+    for scorer in scorers:
+        if scorer.deferred and unmet_need(scorer, job, media) is None:
+            pending.append(scorer)
+        else:
+            scores.score(scorer, media, store)
+    row = clip_row(job.clip, job.sha256, job.context.root, media=media, problem=_problem(media))
+    store.forget(job.media_key)  # small networks are done with this clip
+    media.keep_only(view for encoder in needed_encoders(pending, job) for view in encoder.views)
+    size = sum(view.nbytes for view in media.views.values() if isinstance(view, Spooled))
+    opened = OpenClip(job, media, row, pending, folder, size) if pending and folder is not None else None
+    return opened, ClipResult(row, scores.rows, scores.stopped, scores.features, last=opened is None)
+
+
+def score_ready(clip: OpenClip, store: EncoderStore, stopped: Stopped) -> ClipResult:
+    """Score a clip with those pending metrics whose large networks have all run."""
+    scores = ClipScores(clip.job)
+    going_on = [scorer for scorer in clip.pending if stopped.reason(scorer.name) is None]
+    ready = [scorer for scorer in going_on if clip.done.issuperset(_large(scorer))]
+    for scorer in ready:
+        scores.score(scorer, clip.media, store)
+    stopped.add(scores.stopped)
+    clip.pending = [s for s in going_on if s not in ready and stopped.reason(s.name) is None]
+    pending = {encoder.name for scorer in clip.pending for encoder in scorer.encoders}
+    store.forget(clip.media.key, keep=pending)
+    return ClipResult(
+        clip.row, scores.rows, stopped.reasons(), scores.features, first=False, last=not clip.pending
+    )  # fmt: skip
+
+
+def failed_result(job: ClipJob, reason: str, have: Collection[str] = ()) -> ClipResult:
+    """The last result of a clip that cannot be scored.
+
+    Args:
+        job: the clip.
+        reason: why.
+        have: metrics with a row already.
+    """
+    scorers = [scorer for scorer in get_scorers(job.metrics) if scorer.name not in have]
+    row = clip_row(job.clip, job.sha256, job.context.root, problem=reason)
+    return ClipResult(row, error_rows(job, scorers, reason))
+
+
+def needed_encoders(scorers: Sequence[Scorer], job: ClipJob) -> list[Encoder]:
+    """Encoders of these scorers, each once, without those of scorers that will be skipped for want of a prompt."""
+    return list(dict.fromkeys(e for scorer in scorers if not _lacks_prompt(scorer, job) for e in scorer.encoders))
+
+
+def unmet_need(scorer: Scorer, job: ClipJob, media: Media) -> Score | None:
+    """The score of a clip that lacks what the metric needs; None when it lacks nothing."""
+    for need in ("video", "audio"):
+        if need in scorer.needs and getattr(media, need) is None:
+            if need in media.problems:
+                return Score.error(media.problems[need])
+            return Score.skipped(f"no {_TRACK_NAMES[need]} track")
+    if _lacks_prompt(scorer, job):
+        return Score.skipped("no prompt; give one with a manifest or --prompts")
+    return None
+
+
+def stop_reason(error: BaseException) -> str:
+    """The reason for a metric that cannot go on."""
+    return f"stopped: {type(error).__name__}: {error}"
+
+
+def _lacks_prompt(scorer: Scorer, job: ClipJob) -> bool:
+    return "prompt" in scorer.needs and not (scorer.prompt_text(job.clip.prompt) or "").strip()
+
+
+def _large(scorer: Scorer) -> list[Backbone]:
+    return [backbone for backbone in scorer.backbones if backbone.deferred]
+
+
 def _call(scorer: Scorer, job: ClipJob, media: Media, store: EncoderStore) -> tuple[Score, str | None]:
+    """The score of a clip, and why the metric cannot go on, if so."""
     try:
         return scorer(media, job.clip.prompt, store), None
     except (MemoryError, EnvironmentProblem) as error:
@@ -152,100 +205,27 @@ def _call(scorer: Scorer, job: ClipJob, media: Media, store: EncoderStore) -> tu
         return Score.error(f"{type(error).__name__}: {error}"), None
 
 
-def stop_reason(error: BaseException) -> str:
-    """The reason for a metric that cannot go on."""
-    return f"stopped: {type(error).__name__}: {error}"
+def _media(job: ClipJob, scorers: Sequence[Scorer], store: EncoderStore, folder: Path | None, watch: Watch) -> Media:
+    """The decoded clip; only what is known of its tracks, from the cache, where every embedding is at hand."""
+    encoders = [e for e in needed_encoders(scorers, job) if not store.has(e, job.media_key, job.clip.prompt)]
+    own = [view for scorer in scorers for view in scorer.views]
+    views = [*own, *(view for encoder in encoders for view in encoder.views)]
+    known = None if views or not scorers else cached_media(store.cache, job.media_key)
+    if known is not None:
+        return known
+    protocol = job.context.protocol
+    options = DecodeOptions(job.threads, protocol.seconds, folder, job.limits, progress=lambda: watch(job))
+    with unchanged(job.clip, job.content):  # before anything is kept under the digest
+        watch(job)
+        try:
+            media = decode_clip(job.clip, job.media_key, views, options)
+        finally:
+            watch(None)
+    keep_media(store.cache, media)
+    return media
 
 
-def lacks_prompt(scorer: Scorer, job: ClipJob) -> bool:
-    """Whether the metric needs a text that the clip does not have."""
-    return "prompt" in scorer.needs and not (scorer.prompt_text(job.clip.prompt) or "").strip()
-
-
-def needed_encoders(scorers: Sequence[Scorer], job: ClipJob) -> list[Encoder]:
-    """Encoders of these scorers, each once, without those of scorers that will be skipped for want of a prompt."""
-    return list(dict.fromkeys(e for scorer in scorers if not lacks_prompt(scorer, job) for e in scorer.encoders))
-
-
-def unmet_need(scorer: Scorer, job: ClipJob, media: Media) -> Score | None:
-    """The score of a clip that lacks what the metric needs; None when it lacks nothing."""
-    for need in ("video", "audio"):
-        if need in scorer.needs and getattr(media, need) is None:
-            if need in media.problems:
-                return Score.error(media.problems[need])
-            return Score.skipped(f"no {_TRACK_NAMES[need]} track")
-    if lacks_prompt(scorer, job):
-        return Score.skipped("no prompt; give one with a manifest or --prompts")
-    return None
-
-
-def make_row(job: ClipJob, scorer: Scorer, score: Score, seconds: float, stopped: str | None = None) -> ScoreRow:
-    """The table row of one score."""
-    clip, context = job.clip, job.context
-    return ScoreRow(
-        schema_version=SCHEMA_VERSION,
-        run_id=context.run_id,
-        model=clip.model,
-        suite=context.suite,
-        suite_version=context.suite_version,
-        scope="clip",
-        clip_id=clip.clip_id,
-        clip_sha256=job.sha256,
-        prompt_id=clip.prompt.prompt_id,
-        sample_index=clip.sample_index,
-        metric=scorer.name,
-        value=score.value,
-        status=score.status,
-        reason=_without_folders(score.reason, clip),
-        metric_version=scorer.version,
-        params_digest=scorer.params_digest(clip.prompt, context.protocol.name),
-        weights_digest=UNAVAILABLE if stopped else scorer.weights_digest(context.setup),
-        seconds=round(seconds, 6),
-        detail=json.dumps(dict(score.detail), sort_keys=True, allow_nan=False),
-    )
-
-
-def unavailable_rows(job: ClipJob, reasons: dict[str, str]) -> list[ScoreRow]:
-    """Rows for metrics that this machine cannot run. Their digest makes a later, abler run redo them."""
-    scorers = [scorer for scorer in get_scorers(reasons) if scorer.level == "clip"]
-    return [make_row(job, s, Score.skipped(reasons[s.name]), 0.0, stopped=reasons[s.name]) for s in scorers]
-
-
-def _without_folders(text: str, clip: Clip) -> str:
-    """A reason as it may be shared: exceptions of libraries can name whole paths."""
-    for path in filter(None, (clip.video, clip.audio)):
-        text = text.replace(str(path.absolute()), path.name).replace(str(path), path.name)
-    return text
-
-
-def _recorded(path: Path, root: Path) -> str:
-    return below_or_name(path, root).encode("utf-8", "backslashreplace").decode()
-
-
-def clip_facts(job: ClipJob, media: Media | None, problem: str | None) -> ClipRow:
-    """The row of the clip table."""
-    clip, prompt = job.clip, job.clip.prompt
-    video = media.video if media else None
-    audio = media.audio if media else None
-    return ClipRow(
-        clip_id=clip.clip_id,
-        model=clip.model,
-        sample_index=clip.sample_index,
-        prompt_id=prompt.prompt_id,
-        text=prompt.text,
-        video_text=prompt.video_text,
-        audio_text=prompt.audio_text,
-        video_path=_recorded(clip.video, job.context.root),
-        audio_path=_recorded(clip.audio, job.context.root) if clip.audio else None,
-        clip_sha256=job.sha256,
-        audio_source=audio.source if audio else None,
-        duration=video.duration if video else None,
-        audio_duration=audio.duration if audio else None,
-        fps=video.fps if video else None,
-        frames=len(video.times) if video else None,
-        width=video.width if video else None,
-        height=video.height if video else None,
-        sample_rate=audio.sample_rate if audio else None,
-        channels=audio.channels if audio else None,
-        problem=None if problem is None else _without_folders(problem, clip),
-    )
+def _problem(media: Media) -> str | None:
+    """What the clip table says is wrong with a clip: broken tracks, and gaps in a sound that is used."""
+    gaps = media.audio.gap_note if media.audio is not None else None
+    return "; ".join([*media.problems.values(), *([gaps] if gaps else [])]) or None

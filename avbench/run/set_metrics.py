@@ -15,47 +15,46 @@ from avbench.clips import Clip
 from avbench.errors import UsageError
 from avbench.metrics.base import Score, Scorer
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, RunFolder, ScoreRow
-from avbench.run.plan import Known, Plan, feature_space
+from avbench.results.schema import set_digest
+from avbench.run.jobs import RunContext, Stopped
+from avbench.run.plan import EarlierRows
 from avbench.run.reference_sets import ReferenceSet, check_mode
-from avbench.run.score_clip import RunContext
+from avbench.run.rows import detail_text
 
 ALL = "all"
 _NO_REFERENCE = "no reference set; give features of real clips with --reference (see 'avbench reference --help')"
 
 
 @dataclass(frozen=True)
-class Sets:
+class SetInputs:
     """What set metrics of one run are computed from.
 
     Attributes:
         folder: where the features of clips are.
         clips: all clips in the order of the source.
-        plan: content digests, known rows, metrics that cannot run.
+        shas: content digest of each clip.
         context: what every row repeats.
         reference: features of real clips, or None.
-        stopped: metrics that could not go on, with the reason.
+        missing: metrics that cannot run on this machine, with the reason.
+        stopped: metrics that could not go on.
     """
 
     folder: RunFolder
     clips: Sequence[Clip]
-    plan: Plan
+    shas: Mapping[str, str]
     context: RunContext
     reference: ReferenceSet | None
-    stopped: Mapping[str, str]
+    missing: Mapping[str, str]
+    stopped: Stopped
 
 
 def scopes(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
     """All clips under "all", and the members of each category under "aspect/category"."""
-    found: dict[str, list[Clip]] = {ALL: list(clips)}
+    members: dict[str, list[Clip]] = {ALL: list(clips)}
     for clip in clips:
         for category in clip.categories:
-            found.setdefault(f"{category.aspect}/{category.name}", []).append(clip)
-    return found
-
-
-def set_digest(shas: Iterable[str]) -> str:
-    """Identity of a set of clips: digest of their sorted content digests."""
-    return hashlib.sha256("\n".join(sorted(shas)).encode()).hexdigest()
+            members.setdefault(f"{category.aspect}/{category.name}", []).append(clip)
+    return members
 
 
 def set_digests(clips: Sequence[Clip], shas: Mapping[str, str]) -> dict[str, str]:
@@ -63,14 +62,17 @@ def set_digests(clips: Sequence[Clip], shas: Mapping[str, str]) -> dict[str, str
     return {scope: set_digest(shas[clip.clip_id] for clip in members) for scope, members in scopes(clips).items()}
 
 
-def judge_sets(sets: Sets, scorers: Iterable[Scorer], known: Known, fresh: bool) -> list[ScoreRow]:
+def score_sets(
+    sets: SetInputs, scorers: Iterable[Scorer], earlier: EarlierRows, *, fresh: bool, retry_errors: bool = False
+) -> list[ScoreRow]:
     """Rows of all set metrics that an earlier invocation has not written.
 
     Args:
         sets: what they are computed from.
         scorers: metrics of the run; those of single clips are passed over.
-        known: rows of earlier invocations.
+        earlier: rows of earlier invocations.
         fresh: whether features were computed now, so that earlier rows are out of date.
+        retry_errors: whether earlier errors are computed again.
     """
     rows = []
     for scorer in scorers:
@@ -80,12 +82,13 @@ def judge_sets(sets: Sets, scorers: Iterable[Scorer], known: Known, fresh: bool)
             if scope != ALL and _unmet(scorer, sets) is not None:
                 continue  # said once, in the row of all clips
             draft = _draft(scorer, scope, members, sets)
-            if fresh or known.find(draft.key) is None:
-                rows.append(_judge(scorer, members, sets, draft))
+            known = earlier.find(draft.key)
+            if fresh or known is None or (retry_errors and known.status == "error"):
+                rows.append(_score(scorer, members, sets, draft))
     return rows
 
 
-def _judge(scorer: Scorer, members: Sequence[Clip], sets: Sets, draft: ScoreRow) -> ScoreRow:
+def _score(scorer: Scorer, members: Sequence[Clip], sets: SetInputs, draft: ScoreRow) -> ScoreRow:
     start = time.perf_counter()
     score = _unmet(scorer, sets)
     if score is None:
@@ -96,12 +99,12 @@ def _judge(scorer: Scorer, members: Sequence[Clip], sets: Sets, draft: ScoreRow)
         status=score.status,
         reason=score.reason,
         seconds=round(time.perf_counter() - start, 6),
-        detail=json.dumps(dict(score.detail), sort_keys=True, allow_nan=False),
+        detail=detail_text(score.detail),
     )
 
 
-def _unmet(scorer: Scorer, sets: Sets) -> Score | None:
-    reason = sets.plan.missing.get(scorer.name) or sets.stopped.get(scorer.name)
+def _unmet(scorer: Scorer, sets: SetInputs) -> Score | None:
+    reason = sets.missing.get(scorer.name) or sets.stopped.reason(scorer.name)
     if reason:
         return Score.skipped(reason)
     if sets.reference is None:
@@ -113,7 +116,7 @@ def _unmet(scorer: Scorer, sets: Sets) -> Score | None:
     return None
 
 
-def _compare(scorer: Scorer, scope: str, members: Sequence[Clip], sets: Sets) -> Score:
+def _compare(scorer: Scorer, scope: str, members: Sequence[Clip], sets: SetInputs) -> Score:
     assert sets.reference is not None
     real = sets.reference.video if "video" in scorer.needs else sets.reference.audio
     if scope != ALL:
@@ -131,12 +134,13 @@ def _compare(scorer: Scorer, scope: str, members: Sequence[Clip], sets: Sets) ->
     return replace(score, detail={**score.detail, "clips": len(members), "without_features": len(members) - len(fake)})
 
 
-def _features(scorer: Scorer, clip: Clip, sets: Sets) -> NDArray[np.float32] | None:
-    sha, protocol = sets.plan.shas[clip.clip_id], sets.context.protocol.name
-    return sets.folder.feature(feature_space(scorer, sets.context), f"{sha}:{protocol}" if protocol else sha)
+def _features(scorer: Scorer, clip: Clip, sets: SetInputs) -> NDArray[np.float32] | None:
+    context = sets.context
+    key = context.protocol.media_key(sets.shas[clip.clip_id])
+    return sets.folder.feature(scorer.encoders[0].feature_space(context.setup), key)
 
 
-def _draft(scorer: Scorer, scope: str, members: Sequence[Clip], sets: Sets) -> ScoreRow:
+def _draft(scorer: Scorer, scope: str, members: Sequence[Clip], sets: SetInputs) -> ScoreRow:
     """The row without its score."""
     context, models = sets.context, {clip.model for clip in members}
     reference = sets.reference.digest if sets.reference else "none"
@@ -151,7 +155,7 @@ def _draft(scorer: Scorer, scope: str, members: Sequence[Clip], sets: Sets) -> S
         suite_version=context.suite_version,
         scope=scope,
         clip_id=None,
-        clip_sha256=set_digest(sets.plan.shas[clip.clip_id] for clip in members),
+        clip_sha256=set_digest(sets.shas[clip.clip_id] for clip in members),
         prompt_id=None,
         sample_index=0,
         metric=scorer.name,
@@ -160,6 +164,6 @@ def _draft(scorer: Scorer, scope: str, members: Sequence[Clip], sets: Sets) -> S
         reason="not judged",
         metric_version=scorer.version,
         params_digest=hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16],
-        weights_digest=UNAVAILABLE if scorer.name in sets.plan.missing else scorer.weights_digest(context.setup),
+        weights_digest=UNAVAILABLE if scorer.name in sets.missing else scorer.weights_digest(context.setup),
         seconds=0.0,
     )

@@ -17,7 +17,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from avbench.errors import EnvironmentProblem, UsageError
-from avbench.run.score_clip import ClipJob, ClipResult
+from avbench.run.jobs import ClipJob, ClipResult, Stopped
 from avbench.run.worker_process import NAME, UNGUARDED, Message, Opening, Workers, work
 from avbench.terminal.interrupts import ALL
 
@@ -51,11 +51,11 @@ class Worker:
     decoding: bool = False
     seconds: float = 0.0
 
-    def give(self, shard: Sequence[ClipJob], stopped: Mapping[str, str]) -> None:
+    def give(self, shard: Sequence[ClipJob], stopped: Stopped) -> None:
         """Send it work."""
         self.left, self.busy = {job.clip.clip_id: job for job in shard}, True
         with contextlib.suppress(OSError):  # it died; its end of the connection says so next
-            self.connection.send((list(shard), dict(stopped)))
+            self.connection.send((list(shard), stopped.reasons()))
 
     def receive(self) -> Message | None:
         """What it says next, None when it has died."""
@@ -91,7 +91,7 @@ class Worker:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class Crew:
+class WorkerPool:
     """The worker processes of a run: as many as there is work for."""
 
     def __init__(self, workers: Workers, metrics: Mapping[str, str]) -> None:
@@ -182,7 +182,7 @@ def _start(workers: Workers, number: int, metrics: dict[str, str]) -> Worker:
     # "spawn": forked children of a threaded process can hang, and CUDA does not survive a fork.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    folder = Path(tempfile.mkdtemp(dir=workers.room.folder))
+    folder = Path(tempfile.mkdtemp(dir=workers.spool.folder))
     process = context.Process(
         target=work, name=NAME, args=(theirs, workers.alone(number, folder), metrics), daemon=True
     )

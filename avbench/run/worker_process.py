@@ -21,8 +21,8 @@ from typing import Literal
 from avbench.encoders import EmbeddingCache, EncoderStore, WeightsConfig
 from avbench.errors import UsageError
 from avbench.metrics.base import registry
-from avbench.run.schedule import Room, score_jobs
-from avbench.run.score_clip import ClipJob, ClipResult
+from avbench.run.jobs import ClipJob, ClipResult, Stopped
+from avbench.run.schedule import SpoolLimit, score_jobs
 from avbench.terminal.interrupts import ALL
 
 NAME = "avbench worker"
@@ -43,7 +43,7 @@ class Workers:
         setup: weights and precision.
         cache: folder of embeddings on disk, None for none.
         cache_bytes: its bound.
-        room: where inputs of networks wait; shared out among the processes.
+        spool: where inputs of networks wait; its bytes are divided among the processes.
         seconds_per_clip: a process that decodes one clip for longer is ended.
     """
 
@@ -53,7 +53,7 @@ class Workers:
     setup: WeightsConfig = field(default_factory=WeightsConfig)
     cache: Path | None = None
     cache_bytes: int = 10 * 2**30
-    room: Room = field(default_factory=Room)
+    spool: SpoolLimit = field(default_factory=SpoolLimit)
     seconds_per_clip: float = math.inf
 
     def store(self, device: str) -> EncoderStore:
@@ -63,8 +63,8 @@ class Workers:
 
     def alone(self, number: int, folder: Path) -> Workers:
         """What process `number` of these has for itself, with inputs of networks below `folder`."""
-        room = Room(folder, self.room.max_bytes // self.count)
-        return replace(self, devices=(self.devices[number % len(self.devices)],), room=room)
+        spool = SpoolLimit(folder, self.spool.max_bytes // self.count)
+        return replace(self, devices=(self.devices[number % len(self.devices)],), spool=spool)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ Message = Literal["ready", "decoded", "done"] | Opening | ClipResult | Exception
 """What a worker sends: an exception ends it, and the run."""
 
 Task = tuple[list[ClipJob], dict[str, str]]
-"""What a worker is sent: jobs, and metrics that cannot run with the reason."""
+"""What a worker is sent: jobs, and metrics that have stopped with the reason."""
 
 
 def work(connection: Connection, workers: Workers, metrics: Mapping[str, str]) -> None:
@@ -99,7 +99,7 @@ def work(connection: Connection, workers: Workers, metrics: Mapping[str, str]) -
         connection.send("ready")
         while True:
             task: Task = connection.recv()
-            _score(task, store, workers.room, connection)
+            _score(task, store, workers.spool, connection)
             connection.send("done")
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent has no more work
@@ -107,14 +107,13 @@ def work(connection: Connection, workers: Workers, metrics: Mapping[str, str]) -
         connection.send(_portable(error))
 
 
-def _score(task: Task, store: EncoderStore, room: Room, connection: Connection) -> None:
+def _score(task: Task, store: EncoderStore, spool: SpoolLimit, connection: Connection) -> None:
     jobs, stopped = task
 
     def watch(job: ClipJob | None) -> None:
         connection.send("decoded" if job is None else Opening(job.clip.clip_id))
 
-    for result in score_jobs(jobs, store, room, stopped, watch):
-        stopped.update(result.stopped)
+    for result in score_jobs(jobs, store, spool, Stopped(stopped), watch):
         connection.send(result)
 
 

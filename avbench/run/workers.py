@@ -1,15 +1,19 @@
-"""Run clip jobs here or in worker processes; a process that dies or hangs costs the clip it was reading, no other."""
+"""Run clip jobs here or in worker processes; a process that dies or hangs costs the clip it was reading, no other.
+
+Worker processes send results and write no file: the run folder is written by the process that owns its lock.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
 from avbench.metrics.base import get_scorers
-from avbench.run.schedule import failed_result, score_jobs, spool_folder
-from avbench.run.score_clip import ClipJob, ClipResult
-from avbench.run.worker_pool import Crew, Worker
+from avbench.run.jobs import ClipJob, ClipResult, Stopped
+from avbench.run.schedule import score_jobs, spool_folder
+from avbench.run.score_clip import failed_result
+from avbench.run.worker_pool import Worker, WorkerPool
 from avbench.run.worker_process import Workers
 
 # Shards handed out per process: enough that a quick process takes over from a slow one. Networks stay loaded between
@@ -19,34 +23,36 @@ _SHARDS_PER_WORKER = 4
 Shard = list[ClipJob]
 
 
-def run_jobs(
-    jobs: Sequence[ClipJob], workers: Workers, stopped: Mapping[str, str]
-) -> Generator[ClipResult, None, None]:
-    """Results as they come; of one clip in order. Closing the generator ends the processes.
+def run_jobs(jobs: Sequence[ClipJob], workers: Workers, stopped: Stopped) -> Generator[ClipResult, None, None]:
+    """Results as they come. Closing the generator ends the processes.
+
+    Order: the results of one clip come in order, also where a process died and another one took the clip over; it then
+    begins again with a first result, and rows may come twice. Several processes give clips in any order.
 
     Args:
         jobs: the work.
         workers: processes and devices.
-        stopped: metrics that the caller found unable to run; read before each job, so it may grow meanwhile.
+        stopped: metrics that cannot run; read before each shard, and written here as metrics stop.
 
     Raises:
         UsageError: worker processes cannot import the script or a metric.
         EnvironmentProblem: worker processes cannot be started.
     """
     if workers.count == 1:
-        yield from score_jobs(jobs, workers.store(workers.devices[0]), workers.room, stopped)
+        yield from score_jobs(jobs, workers.store(workers.devices[0]), workers.spool, stopped)
         return
     if not jobs:
         return
     suspects: list[ClipJob] = []
-    with spool_folder(workers.room.folder) as folder:
-        workers = replace(workers, room=replace(workers.room, folder=folder))
-        yield from _work_off(_shards(jobs, workers.count), workers, stopped, suspects)
+    with spool_folder(workers.spool.folder) as folder:
+        workers = replace(workers, spool=replace(workers.spool, folder=folder))
+        yield from _work_off(make_shards(jobs, workers.count), workers, stopped, suspects)
+        # At the end, one by one: a clip that kills its process again takes no other clip with it.
         for job in suspects:
             yield from _isolated(job, workers, stopped)
 
 
-def _shards(jobs: Sequence[ClipJob], count: int) -> list[Shard]:
+def make_shards(jobs: Sequence[ClipJob], count: int) -> list[Shard]:
     """Contiguous parts of nearly equal size; single clips where no large network has to be brought in."""
     if not any(scorer.deferred for scorer in get_scorers(name for job in jobs for name in job.metrics)):
         return [[job] for job in jobs]
@@ -54,44 +60,45 @@ def _shards(jobs: Sequence[ClipJob], count: int) -> list[Shard]:
     return [list(jobs[start : start + size]) for start in range(0, len(jobs), size)]
 
 
-def _isolated(job: ClipJob, workers: Workers, stopped: Mapping[str, str]) -> Iterator[ClipResult]:
+def _isolated(job: ClipJob, workers: Workers, stopped: Stopped) -> Iterator[ClipResult]:
     """A clip in whose company a process died: if it dies over this clip alone, it was this clip."""
     died: list[ClipJob] = []
-    found: list[ClipResult] = []
+    results: list[ClipResult] = []
     for result in _work_off([[job]], replace(workers, count=1), stopped, died):
-        found.append(result)
+        results.append(result)
         yield result
     if died:
         reason = "the process that read this clip died (crash or out of memory)"
-        failed = failed_result(job, reason, have=[row.metric for result in found for row in result.rows])
-        yield replace(failed, first=not found)
+        failed = failed_result(job, reason, have=[row.metric for result in results for row in result.rows])
+        yield replace(failed, first=not results)
 
 
 def _work_off(
-    shards: Sequence[Shard], workers: Workers, stopped: Mapping[str, str], suspects: list[ClipJob]
+    shards: Sequence[Shard], workers: Workers, stopped: Stopped, suspects: list[ClipJob]
 ) -> Iterator[ClipResult]:
-    """Work shards off; clips over which a process may have died are put into `suspects`."""
+    """Results of all shards; clips over which a process may have died have none, and are put into `suspects`."""
     metrics = get_scorers(name for shard in shards for job in shard for name in job.metrics)
-    crew = Crew(workers, {scorer.name: scorer.function.__module__ for scorer in metrics})
+    pool = WorkerPool(workers, {scorer.name: scorer.function.__module__ for scorer in metrics})
     waiting = deque(shards)
     try:
-        while waiting or crew.busy:
-            crew.grow(len(waiting) + crew.busy)
-            for worker in crew.idle[: len(waiting)]:
+        while waiting or pool.busy:
+            pool.grow(len(waiting) + pool.busy)
+            for worker in pool.idle[: len(waiting)]:
                 worker.give(waiting.popleft(), stopped)
-            for worker, message in crew.listen():
+            for worker, message in pool.listen():
                 if isinstance(message, ClipResult):
+                    stopped.add(message.stopped)  # for the shards that are handed out from now on
                     yield message
                 elif message is None:
                     waiting.extend(_left_by(worker, suspects))
-            for worker, job in crew.end_hanging():
+            for worker, job in pool.end_hanging():
                 limit = workers.seconds_per_clip
                 reason = f"over the limit seconds_per_clip={limit:g}: took longer than {limit:g} s to decode"
                 yield failed_result(job, reason)
                 if worker.left:
                     waiting.append(list(worker.left.values()))
     finally:
-        crew.end()
+        pool.end()
 
 
 def _left_by(worker: Worker, suspects: list[ClipJob]) -> list[Shard]:

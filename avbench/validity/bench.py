@@ -10,7 +10,8 @@ from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore, WeightsConfig
 from avbench.media import Media, View, Waveform
 from avbench.metrics.base import Need, Score, Scorer
-from avbench.run.score_clip import ClipJob, Judgement
+from avbench.run.jobs import ClipJob, Stopped
+from avbench.run.score_clip import ClipScores
 from avbench.validity.corruptions import CORRUPTIONS, Corruption, Inapplicable, Variant, corrupt, seed_of
 from avbench.validity.decoding import Case, open_arrays
 
@@ -55,11 +56,11 @@ class Bench:
         device: where networks run.
         setup: weights and precision.
         seed: of noise and of the choice of dropped frames.
-        stopped: metrics that could not go on, with the reason; it grows here.
+        stopped: metrics that could not go on; written here.
     """
 
     def __init__(
-        self, scorers: Sequence[Scorer], device: str, setup: WeightsConfig, seed: int, stopped: dict[str, str]
+        self, scorers: Sequence[Scorer], device: str, setup: WeightsConfig, seed: int, stopped: Stopped
     ) -> None:
         self.scorers = scorers
         self.seed = seed
@@ -102,16 +103,16 @@ class Bench:
         return scores
 
     def _judge(self, job: ClipJob, media: Media, scorers: Sequence[Scorer]) -> dict[str, Score]:
-        judgement = Judgement(job)
+        scores = ClipScores(job)
         found: dict[str, Score] = {}
         for scorer in scorers:
-            if scorer.name in self.stopped:
-                found[scorer.name] = Score.error(self.stopped[scorer.name])
+            if reason := self.stopped.reason(scorer.name):
+                found[scorer.name] = Score.error(reason)
                 continue
-            judgement.judge(scorer, media, self.store)
-            row = judgement.rows[-1]
+            scores.score(scorer, media, self.store)
+            row = scores.rows[-1]
             found[scorer.name] = Score(row.value, row.status, row.reason)
-            self.stopped.update(judgement.stopped)
+            self.stopped.add(scores.stopped)
         return found
 
 

@@ -15,7 +15,7 @@ from avbench.errors import MediaError
 from avbench.media import Frames, Media, Waveform, decode_clip
 from avbench.media.options import DecodeOptions
 from avbench.run.content import unchanged
-from avbench.run.score_clip import ClipJob
+from avbench.run.jobs import ClipJob
 
 Pixels = NDArray[np.uint8]
 

@@ -12,7 +12,7 @@ from avbench.encoders import WeightsConfig
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.metrics.base import Scorer
 from avbench.run.content import read_content
-from avbench.run.score_clip import ClipJob, RunContext
+from avbench.run.jobs import ClipJob, RunContext, Stopped
 from avbench.sources import Source
 from avbench.suites import Suite
 from avbench.validity.bench import Bench, Row
@@ -92,7 +92,7 @@ def run_study(
     jobs = [ClipJob(clip, read_content(clip), (), context) for clip in source.clips]
     groups = _by_network(able)
     rows: list[Row] = []
-    stopped: dict[str, str] = {}
+    stopped = Stopped()
     with tempfile.TemporaryDirectory(prefix="avbench-validate-") as spool:
         cases = decode_cases(jobs, settings.seconds, settings.size, Path(spool))
         if progress:
@@ -105,7 +105,9 @@ def run_study(
                 if progress:
                     progress.advance(case.job.clip.clip_id, any(row.status == "error" for row in found), 1)
     shas = {job.clip.clip_id: job.sha256 for job in jobs}
-    return Study(source, suite, settings, able, passed_over, stopped, shas, _in_order(rows, able, tuple(shas)))
+    return Study(
+        source, suite, settings, able, passed_over, stopped.reasons(), shas, _in_order(rows, able, tuple(shas))
+    )
 
 
 def _who_takes_part(scorers: Sequence[Scorer], setup: WeightsConfig) -> tuple[tuple[Scorer, ...], dict[str, str]]:

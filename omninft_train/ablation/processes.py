@@ -9,9 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from avbench.entry import ERROR_FILE
-
 from avbench.errors import EnvironmentProblem, UsageError
+from avbench.terminal.entry import ERROR_FILE
 
 
 def filled(command: Sequence[str], source: str, out: Path | None = None) -> list[str]:

@@ -14,8 +14,8 @@ def test_every_public_name_is_there() -> None:
 
 def test_paths_of_the_python_api() -> None:
     from avbench import runner, scoring
-    from avbench.run.runner import RunOptions
-    from avbench.run.score_clip import PROTOCOLS
+    from avbench.run.options import RunOptions
+    from avbench.run.protocol import PROTOCOLS
 
     assert runner.RunOptions is RunOptions
     assert scoring.PROTOCOLS is PROTOCOLS

@@ -16,10 +16,11 @@ from synthetic import draw_frames, draw_sound, write_clip
 
 from avbench import Clip, Prompt, load_run, score_clips
 from avbench.encoders import WeightsConfig
-from avbench.repair import UNKNOWN, open_run, recover_info
 from avbench.results import RunFolder, ScoreRow
-from avbench.run.runner import RunOptions
-from avbench.run.score_clip import PROTOCOLS
+from avbench.results.repair import open_run
+from avbench.run.options import RunOptions
+from avbench.run.protocol import PROTOCOLS
+from avbench.run.recovery import UNKNOWN, recover_info
 
 CLIPS = DATA / "clips"
 
@@ -160,8 +161,8 @@ def test_a_folder_that_cannot_be_written_still_gives_its_report(good: Path, tmp_
 def test_torn_features_are_computed_again(tmp_path: Path) -> None:
     from avbench.metrics.base import get_scorers
     from avbench.run.content import Content
-    from avbench.run.plan import feature_space, has_features
-    from avbench.run.score_clip import ClipJob, RunContext
+    from avbench.run.jobs import ClipJob, RunContext
+    from avbench.run.plan import has_features
 
     (scorer,) = get_scorers(["fvd"])
     job = ClipJob(
@@ -170,7 +171,7 @@ def test_torn_features_are_computed_again(tmp_path: Path) -> None:
         (),
         RunContext("r", "s", "1", WeightsConfig("keyed-random-reduced")),
     )
-    space = feature_space(scorer, job.context)
+    space = scorer.encoders[0].feature_space(job.context.setup)
     with RunFolder(tmp_path / "run") as folder:
         import numpy as np
 
@@ -197,7 +198,7 @@ def test_weights_and_protocol_are_told_from_the_digests(tmp_path: Path) -> None:
     info = recover_info(rows, {"a": clip.prompt})
     assert (info["weights"], info["precision"], info["protocol"]) == ("keyed-random-reduced", "bf16", "javisbench-4s")
     (tmp_path / "run" / "run.json").write_text("torn")
-    found, notes = open_run(tmp_path / "run")
+    found, notes = open_run(tmp_path / "run", recover_info)
     assert found.info["weights"] == "keyed-random-reduced"
     assert len(notes) == 1
     other = recover_info(rows, {"a": Prompt("another text")})

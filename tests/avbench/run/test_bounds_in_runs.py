@@ -12,7 +12,7 @@ from synthetic import draw_frames, draw_sound, write_clip
 from avbench import Clip, Limits, load_run, score_clips
 from avbench.errors import EnvironmentProblem
 from avbench.media.audio_track import decode_audio
-from avbench.run.runner import RunOptions
+from avbench.run.options import RunOptions
 
 METRICS = ["sharpness", "loudness"]
 MEMORY = 1_500_000_000

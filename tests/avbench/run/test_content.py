@@ -12,12 +12,12 @@ import pytest
 from pandas.testing import assert_frame_equal
 from synthetic import draw_frames, draw_sound, write_clip
 
-import avbench.run.schedule
+import avbench.run.score_clip
 from avbench import Clip, score_clips
 from avbench.errors import MediaError
 from avbench.metrics import base as registry_module
 from avbench.run.content import ChangedError, read_content, unchanged
-from avbench.run.runner import RunOptions
+from avbench.run.options import RunOptions
 from avbench.sources import Source
 from avbench.validity.decoding import decode_cases
 
@@ -55,7 +55,7 @@ def misbehaving(monkeypatch):
 
 def while_decoding(monkeypatch, name, before, after=lambda: None):
     """Do something right before, and right after, the clip of this name is decoded."""
-    decode = avbench.run.schedule.decode_clip
+    decode = avbench.run.score_clip.decode_clip
 
     def hooked(clip, *arguments):
         if clip.clip_id == name:
@@ -66,7 +66,7 @@ def while_decoding(monkeypatch, name, before, after=lambda: None):
             if clip.clip_id == name:
                 after()
 
-    monkeypatch.setattr(avbench.run.schedule, "decode_clip", hooked)
+    monkeypatch.setattr(avbench.run.score_clip, "decode_clip", hooked)
 
 
 def in_place(path: Path, content: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_clip_that_is_replaced_while_it_is_decoded(drawn, tmp_path, monkeypatc
 
 
 def test_a_study_of_validity_notices_it_too(clips, drawn, tmp_path, monkeypatch):
-    from avbench.run.score_clip import ClipJob, RunContext
+    from avbench.run.jobs import ClipJob, RunContext
 
     source = Source(tmp_path, "clips", tuple(clips), "as given")
     jobs = [ClipJob(clip, read_content(clip), (), RunContext("", "", "")) for clip in source.clips]

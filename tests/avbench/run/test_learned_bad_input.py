@@ -11,7 +11,7 @@ from synthetic import draw_frames, draw_sound, write_clip
 from avbench import Clip, Prompt, score_clips
 from avbench.encoders import WeightsConfig
 from avbench.metrics.base import get_scorers
-from avbench.run.runner import RunOptions
+from avbench.run.options import RunOptions
 from avbench.suites import get_suite
 
 pytest.importorskip("torch")

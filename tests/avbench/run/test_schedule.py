@@ -14,9 +14,9 @@ from avbench.encoders import Backbone, Encoder, WeightsConfig
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.metrics import Score
 from avbench.metrics import base as registry_module
+from avbench.run.options import RunOptions
+from avbench.run.protocol import PROTOCOLS
 from avbench.run.reference_sets import ReferenceSet, save_reference
-from avbench.run.runner import RunOptions
-from avbench.run.score_clip import PROTOCOLS
 from avbench.sources import Source
 from avbench.suites import Suite
 

@@ -19,7 +19,7 @@ from synthetic import SOUND_RATE, draw_frames, draw_sound, write_clip
 from avbench import Clip, Prompt, score_clips
 from avbench.encoders import Backbone, LoadContext, WeightsConfig
 from avbench.metrics.base import get_scorers
-from avbench.run.runner import RunOptions
+from avbench.run.options import RunOptions
 from avbench.suites import get_suite
 
 torch = pytest.importorskip("torch")

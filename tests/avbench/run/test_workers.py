@@ -15,7 +15,7 @@ from avbench import score_clips
 from avbench.errors import UsageError
 from avbench.media import Limits
 from avbench.metrics import base as registry_module
-from avbench.run.runner import RunOptions
+from avbench.run.options import RunOptions
 
 TESTS = Path(__file__).parents[2]
 

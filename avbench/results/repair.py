@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from avbench.aggregate import summarize_parts
 from avbench.clips import Prompt
-from avbench.encoders import WeightsConfig
 from avbench.errors import AvbenchError
-from avbench.metrics.base import registry
-from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, Run, RunFolder, ScoreRow, load_run
 from avbench.results.compact import compact
 from avbench.results.damage import RECORDS, DamagedRunError
+from avbench.results.folder import RunFolder
 from avbench.results.info import read_info, read_summary
 from avbench.results.lines import read_lines
 from avbench.results.parquet import to_frame, to_rows
-from avbench.results.read import read_clips, read_labels, read_scores
+from avbench.results.read import Run, load_run, read_clips, read_labels, read_scores
 from avbench.results.rules import score_table_problem
-from avbench.run.score_clip import PROTOCOLS
-from avbench.run.set_metrics import set_digest
-from avbench.weights.config import Precision, Weights
+from avbench.results.schema import ClipRow, ScoreRow, set_digest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-UNKNOWN = "unknown"
-"""`weights`, `precision` or `protocol` of a run whose run.json is lost and whose rows do not tell."""
-_NOTE = "run.json was damaged and was made again from the score rows; source, command and environment are lost"
+RecoverInfo = Callable[[Sequence[ScoreRow], Mapping[str, Prompt]], dict[str, Any]]
+"""The content of run.json as far as score rows and the prompts of clips tell it: only the registry of metrics knows."""
 
 
-def open_run(path: Path) -> tuple[Run, list[str]]:
+def open_run(path: Path, recover_info: RecoverInfo) -> tuple[Run, list[str]]:
     """Read a run folder; make what is damaged again from its record, and write it into the folder.
+
+    Args:
+        path: the run folder.
+        recover_info: makes a damaged run.json again, see `avbench.run.recovery`.
 
     Returns:
         The run, and a note for each file that was made again.
@@ -45,7 +43,7 @@ def open_run(path: Path) -> tuple[Run, list[str]]:
     try:
         run = load_run(path)
     except DamagedRunError as error:
-        run = _remake(path, error, remade)
+        run = _remake(path, error, remade, recover_info)
     if (path / "summary.json").exists():
         _note_damage(remade, lambda: read_summary(path))
     notes = [made_again(error) for error in remade.values()]
@@ -62,7 +60,7 @@ def _note_damage(remade: dict[str, DamagedRunError], read: Any) -> Any:
         return None
 
 
-def _remake(path: Path, damage: DamagedRunError, remade: dict[str, DamagedRunError]) -> Run:
+def _remake(path: Path, damage: DamagedRunError, remade: dict[str, DamagedRunError], recover_info: RecoverInfo) -> Run:
     """The run, with what is damaged taken from the record.
 
     Raises:
@@ -162,83 +160,3 @@ def made_again(error: DamagedRunError) -> str:
     """The note on a file that was made again."""
     found = "was missing" if error.missing else f"was damaged ({error.reason})"
     return f"{error.name} {found} and was made again"
-
-
-def earlier_info(
-    folder: RunFolder, prompts: Mapping[str, Prompt], setup: WeightsConfig
-) -> tuple[dict[str, Any], list[str]]:
-    """What run.json holds, or the score rows tell where it is damaged; empty for a new folder. With notes.
-
-    Args:
-        folder: the run.
-        prompts: of the clips, by id.
-        setup: how networks are loaded now; the first guess at how they were.
-
-    Raises:
-        UsageError: it is of a newer avbench, or damaged without a row to make it from.
-    """
-    present = (folder.path / "run.json").exists()
-    try:
-        return (read_info(folder.path), []) if present or next(folder.scan(), None) else ({}, [])
-    except DamagedRunError as error:
-        rows = folder.rows()
-        if not rows:
-            raise
-        return recover_info(rows, prompts, [setup]), [made_again(error)]
-
-
-def recover_info(
-    rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt], setups: Sequence[WeightsConfig] = ()
-) -> dict[str, Any]:
-    """run.json as far as score rows tell it.
-
-    Weights, precision and protocol are those that give the digests in the rows; `UNKNOWN` where none does.
-
-    Args:
-        rows: at least one.
-        prompts: of the clips, by id.
-        setups: ways of loading networks to try first, such as one with a folder of weights of its own.
-    """
-    known = registry()
-    versions = {row.metric: row.metric_version for row in rows}
-    weights, precision = _find_setup(rows, setups)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": rows[-1].run_id,
-        "suite": rows[-1].suite,
-        "suite_version": rows[-1].suite_version,
-        "metrics": {n: known[n].metadata() for n, v in versions.items() if n in known and known[n].version == v},
-        "weights": weights,
-        "precision": precision,
-        "protocol": _find_protocol(rows, prompts),
-        "notes": [_NOTE],
-    }
-
-
-def _find_setup(rows: Sequence[ScoreRow], setups: Sequence[WeightsConfig]) -> tuple[str, str]:
-    """Weights and precision under which all networks have the digests of the rows."""
-    wanted = {(r.metric, r.weights_digest) for r in rows if r.weights_digest not in ("none", UNAVAILABLE)}
-    known = registry()
-    if not all(name in known for name, _ in wanted):
-        return UNKNOWN, UNKNOWN
-    for setup in (*setups, *(WeightsConfig(w, None, p) for w, p in product(get_args(Weights), get_args(Precision)))):
-        try:
-            if all(known[name].weights_digest(setup) == digest for name, digest in wanted):
-                return setup.weights, setup.precision
-        except AvbenchError:
-            continue
-    return UNKNOWN, UNKNOWN
-
-
-def _find_protocol(rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt]) -> str | None:
-    """The protocol that gives the parameter digest of a row; None for none."""
-    known = registry()
-    told = [
-        row for row in rows
-        if row.clip_id in prompts and row.metric in known and known[row.metric].version == row.metric_version
-    ]  # fmt: skip
-    for name in ("", *PROTOCOLS):
-        # One row is enough: digests of other rows differ where their prompt was another one.
-        if any(known[r.metric].params_digest(prompts[str(r.clip_id)], name) == r.params_digest for r in told):
-            return name or None
-    return UNKNOWN

@@ -1,0 +1,117 @@
+"""Results on their way into the run folder: what is written when, and that no clip is left without a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol as TypingProtocol
+
+from avbench.metrics.base import Scorer, get_scorers
+from avbench.results import RunFolder, ScoreRow
+from avbench.run.content import Content
+from avbench.run.jobs import ClipJob, ClipResult, Stopped, steps_of
+from avbench.run.plan import Plan
+from avbench.run.rows import error_rows, unavailable_rows
+
+
+class Progress(TypingProtocol):
+    """Follows a run; the command line draws a bar from it."""
+
+    def start(self, total: int, reused: int) -> None:
+        """`total` steps to go (a clip takes one, and one per large network); `reused` clips complete already."""
+
+    def advance(self, clip_id: str, failed: bool, steps: int) -> None:
+        """Steps of one clip are done and their rows are on disk."""
+
+
+@dataclass
+class _OpenJob:
+    """A job without its last result: metrics that have a row by now, and steps to go."""
+
+    job: ClipJob
+    scored: set[str] = field(default_factory=set)
+    steps: int = 0
+
+
+class Recorder:
+    """Writes the results of jobs into a run folder as they come. Only the process that owns the folder has one.
+
+    Args:
+        folder: the run folder.
+        plan: its digests are corrected for clips that changed meanwhile.
+        scorers: all metrics of the run.
+        stopped: metrics that have stopped.
+        progress: advanced after the rows of a result are on disk.
+
+    Attributes:
+        computed: rows that are new.
+        features: features of set metrics that are new.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        plan: Plan,
+        scorers: Sequence[Scorer],
+        stopped: Stopped,
+        progress: Progress | None = None,
+    ) -> None:
+        self.computed = 0
+        self.features = 0
+        self._folder = folder
+        self._plan = plan
+        self._scorers = scorers
+        self._stopped = stopped
+        self._progress = progress
+        self._open = {job.clip.clip_id: _OpenJob(job, steps=steps_of(job)) for job in plan.jobs}
+        if progress:
+            progress.start(sum(each.steps for each in self._open.values()), plan.complete)
+
+    def write(self, result: ClipResult) -> None:
+        """Write one result. A kill in here may cost rows of this result, which the next run computes again.
+
+        Raises:
+            EnvironmentProblem: the folder cannot be written.
+        """
+        clip_id = result.clip_row.clip_id
+        open_job, rows = self._open[clip_id], result.rows
+        if result.clip_row.clip_sha256 != open_job.job.sha256:
+            rows = rows + self._disown(open_job, result)
+        if result.first:
+            self._folder.append_clip(result.clip_row)  # before its scores, so that a scored clip always has it
+        self._folder.append(rows)
+        for name, value in result.features.items():
+            (scorer,) = get_scorers([name])
+            space = scorer.encoders[0].feature_space(open_job.job.context.setup)
+            self._folder.put_feature(space, open_job.job.media_key, value)
+        metrics = {row.metric for row in rows}
+        self.features += len(result.features)
+        self.computed += len(metrics - open_job.scored)  # a process that died may have sent some already
+        open_job.scored |= metrics
+        if result.last:
+            self._close(open_job)
+        if self._progress:
+            steps = open_job.steps if result.last else 1
+            open_job.steps -= steps
+            self._progress.advance(clip_id, any(row.status == "error" for row in rows), steps)
+
+    def _close(self, open_job: _OpenJob) -> None:
+        # A metric that stopped still has a row for every clip: no clip leaves a denominator.
+        job = open_job.job
+        lacking = [name for name in job.metrics if name not in open_job.scored]
+        self._folder.append(unavailable_rows(job, self._stopped.among(lacking)))
+        del self._open[job.clip.clip_id]
+
+    def _disown(self, open_job: _OpenJob, result: ClipResult) -> list[ScoreRow]:
+        """Take a clip that changed after its digest was taken for another one, under a digest of its own.
+
+        The rows are those of metrics that the job was not asked for: what is known of the old content is not of this
+        clip.
+        """
+        job = replace(open_job.job, content=Content(result.clip_row.clip_sha256))
+        open_job.job = job
+        self._plan.shas[job.clip.clip_id] = job.sha256
+        others = [scorer for scorer in self._scorers if scorer.level == "clip" and scorer.name not in job.metrics]
+        missing = {s.name: self._plan.missing[s.name] for s in others if s.name in self._plan.missing}
+        failed = error_rows(job, [s for s in others if s.name not in missing], result.clip_row.problem or "changed")
+        return failed + unavailable_rows(job, missing)

@@ -1,0 +1,101 @@
+"""run.json made again from score rows: which weights, precision and protocol give the digests that they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any, get_args
+
+from avbench.clips import Prompt
+from avbench.errors import AvbenchError
+from avbench.metrics.base import registry
+from avbench.results import SCHEMA_VERSION, UNAVAILABLE, RunFolder, ScoreRow
+from avbench.results.damage import DamagedRunError
+from avbench.results.info import read_info
+from avbench.results.repair import made_again
+from avbench.run.protocol import PROTOCOLS
+from avbench.weights.config import Precision, Weights, WeightsConfig
+
+UNKNOWN = "unknown"
+"""`weights`, `precision` or `protocol` of a run whose run.json is lost and whose rows do not tell."""
+_NOTE = "run.json was damaged and was made again from the score rows; source, command and environment are lost"
+
+
+def earlier_info(
+    folder: RunFolder, prompts: Mapping[str, Prompt], setup: WeightsConfig
+) -> tuple[dict[str, Any], list[str]]:
+    """What run.json holds, or the score rows tell where it is damaged; empty for a new folder. With notes.
+
+    Args:
+        folder: the run.
+        prompts: of the clips, by id.
+        setup: how networks are loaded now; the first guess at how they were.
+
+    Raises:
+        UsageError: it is of a newer avbench, or damaged without a row to make it from.
+    """
+    present = (folder.path / "run.json").exists()
+    try:
+        return (read_info(folder.path), []) if present or next(folder.scan(), None) else ({}, [])
+    except DamagedRunError as error:
+        rows = folder.rows()
+        if not rows:
+            raise
+        return recover_info(rows, prompts, [setup]), [made_again(error)]
+
+
+def recover_info(
+    rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt], setups: Sequence[WeightsConfig] = ()
+) -> dict[str, Any]:
+    """run.json as far as score rows tell it.
+
+    Weights, precision and protocol are those that give the digests in the rows; `UNKNOWN` where none does.
+
+    Args:
+        rows: at least one.
+        prompts: of the clips, by id.
+        setups: ways of loading networks to try first, such as one with a folder of weights of its own.
+    """
+    known = registry()
+    versions = {row.metric: row.metric_version for row in rows}
+    weights, precision = _find_setup(rows, setups)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": rows[-1].run_id,
+        "suite": rows[-1].suite,
+        "suite_version": rows[-1].suite_version,
+        "metrics": {n: known[n].metadata() for n, v in versions.items() if n in known and known[n].version == v},
+        "weights": weights,
+        "precision": precision,
+        "protocol": _find_protocol(rows, prompts),
+        "notes": [_NOTE],
+    }
+
+
+def _find_setup(rows: Sequence[ScoreRow], setups: Sequence[WeightsConfig]) -> tuple[str, str]:
+    """Weights and precision under which all networks have the digests of the rows."""
+    wanted = {(r.metric, r.weights_digest) for r in rows if r.weights_digest not in ("none", UNAVAILABLE)}
+    known = registry()
+    if not all(name in known for name, _ in wanted):
+        return UNKNOWN, UNKNOWN
+    for setup in (*setups, *(WeightsConfig(w, None, p) for w, p in product(get_args(Weights), get_args(Precision)))):
+        try:
+            if all(known[name].weights_digest(setup) == digest for name, digest in wanted):
+                return setup.weights, setup.precision
+        except AvbenchError:
+            continue
+    return UNKNOWN, UNKNOWN
+
+
+def _find_protocol(rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt]) -> str | None:
+    """The protocol that gives the parameter digest of a row; None for none."""
+    known = registry()
+    told = [
+        row for row in rows
+        if row.clip_id in prompts and row.metric in known and known[row.metric].version == row.metric_version
+    ]  # fmt: skip
+    for name in ("", *PROTOCOLS):
+        # One row is enough: digests of other rows differ where their prompt was another one.
+        if any(known[r.metric].params_digest(prompts[str(r.clip_id)], name) == r.params_digest for r in told):
+            return name or None
+    return UNKNOWN

@@ -1,0 +1,117 @@
+"""Rows of the result tables: made here and nowhere else, so that every row of a run repeats the same facts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from avbench.clips import Clip
+from avbench.files import below_or_name
+from avbench.media import Media
+from avbench.metrics.base import Score, Scorer, get_scorers
+from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, ScoreRow
+from avbench.run.jobs import ClipJob
+
+
+def score_row(job: ClipJob, scorer: Scorer, score: Score, seconds: float, stopped: str | None = None) -> ScoreRow:
+    """The table row of one score.
+
+    Args:
+        job: the clip.
+        scorer: the metric.
+        score: what it gave.
+        seconds: time that it took.
+        stopped: why the metric cannot run here; its row is then computed again where it can.
+    """
+    clip, context = job.clip, job.context
+    return ScoreRow(
+        schema_version=SCHEMA_VERSION,
+        run_id=context.run_id,
+        model=clip.model,
+        suite=context.suite,
+        suite_version=context.suite_version,
+        scope="clip",
+        clip_id=clip.clip_id,
+        clip_sha256=job.sha256,
+        prompt_id=clip.prompt.prompt_id,
+        sample_index=clip.sample_index,
+        metric=scorer.name,
+        value=score.value,
+        status=score.status,
+        reason=_without_folders(score.reason, clip),
+        metric_version=scorer.version,
+        params_digest=scorer.params_digest(clip.prompt, context.protocol.name),
+        weights_digest=UNAVAILABLE if stopped else scorer.weights_digest(context.setup),
+        seconds=round(seconds, 6),
+        detail=detail_text(score.detail),
+    )
+
+
+def detail_text(detail: Mapping[str, object]) -> str:
+    """The detail of a score as the table holds it.
+
+    Raises:
+        TypeError, ValueError: it is not JSON, or holds NaN or infinity.
+    """
+    return json.dumps(dict(detail), sort_keys=True, allow_nan=False)
+
+
+def unavailable_rows(job: ClipJob, reasons: Mapping[str, str]) -> list[ScoreRow]:
+    """Rows for metrics that this machine cannot run. Their digest makes a later, abler run redo them."""
+    scorers = (scorer for scorer in get_scorers(reasons) if scorer.level == "clip")
+    return [score_row(job, s, Score.skipped(reasons[s.name]), 0.0, stopped=reasons[s.name]) for s in scorers]
+
+
+def error_rows(job: ClipJob, scorers: Iterable[Scorer], reason: str) -> list[ScoreRow]:
+    """Rows for metrics of a clip that cannot be read."""
+    return [score_row(job, scorer, Score.error(reason), 0.0) for scorer in scorers if scorer.level == "clip"]
+
+
+def clip_row(clip: Clip, sha256: str, root: Path, *, media: Media | None = None, problem: str | None = None) -> ClipRow:
+    """The row of the clip table.
+
+    Args:
+        clip: names and prompts, as the source gives them.
+        sha256: digest of the content.
+        root: folder of the source, which paths are relative to.
+        media: the decoded clip; None where it was not or could not be decoded.
+        problem: what is wrong with it.
+    """
+    prompt = clip.prompt
+    video = media.video if media else None
+    audio = media.audio if media else None
+    return ClipRow(
+        clip_id=clip.clip_id,
+        model=clip.model,
+        sample_index=clip.sample_index,
+        prompt_id=prompt.prompt_id,
+        text=prompt.text,
+        video_text=prompt.video_text,
+        audio_text=prompt.audio_text,
+        video_path=_recorded(clip.video, root),
+        audio_path=_recorded(clip.audio, root) if clip.audio else None,
+        clip_sha256=sha256,
+        audio_source=audio.source if audio else None,
+        duration=video.duration if video else None,
+        audio_duration=audio.duration if audio else None,
+        fps=video.fps if video else None,
+        frames=len(video.times) if video else None,
+        width=video.width if video else None,
+        height=video.height if video else None,
+        sample_rate=audio.sample_rate if audio else None,
+        channels=audio.channels if audio else None,
+        problem=None if problem is None else _without_folders(problem, clip),
+    )
+
+
+def _without_folders(text: str, clip: Clip) -> str:
+    """A reason as it may be shared: exceptions of libraries can name whole paths."""
+    for path in filter(None, (clip.video, clip.audio)):
+        text = text.replace(str(path.absolute()), path.name).replace(str(path), path.name)
+    return text
+
+
+def _recorded(path: Path, root: Path) -> str:
+    # A file name need not be valid Unicode; a table has to be.
+    return below_or_name(path, root).encode("utf-8", "backslashreplace").decode()
