@@ -69,6 +69,25 @@ class Clip:
     model: str | None = None
     sample_index: int = 0
 
+    @property
+    def prompt_key(self) -> PromptKey:
+        """What tells its prompt from others."""
+        prompt = self.prompt
+        return prompt_key(self.clip_id, prompt.prompt_id, prompt.text, prompt.video_text, prompt.audio_text)
+
+
+PromptKey = tuple[str | None, ...]
+"""What tells prompts apart; clips with equal keys are samples of one prompt."""
+
+
+def prompt_key(
+    clip_id: str, prompt_id: str | None, text: str | None, video_text: str | None, audio_text: str | None
+) -> PromptKey:
+    """The prompt of a clip: its id, else its texts; a clip without prompt stands for itself."""
+    if prompt_id is not None:
+        return ("id", prompt_id)
+    return ("texts", text, video_text, audio_text) if text or video_text or audio_text else ("clip", clip_id)
+
 
 def clip_digest(files: Iterable[bytes]) -> str:
     """`clip_sha256`: sha256 over the sha256 digests of the clip's files, video first, then its sound file if any."""

@@ -18,8 +18,8 @@ import numpy as np
 
 from avbench.check.measure import measure_clips
 from avbench.check.policy import Policy
-from avbench.check.statistics import Floats
 from avbench.check.verdict import Finding, judge
+from avbench.statistics.tests import Floats
 
 PAGE = Path(__file__).parent.parent / "docs" / "ci.md"
 MEASURED = re.compile(r"(<!-- measured -->\n).*?(<!-- measured end -->)", re.DOTALL)

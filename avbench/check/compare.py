@@ -12,9 +12,9 @@ from avbench.check.measure import measure_clips, measure_set
 from avbench.check.noise import Noise, load_noise
 from avbench.check.pairing import Matched, PromptKey, match_clips, read_run
 from avbench.check.policy import Direction, Policy
-from avbench.check.statistics import Floats
 from avbench.check.verdict import Finding, Verdict, judge
 from avbench.errors import UsageError, near
+from avbench.statistics.tests import Floats
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,9 @@ import numpy as np
 
 from avbench.check.noise import MetricNoise
 from avbench.check.policy import Policy
-from avbench.check.statistics import Floats, bootstrap_intervals, flip_p, run_floor, run_p
 from avbench.check.verdict import Finding
+from avbench.statistics import mean_intervals
+from avbench.statistics.tests import Floats, repeat_run_p, run_floor, sign_flip_test
 
 Scores = tuple[Floats, Floats]
 """Scores of the baseline and of the candidate, float64 (clips,) in the same order; NaN where there is none."""
@@ -31,7 +32,7 @@ def measure_clips(prompts: Sequence[str], scores: Mapping[str, Scores], policy: 
     theirs, ours = (_over_prompts(prompts, {name: pair[side] for name, pair in known.items()}) for side in (0, 1))
     lost = _over_prompts(prompts, {n: np.isfinite(b) * 1.0 - np.isfinite(c) for n, (b, c) in scores.items()})
     table = ours - theirs  # (prompts, metrics)
-    p, (lows, highs) = flip_p(np.hstack([table, lost])), bootstrap_intervals(table)
+    p, intervals = sign_flip_test(np.hstack([table, lost])), mean_intervals(table)
     found = {}
     for column, (name, (before, after)) in enumerate(scores.items()):
         differences = table[np.isfinite(table[:, column]), column]
@@ -46,8 +47,8 @@ def measure_clips(prompts: Sequence[str], scores: Mapping[str, Scores], policy: 
             baseline=float(np.nanmean(theirs[:, column])) if some else None,
             candidate=float(np.nanmean(ours[:, column])) if some else None,
             difference=float(differences.mean()) if some else None,
-            low=float(lows[column]) if several else None,
-            high=float(highs[column]) if several else None,
+            low=intervals[column].low,
+            high=intervals[column].high,
             min_difference=_margin(name, before[paired[name]], policy),
             floor=None,
             sd=float(differences.std(ddof=1)) if several else None,
@@ -112,6 +113,6 @@ def measure_set(
         prompts=0,
         clips=0,
         asked=0,
-        p=run_p(difference, floor.run_sd, floor.runs) if difference is not None and floor else None,
+        p=repeat_run_p(difference, floor.run_sd, floor.runs) if difference is not None and floor else None,
         reason="; ".join(reasons),
     )

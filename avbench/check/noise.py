@@ -11,11 +11,11 @@ import numpy as np
 
 from avbench.check.comparable import environment_differences, refuse_differences, set_row, shared_metrics
 from avbench.check.pairing import Matched, match_clips, read_run
-from avbench.check.statistics import Floats, run_floor, spread_of_runs
 from avbench.config import at_least, build
 from avbench.errors import UsageError
 from avbench.files import write_atomically
 from avbench.results import Run
+from avbench.statistics.tests import Floats, run_floor, run_noise
 from avbench.toml import Place, parse_toml, read_text, toml_key, toml_value
 
 SCHEMA_VERSION = 1
@@ -143,7 +143,7 @@ def _calibrate_metric(matched: Matched, name: str) -> MetricNoise | None:
     table = table[np.isfinite(table).all(axis=1)]
     if len(table) < 2:
         return None
-    row, spread = matched.rows(name)[0].iloc[0], spread_of_runs(table)
+    row, spread = matched.rows(name)[0].iloc[0], run_noise(table)
     source: Literal["clips", "runs"] = "runs" if spread.source == "runs" else "clips"
     return MetricNoise(
         "clip", int(row["metric_version"]), str(row["weights_digest"]), "", table.shape[1], len(table),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from avbench.check.policy import Direction, Policy
-from avbench.check.statistics import MIN_PROMPTS, Seen, holm, prompts_needed
+from avbench.statistics.tests import MIN_PROMPTS, PairedSummary, holm, prompts_needed
 
 Verdict = Literal["better", "same", "worse", "undecided", "not judged"]
 _SMALL = "a real difference, but perhaps below the minimal relevant one"
@@ -129,7 +129,7 @@ def _rule_on_clips(finding: Finding, policy: Policy, tests: int) -> _Ruling:
     real = finding.p_holm is not None and finding.p_holm <= policy.alpha
     if real and difference >= margin:
         return _Ruling("undecided", "within the noise floor of repeated runs")
-    seen = Seen(finding.prompts, difference, finding.sd or 0.0)
+    seen = PairedSummary(finding.prompts, difference, finding.sd or 0.0)
     needed = prompts_needed(seen, margin, tests, policy.alpha)
     clips = None if needed is None else math.ceil(needed * finding.clips / finding.prompts)
     if real:

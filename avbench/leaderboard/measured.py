@@ -68,18 +68,19 @@ def measured_rows(run: Run, about: About) -> list[MeasuredRow]:
     Raises:
         UsageError: the run has keyed-random weights, or does not say which, or has no value at all.
     """
-    from avbench.aggregate import summarize, summarize_run
+    from avbench.statistics.summary import clusters_of, summarize, summarize_run
 
     _refuse_test_weights(run)
+    clusters = clusters_of(run.clips)
     models = sorted(str(name) for name in run.scores["model"].dropna().unique())
     if len(models) > 1:
         if about.row:
             raise UsageError(f"{run.path} has several models ({', '.join(models)}); leave --row out.")
         clip_scores = run.scores[run.scores["scope"] == "clip"]
-        summaries = [(str(e["model"]), e) for e in summarize(clip_scores, ["model"]) if e["model"] in models]
+        summaries = [(str(e["model"]), e) for e in summarize(clip_scores, clusters, ["model"]) if e["model"] in models]
     else:
         name = about.row or (models[0] if models else run.path.resolve().name)
-        summaries = [(name, entry) for entry in summarize_run(run.scores, run.categories)["overall"]]
+        summaries = [(name, entry) for entry in summarize_run(run.scores, clusters, run.categories)["overall"]]
     digest = run_digest(run)
     rows = [_row(run, about, digest, name, entry) for name, entry in summaries if entry["mean"] is not None]
     if not rows:

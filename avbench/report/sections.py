@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from avbench.aggregate import summarize, summarize_sets
 from avbench.report.plots import Point, distribution, interval_bar
 from avbench.report.tables import (
     NONE,
@@ -21,6 +20,7 @@ from avbench.report.tables import (
     format_unit,
     format_value,
 )
+from avbench.statistics.summary import clusters_of, summarize, summarize_sets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,7 @@ def set_scores(run: Run) -> pd.DataFrame:
 def summary_rows(run: Run, index: Mapping[str, int]) -> list[MetricRow]:
     """One row per metric, families together, in the run's order."""
     scores = clip_scores(run)
-    entries = summarize(scores) + summarize_sets(set_scores(run))[0]
+    entries = summarize(scores, clusters_of(run.clips)) + summarize_sets(set_scores(run))[0]
     rows = [_metric_row(run, entry, scores, index) for entry in entries]
     families = list(dict.fromkeys(row.family for row in rows))
     return sorted(rows, key=lambda row: families.index(row.family))
@@ -134,7 +134,10 @@ def model_table(run: Run) -> tuple[list[str], list[tuple[str, str, list[str]]]]:
     models = [str(model) for model in dict.fromkeys(scores["model"].dropna())]
     if len(models) < 2:
         return [], []
-    found = {(str(e["model"]), str(e["metric"])): format_mean(e) for e in summarize(scores, ["model"])}
+    found = {
+        (str(e["model"]), str(e["metric"])): format_mean(e)
+        for e in summarize(scores, clusters_of(run.clips), ["model"])
+    }
     metrics = dict.fromkeys(map(str, scores["metric"]))
     return models, [
         (metric, direction(metric_facts(run, metric)), [found.get((model, metric), NONE) for model in models])

@@ -59,7 +59,7 @@ def format_mean(entry: Entry) -> str:
     """One summary entry as "0.43 [0.40, 0.46] (12 of 14)".
 
     Args:
-        entry: an entry of `avbench.aggregate.summarize`.
+        entry: an entry of `avbench.statistics.summary.summarize`.
 
     Returns:
         The text; "– (0 of 14)" without an ok row, no brackets below two ok rows. A mean without its n does
@@ -127,7 +127,7 @@ def summary_table(entries: Sequence[Entry], metrics_facts: Facts, title: str) ->
     """The summary for the terminal.
 
     Args:
-        entries: entries of `avbench.aggregate.summarize`.
+        entries: entries of `avbench.statistics.summary.summarize`.
         metrics_facts: `run.json`'s "metrics"; a metric that is missing there has no unit and no direction.
         title: heading, printed as plain text.
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench.aggregate import summarize_parts
 from avbench.clips import Prompt
 from avbench.errors import AvbenchError
 from avbench.results.compact import compact
@@ -17,7 +16,8 @@ from avbench.results.lines import read_lines
 from avbench.results.parquet import to_frame, to_rows
 from avbench.results.read import Run, load_run, read_clips, read_labels, read_scores
 from avbench.results.rules import score_table_problem
-from avbench.results.schema import ClipRow, ScoreRow, set_digest
+from avbench.results.schema import SCHEMA_VERSION, ClipRow, ScoreRow, set_digest
+from avbench.statistics.summary import clusters_of, summarize_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,9 +47,19 @@ def open_run(path: Path, recover_info: RecoverInfo) -> tuple[Run, list[str]]:
     if (path / "summary.json").exists():
         _note_damage(remade, lambda: read_summary(path))
     notes = [made_again(error) for error in remade.values()]
+    if "summary.json" not in remade and _is_old(path):
+        _write(run, ["summary.json"])  # reports compute their own: that a folder cannot be written to costs nothing
     if remade and (problem := _write(run, list(remade))):
         notes.append(f"it was not written back: {problem}")
     return run, notes
+
+
+def _is_old(path: Path) -> bool:
+    """Whether the summary is of an earlier schema, with intervals that took clips of one prompt as independent."""
+    try:
+        return int(read_summary(path).get("schema_version", 1)) < SCHEMA_VERSION
+    except (DamagedRunError, TypeError, ValueError):
+        return False
 
 
 def _note_damage(remade: dict[str, DamagedRunError], read: Any) -> Any:
@@ -131,7 +141,8 @@ def _write(run: Run, names: Sequence[str]) -> str | None:
 
 def _summary(run: Run) -> dict[str, Any]:
     names = sorted(run.scores["metric"].unique())
-    return summarize_parts((run.scores[run.scores["metric"] == name] for name in names), run.categories)
+    parts = (run.scores[run.scores["metric"] == name] for name in names)
+    return {"schema_version": SCHEMA_VERSION} | summarize_parts(parts, clusters_of(run.clips), run.categories)
 
 
 def restore_record(folder: RunFolder) -> list[str]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Literal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: intervals take prompts as clusters, and say why where there is none."""
 UNAVAILABLE = "unavailable"
 """`weights_digest` of rows that were skipped because this machine lacks a package or weights."""
 

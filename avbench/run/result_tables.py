@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avbench.aggregate import summarize_parts
 from avbench.errors import UsageError
-from avbench.results import UNAVAILABLE, ClipRow, RunFolder, load_run, read_by_metric
+from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, load_run, read_by_metric, read_clips
 from avbench.results.compact import compact
 from avbench.results.damage import DamagedRunError
 from avbench.results.info import read_summary
@@ -17,6 +16,7 @@ from avbench.results.repair import made_again
 from avbench.run.rows import clip_row
 from avbench.run.set_metrics import set_digests
 from avbench.sources import Source
+from avbench.statistics.summary import clusters_of, summarize_parts
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,13 @@ def _damage(path: Path, rows: int) -> str | None:
     return None if fits else ""
 
 
-def _summarize(path: Path, source: Source) -> dict[str, list[dict[str, Any]]]:
+def _summarize(path: Path, source: Source) -> dict[str, Any]:
     import pandas as pd
 
     labels = [(clip.clip_id, label.aspect, label.name) for clip in source.clips for label in clip.categories]
-    return summarize_parts(read_by_metric(path), pd.DataFrame(labels, columns=["clip_id", "aspect", "category"]))
+    categories = pd.DataFrame(labels, columns=["clip_id", "aspect", "category"])
+    clusters = clusters_of(read_clips(path))
+    return {"schema_version": SCHEMA_VERSION} | summarize_parts(read_by_metric(path), clusters, categories)
 
 
 def _clip_table(folder: RunFolder, source: Source, shas: Mapping[str, str]) -> Iterator[ClipRow]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.clips import Clip
+from avbench.clips import Clip, PromptKey
 from avbench.errors import UsageError
 from avbench.metrics.base import Score, Scorer
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, RunFolder, ScoreRow
@@ -20,6 +22,7 @@ from avbench.run.jobs import RunContext, Stopped
 from avbench.run.plan import EarlierRows
 from avbench.run.reference_sets import ReferenceSet, check_mode
 from avbench.run.rows import detail_text
+from avbench.statistics.intervals import jackknife_interval
 
 ALL = "all"
 _NO_REFERENCE = "no reference set; give features of real clips with --reference (see 'avbench reference --help')"
@@ -126,12 +129,31 @@ def _compare(scorer: Scorer, scope: str, members: Sequence[Clip], sets: SetInput
         real = real[[row for row, name in enumerate(ids) if name in wanted]]
         if len(real) < 2:
             return Score.skipped("fewer than 2 reference clips with the prompt ids of this category")
-    found = [_features(scorer, clip, sets) for clip in members]
-    fake = [features for features in found if features is not None and features.shape == real.shape[1:]]
-    if len(fake) < 2:
-        return Score.skipped(f"{len(fake)} of {len(members)} clips have features; 2 are needed")
-    score = scorer.function(np.stack(fake), real)
-    return replace(score, detail={**score.detail, "clips": len(members), "without_features": len(members) - len(fake)})
+    found = [(clip, _features(scorer, clip, sets)) for clip in members]
+    usable = [(clip, part) for clip, part in found if part is not None and part.shape == real.shape[1:]]
+    if len(usable) < 2:
+        return Score.skipped(f"{len(usable)} of {len(members)} clips have features; 2 are needed")
+    fake = np.stack([part for _, part in usable])
+    score = scorer.function(fake, real)
+    counts = {"clips": len(members), "without_features": len(members) - len(fake)}
+    interval = _interval(scorer, fake, real, [clip.prompt_key for clip, _ in usable]) if score.status == "ok" else {}
+    return replace(score, detail={**score.detail, **counts, **interval})
+
+
+def _interval(
+    scorer: Scorer, fake: NDArray[np.float32], real: NDArray[np.float32], prompts: Sequence[PromptKey]
+) -> dict[str, Any]:
+    """The interval over prompts, as the detail of a row."""
+
+    def distance(use: NDArray[np.bool_]) -> float:
+        part = scorer.function(fake[use], real)
+        return math.nan if part.value is None else part.value
+
+    found = jackknife_interval(distance, prompts)
+    if found.low is None or found.high is None:
+        return {"no_interval": found.reason, "prompts": found.clusters}
+    low, high = scorer.range
+    return {"low": max(low, found.low), "high": min(high, found.high), "prompts": found.clusters}
 
 
 def _features(scorer: Scorer, clip: Clip, sets: SetInputs) -> NDArray[np.float32] | None:

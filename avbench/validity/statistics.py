@@ -11,16 +11,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.aggregate import bootstrap_interval
 from avbench.metrics.base import Scorer
+from avbench.statistics import MIN_CLUSTERS, mean_interval
 from avbench.validity.bench import Row
 from avbench.validity.corruptions import CORRUPTIONS
 
 Verdict = Literal["gets worse", "gets better", "rises", "falls", "unclear", "no change", "too few clips"]
 Floats = NDArray[np.float64]
 
-MIN_CLIPS = 5
-"""With fewer, nothing is said: what holds for four clips may be theirs alone."""
+MIN_CLIPS = MIN_CLUSTERS
+"""With fewer, nothing is said: what holds for five clips may be theirs alone."""
 
 LEVEL = 0.05
 """A direction is stated where p is at most this and the interval over clips leaves out 0."""
@@ -41,7 +41,8 @@ class Response:
         means, counts: mean score and number of clips with a score, at each level.
         rho: Spearman's correlation of score and level over clips x levels; None where no score ever changes.
         clip_rho: mean over clips of each clip's own correlation, 0 for a clip whose score never changes.
-        interval: 95 % bootstrap interval of `clip_rho` over clips; None below two clips.
+        interval: 95 % interval of `clip_rho` over clips, within [-1, 1]; None below `MIN_CLIPS`, and
+            where all clips, or all but one, answer alike.
         p: share of shuffles of each clip's scores over its levels with a `clip_rho` as far from 0; None without clips.
         compared, worse: clips with a score at the first and at the last level, and how many of them got worse. `worse`
             is None where neither direction is good.
@@ -88,7 +89,7 @@ def _response(rows: Sequence[Row], labels: tuple[str, ...], higher_is_better: bo
     usable = _rounded(table[scored[:, 0] & scored[:, 1:].any(axis=1)])
     each = clip_rhos(usable)
     mean = float(each.mean()) if len(each) else None
-    interval = bootstrap_interval(each)
+    interval = _rho_interval(each)
     p = shuffle_p(usable, mean) if mean is not None else None
     ends = _rounded(table[scored[:, 0] & scored[:, -1]])
     moves = np.sign(ends[:, -1] - ends[:, 0])
@@ -107,18 +108,26 @@ def _response(rows: Sequence[Row], labels: tuple[str, ...], higher_is_better: bo
         worse=None if expected is None else int((moves == expected).sum()),
         statuses=dict(Counter(row.status for row in rows)),
         reasons=dict(Counter(row.reason for row in rows if row.status != "ok")),
-        verdict=_verdict(usable, interval, p, expected),
+        verdict=_verdict(usable, mean, interval, p, expected),
     )
 
 
-def _verdict(table: Floats, interval: tuple[float, float] | None, p: float | None, expected: int | None) -> Verdict:
-    if len(table) < MIN_CLIPS or interval is None or p is None:
+def _rho_interval(rhos: Floats) -> tuple[float, float] | None:
+    found = mean_interval(rhos)
+    return None if found.low is None or found.high is None else (max(-1.0, found.low), min(1.0, found.high))
+
+
+def _verdict(
+    table: Floats, mean: float | None, interval: tuple[float, float] | None, p: float | None, expected: int | None
+) -> Verdict:
+    if len(table) < MIN_CLIPS or mean is None or p is None:
         return "too few clips"
     if not _changes(table):
         return "no change"
-    if p > LEVEL or interval[0] <= 0 <= interval[1]:
+    # Without an interval the clips answer alike, and the shuffles alone say whether that may be chance.
+    if p > LEVEL or (interval is not None and interval[0] <= 0 <= interval[1]):
         return "unclear"
-    sign = 1 if interval[0] > 0 else -1
+    sign = 1 if mean > 0 else -1
     if expected is None:
         return "rises" if sign > 0 else "falls"
     return "gets worse" if sign == expected else "gets better"

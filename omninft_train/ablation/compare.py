@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.check.statistics import LEVEL, bootstrap_intervals
+from avbench.statistics import mean_interval, seed_interval
 from omninft_train.ablation.collect import Results
 from omninft_train.ablation.grid import Grid, Metric, Row, Table
 
@@ -53,7 +52,7 @@ class Difference:
         difference: mean over seeds; None without pairs.
         by_seed: of each seed.
         low, high: 95 % t interval over seeds; None for fewer than two.
-        prompt_low, prompt_high: 95 % bootstrap interval over prompts, of the mean over seeds.
+        prompt_low, prompt_high: 95 % interval over prompts, of the mean over seeds.
         verdict, sentence: whether the seeds support an ordering.
     """
 
@@ -111,11 +110,8 @@ def _by_prompt(own: pd.DataFrame, seeds: Sequence[int]) -> Floats:
 
 
 def _interval(values: Floats) -> tuple[float | None, float | None]:
-    known = values[np.isfinite(values)]
-    if len(known) < 2:
-        return None, None
-    low, high = bootstrap_intervals(known[:, None])
-    return float(low[0]), float(high[0])
+    found = mean_interval(values[np.isfinite(values)])
+    return found.low, found.high
 
 
 def _summary(
@@ -173,7 +169,8 @@ def compare(
     by_seed, prompts, pairs = _paired(results, metric.name, (row.variant, against.variant), grid.seeds)
     known = [value for value in by_seed if value is not None]
     mean = float(np.mean(known)) if known else None
-    low, high = t_interval(known)
+    seed_ends = seed_interval(known)
+    low, high = seed_ends.low, seed_ends.high
     prompt_low, prompt_high = _interval(prompts)
     verdict = judge(known, (low, high), (prompt_low, prompt_high), metric)
     told = _sentence(metric, row, against, known, verdict)
@@ -201,17 +198,6 @@ def _paired(
     values = [[_value(frame.loc[frame["seed"] == seed, "value"]) for seed in seeds] for frame in frames]
     found = [None if a is None or b is None else a - b for a, b in zip(*values, strict=True)]
     return found, np.zeros(0), 0
-
-
-def t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """95 % t interval of a mean; None for fewer than two values."""
-    from scipy.stats import t
-
-    if len(values) < 2:
-        return None, None
-    half = float(t.isf((1 - LEVEL) / 2, len(values) - 1)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    mean = float(np.mean(values))
-    return mean - half, mean + half
 
 
 def judge(

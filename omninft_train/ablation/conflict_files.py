@@ -7,7 +7,7 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ import numpy as np
 
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.files import write_atomically
+from avbench.statistics import Interval
 from avbench.terminal.text import markdown_text, to_csv
 from omninft_train.ablation.charts import matrix, scatter, standalone
 from omninft_train.ablation.conflicts import Study, read_rollouts, sentence, study
@@ -184,9 +185,9 @@ def summary_block(found: Sequence[Study]) -> Block:
         (
             Cell(one.rollouts.name),
             Cell(f"{one.share:.1%}"),
-            Cell(f"[{one.low:.1%}, {one.high:.1%}]"),
+            Cell(_ends(one.share_interval, lambda value: f"{value:.1%}")),
             Cell(_signed(one.correlation)),
-            Cell(f"[{_signed(one.correlation_low)}, {_signed(one.correlation_high)}]"),
+            Cell(_ends(one.correlation_interval, _signed)),
             Cell(f"{one.counted} of {len(one.video)}"),
             Cell(str(one.group_count)),
             Cell(str(one.ties)),
@@ -234,20 +235,27 @@ def _plots(number: int, one: Study) -> list[CurvePlot]:
     ]
 
 
+def _ends(interval: Interval, text: Callable[[float], str]) -> str:
+    if interval.low is None or interval.high is None:
+        return interval.reason
+    return f"[{text(interval.low)}, {text(interval.high)}]"
+
+
 def _facts(one: Study) -> dict[str, Any]:
     def table(values: Any) -> list[list[float | None]]:
         return [[float(v) if math.isfinite(v) else None for v in row] for row in values]
 
     numbers = {
-        "share": one.share, "low": one.low, "high": one.high, "correlation": one.correlation,
-        "correlation_low": one.correlation_low, "correlation_high": one.correlation_high,
+        "share": one.share, "low": one.share_interval.low, "high": one.share_interval.high,
+        "correlation": one.correlation, "correlation_low": one.correlation_interval.low,
+        "correlation_high": one.correlation_interval.high,
     }  # fmt: skip
     return {
         "name": one.rollouts.name,
         "rewards": list(one.rollouts.rewards),
         "routes": list(one.rollouts.routes),
         "weights": list(one.rollouts.weights),
-        **{key: value if math.isfinite(value) else None for key, value in numbers.items()},
+        **{key: value if value is not None and math.isfinite(value) else None for key, value in numbers.items()},
         "correlations": table(one.matrix),
         "opposite": table(one.by_reward),
         "rollouts": len(one.video),

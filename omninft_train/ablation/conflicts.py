@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,16 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avbench.check.statistics import LEVEL
 from avbench.config import build
 from avbench.errors import UsageError
+from avbench.statistics import Interval, mean_interval
+from avbench.statistics.intervals import jackknife_interval
 from avbench.toml import Place
 from omninft_train.method.advantages import AdvantageOptions, Route, advantages, modality_advantages
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-_RESAMPLES = 4999
-_SEED = 20260101
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,9 @@ class Study:
 
     Attributes:
         video, audio: (B,) advantages of the rewards of one modality; NaN where one of them failed.
-        share: of rollouts with opposite signs, in [0, 1]; low, high: 95 % bootstrap interval over groups.
-        correlation, correlation_low, correlation_high: of the two advantages.
+        share: of rollouts with opposite signs, in [0, 1].
+        correlation: of the two advantages.
+        share_interval, correlation_interval: of these, over groups: rollouts of one prompt have much in common.
         matrix: (R, R) correlations of rewards within groups; NaN where one is constant.
         counted: rollouts with both advantages. ties: of them, those where one is exactly 0, which count as no conflict.
         group_count: groups.
@@ -66,11 +66,9 @@ class Study:
     video: Floats
     audio: Floats
     share: float
-    low: float
-    high: float
+    share_interval: Interval
     correlation: float
-    correlation_low: float
-    correlation_high: float
+    correlation_interval: Interval
     matrix: Floats
     by_reward: Floats
     counted: int
@@ -142,17 +140,17 @@ def study(rollouts: Rollouts, std: Literal["batch", "group"] = "batch") -> Study
             "there is nothing to compare. See why rewards fail: omninft-train score."
         )
     opposite = np.where(counted, video * audio < 0, False)
-    low, high, r_low, r_high = _bootstrap(video, audio, counted, index, len(groups))
+    members = index[counted].tolist()
+    share = mean_interval(opposite[counted], members)
+    correlation = _correlation_interval(video[counted], audio[counted], members)
     return Study(
         rollouts=rollouts,
         video=video,
         audio=audio,
         share=float(opposite.sum() / counted.sum()),
-        low=low,
-        high=high,
+        share_interval=share,
         correlation=_correlation(video[counted], audio[counted]),
-        correlation_low=r_low,
-        correlation_high=r_high,
+        correlation_interval=correlation,
         matrix=_pairs(normal, _correlation),
         by_reward=_pairs(normal, _opposite),
         counted=int(counted.sum()),
@@ -193,41 +191,31 @@ def _pairs(normal: Floats, measure: Any) -> Floats:
     return found
 
 
-def _bootstrap(
-    video: Floats, audio: Floats, counted: Bools, index: NDArray[np.int64], groups: int
-) -> tuple[float, float, float, float]:
-    """Intervals of share and correlation: groups are drawn again, with all their rollouts.
+def _correlation_interval(video: Floats, audio: Floats, groups: Sequence[int]) -> Interval:
+    """Interval of the correlation over groups, on Fisher's scale, where its spread does not depend on its size."""
 
-    Rollouts of one prompt have much in common, so rollouts drawn one by one would look too certain.
-    """
-    a, b = np.where(counted, video, 0.0), np.where(counted, audio, 0.0)
-    rows = [counted, (a * b < 0) & counted, a, b, a * a, b * b, a * b]
-    sums = np.stack([np.bincount(index, np.asarray(row, dtype=np.float64), groups) for row in rows], axis=1)  # (G, 7)
-    generator = np.random.default_rng(_SEED)
-    drawn = np.stack(
-        [np.bincount(generator.integers(groups, size=groups), minlength=groups) @ sums for _ in range(_RESAMPLES)]
-    )
-    drawn = drawn[drawn[:, 0] > 0]  # in a draw of failed rollouts alone there is nothing to count
-    n = drawn[:, 0]
-    covariance = drawn[:, 6] / n - drawn[:, 2] * drawn[:, 3] / n**2
-    spread = np.sqrt(np.maximum(0, drawn[:, 4] / n - (drawn[:, 2] / n) ** 2))
-    spread = spread * np.sqrt(np.maximum(0, drawn[:, 5] / n - (drawn[:, 3] / n) ** 2))
-    correlation = np.divide(covariance, spread, out=np.full(len(n), np.nan), where=spread > 1e-12)
-    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    share = np.quantile(drawn[:, 1] / n, ends)
-    known = correlation[np.isfinite(correlation)]
-    r = np.quantile(known, ends) if len(known) else (math.nan, math.nan)
-    return float(share[0]), float(share[1]), float(r[0]), float(r[1])
+    def statistic(use: Bools) -> float:
+        r = _correlation(video[use], audio[use])
+        return math.atanh(r) if abs(r) < 1 else math.nan
+
+    found = jackknife_interval(statistic, groups)
+    if found.low is None or found.high is None:
+        return found
+    return replace(found, low=math.tanh(found.low), high=math.tanh(found.high))
 
 
 def sentence(found: Study) -> str:
     """The finding in words."""
     where = "one half, as rewards give that have nothing to do with each other, lies within the interval"
-    if found.low > 0.5:
+    low, high = found.share_interval.low, found.share_interval.high
+    if low is None or high is None:
+        where = f"no interval: {found.share_interval.reason}"
+    elif low > 0.5:
         where = "more than half: what makes the picture better tends to make the sound worse"
-    elif found.high < 0.5:
+    elif high < 0.5:
         where = "less than half: the two tend to agree, and still disagree in the others"
+    ends = "" if low is None or high is None else f" [{low:.1%}, {high:.1%}]"
     return (
-        f"{found.rollouts.name}: {found.share:.1%} [{found.low:.1%}, {found.high:.1%}] of {found.counted} rollouts in "
+        f"{found.rollouts.name}: {found.share:.1%}{ends} of {found.counted} rollouts in "
         f"{found.group_count} groups have video and audio advantages of opposite signs; {where}."
     )

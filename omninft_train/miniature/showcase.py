@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from numpy.typing import NDArray
 
+from avbench.statistics import mean_interval
 from omninft_train.clips import save_mp4
 from omninft_train.config import Config
 from omninft_train.evaluate import Evaluation, judge_clips, mean_and_error, write_evaluation
@@ -144,14 +145,14 @@ def _scores(before: Evaluation, after: Evaluation) -> list[ScoreRow]:
     rows = []
     for name, metric in before.metrics.items():
         other = after.metrics[name]
-        (mean, error), (mean_after, error_after) = mean_and_error(metric), mean_and_error(other)
-        count = min(sum(value is not None for value in part.values) for part in (metric, other))
-        better = _BETTER.get(name, True)
-        rows.append(ScoreRow(name, metric.rewarded, mean, mean_after, error, error_after, count, better))
+        # Clip i of both evaluations has the same prompt and noise, so what counts is the difference of the two.
+        pairs = {i: (a, b) for i, (a, b) in enumerate(zip(metric.values, other.values, strict=True))}
+        known = {i: (a, b) for i, (a, b) in pairs.items() if a is not None and b is not None}
+        change = mean_interval([b - a for a, b in known.values()], [i // before.samples for i in known])
+        mean, mean_after = mean_and_error(metric)[0], mean_and_error(other)[0]
+        rows.append(ScoreRow(name, metric.rewarded, mean, mean_after, change, len(known), _BETTER.get(name, True)))
     for name, value in before.sets.items():
-        rows.append(
-            ScoreRow(name, False, value, after.sets[name], None, None, before.samples * len(before.prompts), False)
-        )
+        rows.append(ScoreRow(name, False, value, after.sets[name], None, before.samples * len(before.prompts), False))
     return rows
 
 

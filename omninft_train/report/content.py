@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.statistics import Interval
+
 
 @dataclass(frozen=True)
 class ClipPair:
@@ -31,8 +33,9 @@ class ScoreRow:
 
     Attributes:
         rewarded: whether training saw it.
-        before_sem, after_sem: standard errors of the means.
-        n: clips on each side.
+        change: mean of the differences of the same clip before and after, with its interval over prompts; None where
+            there is only one value for all clips.
+        n: clips with a value on both sides.
         higher_is_better: None for a metric without a better side.
     """
 
@@ -40,8 +43,7 @@ class ScoreRow:
     rewarded: bool
     before_mean: float | None
     after_mean: float | None
-    before_sem: float | None
-    after_sem: float | None
+    change: Interval | None
     n: int
     higher_is_better: bool | None
 

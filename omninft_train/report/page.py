@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 import os
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,13 +13,12 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from avbench.statistics import Interval
 from omninft_train.errors import EnvironmentProblem
 from omninft_train.report import curves
 from omninft_train.report.charts import finite, number
 from omninft_train.report.content import ClipPair, Report, ScoreRow
 from omninft_train.report.heat import HeatFrame, HeatScale, heat_frames, heat_scale
-
-_CLEAR = 2.0  # standard errors of a difference from which on it is called a change
 
 
 @dataclass(frozen=True)
@@ -93,19 +91,14 @@ def render_report(report: Report) -> str:
 
 
 def score_line(row: ScoreRow) -> ScoreLine:
-    """A metric as shown, and whether its change is more than chance would explain.
-
-    A change counts from two standard errors of the difference of two independent means; clips before and after share
-    their noise, so the true error is rather smaller.
-    """
+    """A metric as shown. A change is called one where its paired 95 % interval over prompts leaves out 0."""
     before, after = finite(row.before_mean), finite(row.after_mean)
     arrow = {True: "↑", False: "↓", None: "·"}[row.higher_is_better]
-    texts = (_with_error(before, finite(row.before_sem)), _with_error(after, finite(row.after_sem)))
     if before is None or after is None:
-        return ScoreLine(row.name, arrow, *texts, "–", "no value", "", row.n)
-    change = after - before
-    verdict, tone = _verdict(change, finite(row.before_sem), finite(row.after_sem), row.higher_is_better)
-    return ScoreLine(row.name, arrow, *texts, signed(change), verdict, tone, row.n)
+        return ScoreLine(row.name, arrow, number(before), number(after), "–", "no value", "", row.n)
+    verdict, tone = _verdict(row.change, row.higher_is_better)
+    change = _with_interval(after - before, row.change)
+    return ScoreLine(row.name, arrow, number(before), number(after), change, verdict, tone, row.n)
 
 
 def signed(change: float) -> str:
@@ -113,20 +106,22 @@ def signed(change: float) -> str:
     return ("+" if change > 0 else "") + number(change)
 
 
-def _verdict(
-    change: float, before_sem: float | None, after_sem: float | None, higher_is_better: bool | None
-) -> tuple[str, str]:
-    if before_sem is None or after_sem is None:
-        return "error unknown", ""
-    if abs(change) <= _CLEAR * math.hypot(before_sem, after_sem):
+def _verdict(change: Interval | None, higher_is_better: bool | None) -> tuple[str, str]:
+    if change is None:
+        return "one value for all clips: no interval", ""
+    if change.low is None or change.mean is None:
+        return f"no interval: {change.reason}", ""
+    if not change.excludes_zero:
         return "no clear change", ""
     if higher_is_better is None:
         return "changed", "changed"
-    return ("better", "better") if (change > 0) == higher_is_better else ("worse", "worse")
+    return ("better", "better") if (change.mean > 0) == higher_is_better else ("worse", "worse")
 
 
-def _with_error(mean: float | None, error: float | None) -> str:
-    return number(mean) if mean is None or error is None else f"{number(mean)} ± {error:.2g}"
+def _with_interval(difference: float, change: Interval | None) -> str:
+    if change is None or change.low is None or change.high is None:
+        return signed(difference)
+    return f"{signed(difference)} [{signed(change.low)}, {signed(change.high)}]"
 
 
 def _score_groups(rows: list[ScoreRow]) -> list[tuple[str, str, list[ScoreLine]]]:

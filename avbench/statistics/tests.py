@@ -1,4 +1,7 @@
-"""What a paired difference is worth: arrays in, numbers out. A missing score is NaN here and nowhere else."""
+"""Tests of paired differences, corrections for many tests, and the noise of repeated runs.
+
+Arrays in, numbers out. A missing score is NaN here and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.statistics.intervals import LEVEL, MIN_CLUSTERS
+
 Floats = NDArray[np.float64]
 
-LEVEL = 0.95
 RESAMPLES = 4999
-MIN_PROMPTS = 6
+MIN_PROMPTS = MIN_CLUSTERS
 """2 / 2**6 is the first below 5 %: with fewer prompts, no pattern of signs is rare enough to mean anything."""
 _SEED = 20260101
 _BLOCK = 2_000_000  # random numbers held at a time: memory does not depend on the number of prompts
 _SAME = 1e-9  # sums of the same numbers in another order differ by rounding
 
 
-def flip_p(table: Floats, resamples: int = RESAMPLES, seed: int = _SEED) -> Floats:
+def sign_flip_test(table: Floats, resamples: int = RESAMPLES, seed: int = _SEED) -> Floats:
     """Two-sided p of each column's mean when the signs of whole rows are drawn at random.
 
     Two runs of one checkpoint can be exchanged, prompt by prompt, without anyone noticing. So under "nothing changed"
@@ -44,56 +48,12 @@ def flip_p(table: Floats, resamples: int = RESAMPLES, seed: int = _SEED) -> Floa
     return np.asarray((1 + as_far) / (1 + resamples))
 
 
-def bootstrap_intervals(
-    table: Floats, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = _SEED
-) -> tuple[Floats, Floats]:
-    """Bootstrap interval of each column's mean: prompts are drawn again, with all that belongs to them.
-
-    The quantiles are moved outwards as a t interval is wider than a normal one: plain percentile intervals are too
-    narrow below some 100 prompts.
-
-    Source: T. Hesterberg, What Teachers Should Know About the Bootstrap, 2015: the expanded percentile interval.
-
-    Args:
-        table: differences (prompts, M); NaN where a prompt has none.
-        level: coverage, 0..1.
-        resamples: resamplings.
-        seed: of the generator.
-
-    Returns:
-        Lows and highs, float64 (M,); NaN below two known prompts.
-    """
-    from scipy.stats import norm, t
-
-    known, values = np.isfinite(table), np.nan_to_num(table)
-    scored = known.astype(np.float64)
-    means = []
-    for draws in _blocks(len(table), resamples, seed):
-        counts = _counts((draws * len(table)).astype(np.int64))  # (block, prompts)
-        with np.errstate(invalid="ignore"):
-            means.append((counts @ values) / (counts @ scored))
-    drawn = np.concatenate(means)  # (resamples, M)
-    low, high = np.full(table.shape[1], np.nan), np.full(table.shape[1], np.nan)
-    for column, n in enumerate(known.sum(axis=0)):
-        if n >= 2:
-            tail = norm.cdf(-math.sqrt(n / (n - 1)) * t.isf((1 - level) / 2, n - 1))
-            low[column], high[column] = np.nanquantile(drawn[:, column], [tail, 1 - tail])
-    return low, high
-
-
 def _blocks(n: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Uniform numbers (block, n), `resamples` rows in all."""
     generator = np.random.default_rng(seed)
     rows = max(1, _BLOCK // max(n, 1))
     for start in range(0, resamples, rows):
         yield generator.random((min(rows, resamples - start), n))
-
-
-def _counts(draws: NDArray[np.int64]) -> Floats:
-    """How often each of n items was drawn (block, n), from the items drawn (block, n)."""
-    rows, n = draws.shape
-    places = draws + n * np.arange(rows)[:, None]
-    return np.bincount(places.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -106,15 +66,15 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a comparison of one metric saw: prompts, mean difference, standard deviation of the differences."""
+class PairedSummary:
+    """One metric compared over prompts: their number, mean difference, standard deviation of the differences."""
 
     prompts: int
     difference: float
     sd: float
 
 
-def prompts_needed(seen: Seen, margin: float, tests: int, alpha: float) -> int | None:
+def prompts_needed(seen: PairedSummary, margin: float, tests: int, alpha: float) -> int | None:
     """How many prompts would bring a verdict.
 
     With so many, the interval reaches half the margin to each side, so that neither "no difference" nor one of 1.5
@@ -125,7 +85,7 @@ def prompts_needed(seen: Seen, margin: float, tests: int, alpha: float) -> int |
         seen: what there is.
         margin: minimal relevant difference.
         tests: how many p values were corrected together.
-        alpha: share of false alarms that is accepted.
+        alpha: fraction of false alarms that is accepted.
 
     Returns:
         The number, or None where no number of prompts helps (no margin).
@@ -143,7 +103,7 @@ def prompts_needed(seen: Seen, margin: float, tests: int, alpha: float) -> int |
 
 
 @dataclass(frozen=True)
-class Spread:
+class RunNoise:
     """How much runs of the same checkpoint differ.
 
     Attributes:
@@ -160,7 +120,7 @@ class Spread:
     source: str
 
 
-def spread_of_runs(table: Floats, level: float = LEVEL) -> Spread:
+def run_noise(table: Floats, level: float = LEVEL) -> RunNoise:
     """The spread between repeated runs from a complete table of scores.
 
     An analysis of variance over prompts and runs. If runs differ by no more than the scatter of their clips (F test
@@ -169,7 +129,7 @@ def spread_of_runs(table: Floats, level: float = LEVEL) -> Spread:
 
     Args:
         table: scores (prompts, runs), both at least 2, no NaN.
-        level: share of repeated runs that stay within the floor.
+        level: fraction of repeated runs that stay within the floor.
     """
     from scipy.stats import f, t
 
@@ -181,7 +141,7 @@ def spread_of_runs(table: Floats, level: float = LEVEL) -> Spread:
     whole = between > 0 and (scatter == 0 or f.sf(between / scatter, runs - 1, (n - 1) * (runs - 1)) < 1 - level)
     variance, df = (between, runs - 1) if whole else (scatter, (n - 1) * (runs - 1))
     floor = float(t.isf((1 - level) / 2, df)) * math.sqrt(2 * variance / n)
-    return Spread(math.sqrt(2 * scatter), float(means.std(ddof=1)), floor, "runs" if whole else "clips")
+    return RunNoise(math.sqrt(2 * scatter), float(means.std(ddof=1)), floor, "runs" if whole else "clips")
 
 
 def run_floor(run_sd: float, runs: int, level: float = LEVEL) -> float:
@@ -191,7 +151,7 @@ def run_floor(run_sd: float, runs: int, level: float = LEVEL) -> float:
     return float(t.isf((1 - level) / 2, runs - 1)) * math.sqrt(2) * run_sd
 
 
-def run_p(difference: float, run_sd: float, runs: int) -> float:
+def repeat_run_p(difference: float, run_sd: float, runs: int) -> float:
     """Two-sided p of a difference of two runs, from the spread of `runs` repeated runs."""
     from scipy.stats import t
 
