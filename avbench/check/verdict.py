@@ -154,6 +154,8 @@ def _moved(finding: Finding, policy: Policy) -> _Ruling | None:
 
 def _equal(finding: Finding) -> _Ruling | None:
     """Same: a relevant difference is excluded, which is more than that none was found."""
+    if finding.difference == 0 and finding.sd == 0:
+        return _Ruling("same")  # each prompt has the same score twice, which gives no interval
     margin, low, high = finding.min_difference, finding.low, finding.high
     if margin is None or low is None or high is None or low < -margin or high > margin:
         return None

@@ -81,7 +81,16 @@ def format_unit(facts: Mapping[str, Any] | None) -> str:
 
 
 def format_problems(entry: Entry, most: int = 2) -> str:
-    """Rows without a value, as counts by reason: "2 error, 1 skipped: no sound (2); cannot decode (1)"."""
+    """What lacks: rows without a value as counts by reason, and why there is no interval.
+
+    For example "2 error, 1 skipped: no sound (2); cannot decode (1)".
+    """
+    missing = _missing_rows(entry, most)
+    reason = entry.get("no_interval")
+    return "; ".join(filter(None, (missing, f"no interval: {shorten(str(reason))}" if reason else "")))
+
+
+def _missing_rows(entry: Entry, most: int) -> str:
     counts = _problem_counts(entry)
     if not counts:
         return ""

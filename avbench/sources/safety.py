@@ -93,7 +93,7 @@ def require_inside(path: Path, root: Path, place: str, *, allow_outside: bool) -
         ) from exc
     if not allow_outside and not resolved.is_relative_to(root):
         raise UsageError(
-            f"{place}: {printable(str(path))!r} leads to {printable(str(resolved))}, which is outside of "
+            f"{place}: {printable(str(path))!r} leads to {printable(str(resolved))!r}, which is outside of "
             f"{root}. Move the file below that folder, or allow outside paths (--allow-outside) if you "
             "trust this source."
         )

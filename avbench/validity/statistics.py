@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.metrics.base import Scorer
-from avbench.statistics import MIN_CLUSTERS, mean_interval
+from avbench.statistics import mean_interval
 from avbench.validity.bench import Row
 from avbench.validity.corruptions import CORRUPTIONS
 
 Verdict = Literal["gets worse", "gets better", "rises", "falls", "unclear", "no change", "too few clips"]
 Floats = NDArray[np.float64]
 
-MIN_CLIPS = MIN_CLUSTERS
-"""With fewer, nothing is said: what holds for five clips may be theirs alone."""
+MIN_CLIPS = 5
+"""With fewer, nothing is said: what holds for four clips may be theirs alone."""
 
 LEVEL = 0.05
 """A direction is stated where p is at most this and the interval over clips leaves out 0."""
@@ -41,8 +41,8 @@ class Response:
         means, counts: mean score and number of clips with a score, at each level.
         rho: Spearman's correlation of score and level over clips x levels; None where no score ever changes.
         clip_rho: mean over clips of each clip's own correlation, 0 for a clip whose score never changes.
-        interval: 95 % interval of `clip_rho` over clips, within [-1, 1]; None below `MIN_CLIPS`, and
-            where all clips, or all but one, answer alike.
+        interval: 95 % interval of `clip_rho` over clips, within [-1, 1]; None below six clips, and where all clips, or
+            all but one, answer alike.
         p: share of shuffles of each clip's scores over its levels with a `clip_rho` as far from 0; None without clips.
         compared, worse: clips with a score at the first and at the last level, and how many of them got worse. `worse`
             is None where neither direction is good.

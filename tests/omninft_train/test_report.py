@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from avbench.statistics import Interval
 from omninft_train.errors import EnvironmentProblem
 from omninft_train.report import ClipPair, Overlay, Report, ScoreRow, render_report, write_report
 from omninft_train.report.charts import Labels, Series, bar_chart, line_chart, number, running_mean, ticks
@@ -123,9 +124,9 @@ def make_overlay() -> Overlay:
 
 def make_report(clip: Path, log: list[dict[str, Any]]) -> Report:
     scores = [
-        ScoreRow("picture", True, 0.5125, 0.6375, 0.01, 0.02, 48, True),
-        ScoreRow("impact_distance", False, 1.25, 1.75, 0.05, 0.05, 47, False),
-        ScoreRow("motion", False, None, 3.5, None, 0.25, 46, None),
+        ScoreRow("picture", True, 0.5125, 0.6375, Interval(0.125, 0.1, 0.15, 12), 48, True),
+        ScoreRow("impact_distance", False, 1.25, 1.75, Interval(0.5, 0.25, 0.75, 12), 47, False),
+        ScoreRow("motion", False, None, 3.5, Interval(None, None, None, 0, "fewer than 6 prompts"), 46, None),
     ]
     pairs = [ClipPair(EVIL, clip, clip.with_name("gone.mp4"), [("sync", 0.4321, None), ("picture", 0.25, 0.75)])]
     return Report("A run", "omninft", 7, TOML, log, pairs, scores, [make_overlay()], ["A note with <b>."])
@@ -163,7 +164,9 @@ def test_links_inside_the_page_lead_somewhere_and_ids_are_unique(page: Page) -> 
 def test_texts_of_others_stay_texts(clip: Path) -> None:
     log = [{"step": 0, "reward_<script>_mean": 0.5, "reward_<script>_invalid": 0}]
     report = replace(make_report(clip, log), title=EVIL, recipe=EVIL, config_toml=EVIL, notes=[EVIL])
-    report = replace(report, scores=[ScoreRow(EVIL, True, 1.0, 1.0, 0.1, 0.1, 3, True)])
+    report = replace(
+        report, scores=[ScoreRow(EVIL, True, 1.0, 1.0, Interval(0.0, None, None, 3, "fewer than 6 prompts"), 3, True)]
+    )
     page = Page(render_report(report))
     assert page.text.count(EVIL) >= 7  # title twice, recipe, note, score, clip, overlay, recipe's text
     assert "Reward: <script>" in page.text
@@ -171,32 +174,39 @@ def test_texts_of_others_stay_texts(clip: Path) -> None:
 
 
 def test_scores_are_those_of_the_data_and_say_what_was_rewarded(page: Page) -> None:
-    assert page.row("scores", "picture") == ["picture", "↑", "0.5125 ± 0.01", "0.6375 ± 0.02", "+0.125", "better", "48"]
+    assert page.row("scores", "picture") == [
+        *("picture", "↑", "0.5125", "0.6375", "+0.125 [+0.1, +0.15]", "better", "48")
+    ]
     row = page.row("scores", "impact_distance")
-    assert row == ["impact_distance", "↓", "1.25 ± 0.05", "1.75 ± 0.05", "+0.5", "worse", "47"]
-    assert page.row("scores", "motion") == ["motion", "·", "–", "3.5 ± 0.25", "–", "no value", "46"]
+    assert row == ["impact_distance", "↓", "1.25", "1.75", "+0.5 [+0.25, +0.75]", "worse", "47"]
+    assert page.row("scores", "motion") == ["motion", "·", "–", "3.5", "–", "no value", "46"]
     names = [cells[0] for cells in page.cells["scores"]]
     held = names.index("Held out not rewarded")
     assert names.index("picture") < held < names.index("impact_distance") < names.index("motion")
 
 
 @pytest.mark.parametrize(
-    ("after", "sem", "higher", "verdict"),
+    ("change", "higher", "verdict"),
     [
-        (1.3, 0.1, True, "better"),
-        (1.3, 0.1, False, "worse"),
-        (0.7, 0.1, False, "better"),
-        (0.7, 0.1, None, "changed"),
-        (1.28, 0.1, True, "no clear change"),  # two standard errors of the difference are 0.283
-        (1.0, 0.0, True, "no clear change"),
-        (1.3, None, True, "error unknown"),
-        (math.nan, 0.1, True, "no value"),
+        (Interval(0.3, 0.1, 0.5, 9), True, "better"),
+        (Interval(0.3, 0.1, 0.5, 9), False, "worse"),
+        (Interval(-0.3, -0.5, -0.1, 9), False, "better"),
+        (Interval(-0.3, -0.5, -0.1, 9), None, "changed"),
+        (Interval(0.3, -0.1, 0.7, 9), True, "no clear change"),
+        (Interval(0.3, None, None, 3, "fewer than 6 prompts"), True, "no interval: fewer than 6 prompts"),
+        (None, True, "one value for all clips: no interval"),
     ],
 )
-def test_a_change_counts_from_two_standard_errors(
-    after: float, sem: float | None, higher: bool | None, verdict: str
+def test_a_change_counts_where_its_interval_leaves_out_zero(
+    change: Interval | None, higher: bool | None, verdict: str
 ) -> None:
-    assert score_line(ScoreRow("m", True, 1.0, after, sem, sem, 9, higher)).verdict == verdict
+    line = score_line(ScoreRow("m", True, 1.0, 1.0 + (change.mean or 0 if change else 0), change, 9, higher))
+    assert line.verdict == verdict
+    assert ("[" in line.change) == (change is not None and change.low is not None)
+
+
+def test_a_missing_mean_has_no_verdict() -> None:
+    assert score_line(ScoreRow("m", True, 1.0, math.nan, None, 9, True)).verdict == "no value"
 
 
 def test_clips_lie_inside_the_page_and_missing_ones_are_named(page: Page, clip: Path) -> None:
@@ -261,7 +271,7 @@ def test_no_value_of_any_kind_reaches_the_page_as_nan(clip: Path) -> None:
     keys = [key for key in make_log(2)[1] if key != "step"]
     log: list[dict[str, Any]] = [{"step": step} | dict.fromkeys(keys, value) for step, value in enumerate(bad)]
     log[0]["gradient_by_depth"] = {"audio": [None, None]}
-    report = replace(make_report(clip, log), scores=[ScoreRow("m", False, math.nan, None, math.inf, None, 0, True)])
+    report = replace(make_report(clip, log), scores=[ScoreRow("m", False, math.nan, None, None, 0, True)])
     text = re.sub(r'"data:[^"]*"', "", render_report(replace(report, overlays=[])))
     assert not re.search(r"\b(nan|inf|None)\b", text.partition("</style>")[2])
 

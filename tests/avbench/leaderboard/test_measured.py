@@ -61,10 +61,9 @@ def test_the_digest_follows_the_scores_and_nothing_else(run_path, tmp_path):
 
 def test_several_models_give_rows_each(run_path):
     run = load_run(run_path)
-    other = run.scores.assign(model="b", clip_id="other")
     import pandas as pd
 
-    both = pd.concat([run.scores.assign(model="a"), other], ignore_index=True)
+    both = pd.concat([run.scores.assign(model="a"), run.scores.assign(model="b")], ignore_index=True)
     run = type(run)(run.path, run.info, both, run.clips, run.categories)
     assert {row.row for row in measured_rows(run, About("b", "0"))} == {"a", "b"}
     with pytest.raises(UsageError, match="several models"):

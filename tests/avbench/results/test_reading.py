@@ -236,8 +236,8 @@ def test_damage_is_one_sentence_that_names_the_file(run: Path, name: str) -> Non
 
 
 def test_a_newer_schema_and_an_unfinished_run_have_their_own_words(run: Path, tmp_path: Path) -> None:
-    (run / "run.json").write_text(json.dumps(INFO | {"schema_version": 2}))
-    with pytest.raises(UsageError, match=r"schema 2.*Upgrade"):
+    (run / "run.json").write_text(json.dumps(INFO | {"schema_version": 3}))
+    with pytest.raises(UsageError, match=r"schema 3.*Upgrade"):
         load_run(run)
     other = write(tmp_path / "other")
     (other / K).unlink()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from avbench.direction import Direction
 from avbench.metrics.base import Score, Scorer
 from avbench.validity.bench import Row
 from avbench.validity.statistics import MIN_CLIPS, clip_rhos, pooled_rho, respond, score_table, shuffle_p
@@ -18,7 +19,7 @@ LEVELS = 5
 
 def metric(higher_is_better: bool | None = True, name: str = "metric") -> Scorer:
     return Scorer(
-        lambda *_: Score.ok(0), name, "", "1", higher_is_better, (0, 1), "", frozenset({"video"}), "family"
+        lambda *_: Score.ok(0), name, "", "1", Direction.of(higher_is_better), (0, 1), "", frozenset({"video"}), "family"
     )  # fmt: skip
 
 

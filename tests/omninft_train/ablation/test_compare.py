@@ -7,11 +7,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from omninft_train.ablation.collect import CLIP_COLUMNS, SET_COLUMNS, Results
-from omninft_train.ablation.compare import compare, differences, judge, order_sentences, summarise, t_interval
+from omninft_train.ablation.compare import compare, differences, judge, order_sentences, summarise
 from omninft_train.ablation.grid import Metric, Row
 from omninft_train.ablation.reading import load_grid
 
@@ -90,21 +88,6 @@ def test_directions_one_seed_and_no_values():
     assert judge([], (None, None), (None, None), UP) == "no values"
     assert judge([1.0, 1.0], (0.5, 1.5), (0.5, 1.5), Metric("speed", "speed")) == "no direction"
     assert judge([1.0, 1.1], (0.5, 1.5), (None, None), UP) == "supported", "a metric over sets has no prompts"
-
-
-@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=6), st.floats(0.5, 3))
-def test_intervals_hold_the_mean_and_grow_with_the_spread(values, factor):
-    low, high = t_interval(values)
-    mean = float(np.mean(values))
-    assert low <= mean + 1e-9
-    assert high >= mean - 1e-9
-    wider = t_interval([mean + (value - mean) * (1 + factor) for value in values])
-    assert wider[1] - wider[0] >= (high - low) - 1e-9
-
-
-def test_the_t_interval_is_that_of_tables():
-    low, high = t_interval([1.0, 2.0, 3.0])
-    assert (low, high) == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)), abs=1e-5)
 
 
 def test_nothing_is_supported_too_often_where_nothing_is(grid_file):

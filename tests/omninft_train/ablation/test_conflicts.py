@@ -58,8 +58,8 @@ def test_independent_rewards_disagree_in_half_of_the_rollouts_and_the_interval_s
     rng, hits = np.random.default_rng(1), 0
     for _ in range(40):
         found = study(rollouts(rng.normal(size=(160, 2)), np.repeat(np.arange(20), 8)))
-        hits += found.low <= 0.5 <= found.high
-    assert hits >= 34
+        hits += found.share_interval.low <= 0.5 <= found.share_interval.high
+    assert hits >= 36
 
 
 def test_groups_are_drawn_whole():
@@ -70,7 +70,8 @@ def test_groups_are_drawn_whole():
     once = study(rollouts(values, groups))
     often = study(rollouts(np.repeat(values, 8, axis=0), np.repeat(groups, 8)))
     assert often.share == once.share
-    assert (often.low, often.high) == (once.low, once.high)
+    assert often.share_interval.low == pytest.approx(once.share_interval.low, abs=0.01)
+    assert often.correlation_interval.high == pytest.approx(once.correlation_interval.high)
 
 
 def test_no_rollout_with_both_advantages_is_no_share_of_zero():
@@ -95,20 +96,25 @@ def test_failed_rewards_leave_and_constant_ones_are_ties():
 @given(st.permutations(range(24)), st.floats(0.1, 10), st.floats(-5, 5))
 def test_order_scale_and_level_change_nothing(order, scale, level):
     values = np.random.default_rng(3).normal(size=(24, 2))
-    groups = np.repeat(np.arange(4), 6)
+    groups = np.repeat(np.arange(8), 3)
     found = study(rollouts(values, groups))
     moved = study(rollouts((values * scale + level)[list(order)], groups[list(order)]))
     assert moved.share == found.share
     assert moved.correlation == pytest.approx(found.correlation, abs=1e-3)
-    assert (moved.low, moved.high) == pytest.approx((found.low, found.high))
+    ends = [(one.share_interval.low, one.share_interval.high) for one in (moved, found)]
+    assert ends[0] == pytest.approx(ends[1])
 
 
 def test_words_follow_the_interval():
     rng = np.random.default_rng(4)
     a = rng.normal(size=(160, 1))
     groups = np.repeat(np.arange(20), 8)
-    assert "more than half" in sentence(study(rollouts(np.hstack([a, -a]), groups)))
-    assert "less than half" in sentence(study(rollouts(np.hstack([a, a + 0.1 * rng.normal(size=a.shape)]), groups)))
+    noise = 0.1 * rng.normal(size=a.shape)
+    assert "more than half" in sentence(study(rollouts(np.hstack([a, noise - a]), groups)))
+    assert "no interval" in sentence(study(rollouts(np.hstack([a, -a]), groups))), (
+        "all opposite: nothing to estimate from"
+    )
+    assert "less than half" in sentence(study(rollouts(np.hstack([a, a + noise]), groups)))
     assert "one half, as rewards give" in sentence(study(rollouts(rng.normal(size=(160, 2)), groups)))
 
 
