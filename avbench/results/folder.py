@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from avbench.clips import Clip
 from avbench.errors import EnvironmentProblem
-from avbench.files import read_regular, write_atomically
+from avbench.files import make_folder, read_regular, write_atomically
 from avbench.results.damage import refuse_foreign_entries
 from avbench.results.lines import read_at, read_lines
 from avbench.results.schema import ClipRow, LabelRow, ScoreRow
@@ -130,10 +130,7 @@ class RunFolder:
         path = self.feature_path(space, media_key)
         buffer = io.BytesIO()
         np.save(buffer, value, allow_pickle=False)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EnvironmentProblem(f"cannot write {path.parent}: {error.strerror or error}") from error
+        make_folder(path.parent)
         write_atomically(path, buffer.getvalue())
 
     def feature(self, space: str, media_key: str) -> NDArray[Any] | None:
