@@ -6,21 +6,16 @@ import io
 import logging
 import os
 import sys
-import tempfile
-import traceback
 from glob import glob
 from typing import Any
 
 import typer
 
-from avbench.errors import CRASH, INTERRUPTED, AvbenchError, EnvironmentProblem
+from avbench.errors import INTERRUPTED, AvbenchError, EnvironmentProblem
+from avbench.terminal.crash import report_crash
 from avbench.terminal.interrupts import Interrupted, interruptible
 from avbench.terminal.output import LogFormatter, lost_output, prepare_streams, say
 from avbench.terminal.text import visible
-
-_log = logging.getLogger(__name__)
-_LONGEST = 400
-"""Characters of an exception's text on the terminal."""
 
 
 def run_app(app: typer.Typer, program: str, *, interrupted: str) -> None:
@@ -66,9 +61,11 @@ def _exit_code(app: typer.Typer, program: str, interrupted: str) -> int:
         say(f"{program}: interrupted. {interrupted}", err=True)
         return INTERRUPTED
     except SystemExit as end:  # a library's; with a text, or 1, it would pass for a regression
-        return end.code if isinstance(end.code, int) and end.code != 1 else _crash(end, program) if end.code else 0
+        return (
+            end.code if isinstance(end.code, int) and end.code != 1 else report_crash(end, program) if end.code else 0
+        )
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not pass for a regression
-        return _wrong_option(error) or _out_of_memory(error, program) or _crash(error, program)
+        return _wrong_option(error) or _out_of_memory(error, program) or report_crash(error, program)
     return 0
 
 
@@ -97,20 +94,3 @@ def _out_of_memory(error: Exception, program: str) -> int:
         return 0
     say(f"{program}: out of memory: {error}".rstrip(": "), err=True)
     return EnvironmentProblem.exit_code
-
-
-def _crash(error: BaseException, program: str) -> int:
-    """A fault of ours: one line, and the traceback in a file that can be sent to us."""
-    said = f"{program}: internal error, {type(error).__name__}: {str(error)[:_LONGEST]}".rstrip(": ")
-    report = "".join(traceback.format_exception(error))
-    _log.debug("%s", report)
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", errors="backslashreplace", prefix=f"{program}-", suffix=".txt", delete=False
-        ) as file:
-            file.write(f"{program} {' '.join(sys.argv[1:])}\nPython {sys.version}\n\n{report}")
-        say(f"{said}. Please report it, with the traceback in {file.name}", err=True)
-    except OSError as problem:
-        sys.stderr.write(visible(report, keep="\n"))
-        say(f"{said}. Please report it, with the lines above (no file for them: {problem})", err=True)
-    return CRASH
