@@ -5,17 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from avbench.clips import Clip
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.metrics.base import get_scorers
-from avbench.results import Run, RunFolder, load_run
+from avbench.results import Run, load_run
 from avbench.run.options import RunOptions
-from avbench.run.reference_sets import ReferenceSet, save_reference
 from avbench.run.runner import run_source
 from avbench.sources import Source, load_source
 from avbench.suites import Suite, get_suite
@@ -112,49 +107,3 @@ def _common_folder(clips: Sequence[Clip]) -> Path:
     except ValueError:  # no clips, or several drives
         return Path()
     return Path() if common == common.parent else common
-
-
-def make_reference(
-    source: Source, out: Path, run: Path, *, mode: Literal["fixed", "compat"], options: RunOptions
-) -> int:
-    """Write the features of real clips that set metrics of `mode` compare with.
-
-    Args:
-        source: real clips.
-        out: the .npz file.
-        run: run folder to work in.
-        mode: how the features are computed.
-        options: device and weights.
-
-    Returns:
-        How many clips are in the set: those with features of picture and sound.
-
-    Raises:
-        EnvironmentProblem: the networks cannot run here, or a file cannot be written.
-        UsageError: no clip has both features.
-    """
-    suffix = "" if mode == "fixed" else "_compat"
-    suite = Suite("reference", "Features of real clips.", (f"fvd{suffix}", f"fad{suffix}"))
-    scorers = get_scorers(suite.metrics)
-    for scorer in scorers:
-        if reason := scorer.unavailable(options.setup):
-            raise EnvironmentProblem(reason)
-    outcome = run_source(source, suite, run, options)
-    if outcome.stopped:
-        raise EnvironmentProblem("; ".join(outcome.stopped.values()))
-    info = load_run(run)
-    rows: list[tuple[str, NDArray[np.float32], NDArray[np.float32]]] = []
-    with RunFolder(run) as folder:
-        for clip in info.clips.itertuples():
-            found = [
-                folder.feature(scorer.encoders[0].feature_space(options.setup), str(clip.clip_sha256))
-                for scorer in scorers
-            ]
-            if found[0] is not None and found[1] is not None:
-                rows.append((str(clip.prompt_id or clip.clip_id), found[0], found[1]))
-    if not rows:
-        raise UsageError(f"{source.root}: no clip has both picture and sound; a reference set needs both.")
-    ids, video, audio = zip(*rows, strict=True)
-    note = " (test weights)" if options.setup.is_test else ""
-    save_reference(out, ReferenceSet(np.stack(video), np.stack(audio), mode, f"{source.root.name}{note}", ids))
-    return len(rows)

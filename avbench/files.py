@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from avbench.errors import EnvironmentProblem
 
@@ -23,23 +24,93 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         EnvironmentProblem: the folder is read-only or the disk is full; an older file stays as it was.
     """
-    temporary: str | None = None
+    with writing_aside(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def writing_aside(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """A file to write to that takes the place of `path` at the end, and vanishes where the writing fails.
+
+    Args:
+        path: the file to be; its folder exists.
+        durable: whether a crash of the machine may not cost the content: without, the new name may hold nothing then.
+
+    Raises:
+        EnvironmentProblem: the folder is read-only or the disk is full; an older file stays as it was.
+    """
+    temporary: Path | None = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        # Beside the target: a rename from another drive would be a copy, which readers can catch half-way.
+        temporary, file = new_file(path.parent, prefix=f".{path.name}.")
+        with file:
+            yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+        temporary.chmod(0o666 & ~umask)
+        rename(temporary, path)
     except BaseException as error:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise EnvironmentProblem(f"cannot write {path}: {error.strerror or error}") from error
         raise
+
+
+def rename(whole: Path, path: Path) -> None:
+    """Let a file that is whole appear as `path`, in one step and in place of an older one. Both on one drive.
+
+    Raises:
+        OSError: it cannot.
+    """
+    whole.replace(path)
+
+
+def new_file(folder: Path, *, prefix: str = "", suffix: str = "") -> tuple[Path, IO[bytes]]:
+    """A new file in `folder` under a name that nothing else has, open for writing.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=suffix)
+    return Path(name), os.fdopen(handle, "wb")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless they are there.
+
+    Raises:
+        EnvironmentProblem: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def new_folder(parent: Path | None, *, prefix: str = "") -> Path:
+    """A new folder below `parent`, below the system's folder for temporary files for None.
+
+    Raises:
+        EnvironmentProblem: it cannot be made.
+    """
+    try:
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    except OSError as error:
+        raise EnvironmentProblem(f"no temporary folder can be made in {parent}: {error.strerror or error}") from error
+
+
+@contextmanager
+def temporary_folder(parent: Path | None, *, prefix: str = "") -> Iterator[Path]:
+    """A new folder as by `new_folder` that is removed at the end, with what it holds."""
+    folder = new_folder(parent, prefix=prefix)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def open_regular(path: Path, *, most: int | None = None) -> BufferedReader:

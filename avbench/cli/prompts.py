@@ -173,19 +173,13 @@ def _print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str,
 
 
 def _write(out: Path, text: str) -> None:
-    """Aside first, then under its name, so that no reader sees half a file."""
-    from contextlib import suppress
-
     from avbench.errors import EnvironmentProblem, UsageError
+    from avbench.files import make_folder, write_atomically
 
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder. Name a file in it.")
-    partial = out.with_name(f".{out.name}.partial")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(out)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise EnvironmentProblem(f"cannot write {out}: {error.strerror}. Name another place with --out.") from error
+        make_folder(out.parent)
+        write_atomically(out, text.encode())
+    except EnvironmentProblem as error:
+        raise EnvironmentProblem(f"{error}. Name another file with --out.") from error

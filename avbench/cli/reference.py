@@ -1,4 +1,4 @@
-"""`avbench reference`: features of real clips, for fvd, kvd and fad."""
+"""`avbench reference`: features of real clips, for fvd, kvd, fad and other set metrics."""
 
 from __future__ import annotations
 
@@ -26,8 +26,13 @@ def command(
     source: SourceArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write, .npz.")] = Path("reference.npz"),
     mode: Annotated[
-        Literal["fixed", "compat"], typer.Option(help="For fvd, kvd, fad, or for fvd_compat, kvd_compat, fad_compat.")
-    ] = "fixed",
+        Literal["fixed", "compat"] | None,
+        typer.Option(help="fixed: for fvd, kvd, fad (the default). compat: for fvd_compat, kvd_compat, fad_compat."),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", "-m", help="Set metrics with commas, to make the features of their encoders."),
+    ] = None,
     run: Annotated[Path, typer.Option(help="Run folder to work in; an existing one is continued.")] = Path(
         "runs/reference"
     ),
@@ -42,19 +47,25 @@ def command(
 ) -> None:
     """Make a reference set from real clips.
 
-    SOURCE is a folder of videos, one video, or a manifest. Clips without picture or sound are left out and counted.
+    SOURCE is a folder of videos, one video, or a manifest. Clips that lack a track are left out and counted.
     """
-    from avbench.api import make_reference, resolve_devices
+    from avbench.api import resolve_devices
+    from avbench.errors import UsageError
     from avbench.media.limits import parse_limits
+    from avbench.run.make_reference import make_reference, reference_suite
     from avbench.run.options import RunOptions
     from avbench.sources import load_source
-    from avbench.suites import Suite
 
+    if metrics and mode:
+        raise UsageError("--mode chooses the features of fvd, kvd and fad; leave it out beside --metrics.")
+    names = [name.strip() for name in (metrics or "").split(",") if name.strip()]
+    suite = reference_suite(names, mode or "fixed")
     clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
     options = RunOptions(
-        devices=resolve_devices(device, Suite("reference", "", ("fvd", "fad"))),
+        devices=resolve_devices(device, suite),
         setup=make_setup(weights, weights_dir, "fp32", accept_licence),
         limits=parse_limits(limit or ()),
     )
-    kept = make_reference(clips, out, run, mode=mode, options=options)
-    say(f"{out}: features of {kept} of {len(clips.clips)} clips, mode {mode}")
+    kept = make_reference(clips, out, run, suite=suite, options=options)
+    what = f"metrics {', '.join(suite.metrics)}" if names else f"mode {mode or 'fixed'}"
+    say(f"{out}: features of {kept} of {len(clips.clips)} clips, {what}")

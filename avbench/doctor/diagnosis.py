@@ -14,7 +14,7 @@ from typing import Literal
 from avbench.doctor.environment import describe_environment, package_version
 from avbench.encoders import WeightsConfig
 from avbench.files import home_folder
-from avbench.metrics.base import registry
+from avbench.metrics.base import broken_packages, registry
 
 
 @dataclass(frozen=True)
@@ -102,3 +102,7 @@ def _metrics() -> Iterator[Finding]:
         names = ", ".join(name for name, why in missing.items() if why == reason)
         found, _, cure = reason.partition("; ")
         yield Finding("note", names, found, cure)
+    for package, reason in broken_packages().items():
+        yield Finding(
+            "note", f"metrics of {package}", f"cannot be loaded: {reason}", f"reinstall {package}, or remove it"
+        )

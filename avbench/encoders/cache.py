@@ -6,13 +6,14 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.errors import EnvironmentProblem
+from avbench.files import make_folder, writing_aside
 from avbench.media.options import DECODING_VERSION
 
 # A walk over the folder costs about a second per 100,000 files, so it is not done at each write.
@@ -76,16 +77,11 @@ class EmbeddingCache:
         return self.folder / name[:2] / f"{name}{suffix}"
 
     def _write(self, path: Path, write: Any) -> None:
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    write(file)
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+        with contextlib.suppress(EnvironmentProblem):
+            make_folder(path.parent)
+            # What a crash of the machine tears is noticed when it is read, and to wait for the disk costs more.
+            with writing_aside(path, durable=False) as file:
+                write(file)
             self._writes += 1
             if self._writes % _WRITES_BETWEEN_WALKS == 1:
                 self.prune()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.errors import EnvironmentProblem
+from avbench.files import new_file
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,10 @@ class ArrayWriter:
         if self._folder is None:
             self._parts += [array] * repeat
             return
-        if self._file is None:
-            handle, name = tempfile.mkstemp(dir=self._folder, suffix=".raw")
-            self._path, self._file = Path(name), os.fdopen(handle, "wb")
-            self._first = array
         try:
+            if self._file is None:
+                self._path, self._file = new_file(self._folder, suffix=".raw")
+                self._first = array
             for _ in range(repeat):
                 self._file.write(np.ascontiguousarray(array).data)
         except OSError as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import logging
 import math
+import multiprocessing
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ from avbench.encoders import Backbone, Encoder, EncoderStore, WeightsConfig
 from avbench.encoders.base import TextRole
 from avbench.errors import UsageError, near
 from avbench.media import Media, View
+
+log = logging.getLogger(__name__)
 
 Status = Literal["ok", "skipped", "error"]
 Need = Literal["video", "audio", "prompt"]
@@ -279,6 +283,9 @@ def set_scorer(
     )
 
 
+_BROKEN: dict[str, str] = {}
+
+
 @cache
 def _load_all() -> None:
     """Import every file of this package, then the entry points of group `avbench.scorers`."""
@@ -287,7 +294,20 @@ def _load_all() -> None:
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
     for entry in entry_points(group="avbench.scorers"):
-        entry.load()
+        try:
+            entry.load()
+        except Exception as error:
+            name = entry.dist.name if entry.dist is not None else entry.module
+            _BROKEN[name] = f"{type(error).__name__}: {error}"
+            if multiprocessing.parent_process() is None:  # else each worker would say so, too
+                log.warning("the metrics of %s cannot be loaded (%s)", name, _BROKEN[name])
+            log.debug("entry point %s", entry.name, exc_info=True)
+
+
+def broken_packages() -> dict[str, str]:
+    """Installed packages whose metrics cannot be loaded, with the reason."""
+    _load_all()
+    return dict(_BROKEN)
 
 
 def registry() -> dict[str, Scorer]:
@@ -306,5 +326,6 @@ def get_scorers(names: Iterable[str]) -> list[Scorer]:
     chosen = list(dict.fromkeys(names))
     for name in chosen:
         if name not in known:
-            raise UsageError(f"unknown metric {name!r}. {near(name, known)} See 'avbench ls'.")
+            broken = "".join(f" The metrics of {p} cannot be loaded ({why})." for p, why in _BROKEN.items())
+            raise UsageError(f"unknown metric {name!r}. {near(name, known)} See 'avbench ls'.{broken}")
     return [known[name] for name in chosen]

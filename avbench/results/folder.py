@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -30,9 +30,10 @@ from numpy.typing import NDArray
 
 from avbench.clips import Clip
 from avbench.errors import EnvironmentProblem
-from avbench.files import read_regular, write_atomically
+from avbench.files import make_folder, read_regular, write_atomically
 from avbench.results.damage import refuse_foreign_entries
 from avbench.results.lines import read_at, read_lines
+from avbench.results.rules import Column, RowType, columns_of
 from avbench.results.schema import ClipRow, LabelRow, ScoreRow
 
 if TYPE_CHECKING:
@@ -130,10 +131,7 @@ class RunFolder:
         path = self.feature_path(space, media_key)
         buffer = io.BytesIO()
         np.save(buffer, value, allow_pickle=False)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EnvironmentProblem(f"cannot write {path.parent}: {error.strerror or error}") from error
+        make_folder(path.parent)
         write_atomically(path, buffer.getvalue())
 
     def feature(self, space: str, media_key: str) -> NDArray[Any] | None:
@@ -169,31 +167,24 @@ class RunFolder:
         self.write_table("clips.parquet", ClipRow, clips)
         self.write_table("categories.parquet", LabelRow, labels)
 
-    def write_table(self, name: str, kind: type, rows: Iterable[Any]) -> None:
+    def write_table(self, name: str, kind: RowType, rows: Iterable[Any]) -> None:
         """Write one table batch by batch, so that memory does not grow with the number of rows."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        names = [field.name for field in fields(kind)]
-        schema = pa.schema([(column, _arrow_type(pa, column)) for column in names])
+        schema = pa.schema([(column.name, _arrow_type(pa, column)) for column in columns_of(kind)])
         buffer, source = io.BytesIO(), iter(rows)
         with pq.ParquetWriter(buffer, schema) as writer:
             while batch := list(islice(source, _BATCH)):
-                columns = [pa.array([getattr(row, n) for row in batch], type=schema.field(n).type) for n in names]
+                columns = [pa.array([getattr(row, each.name) for row in batch], type=each.type) for each in schema]
                 writer.write_table(pa.table(columns, schema=schema))
         write_atomically(self.path / name, buffer.getvalue())
 
 
-_TYPES = {
-    "schema_version": "int32", "sample_index": "int64", "metric_version": "int32", "frames": "int64",
-    "width": "int64", "height": "int64", "sample_rate": "int64", "channels": "int64",
-    "value": "float64", "seconds": "float64", "duration": "float64", "audio_duration": "float64", "fps": "float64",
-}  # fmt: skip
-
-
-def _arrow_type(pa: Any, column: str) -> Any:
+def _arrow_type(pa: Any, column: Column) -> Any:
     # Fixed types: a column of nulls only must not change type between runs.
-    return getattr(pa, _TYPES[column])() if column in _TYPES else pa.string()
+    integer = pa.int32() if column.name.endswith("_version") else pa.int64()
+    return {"text": pa.string(), "integer": integer, "number": pa.float64()}[column.kind]
 
 
 def _parse_feature(content: bytes) -> NDArray[Any]:

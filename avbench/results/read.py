@@ -11,11 +11,13 @@ from avbench.errors import UsageError
 from avbench.results.damage import RECORDS, TABLES, DamagedRunError, why
 from avbench.results.info import read_info
 from avbench.results.parquet import read_table
-from avbench.results.rules import clip_table_problem, label_table_problem, score_table_problem
+from avbench.results.rules import clip_table_problem, columns_of, label_table_problem, score_table_problem
 from avbench.results.schema import ClipRow, LabelRow, ScoreRow
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_SUMMARISED = ("clip_id", "model", "scope", "metric", "value", "status", "reason", "weights_digest", "detail")
 
 
 @dataclass(frozen=True)
@@ -121,14 +123,19 @@ def read_by_metric(path: Path) -> Iterator[pd.DataFrame]:
     import pyarrow.parquet as pq
 
     table = path / "scores.parquet"
-    columns = ["clip_id", "model", "scope", "metric", "value", "status", "reason", "weights_digest", "detail"]
     names: set[str] = set()
     try:
-        for batch in pq.ParquetFile(table).iter_batches(columns=["metric"], use_threads=False):
+        file = pq.ParquetFile(table)
+        # A column with a default may have been added since: it does not make an older table unusable.
+        held = set(file.schema_arrow.names)
+        optional = {column.name: column.default for column in columns_of(ScoreRow) if not column.required}
+        absent = {name: optional[name] for name in _SUMMARISED if name in optional and name not in held}
+        for batch in file.iter_batches(columns=["metric"], use_threads=False):
             names.update(batch.column(0).unique().to_pylist())
+        wanted = [name for name in _SUMMARISED if name not in absent]
         for name in sorted(names):
-            rows = pq.read_table(table, columns=columns, filters=[("metric", "==", name)], use_threads=False)
+            rows = pq.read_table(table, columns=wanted, filters=[("metric", "==", name)], use_threads=False)
             # What pandas notes in a file is of strangers as well, and is JSON of any depth.
-            yield rows.replace_schema_metadata(None).to_pandas()
+            yield rows.replace_schema_metadata(None).to_pandas().assign(**absent)
     except (OSError, ValueError, KeyError) as error:
         raise DamagedRunError(path, "scores.parquet", why(error)) from error

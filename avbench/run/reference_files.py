@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ MAX_BYTES = 1 << 30
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
-def read_npz(path: Path, wanted: Sequence[str]) -> dict[str, NDArray[Any] | None]:
-    """The `wanted` arrays of a .npz file; None for those that it holds besides.
+def read_npz(path: Path, wanted: Callable[[str], bool]) -> dict[str, NDArray[Any] | None]:
+    """The arrays of a .npz file whose names are `wanted`; None for those that it holds besides.
 
     Raises:
         UsageError: not a .npz file of plain arrays, damaged, or larger than `MAX_BYTES`.
@@ -31,7 +31,7 @@ def read_npz(path: Path, wanted: Sequence[str]) -> dict[str, NDArray[Any] | None
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            sizes = {name: _claimed_bytes(archive, members[name]) for name in wanted if name in members}
+            sizes = {name: _claimed_bytes(archive, members[name]) for name in members if wanted(name)}
             _check_size(path, sum(sizes.values()))
             for name, info in members.items():
                 content[name] = _read_member(archive, info) if name in sizes else None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from avbench.clips import Clip
+from avbench.errors import AvbenchError
 from avbench.files import below_or_name
 from avbench.media import Media
 from avbench.metrics.base import Score, Scorer, get_scorers
@@ -55,6 +56,22 @@ def detail_text(detail: Mapping[str, object]) -> str:
         TypeError, ValueError: it is not JSON, or holds NaN or infinity.
     """
     return json.dumps(dict(detail), sort_keys=True, allow_nan=False)
+
+
+def checked_score(score: object) -> Score:
+    """What a metric returned, where it is a score.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(score, Score):
+        raise TypeError(f"it returned {type(score).__name__}, expected a Score")
+    return score
+
+
+def failure(error: Exception) -> str:
+    """An exception of a metric as the reason of its row: our own are sentences, others need their type."""
+    return str(error) if isinstance(error, AvbenchError) else f"{type(error).__name__}: {error}"
 
 
 def unavailable_rows(job: ClipJob, reasons: Mapping[str, str]) -> list[ScoreRow]:

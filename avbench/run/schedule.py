@@ -7,10 +7,8 @@ as the limit has room for, and memory depends neither on the number of clips nor
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from pathlib import Path
 from avbench.encoders import Backbone, EncoderStore
 from avbench.encoders.store import GROUP
 from avbench.errors import EnvironmentProblem
+from avbench.files import temporary_folder
 from avbench.results import SPOOL_PREFIX
 from avbench.run.jobs import ClipJob, ClipResult, Stopped
 from avbench.run.score_clip import OpenClip, Watch, open_clip, score_ready, stop_reason
@@ -57,7 +56,7 @@ def score_jobs(
         watch: called around the decoding of each clip.
     """
     waiting: list[OpenClip] = []
-    with spool_folder(spool.folder) as folder:
+    with temporary_folder(spool.folder, prefix=SPOOL_PREFIX) as folder:
         for job in jobs:
             clip, result = open_clip(job.without(stopped), store, folder, watch)
             stopped.add(result.stopped)
@@ -71,23 +70,6 @@ def score_jobs(
                     shutil.rmtree(each.folder, ignore_errors=True)
                 waiting.clear()
         yield from _run_networks(waiting, store, stopped)
-
-
-@contextlib.contextmanager
-def spool_folder(parent: Path | None) -> Iterator[Path]:
-    """A folder below `parent` that is removed at the end.
-
-    Raises:
-        EnvironmentProblem: it cannot be made.
-    """
-    try:
-        folder = tempfile.mkdtemp(prefix=SPOOL_PREFIX, dir=parent)
-    except OSError as error:
-        raise EnvironmentProblem(f"no temporary folder can be made in {parent}: {error.strerror}") from error
-    try:
-        yield Path(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_networks(waiting: Sequence[OpenClip], store: EncoderStore, stopped: Stopped) -> Iterator[ClipResult]:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from avbench.encoders import Backbone, Encoder, EncoderStore
-from avbench.errors import AvbenchError, EnvironmentProblem, MediaError
+from avbench.errors import EnvironmentProblem, MediaError
+from avbench.files import new_folder
 from avbench.media import Media, decode_clip
 from avbench.media.options import DecodeOptions
 from avbench.media.spool import Spooled
@@ -27,7 +28,7 @@ from avbench.results import ClipRow, ScoreRow
 from avbench.run.cached_media import cached_media, keep_media
 from avbench.run.content import ChangedError, Content, unchanged
 from avbench.run.jobs import ClipJob, ClipResult, Stopped
-from avbench.run.rows import clip_row, error_rows, score_row
+from avbench.run.rows import checked_score, clip_row, detail_text, error_rows, failure, score_row
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,13 @@ class ClipScores:
 
     def _take_features(self, scorer: Scorer, media: Media, store: EncoderStore) -> None:
         try:
-            self.features[scorer.name] = store.embed(scorer.encoders[0], media, self.job.clip.prompt)
+            value = np.asarray(store.embed(scorer.encoders[0], media, self.job.clip.prompt), dtype=np.float32)
+            if value.ndim != 1:
+                raise EnvironmentProblem(
+                    f"encoder {scorer.encoders[0].name} gives an array of shape {value.shape}; a set metric compares "
+                    "one vector per clip"
+                )
+            self.features[scorer.name] = value
         except (MemoryError, EnvironmentProblem) as error:
             self.stopped[scorer.name] = stop_reason(error)
         except Exception:
@@ -109,7 +116,7 @@ def open_clip(job: ClipJob, store: EncoderStore, spool: Path, watch: Watch) -> t
         The clip, None where nothing waits for a large network; and the first result of the job.
     """
     scorers = get_scorers(job.metrics)
-    folder = Path(tempfile.mkdtemp(dir=spool)) if any(scorer.deferred for scorer in scorers) else None
+    folder = new_folder(spool) if any(scorer.deferred for scorer in scorers) else None
     try:
         media = _media(job, scorers, store, folder, watch)
     except (MediaError, MemoryError) as error:
@@ -194,15 +201,15 @@ def _large(scorer: Scorer) -> list[Backbone]:
 def _call(scorer: Scorer, job: ClipJob, media: Media, store: EncoderStore) -> tuple[Score, str | None]:
     """The score of a clip, and why the metric cannot go on, if so."""
     try:
-        return scorer(media, job.clip.prompt, store), None
+        score = checked_score(scorer(media, job.clip.prompt, store))
+        detail_text(score.detail)
+        return score, None
     except (MemoryError, EnvironmentProblem) as error:
         # Not this clip's fault: the next clip would meet the same.
         return Score.error(stop_reason(error)), stop_reason(error)
-    except AvbenchError as error:
-        return Score.error(str(error)), None
     except Exception as error:
         log.debug("%s failed on %s", scorer.name, job.clip.clip_id, exc_info=True)
-        return Score.error(f"{type(error).__name__}: {error}"), None
+        return Score.error(failure(error)), None
 
 
 def _media(job: ClipJob, scorers: Sequence[Scorer], store: EncoderStore, folder: Path | None, watch: Watch) -> Media:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +21,11 @@ from avbench.results import SCHEMA_VERSION, UNAVAILABLE, RunFolder, ScoreRow
 from avbench.results.schema import set_digest
 from avbench.run.jobs import RunContext, Stopped
 from avbench.run.plan import EarlierRows
-from avbench.run.reference_sets import ReferenceSet, check_mode
-from avbench.run.rows import detail_text
+from avbench.run.reference_sets import ReferenceSet
+from avbench.run.rows import checked_score, detail_text, failure
 from avbench.statistics.intervals import jackknife_interval
+
+log = logging.getLogger(__name__)
 
 ALL = "all"
 _NO_REFERENCE = "no reference set; give features of real clips with --reference (see 'avbench reference --help')"
@@ -93,16 +96,20 @@ def score_sets(
 
 def _score(scorer: Scorer, members: Sequence[Clip], sets: SetInputs, draft: ScoreRow) -> ScoreRow:
     start = time.perf_counter()
-    score = _unmet(scorer, sets)
-    if score is None:
-        score = _compare(scorer, draft.scope, members, sets)
+    try:
+        score = _unmet(scorer, sets) or _compare(scorer, draft.scope, members, sets)
+        detail = detail_text(score.detail)
+    except Exception as error:
+        # Whatever a set metric raises costs its own row, never the scores of single clips or the tables.
+        log.debug("%s failed on %s", scorer.name, draft.scope, exc_info=True)
+        score, detail = Score.error(failure(error)), "{}"
     return replace(
         draft,
         value=score.value,
         status=score.status,
         reason=score.reason,
         seconds=round(time.perf_counter() - start, 6),
-        detail=detail_text(score.detail),
+        detail=detail,
     )
 
 
@@ -113,7 +120,7 @@ def _unmet(scorer: Scorer, sets: SetInputs) -> Score | None:
     if sets.reference is None:
         return Score.skipped(_NO_REFERENCE)
     try:
-        check_mode(sets.reference, str(dict(scorer.params).get("mode", "fixed")))
+        sets.reference.rows(scorer.encoders[0])
     except UsageError as error:
         return Score.skipped(str(error))
     return None
@@ -121,7 +128,7 @@ def _unmet(scorer: Scorer, sets: SetInputs) -> Score | None:
 
 def _compare(scorer: Scorer, scope: str, members: Sequence[Clip], sets: SetInputs) -> Score:
     assert sets.reference is not None
-    real = sets.reference.video if "video" in scorer.needs else sets.reference.audio
+    real = sets.reference.rows(scorer.encoders[0])
     if scope != ALL:
         wanted = {clip.prompt.prompt_id for clip in members}
         # A set without ids is that of a benchmark whose prompt ids are row numbers.
@@ -130,11 +137,14 @@ def _compare(scorer: Scorer, scope: str, members: Sequence[Clip], sets: SetInput
         if len(real) < 2:
             return Score.skipped("fewer than 2 reference clips with the prompt ids of this category")
     found = [(clip, _features(scorer, clip, sets)) for clip in members]
-    usable = [(clip, part) for clip, part in found if part is not None and part.shape == real.shape[1:]]
+    usable = [(clip, rows) for clip, rows in found if rows is not None]
     if len(usable) < 2:
         return Score.skipped(f"{len(usable)} of {len(members)} clips have features; 2 are needed")
-    fake = np.stack([part for _, part in usable])
-    score = scorer.function(fake, real)
+    wrong = next((rows for _, rows in usable if rows.shape != real.shape[1:]), None)
+    if wrong is not None:
+        return Score.error(f"features of clips have {len(wrong)} columns, those of the reference set {real.shape[1]}")
+    fake = np.stack([rows for _, rows in usable])
+    score = checked_score(scorer.function(fake, real))
     counts = {"clips": len(members), "without_features": len(members) - len(fake)}
     interval = _interval(scorer, fake, real, [clip.prompt_key for clip, _ in usable]) if score.status == "ok" else {}
     return replace(score, detail={**score.detail, **counts, **interval})
@@ -165,7 +175,7 @@ def _features(scorer: Scorer, clip: Clip, sets: SetInputs) -> NDArray[np.float32
 def _draft(scorer: Scorer, scope: str, members: Sequence[Clip], sets: SetInputs) -> ScoreRow:
     """The row without its score."""
     context, models = sets.context, {clip.model for clip in members}
-    reference = sets.reference.digest if sets.reference else "none"
+    reference = sets.reference.digest(scorer.encoders[0]) if sets.reference else "none"
     content = {
         "params": dict(scorer.params), "scope": scope, "reference": reference, "protocol": context.protocol.name,
     }  # fmt: skip

@@ -7,7 +7,6 @@ import multiprocessing
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from avbench.errors import EnvironmentProblem, UsageError
+from avbench.files import new_folder
 from avbench.run.jobs import ClipJob, ClipResult, Stopped
 from avbench.run.worker_process import NAME, UNGUARDED, Message, Opening, Workers, work
 from avbench.terminal.interrupts import ALL
@@ -182,7 +182,7 @@ def _start(workers: Workers, number: int, metrics: dict[str, str]) -> Worker:
     # "spawn": forked children of a threaded process can hang, and CUDA does not survive a fork.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    folder = Path(tempfile.mkdtemp(dir=workers.spool.folder))
+    folder = new_folder(workers.spool.folder)
     process = context.Process(
         target=work, name=NAME, args=(theirs, workers.alone(number, folder), metrics), daemon=True
     )

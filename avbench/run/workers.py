@@ -9,9 +9,11 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
+from avbench.files import temporary_folder
 from avbench.metrics.base import get_scorers
+from avbench.results import SPOOL_PREFIX
 from avbench.run.jobs import ClipJob, ClipResult, Stopped
-from avbench.run.schedule import score_jobs, spool_folder
+from avbench.run.schedule import score_jobs
 from avbench.run.score_clip import failed_result
 from avbench.run.worker_pool import Worker, WorkerPool
 from avbench.run.worker_process import Workers
@@ -44,7 +46,7 @@ def run_jobs(jobs: Sequence[ClipJob], workers: Workers, stopped: Stopped) -> Gen
     if not jobs:
         return
     suspects: list[ClipJob] = []
-    with spool_folder(workers.spool.folder) as folder:
+    with temporary_folder(workers.spool.folder, prefix=SPOOL_PREFIX) as folder:
         workers = replace(workers, spool=replace(workers.spool, folder=folder))
         yield from _work_off(make_shards(jobs, workers.count), workers, stopped, suspects)
         # At the end, one by one: a clip that kills its process again takes no other clip with it.

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from avbench.errors import UsageError, near
-from avbench.metrics.base import registry
 from avbench.suites.base import Suite
 from avbench.suites.javisbench import JAVISBENCH, JAVISBENCH_COMPAT
 from avbench.suites.omninft import OMNINFT_REWARDS, OMNINFT_TABLES
+from avbench.suites.quick import QUICK
+
+_SUITES = {suite.name: suite for suite in (QUICK, JAVISBENCH, JAVISBENCH_COMPAT, OMNINFT_TABLES, OMNINFT_REWARDS)}
 
 
 def list_suites() -> list[Suite]:
-    """All suites.
-
-    `quick` is every metric whose networks, if any, come inside an installable package: nothing to download.
-    """
-    quick = tuple(
-        name
-        for name, entry in registry().items()
-        if entry.function.__module__.startswith("avbench.") and not any(b.row for b in entry.backbones)
-    )
-    return [
-        Suite("quick", "Everything that needs no checkpoint: sync, sound, picture, integrity, speech.", quick),
-        JAVISBENCH,
-        JAVISBENCH_COMPAT,
-        OMNINFT_TABLES,
-        OMNINFT_REWARDS,
-    ]
+    """All suites."""
+    return list(_SUITES.values())
 
 
 def get_suite(name: str) -> Suite:
@@ -34,7 +22,6 @@ def get_suite(name: str) -> Suite:
     Raises:
         UsageError: unknown name, with near matches.
     """
-    suites = {suite.name: suite for suite in list_suites()}
-    if name not in suites:
-        raise UsageError(f"unknown suite {name!r}. {near(name, suites)} See 'avbench ls'.")
-    return suites[name]
+    if name not in _SUITES:
+        raise UsageError(f"unknown suite {name!r}. {near(name, _SUITES)} See 'avbench ls'.")
+    return _SUITES[name]

@@ -7,8 +7,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
-import traceback
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -17,13 +15,12 @@ import typer
 
 from avbench.errors import CRASH, INTERRUPTED, AvbenchError, EnvironmentProblem
 from avbench.files import write_atomically
+from avbench.terminal.crash import report_crash
 from avbench.terminal.interrupts import Interrupted, interruptible
 from avbench.terminal.output import LogFormatter, lost_output, prepare_streams, say
 from avbench.terminal.text import visible
 
 _log = logging.getLogger(__name__)
-_LONGEST = 400
-"""Characters of an exception's text on the terminal."""
 ERROR_FILE = "AVBENCH_ERROR_FILE"
 """Environment variable: a file that gets `{"exit_code": ..., "message": ...}` when the command fails.
 
@@ -122,18 +119,5 @@ def _out_of_memory(error: Exception, program: str) -> int:
 
 
 def _crash(error: BaseException, program: str) -> int:
-    """A fault of ours: one line, and the traceback in a file that can be sent to us."""
-    message = f"internal error, {type(error).__name__}: {str(error)[:_LONGEST]}".rstrip(": ")
-    _leave(message, CRASH)
-    report = "".join(traceback.format_exception(error))
-    _log.debug("%s", report)
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", errors="backslashreplace", prefix=f"{program}-", suffix=".txt", delete=False
-        ) as file:
-            file.write(f"{program} {' '.join(sys.argv[1:])}\nPython {sys.version}\n\n{report}")
-        say(f"{program}: {message}. Please report it, with the traceback in {file.name}", err=True)
-    except OSError as problem:
-        sys.stderr.write(visible(report, keep="\n"))
-        say(f"{program}: {message}. Please report it, with the lines above (no file for them: {problem})", err=True)
-    return CRASH
+    _leave(f"internal error, {type(error).__name__}: {error}", CRASH)
+    return report_crash(error, program)

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.doctor.environment import describe_environment
-from avbench.errors import EnvironmentProblem
-from avbench.files import below_or_name, write_atomically
+from avbench.files import below_or_name, make_folder, write_atomically
 from avbench.report.tables import decimals_for, format_value
 from avbench.terminal.text import markdown_text, to_csv
 from avbench.validity.bench import Row
@@ -49,10 +48,7 @@ def write_study(study: Study, responses: Sequence[Response], out: Path) -> list[
         "validity.svg": draw_responses(study.rows, responses),
         "study.json": json.dumps(describe_study(study), indent=2, ensure_ascii=False) + "\n",
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot make {out}: {error.strerror or error}") from error
+    make_folder(out)
     for name, text in texts.items():
         write_atomically(out / name, text.encode("utf-8", "replace"))
     return [out / name for name in texts]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol as TypingProtocol
 
 from avbench.encoders import WeightsConfig
 from avbench.errors import EnvironmentProblem, UsageError
+from avbench.files import temporary_folder
 from avbench.metrics.base import Scorer
 from avbench.run.content import read_content
 from avbench.run.jobs import ClipJob, RunContext, Stopped
@@ -93,8 +92,8 @@ def run_study(
     groups = _by_network(able)
     rows: list[Row] = []
     stopped = Stopped()
-    with tempfile.TemporaryDirectory(prefix="avbench-validate-") as spool:
-        cases = decode_cases(jobs, settings.seconds, settings.size, Path(spool))
+    with temporary_folder(None, prefix="avbench-validate-") as spool:
+        cases = decode_cases(jobs, settings.seconds, settings.size, spool)
         if progress:
             progress.start(len(cases) * len(groups), 0)
         for group in groups:

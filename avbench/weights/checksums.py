@@ -6,12 +6,12 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from avbench.files import home_folder
+from avbench.errors import EnvironmentProblem
+from avbench.files import home_folder, make_folder, write_atomically
 
 LOCK_NAME = "avbench-weights.json"
 
@@ -40,7 +40,7 @@ def file_sha256(path: Path) -> str:
         else:
             with path.open("rb") as file:
                 _known[key] = hashlib.file_digest(file, "sha256").hexdigest()
-            with contextlib.suppress(OSError):  # a cache that cannot be written is only slower
+            with contextlib.suppress(EnvironmentProblem):  # a cache that cannot be written is only slower
                 update_json(store, {key[0]: [*key[1:], _known[key]]})
     return _known[key]
 
@@ -66,14 +66,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def update_json(path: Path, entries: Mapping[str, Any]) -> None:
-    """Add entries to a JSON table; it is replaced in one step, so that no reader sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Add entries to a JSON table; it is replaced in one step, so that no reader sees half a file.
+
+    Raises:
+        EnvironmentProblem: it cannot be written.
+    """
+    make_folder(path.parent)
     text = json.dumps(read_json(path) | dict(entries), indent=2, sort_keys=True) + "\n"
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, text.encode())

@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from avbench.errors import EnvironmentProblem
-from avbench.files import locked
+from avbench.files import locked, rename
 from avbench.weights.checkpoints import CHECKPOINTS, with_required
 from avbench.weights.checksums import file_sha256, record, recorded
 from avbench.weights.config import WeightsConfig
@@ -137,7 +137,7 @@ def download(file: CheckpointFile, target: Path, progress: Progress) -> Path:
     if file.sha256 and actual != file.sha256:
         part.unlink()
         raise EnvironmentProblem(_wrong(file.url, actual, file.sha256))
-    part.replace(target)
+    rename(part, target)
     return target
 
 

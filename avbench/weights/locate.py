@@ -210,8 +210,8 @@ def accept(name: str) -> Path:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         update_json(path, {name: {"licence": CHECKPOINTS[name].licence, "when": now}})
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot write {path}: {error.strerror}. Use --accept-licence in each run.") from error
+    except EnvironmentProblem as error:
+        raise EnvironmentProblem(f"{error}. Use --accept-licence in each run.") from error
     return path
 
 

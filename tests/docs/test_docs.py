@@ -223,3 +223,26 @@ def test_the_metric_of_the_guide_is_found_through_its_entry_point(place, environ
         "assert scores.loc['mono', 'reason'] == '1 channels; stereo needed', scores.T\n"
     )
     run_python(code, place, {**environment, "PYTHONPATH": path})
+
+
+def test_a_package_whose_metrics_cannot_be_loaded_costs_only_them(place, environment):
+    package = place / "packages"
+    (info := package / "broken_metrics-1.0.dist-info").mkdir(parents=True)
+    (package / "broken_metrics.py").write_text("import no_such_package\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-metrics\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[avbench.scorers]\nmine = broken_metrics\n")
+    environment = {**environment, "PYTHONPATH": f"{package}:{environment['PYTHONPATH']}"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "avbench", *arguments]
+        return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=120)
+
+    clip = "examples/clips/bounce.mp4"
+    good = run("score", clip, "-o", "good", "-m", "true_peak", "--no-html", "--json")
+    assert good.returncode == 0, good.stderr
+    assert good.stderr.count("\n") == 1
+    assert "the metrics of broken-metrics cannot be loaded (ModuleNotFoundError: No module named" in good.stderr
+    bad = run("score", clip, "-o", "bad", "-m", "mine")
+    assert bad.returncode == 2
+    assert "unknown metric 'mine'" in bad.stderr and "broken-metrics cannot be loaded" in bad.stderr
+    assert "broken-metrics" in run("doctor").stdout

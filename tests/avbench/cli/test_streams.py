@@ -16,6 +16,8 @@ import pytest
 
 from avbench import score_clips
 
+REPOSITORY = Path(__file__).parents[3]
+
 
 @contextmanager
 def opened(stream: str) -> Iterator[dict[str, Any]]:
@@ -220,7 +222,27 @@ def test_no_fault_of_ours_looks_like_a_regression(tmp_path, kind, code):
     if code == 70:
         (file,) = tmp_path.glob("avbench-*.txt")
         assert str(file) in done.stderr and "report" in done.stderr
-        assert "Traceback" in file.read_text()
+        text = file.read_text()
+        assert "Traceback" in text
+        assert text.startswith("avbench fault ") and f"Python {sys.version.split()[0]}" in text
+        assert "avbench doctor --json" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("broken", "code", "message"),
+    [
+        ("raise ImportError(\"No module named 'typer'\", name='typer')", 4, "cannot start, No module named 'typer'"),
+        ("raise RuntimeError('odd')", 70, "internal error, RuntimeError: odd"),
+    ],
+)
+def test_a_package_that_cannot_be_imported_is_no_regression(tmp_path, broken, code, message):
+    (tmp_path / "typer.py").write_text(f"{broken}\n")
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
+    command = [sys.executable, "-m", "avbench", "ls"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), done.stderr
+    assert message in done.stderr
+    assert len(list(tmp_path.glob("avbench-*.txt"))) == (code == 70)
 
 
 def test_verbose_shows_the_traceback_and_no_control_characters(tmp_path):

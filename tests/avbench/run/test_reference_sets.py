@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from avbench.encoders import Backbone, Encoder
+from avbench.encoders.networks.audioclip.encoders import AUDIOCLIP_COMPAT, AUDIOCLIP_FIXED
+from avbench.encoders.networks.i3d.encoders import I3D_COMPAT, I3D_FIXED
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.run import reference_files
-from avbench.run.reference_sets import ReferenceSet, check_mode, load_reference, save_reference
+from avbench.run.reference_sets import ReferenceSet, load_reference, save_reference
 
 
 def _arrays(rows: int = 3) -> dict[str, np.ndarray]:
@@ -25,19 +28,20 @@ def _arrays(rows: int = 3) -> dict[str, np.ndarray]:
 
 
 def test_saved_is_loaded(tmp_path):
-    reference = ReferenceSet(**_arrays(), mode="fixed", source="real clips", ids=("a", "b", "c"))
+    arrays = _arrays()
+    reference = ReferenceSet.of_pair(**arrays, mode="fixed", source="real clips", ids=("a", "b", "c"))
     save_reference(tmp_path / "new" / "set.npz", reference)
     loaded = load_reference(tmp_path / "new" / "set.npz")
-    np.testing.assert_array_equal(loaded.video, reference.video)
-    np.testing.assert_array_equal(loaded.audio, reference.audio)
+    np.testing.assert_array_equal(loaded.rows(I3D_FIXED), arrays["video"])
+    np.testing.assert_array_equal(loaded.rows(AUDIOCLIP_FIXED), arrays["audio"])
     assert (loaded.mode, loaded.source, loaded.ids) == ("fixed", "real clips", ("a", "b", "c"))
-    assert loaded.digest == reference.digest
+    assert loaded.digest(I3D_FIXED) == reference.digest(I3D_FIXED)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["set.npz"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "set.npz"
-    save_reference(path, ReferenceSet(**_arrays(), mode="fixed"))
+    save_reference(path, ReferenceSet.of_pair(**_arrays(), mode="fixed"))
     before = path.read_bytes()
 
     def fail(file, **arrays):
@@ -45,8 +49,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(np, "savez_compressed", fail)
-    with pytest.raises(OSError, match="disk full"):
-        save_reference(path, ReferenceSet(**_arrays(4), mode="fixed"))
+    with pytest.raises(EnvironmentProblem, match=r"cannot write .*set\.npz: disk full"):
+        save_reference(path, ReferenceSet.of_pair(**_arrays(4), mode="fixed"))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["set.npz"]
 
@@ -58,17 +62,62 @@ def test_plain_arrays_suffice_and_have_no_mode(tmp_path):
 
 
 def test_digest_follows_everything_that_changes_a_distance():
-    reference = ReferenceSet(**_arrays(), mode="fixed")
-    video = reference.video.copy()
+    arrays = _arrays()
+    video = arrays["video"].copy()
     video[0, 0] += 1
-    others = [
-        replace(reference, video=video),
-        replace(reference, mode="compat"),
-        replace(reference, ids=("a", "b", "c")),
-        ReferenceSet(**_arrays(4), mode="fixed"),
+    sets = [
+        ReferenceSet.of_pair(**arrays, mode="fixed"),
+        ReferenceSet.of_pair(**arrays | {"video": video}, mode="fixed"),
+        ReferenceSet.of_pair(**arrays, mode="compat"),
+        ReferenceSet.of_pair(**arrays, mode="fixed", ids=("a", "b", "c")),
+        ReferenceSet.of_pair(**_arrays(4), mode="fixed"),
     ]
-    assert len({reference.digest, *(other.digest for other in others)}) == 5
-    assert replace(reference, source="elsewhere").digest == reference.digest
+    assert len({reference.digest(I3D_FIXED) for reference in sets}) == 5
+    assert replace(sets[0], source="elsewhere").digest(I3D_FIXED) == sets[0].digest(I3D_FIXED)
+
+
+def test_the_digest_of_the_pair_is_that_of_earlier_versions():
+    arrays = {name: np.full((2, columns), 0.5, np.float32) for name, columns in (("video", 400), ("audio", 1024))}
+    reference = ReferenceSet.of_pair(**arrays, mode="fixed", ids=("a", "b"))
+    assert reference.digest(I3D_FIXED) == reference.digest(AUDIOCLIP_FIXED) == "6a254c6c04bd1e58"
+    more = replace(reference, features={**reference.features, "colours:1": np.ones((2, 3), np.float32)})
+    assert more.digest(I3D_FIXED) == "6a254c6c04bd1e58"
+
+
+COLOURS = Encoder("colours", 1, Backbone("colours", lambda context: None, packages=()), lambda network, clips: [])
+
+
+def test_features_of_any_encoder_are_kept_under_its_name_and_version(tmp_path):
+    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+    alone = ReferenceSet({"colours:1": rows}, "mine", ("a", "b", "c"))
+    beside = replace(alone, features={**ReferenceSet.of_pair(**_arrays(), mode="compat").features, "colours:1": rows})
+    for reference in (alone, beside):
+        save_reference(tmp_path / "set.npz", reference)
+        loaded = load_reference(tmp_path / "set.npz")
+        assert set(loaded.features) == set(reference.features)
+        np.testing.assert_array_equal(loaded.rows(COLOURS), rows)
+        assert loaded.digest(COLOURS) == alone.digest(COLOURS)
+        assert (loaded.source, loaded.ids, loaded.mode) == ("mine", ("a", "b", "c"), reference.mode)
+    with pytest.raises(UsageError, match="mine holds features of colours:1, the metric compares those of colours:2"):
+        alone.rows(replace(COLOURS, version=2))
+    with pytest.raises(UsageError, match="mine holds features of colours:1, the metric compares those of i3d:1"):
+        alone.rows(I3D_FIXED)
+    other = replace(alone, features={"colours:1": rows + 1})
+    assert other.digest(COLOURS) != alone.digest(COLOURS)
+
+
+def test_features_of_any_encoder_are_checked(tmp_path):
+    for rows, message in (
+        (np.zeros(3), r"'colours:1' has shape \(3,\), expected \(N, D\)"),
+        (np.full((2, 2), np.inf), "NaN or infinity in 2 of 2 rows"),
+        (np.full((2, 2), "x"), "not numbers"),
+    ):
+        np.savez(tmp_path / "set.npz", **{"features/colours:1": rows})
+        with pytest.raises(UsageError, match=message):
+            load_reference(tmp_path / "set.npz")
+    np.savez(tmp_path / "half.npz", **{"features/colours:1": np.zeros((2, 2)), "video": np.zeros((2, 400))})
+    with pytest.raises(UsageError, match="array audio missing"):
+        load_reference(tmp_path / "half.npz")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +209,7 @@ def test_an_archive_that_inflates_is_refused_first(tmp_path, monkeypatch):
 def test_other_arrays_of_the_archive_are_not_read(tmp_path):
     arrays = {name: _npy(rows) for name, rows in _arrays().items()}
     _npz(tmp_path / "set.npz", **arrays, more=_npy(np.zeros(3), "(10000000000,)"))
-    assert len(load_reference(tmp_path / "set.npz").video) == 3
+    assert [len(rows) for rows in load_reference(tmp_path / "set.npz").features.values()] == [3, 3]
 
 
 def test_a_flipped_bit_is_noticed(tmp_path):
@@ -217,7 +266,7 @@ def test_trained_tensors_of_half_precision_are_read(tmp_path):
     torch = pytest.importorskip("torch")
     video = torch.zeros(3, 400, dtype=torch.bfloat16, requires_grad=True)
     torch.save(_tensors(video=video), tmp_path / "cache.pt")
-    assert load_reference(tmp_path / "cache.pt").video.dtype == np.float32
+    assert load_reference(tmp_path / "cache.pt").rows(I3D_COMPAT).dtype == np.float32
 
 
 def test_released_features_are_compat(tmp_path):
@@ -226,8 +275,9 @@ def test_released_features_are_compat(tmp_path):
     torch.save({name: torch.from_numpy(rows) for name, rows in arrays.items()}, tmp_path / "cache.pt")
     loaded = load_reference(tmp_path / "cache.pt")
     assert loaded.mode == "compat"
-    np.testing.assert_array_equal(loaded.audio, arrays["audio"])
-    assert loaded.digest == ReferenceSet(**arrays, mode="compat").digest
+    np.testing.assert_array_equal(loaded.rows(AUDIOCLIP_COMPAT), arrays["audio"])
+    made = ReferenceSet.of_pair(**arrays, mode="compat")
+    assert loaded.digest(AUDIOCLIP_COMPAT) == made.digest(AUDIOCLIP_COMPAT)
 
 
 class _Hostile:
@@ -247,15 +297,15 @@ def test_a_tensor_file_that_runs_code_is_refused(tmp_path):
 
 
 def test_modes_never_meet():
-    fixed = ReferenceSet(**_arrays(), mode="fixed", source="mine.npz")
-    compat = replace(fixed, mode="compat")
-    unknown = replace(fixed, mode=None)
-    check_mode(fixed, "fixed")
-    check_mode(compat, "compat")
+    fixed = ReferenceSet.of_pair(**_arrays(), mode="fixed", source="mine.npz")
+    compat = ReferenceSet.of_pair(**_arrays(), mode="compat", source="mine.npz")
+    unknown = ReferenceSet.of_pair(**_arrays(), mode=None, source="mine.npz")
+    assert len(fixed.rows(I3D_FIXED)) == len(fixed.rows(AUDIOCLIP_FIXED)) == 3
+    assert len(compat.rows(I3D_COMPAT)) == len(compat.rows(AUDIOCLIP_COMPAT)) == 3
     with pytest.raises(UsageError, match=r"mine\.npz holds features of mode 'compat', the metric is of mode 'fixed'"):
-        check_mode(compat, "fixed")
+        compat.rows(I3D_FIXED)
     with pytest.raises(UsageError, match="mode 'fixed', the metric is of mode 'compat'"):
-        check_mode(fixed, "compat")
-    for mode in ("fixed", "compat"):
+        fixed.rows(AUDIOCLIP_COMPAT)
+    for encoder in (I3D_FIXED, AUDIOCLIP_COMPAT):
         with pytest.raises(UsageError, match="does not say how its features were made"):
-            check_mode(unknown, mode)
+            unknown.rows(encoder)

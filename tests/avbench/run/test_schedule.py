@@ -196,7 +196,7 @@ def reference(tmp_path_factory):
     generator = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("reference") / "real.npz"
     video, audio = (generator.standard_normal((6, columns)).astype(np.float32) for columns in (400, 1024))
-    save_reference(path, ReferenceSet(video, audio, "fixed", "made for the test", tuple("012345")))
+    save_reference(path, ReferenceSet.of_pair(video, audio, "fixed", "made for the test", tuple("012345")))
     return path
 
 
@@ -264,11 +264,11 @@ def test_a_reference_set_is_made_from_real_clips_and_used(clips, tmp_path, avben
 
 
 def test_a_reference_cannot_be_made_without_weights(clips, tmp_path):
-    from avbench.api import make_reference
+    from avbench.run.make_reference import make_reference, reference_suite
 
     source = Source(tmp_path, "clips", tuple(clips), "as given")
     with pytest.raises(EnvironmentProblem, match=r"weights missing|not installed"):
-        make_reference(source, tmp_path / "r.npz", tmp_path / "run", mode="fixed", options=RunOptions())
+        make_reference(source, tmp_path / "r.npz", tmp_path / "run", suite=reference_suite(), options=RunOptions())
 
 
 def test_a_suite_version_follows_its_modes():
