@@ -18,9 +18,8 @@ LEVELS = 5
 
 
 def metric(higher_is_better: bool | None = True, name: str = "metric") -> Scorer:
-    return Scorer(
-        lambda *_: Score.ok(0), name, "", "1", Direction.of(higher_is_better), (0, 1), "", frozenset({"video"}), "family"
-    )  # fmt: skip
+    direction = Direction.of(higher_is_better)
+    return Scorer(lambda *_: Score.ok(0), name, "", "1", direction, (0, 1), "", frozenset({"video"}), "family")
 
 
 def make_rows(table, name: str = "metric") -> list[Row]:
