@@ -2,46 +2,106 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avbench.terminal.output import cell, print_json, show
+from avbench.terminal.output import cell, console, print_json, say, show
+from avbench.terminal.text import visible
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from avbench.metrics.base import Scorer
+
+_LEGEND = "↑ higher is better, ↓ lower is better, · neither; 'avbench ls METRIC' tells more"
 
 
 def command(
-    suite: Annotated[str | None, typer.Argument(help="Only the metrics of this suite.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A suite: only its metrics. A metric: all about it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """List suites and metrics: needs, unit, direction, checkpoint, licence, and whether they run here."""
+    """List suites and metrics, or describe one metric: direction, unit, needs, checkpoint, and whether it runs here."""
     from avbench.encoders import WeightsConfig
+    from avbench.errors import UsageError, near
     from avbench.metrics.base import get_scorers, registry
     from avbench.suites import get_suite, list_suites
 
-    scorers = get_scorers(get_suite(suite).metrics) if suite else list(registry().values())
+    metric = name if name in registry() else None
+    known = [*registry(), *(suite.name for suite in list_suites())]
+    if name is not None and name not in known:
+        raise UsageError(f"unknown suite or metric {name!r}. {near(name, known)} See 'avbench ls'.")
+    scorers = get_scorers([metric] if metric else get_suite(name).metrics) if name else list(registry().values())
     if as_json:
         content = {
             "suites": {s.name: {"summary": s.summary, "metrics": s.metrics} for s in list_suites()},
             "metrics": {s.name: s.metadata() | {"unavailable": s.unavailable(WeightsConfig())} for s in scorers},
         }
         print_json(content)
-        return
+    elif metric:
+        show(_details(scorers[0], [suite.name for suite in list_suites() if metric in suite.metrics]))
+    else:
+        listed = list_suites()
+        _show("suites", [(suite.name, str(len(suite.metrics)), suite.summary) for suite in listed])
+        _show_metrics(scorers)
+
+
+def _show_metrics(scorers: list[Scorer]) -> None:
+    """One line for each metric, families together."""
+    from avbench.encoders import WeightsConfig
+
+    families = list(dict.fromkeys(scorer.family for scorer in scorers))
+    ordered = sorted(scorers, key=lambda scorer: families.index(scorer.family))
+    name_width = max(len(scorer.name) for scorer in scorers)
+    for family, members in groupby(ordered, key=lambda scorer: scorer.family):
+        lines = []
+        for scorer in members:
+            reason = scorer.unavailable(WeightsConfig())
+            ready = " ".join(reason.partition(":")[0].split()[:3]) if reason else "ready"
+            lines.append((scorer.name.ljust(name_width), scorer.direction.arrow, ready.ljust(15), scorer.summary))
+        _show(family.replace("_", " "), lines)
+    say(_LEGEND)
+
+
+def _show(title: str, lines: Sequence[Sequence[str]]) -> None:
+    """A title and a line for each entry. What a terminal has no room for is cut at the end; piped, nothing is."""
+    width = console().width
+    columns = [max(len(line[i]) for line in lines) for i in range(len(lines[0]) - 1)]
+    say(title)
+    for line in lines:
+        text = visible("  ".join(["", *(cell.ljust(n) for cell, n in zip(line, columns, strict=False)), line[-1]]))
+        say(text if len(text) <= width else text[: width - 1] + "…")
+    say("")
+
+
+def _details(scorer: Scorer, suites: list[str]) -> Table:
     from rich.table import Table
 
-    suites = Table(title="suites")
-    for name in ("suite", "metrics", "what"):
-        suites.add_column(name)
-    for entry in list_suites():
-        suites.add_row(*map(cell, (entry.name, str(len(entry.metrics)), entry.summary)))
-    show(suites)
-    table = Table(title="metrics (↑ higher is better, ↓ lower is better, · neither)")
-    for name in ("metric", "what", "unit", "", "needs", "checkpoint, licence", "runs here"):
-        table.add_column(name, overflow="fold")
-    for scorer in scorers:
-        weights = f"{scorer.checkpoint}, {scorer.licence}" if scorer.checkpoint else "–"
-        cells = (
-            scorer.name, scorer.summary, scorer.unit, scorer.direction.arrow,
-            ", ".join(sorted(scorer.needs)), weights, scorer.unavailable(WeightsConfig()) or "yes",
-        )  # fmt: skip
-        table.add_row(*map(cell, cells))
-    show(table)
+    from avbench.encoders import WeightsConfig
+
+    low, high = scorer.range
+    rows = {
+        "what": scorer.summary,
+        "better": scorer.direction.phrase,
+        "unit": scorer.unit,
+        "range": f"{low:g} to {high:g}",
+        "judges": "each clip" if scorer.level == "clip" else "all clips together, against a reference set",
+        "needs": ", ".join(sorted(scorer.needs)),
+        "family": scorer.family.replace("_", " "),
+        "suites": ", ".join(suites) or "none",
+        "checkpoint": scorer.checkpoint or "none",
+        "licence": scorer.licence or "none needed",
+        "ready": scorer.unavailable(WeightsConfig()) or "yes",
+        "mind": scorer.caveat,
+        "source": scorer.source,
+        "version": str(scorer.version),
+    }
+    table = Table(title=cell(scorer.name), title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in rows.items():
+        if text:
+            table.add_row(label, cell(text))
+    return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -78,7 +79,7 @@ def test_by_model_and_by_category(avbench, examples, tmp_path):
         (["score", "nowhere"], ["nowhere"]),
         (["clips", "nowhere"], ["nowhere"]),
         (["report", "nowhere"], ["not a run folder"]),
-        (["ls", "nothing"], ["unknown suite"]),
+        (["ls", "nothing"], ["unknown suite or metric"]),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(avbench, small_clip, tmp_path, arguments, words):
@@ -146,9 +147,28 @@ def test_ls_shows_every_metric_and_why_one_cannot_run(avbench):
         assert facts["unavailable"] is None or any(cure in facts["unavailable"] for cure in CURES)
     text = avbench("ls", "quick", env=_wide())
     assert text.returncode == 0
-    assert "av_offset" in text.stdout
-    if "not installed" in text.stdout:
-        assert "avbench[speech]" in text.stdout
+    lines = {line.split()[0]: line for line in text.stdout.splitlines() if line.startswith("  ")}
+    assert set(content["suites"]["quick"]["metrics"]) <= set(lines)
+    assert "ready  " in lines["av_offset"]
+    if "not installed" in lines["dnsmos_overall"]:
+        assert "avbench[speech]" in avbench("ls", "dnsmos_overall").stdout
+
+
+def test_ls_has_a_line_for_each_metric_on_80_columns(avbench):
+    env = {**os.environ, "COLUMNS": "80", "FORCE_COLOR": "1", "TERM": "xterm"}
+    for arguments in ((), ("javisbench",)):
+        lines = avbench("ls", *arguments, env=env).stdout.splitlines()
+        assert max(map(len, lines)) <= 80
+    assert len(lines) < 16 + 12 + 2 * 10
+
+
+def test_ls_tells_all_about_one_metric(avbench):
+    told = avbench("ls", "fvd").stdout
+    assert all(text in told for text in ("lower is better", "all clips together", "i3d_k400", "javisbench", "arXiv"))
+    assert list(json.loads(avbench("ls", "fvd", "--json").stdout)["metrics"]) == ["fvd"]
+    wrong = avbench("ls", "sharpnes")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "Did you mean sharpness?" in wrong.stderr
 
 
 def test_doctor_names_versions_and_cures(avbench):
