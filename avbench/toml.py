@@ -30,6 +30,9 @@ class ConfigError(UsageError):
         super().__init__(": ".join(part for part in (f"{file} line {line}" if line else file, reason) if part))
         self.file, self.line, self.reason = file, line, reason
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ConfigError, (self.file, self.line, self.reason)  # between processes
+
 
 @dataclass(frozen=True)
 class Place:

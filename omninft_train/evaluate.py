@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from rich.table import Table
 
 from avbench.config import at_least, build
+from avbench.files import write_atomically
 from avbench.terminal.output import cell
 from avbench.toml import Place
 from omninft_train.config import RewardSection
@@ -157,13 +158,11 @@ def write_json(content: dict[str, Any], path: Path) -> None:
     Raises:
         EnvironmentProblem: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
     except OSError as error:
-        raise EnvironmentProblem(f"{path}: cannot be written ({error.strerror}). Choose another --out.") from error
+        raise EnvironmentProblem(f"cannot make {path.parent}: {error.strerror}. Choose another --out.") from error
+    write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_evaluation(path: Path) -> Evaluation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -282,6 +283,7 @@ def test_what_does_not_fit_is_told(text, told):
     with pytest.raises(ConfigError) as caught:
         build(Outer, parse_toml(text, "f"), Place("f", text))
     assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert len(str(caught.value)) < 250
 
 
