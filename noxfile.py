@@ -117,7 +117,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def browser(session: nox.Session) -> None:
-    """Open the demo's report in headless Chromium and use it; `-- --save` renews the picture in the README."""
+    """Use all pages in headless Chromium, check their accessibility; `-- --save` renews the picture in the README."""
     _prepare(session, "train,dev")
     chromium = os.environ.get("AVBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -24,6 +25,11 @@ class Direction(Enum):
         """Of a metric as run.json describes it; neither for one that it does not describe."""
         return cls.of((metadata or {}).get("higher_is_better"))
 
+    @classmethod
+    def named(cls, word: str) -> Direction:
+        """From the word in a table; neither for any other word, such as "n/a"."""
+        return next((one for one in cls if one.value == word), cls.NEITHER)
+
     @property
     def higher_is_better(self) -> bool | None:
         """The form in which run.json holds it."""
@@ -39,7 +45,7 @@ class Direction(Enum):
         """In words: "higher is better"."""
         return f"{self.value} is better"
 
-    def better(self, difference: float) -> bool | None:
+    def better(self, difference: float | Decimal) -> bool | None:
         """Whether a number that differs so from another is the better one; None where neither can be.
 
         Args:

@@ -1,26 +1,38 @@
-"""A comparison for people: a table for the terminal, and Markdown for a job summary."""
+"""A comparison for people: its findings as a table, and as Markdown for a job summary."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
 
 from avbench.check.compare import Comparison
 from avbench.check.noise import Noise
 from avbench.check.verdict import Finding, Verdict
-from avbench.report.tables import NONE, decimals_for, format_value, shorten
-from avbench.terminal.output import cell
-from avbench.terminal.text import markdown_text, one_line
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from avbench.direction import Direction
+from avbench.pages.markdown import table_markdown
+from avbench.pages.numbers import decimals_for, format_ends, format_value, interval_of, with_sign
+from avbench.pages.table import Cell, Column, Row, Table, Tone
+from avbench.terminal.text import markdown_text, one_line, shorten
 
 ORDER: tuple[Verdict, ...] = ("worse", "undecided", "better", "same")
-_ARROWS = {"higher": "↑", "lower": "↓", "keep": "=", None: "·"}
-_STYLES = {"worse": "bold red", "undecided": "yellow", "better": "green", "same": ""}
-_HEADINGS = ("metric", "", "unit", "baseline", "candidate", "difference [95 %]", "relevant", "noise", "n", "verdict")
-_NARROW = ("metric", "", "baseline", "difference [95 %]", "relevant", "n", "verdict")
-_TEXT_COLUMNS = ("metric", "", "verdict")
+_TONES: dict[Verdict, Tone] = {"worse": "bad", "undecided": "warn", "better": "good"}
+_COLUMNS = (
+    Column("metric", "metric", "text"),
+    Column("direction", "direction", "sign"),
+    Column("unit", "unit", "word", detail=True),
+    Column("baseline", "baseline"),
+    Column("candidate", "candidate", detail=True),
+    Column("difference", "difference [95 %]"),
+    Column("relevant", "relevant"),
+    Column("noise", "noise", detail=True),
+    Column("n", "n"),
+    Column("verdict", "verdict", "word"),
+)
+_NOISE_COLUMNS = (
+    Column("metric", "metric", "word"),
+    Column("clip_sd", "sd of a difference"),
+    Column("run_sd", "sd of runs"),
+    Column("floor", "floor"),
+    Column("source", "from", "word"),
+    Column("prompts", "prompts"),
+)
 
 
 def ranked(comparison: Comparison) -> list[Finding]:
@@ -30,45 +42,22 @@ def ranked(comparison: Comparison) -> list[Finding]:
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """The findings for the terminal, regressions first; nothing in it is read as rich markup.
-
-    Returns:
-        A table for `rich.console.Console.print`; reasons stand below it.
-    """
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title=cell(_title(comparison)))
-    table.title_justify = table.caption_justify = "left"
-    # A terminal has 80 columns: what is left out here is in the files.
-    for name in _NARROW:
-        side: Literal["left", "right"] = "left" if name in _TEXT_COLUMNS else "right"
-        table.add_column(name, justify=side, overflow="fold", no_wrap=name != "metric")
-    for finding in ranked(comparison):
-        shown = dict(zip(_HEADINGS, _cells(finding), strict=True))
-        table.add_row(*(cell(shown[name]) for name in _NARROW), style=_STYLES[finding.verdict])
-    table.caption = cell("\n".join(remarks(comparison)))
-    return table
+    """The findings, regressions first; reasons stand below."""
+    rows = tuple(Row(_cells(finding), tone=_TONES.get(finding.verdict, "")) for finding in ranked(comparison))
+    return Table(_title(comparison), _COLUMNS, rows, tuple(remarks(comparison)))
 
 
 def comparison_markdown(comparison: Comparison) -> str:
     """The findings as GitHub Markdown with a heading and a final newline; all texts are escaped."""
-    lines = [
+    table = comparison_table(comparison)
+    parts = [
         f"### avbench check: {markdown_text(comparison.headline)}",
-        "",
-        markdown_text(_title(comparison)),
-        "",
-        "| " + " | ".join(_HEADINGS) + " |",
-        "|---|:-:|---|--:|--:|--:|--:|--:|--:|---|",
+        markdown_text(table.title),
+        table_markdown(table),
     ]
-    for finding in ranked(comparison):
-        cells = [markdown_text(text) for text in _cells(finding)]
-        if finding.verdict == "worse":
-            cells[-1] = f"**{cells[-1]}**"
-        lines.append("| " + " | ".join(cells) + " |")
-    if notes := remarks(comparison):
-        lines += ["", *(f"- {markdown_text(note)}" for note in notes)]
-    return "\n".join(lines) + "\n"
+    if table.notes:
+        parts.append("\n".join(f"- {markdown_text(note)}" for note in table.notes))
+    return "\n\n".join(parts) + "\n"
 
 
 def remarks(comparison: Comparison) -> list[str]:
@@ -86,47 +75,37 @@ def _title(comparison: Comparison) -> str:
     )
 
 
-def _cells(finding: Finding) -> tuple[str, ...]:
+def _cells(finding: Finding) -> tuple[Cell, ...]:
     means = decimals_for([finding.baseline, finding.candidate])
     places = decimals_for([finding.difference, finding.low, finding.high])
     places = max(places, means) if finding.difference is not None else means
-    return (
+    texts = (
         finding.metric,
-        _ARROWS[finding.direction],
+        "=" if finding.direction == "keep" else Direction.named(finding.direction or "none").arrow,
         "" if finding.unit == "1" else finding.unit,
         format_value(finding.baseline, means),
         format_value(finding.candidate, means),
-        _interval(finding, places),
+        _difference(finding, places),
         format_value(finding.min_difference, places),
         format_value(finding.floor, places),
-        f"{finding.clips}" if finding.kind == "clip" else NONE,
-        finding.verdict,
+        f"{finding.clips}" if finding.kind == "clip" else "",
     )
+    return (*map(Cell, texts), Cell(finding.verdict, tone="bad" if finding.verdict == "worse" else ""))
 
 
-def _interval(finding: Finding, places: int) -> str:
-    if finding.difference is None:
-        return NONE
-    text = f"{'+' if finding.difference > 0 else ''}{format_value(finding.difference, places)}"
-    if finding.low is None or finding.high is None:
-        return text
-    return f"{text} [{format_value(finding.low, places)}, {format_value(finding.high, places)}]"
+def _difference(finding: Finding, places: int) -> str:
+    text = with_sign(format_value(finding.difference, places))
+    interval = interval_of(finding.low, finding.high)
+    return text if interval is None else f"{text} {format_ends(interval, places)}"
 
 
 def noise_table(noise: Noise) -> Table:
-    """The noise floors for the terminal."""
-    from rich import box
-    from rich.table import Table
-
-    title = cell(f"{len(noise.runs)} runs of one checkpoint")
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title=title, title_justify="left")
-    names: Sequence[str] = ("metric", "sd of a difference", "sd of runs", "floor", "from", "prompts")
-    for name in names:
-        table.add_column(name, justify="left" if name in ("metric", "from") else "right", no_wrap=True)
+    """The noise floors."""
+    rows = []
     for name, found in noise.metric.items():
         places = decimals_for([found.run_sd, found.floor])
-        scatter = format_value(found.clip_sd, places) if found.kind == "clip" else NONE
-        cells = (name, scatter, format_value(found.run_sd, places), format_value(found.floor, places))
-        table.add_row(*(cell(text) for text in (*cells, found.source, str(found.prompts))))
-    table.caption, table.caption_justify = cell("\n".join(noise.notes)), "left"
-    return table
+        scatter = format_value(found.clip_sd, places) if found.kind == "clip" else ""
+        texts = (name, scatter, format_value(found.run_sd, places), format_value(found.floor, places))
+        rows.append(Row(tuple(map(Cell, (*texts, found.source, str(found.prompts))))))
+    title = f"{len(noise.runs)} runs of one checkpoint"
+    return Table(title, _NOISE_COLUMNS, tuple(rows), tuple(noise.notes))

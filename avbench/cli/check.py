@@ -97,11 +97,12 @@ def calibrate_runs(
 ) -> None:
     """Measure how much runs of one and the same checkpoint differ, for 'avbench check --noise'."""
     from avbench.check import calibrate, noise_table, write_noise
+    from avbench.pages.terminal import table_terminal
 
     noise = calibrate(runs)
     write_noise(noise, out)
     if not quiet:
-        show(noise_table(noise))
+        show(table_terminal(noise_table(noise)))
         say(str(out))
 
 
@@ -118,6 +119,7 @@ def _write(files: Sequence[tuple[Path, str]]) -> None:
 
 def _show(found: Comparison) -> None:
     from avbench.check import comparison_table
+    from avbench.pages.terminal import table_terminal
 
-    show(comparison_table(found))
+    show(table_terminal(comparison_table(found)))
     say(found.headline)

@@ -20,7 +20,7 @@ from avbench.cli.options import (
     WeightsOption,
     make_setup,
 )
-from avbench.terminal.output import cell, say, show
+from avbench.terminal.output import say, show
 
 if TYPE_CHECKING:
     from avbench.suites import Suite
@@ -82,17 +82,10 @@ def _one_device(text: str, suite: Suite) -> str:
 
 
 def _show(study: Study, responses: Sequence[Response], files: Sequence[Path]) -> None:
-    from rich import box
-    from rich.table import Table
+    from avbench.pages.terminal import table_terminal
+    from avbench.validity.render import overview_table
 
-    from avbench.validity.render import overview
-
-    table = Table(title=f"{len(study.shas)} clips", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
-    table.add_column("metric", no_wrap=True)
-    table.add_column("what its score does under damage")
-    for metric, cells in overview(responses):
-        table.add_row(cell(metric), cell("\n".join(f"{title}: {names}" for title, names in cells.items())))
-    show(table)
+    show(table_terminal(overview_table(study, responses)))
     for name, reason in (study.passed_over | study.stopped).items():
         say(f"{name}: {reason}")
     for path in files:

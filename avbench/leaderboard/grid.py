@@ -5,36 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Literal
 
+from avbench.direction import Direction
 from avbench.leaderboard.schema import Board, Figure
 from avbench.leaderboard.views import Entry, RowSpec, ViewSpec, entries, select
+from avbench.pages.table import Column, Rank, rank
 
-NONE = "–"
-ARROWS = {"higher": "↑", "lower": "↓"}
-Rank = Literal["", "best", "second"]
 _STATUS_MARKS = {"one-source": "1", "derived": "d", "measured": "m"}
 LEGEND = {
     "1": "read in one source only; unmarked figures in two or more",
     "d": "not read in this place: it follows from another cell",
     "m": "measured with avbench; all other figures are published",
 }
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of numbers; `direction` is "n/a" where neither is better, or where the rows disagree."""
-
-    quantity: str
-    label: str
-    unit: str
-    direction: str
-
-    @property
-    def heading(self) -> str:
-        """Label, arrow and unit, such as "DeSync ↓ (s)"."""
-        parts = (self.label, ARROWS.get(self.direction, ""), f"({self.unit})" if self.unit not in ("", "1") else "")
-        return " ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)
@@ -122,14 +104,16 @@ def found_quantities(own: Iterable[Entry], board: Board) -> list[str]:
 
 
 def column_of(name: str, own: Iterable[Entry], board: Board) -> Column:
-    """The column of a quantity; what quantities.csv does not say follows from the figures of these entries."""
+    """The column of a quantity; what quantities.csv does not say follows from the figures of these entries.
+
+    It has no direction where neither is better, or where the rows disagree.
+    """
     figures = [f for entry in own for f in entry if f.quantity == name and f.statistic != "std"]
     quantity = board.quantities.get(name)
     label, unit = (quantity.label, quantity.unit) if quantity else (name, figures[0].unit)
-    if quantity and quantity.direction != "either":
-        return Column(name, label, unit, quantity.direction)
-    directions = {figure.direction for figure in figures}
-    return Column(name, label, unit, directions.pop() if len(directions) == 1 else "n/a")
+    said = {quantity.direction} if quantity and quantity.direction != "either" else {f.direction for f in figures}
+    direction = Direction.named(said.pop()) if len(said) == 1 else Direction.NEITHER
+    return Column(name, label, unit=unit, direction=direction, hint=quantity.meaning if quantity else "")
 
 
 def cell_of(own: Sequence[Entry], quantity: str) -> Cell:
@@ -153,15 +137,11 @@ def _rank(rows: Sequence[GridRow], columns: Sequence[Column]) -> list[GridRow]:
         for group in dict.fromkeys(row.group for row in rows):
             members = [i for i, row in enumerate(rows) if row.group == group and _counts(row.cells[place])]
             scopes = {f.scope for i in members if (f := rows[i].cells[place].figure)}
-            if len(members) < 2 or len(scopes) != 1 or column.direction not in ARROWS:
+            if len(scopes) != 1:
                 continue
-            numbers = {i: n for i in members if (n := rows[i].cells[place].number) is not None}
-            order = sorted(set(numbers.values()), reverse=column.direction == "higher")
-            names: dict[Decimal, Rank] = {order[0]: "best"}
-            if len(order) > 1:
-                names[order[1]] = "second"
-            for i, number in numbers.items():
-                ranked[i][place] = replace(ranked[i][place], rank=names.get(number, ""))
+            ranks = rank([rows[i].cells[place].number for i in members], column.direction)
+            for i, own in zip(members, ranks, strict=True):
+                ranked[i][place] = replace(ranked[i][place], rank=own)
     return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, ranked, strict=True)]
 
 
@@ -185,7 +165,7 @@ class Difference:
         return self.absolute + (f" ({self.percent} %)" if self.percent else "") + sign
 
 
-def difference(number: Decimal, base: Decimal, direction: str) -> Difference:
+def difference(number: Decimal, base: Decimal, direction: Direction) -> Difference:
     """Exact difference of two printed numbers, and per cent with one decimal, halves away from zero.
 
     `percent` is empty where nothing changed or the baseline is 0, `better` None where it cannot be said.
@@ -194,8 +174,7 @@ def difference(number: Decimal, base: Decimal, direction: str) -> Difference:
     if delta == 0:
         return Difference(f"{delta:f}", "", None)
     percent = "" if base == 0 else f"{(100 * delta / abs(base)).quantize(Decimal('0.1'), ROUND_HALF_UP):+}"
-    better = None if direction not in ARROWS else (delta > 0) == (direction == "higher")
-    return Difference(f"{delta:+f}", percent, better)
+    return Difference(f"{delta:+f}", percent, direction.better(delta))
 
 
 def differences(grid: Grid) -> list[tuple[GridRow, list[Difference | None]]]:
@@ -212,7 +191,7 @@ def differences(grid: Grid) -> list[tuple[GridRow, list[Difference | None]]]:
     return found
 
 
-def _compare(cell: Cell, base: Cell, direction: str) -> Difference | None:
+def _compare(cell: Cell, base: Cell, direction: Direction) -> Difference | None:
     if cell.number is None or base.number is None or cell.figure is None or base.figure is None:
         return None
     if cell.figure.scope != base.figure.scope:

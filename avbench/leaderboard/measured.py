@@ -12,10 +12,10 @@ from typing import Any
 
 from avbench.errors import UsageError
 from avbench.files import write_atomically
+from avbench.leaderboard.lines import Line, untidy
 from avbench.leaderboard.read import MEASURED, Reading, read_folder
 from avbench.leaderboard.rules import cross_problems, measured_problems
 from avbench.leaderboard.schema import MEASURED_COLUMNS, REAL_WEIGHTS, MeasuredRow, Problem, as_figures
-from avbench.leaderboard.tables import Line, untidy
 from avbench.leaderboard.views import view_problems
 from avbench.results import Run
 from avbench.terminal.text import one_line, to_csv

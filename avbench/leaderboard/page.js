@@ -1,42 +1,23 @@
-"use strict";
 (() => {
-  const $ = (id) => document.getElementById(id);
-  const data = JSON.parse($("board-data").textContent);
-  const SVG = "http" + "://www.w3.org/2000/svg"; // a name, never loaded
-  const table = $("board");
+  const { byId, make, draw } = page;
+  const data = JSON.parse(byId("board-data").textContent);
+  const table = byId("board");
   const body = table.tBodies[0];
   const rows = Array.from(body.rows);
   const heads = Array.from(table.tHead.rows[0].cells);
   const FIRST = heads.findIndex((head) => head.dataset.column !== undefined);
-  const plain = rows.map((row) => Array.from(row.cells, (cell) => cell.textContent.trim()));
+  const plain = rows.map((row) => Array.from(row.cells, (cell) => (cell.querySelector("bdi") || cell).textContent.trim()));
   const words = rows.map((row) => row.textContent.toLowerCase());
 
-  function make(tag, name, text) {
-    const node = document.createElement(tag);
-    if (name) node.className = name;
-    if (text !== undefined) node.textContent = text;
-    return node;
+  /** What stands in a cell of a number, in an element that can be hidden and marked. */
+  function valueOf(row, column) {
+    const cell = rows[row].cells[FIRST + column];
+    if (!cell.querySelector(".v") && data.rows[row].cells[column]) {
+      const value = make("span", "v", cell.firstChild.textContent);
+      cell.firstChild.replaceWith(value);
+    }
+    return cell.querySelector(".v");
   }
-  function draw(tag, attributes, text) {
-    const node = document.createElementNS(SVG, tag);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    if (text !== undefined) node.textContent = text;
-    return node;
-  }
-
-  // Theme -----------------------------------------------------------------------------------------------------
-  const theme = $("theme");
-  const isDark = () =>
-    document.documentElement.dataset.theme
-      ? document.documentElement.dataset.theme === "dark"
-      : matchMedia("(prefers-color-scheme: dark)").matches;
-  const nameTheme = () => (theme.textContent = isDark() ? "Light" : "Dark");
-  theme.hidden = false;
-  theme.addEventListener("click", () => {
-    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
-    nameTheme();
-  });
-  nameTheme();
 
   // Numbers ---------------------------------------------------------------------------------------------------
   const number = (row, column) => {
@@ -55,7 +36,7 @@
     const delta = Number((a - b).toFixed(digits));
     const sign = delta > 0 ? "+" : "";
     const direction = data.columns[column][3];
-    const better = delta === 0 || direction === "n/a" ? null : delta > 0 === (direction === "higher");
+    const better = delta === 0 || direction === "none" ? null : delta > 0 === (direction === "higher");
     return {
       absolute: sign + delta.toFixed(digits),
       percent: b === 0 || delta === 0 ? "" : `${sign}${((100 * delta) / Math.abs(b)).toFixed(1)} %`,
@@ -67,21 +48,20 @@
   // State -----------------------------------------------------------------------------------------------------
   const controls = ["benchmark", "backbone", "method", "provenance", "columns", "baseline", "show", "across", "search"];
   const FIELDS = { backbone: 1, method: 2, benchmark: 3 };
-  let order = { place: -1, down: false };
   let shown = rows.map((_, i) => i);
 
   const baseOf = (row) => {
-    const choice = $("baseline").value;
+    const choice = byId("baseline").value;
     return choice === "" ? -1 : choice === "base" ? data.rows[row].base : Number(choice);
   };
   function inGroup(column) {
-    const group = $("columns").value;
+    const group = byId("columns").value;
     return !group || data.columns[column][2] === group;
   }
   function matches(row) {
-    if ($("provenance").value && rows[row].dataset.provenance !== $("provenance").value) return false;
-    for (const [id, place] of Object.entries(FIELDS)) if ($(id).value && plain[row][place] !== $(id).value) return false;
-    return words[row].includes($("search").value.trim().toLowerCase());
+    if (byId("provenance").value && rows[row].dataset.provenance !== byId("provenance").value) return false;
+    for (const [id, place] of Object.entries(FIELDS)) if (byId(id).value && plain[row][place] !== byId(id).value) return false;
+    return words[row].includes(byId("search").value.trim().toLowerCase());
   }
 
   function update() {
@@ -93,7 +73,7 @@
     rows.forEach((row, i) => {
       row.hidden = !visible.has(i);
       if (row.hidden) return;
-      row.classList.toggle("baseline", $("baseline").value !== "" && baseOf(i) === i);
+      row.classList.toggle("baseline", byId("baseline").value !== "" && baseOf(i) === i);
       for (let c = 0; c < data.columns.length; c += 1) {
         const cell = row.cells[FIRST + c];
         cell.hidden = !used.has(c);
@@ -101,7 +81,7 @@
       }
     });
     mark(used);
-    $("count").textContent = `${shown.length} of ${rows.length} rows`;
+    byId("count").textContent = `${shown.length} of ${rows.length} rows`;
     drawSlopes(used);
   }
 
@@ -109,9 +89,9 @@
     cell.querySelector(".diff")?.remove();
     const base = baseOf(row);
     const found = base < 0 || base === row ? null : difference(row, base, column);
-    const wanted = found && (!found.across || $("across").checked);
-    const mode = $("show").value;
-    cell.querySelector(".v").hidden = Boolean(wanted) && mode !== "both";
+    const wanted = found && (!found.across || byId("across").checked);
+    const mode = byId("show").value;
+    valueOf(row, column).hidden = Boolean(wanted) && mode !== "both";
     if (!wanted) return;
     const arrow = found.better === null ? "" : found.better ? " ▲" : " ▼";
     const text = mode === "percent" ? found.percent || found.absolute : mode === "absolute" ? found.absolute
@@ -128,11 +108,11 @@
     for (const c of used) {
       const own = shown.filter((i) => number(i, c) !== null && data.texts[data.rows[i].cells[c][2]] !== "conflicting");
       const direction = data.columns[c][3];
-      if (own.length < 2 || direction === "n/a" || !own.every((i) => comparable(i, own[0], c))) continue;
+      if (new Set(own.map((i) => number(i, c))).size < 2 || direction === "none" || !own.every((i) => comparable(i, own[0], c))) continue;
       const values = [...new Set(own.map((i) => number(i, c)))].sort((a, b) => (direction === "higher" ? b - a : a - b));
       for (const i of own) {
         const place = values.indexOf(number(i, c));
-        if (place < 2) rows[i].cells[FIRST + c].querySelector(".v").classList.add(place ? "second" : "best");
+        if (place < 2) valueOf(i, c).classList.add(place ? "second" : "best");
       }
     }
   }
@@ -142,38 +122,20 @@
     if (place < FIRST) return plain[row][place].toLowerCase();
     const column = place - FIRST;
     const base = baseOf(row);
-    if ($("show").value === "both" || base < 0) return number(row, column);
+    if (byId("show").value === "both" || base < 0) return number(row, column);
     const found = base === row ? null : difference(row, base, column);
-    if (!found || (found.across && !$("across").checked)) return null;
-    return Number.parseFloat($("show").value === "percent" && found.percent ? found.percent : found.absolute);
+    if (!found || (found.across && !byId("across").checked)) return null;
+    return Number.parseFloat(byId("show").value === "percent" && found.percent ? found.percent : found.absolute);
   }
-  function sort() {
-    const keys = rows.map((_, i) => (order.place < 0 ? i : sortKey(i, order.place)));
-    const ranked = rows.map((_, i) => i).sort((a, b) => {
-      if (keys[a] === null || keys[b] === null) return (keys[a] === null) - (keys[b] === null) || a - b;
-      const way = typeof keys[a] === "number" ? keys[a] - keys[b] : keys[a].localeCompare(keys[b], undefined, { numeric: true });
-      return (order.down ? -way : way) || a - b;
-    });
-    body.append(...ranked.map((i) => rows[i]));
-    heads.forEach((head, place) => {
-      if (place === order.place) head.setAttribute("aria-sort", order.down ? "descending" : "ascending");
-      else head.removeAttribute("aria-sort");
-    });
-  }
-  heads.forEach((head, place) => {
-    const button = make("button", "", head.textContent);
-    button.type = "button";
-    head.replaceChildren(button);
-    button.addEventListener("click", () => {
-      const best = place >= FIRST && data.columns[place - FIRST][3] === "higher"; // the best first
-      order = order.place === place ? { place, down: !order.down } : { place, down: best };
-      sort();
-    });
-  });
+  const sort = page.sortable(
+    table,
+    (row, place) => sortKey(Number(row.dataset.row), place),
+    (place) => place >= FIRST && data.columns[place - FIRST][3] === "higher", // the best first
+  );
 
   // Slopes ----------------------------------------------------------------------------------------------------
   function drawSlopes(used) {
-    const menu = $("slope-metric");
+    const menu = byId("slope-metric");
     const kept = menu.value;
     const usable = [...used].filter((c) => shown.some((i) => slope(i, c)));
     menu.replaceChildren(...usable.map((c) => {
@@ -184,7 +146,7 @@
     if (usable.some((c) => String(c) === kept)) menu.value = kept;
     const column = menu.value === "" ? -1 : Number(menu.value);
     const lines = column < 0 ? [] : shown.filter((i) => slope(i, column));
-    $("slope-chart").replaceChildren(lines.length ? chart(lines, column) : "None of these rows has a base model to start from.");
+    byId("slope-chart").replaceChildren(lines.length ? chart(lines, column) : "None of these rows has a base model to start from.");
   }
   function slope(row, column) {
     const base = data.rows[row].base;
@@ -212,7 +174,7 @@
     for (const item of right) {
       const base = number(data.rows[item.row].base, column);
       const colour = `s${scopes.indexOf(data.rows[item.row].scope) % 8}`;
-      svg.append(draw("line", { class: `rise ${colour}`, x1: 360, y1: y(base), x2: 500, y2: y(item.value) }));
+      svg.append(draw("line", { class: `rise line ${colour}`, x1: 360, y1: y(base), x2: 500, y2: y(item.value) }));
       svg.append(draw("line", { class: "join", x1: 500, y1: y(item.value), x2: 516, y2: item.y }));
       const found = slope(item.row, column);
       const arrow = found.better === null ? "" : found.better ? " ▲" : " ▼";
@@ -235,42 +197,44 @@
   }
 
   // Detail ----------------------------------------------------------------------------------------------------
-  const dialog = $("detail");
+  const dialog = byId("detail");
   function open(row) {
-    $("detail-name").textContent = rows[row].cells[0].querySelector("bdi").textContent;
+    byId("detail-name").textContent = rows[row].cells[0].querySelector("bdi").textContent;
     const facts = heads.slice(0, FIRST).map((head, place) => [head.textContent, plain[row][place]]);
-    $("detail-facts").replaceChildren(...facts.map(([term, text]) => {
+    const setting = rows[row].cells[0].querySelector("small");
+    if (setting) facts.push(["setting", setting.textContent]);
+    facts.push(["provenance", rows[row].dataset.provenance]);
+    byId("detail-facts").replaceChildren(...facts.map(([term, text]) => {
       const pair = make("div");
       pair.append(make("dt", "", term), make("dd", "", text));
       return pair;
     }));
-    $("detail-rows").replaceChildren(...data.rows[row].cells.flatMap((cell, c) => {
+    byId("detail-rows").replaceChildren(...data.rows[row].cells.flatMap((cell, c) => {
       if (!cell) return [];
       const line = make("tr");
-      const value = rows[row].cells[FIRST + c].querySelector(".v").textContent;
+      const value = valueOf(row, c).textContent;
       line.append(make("td", "", cell[1]), make("td", "num", value), ...[2, 3, 4].map((k) => make("td", "", data.texts[cell[k]])));
       return [line];
     }));
     dialog.showModal();
   }
   rows.forEach((row, i) => {
-    row.tabIndex = 0;
-    row.addEventListener("click", (event) => event.target.closest("a") || open(i));
-    row.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.target !== row) return;
-      event.preventDefault(); // or the same key would press "Close", which has the focus by then
-      open(i);
-    });
+    const label = row.cells[0].querySelector("bdi");
+    const opener = make("button", "open");
+    opener.type = "button";
+    label.replaceWith(opener);
+    opener.append(label);
+    row.addEventListener("click", (event) => event.target.closest("a") || String(getSelection()) || open(i));
   });
-  $("detail-close").addEventListener("click", () => dialog.close());
+  page.closable(dialog, byId("detail-close"));
 
   for (const id of controls) {
-    $(id).addEventListener(id === "search" ? "input" : "change", () => {
+    byId(id).addEventListener(id === "search" ? "input" : "change", () => {
       update();
       sort();
     });
   }
-  $("slope-metric").addEventListener("change", update);
-  $("tools").hidden = false;
+  byId("slope-metric").addEventListener("change", update);
+  byId("tools").hidden = false;
   update();
 })();

@@ -1,63 +1,84 @@
-"""All tables as one self-contained HTML page: no network, no server, safe with any text of a table."""
+"""All figures as one page to sort and filter."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
-from avbench.leaderboard.drift import drift_strips
-from avbench.leaderboard.grid import LEGEND, NONE, Column, cell_of, column_of, fill, found_quantities
+from avbench.leaderboard.grid import LEGEND, Grid, cell_of, column_of, fill, found_quantities
 from avbench.leaderboard.schema import Board, Figure
+from avbench.leaderboard.view_tables import grid_table, shown_cell
 from avbench.leaderboard.views import Entry, ViewSpec, entries
-from avbench.report.clip_data import script_json
-from avbench.terminal.text import visible_page
+from avbench.pages.dots import strip
+from avbench.pages.shell import Kind, render, script_data
+from avbench.pages.svg import Chart
+from avbench.pages.table import Cell, Column, Row, Table
+from avbench.pages.table import Kind as TableKind
 
+KIND = Kind("avbench.leaderboard", "page.html.j2", "page.css", "page.js")
 _FIRST_GROUP, _OTHERS = "JavisBench", "Measured only"
+_TEXTS: tuple[tuple[str, str, TableKind], ...] = (
+    ("label", "model", "text"), ("backbone", "backbone", "word"), ("method", "method", "word"),
+    ("benchmark", "benchmark", "text"), ("where", "where", "text"),
+)  # fmt: skip
+_SECTIONS = (
+    ("table", "Table"), ("slopes", "Slopes"), ("drift", "Protocol drift"), ("marks", "Marks"),
+    ("conflicts", "Conflicts"),
+)  # fmt: skip
 
 
 def render_page(board: Board, views: Sequence[ViewSpec]) -> str:
     """The page as text; the same folder gives the same bytes."""
-    style = (files("avbench.report") / "report.css").read_text(encoding="utf-8") + _asset("page.css")
-    script = _asset("page.js")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_asset("templates/page.html.j2"))
-    page = template.render(
-        policy=_policy(style, script),
-        style=Markup(style),  # noqa: S704 - our own files
-        script=Markup(script),  # noqa: S704 - our own file
-        **_context(board, views),
-    )
-    return visible_page(page)
-
-
-def _context(board: Board, views: Sequence[ViewSpec]) -> dict[str, Any]:
     rows = [entry for entry in entries(board.figures) if any(_shown(figure) for figure in entry)]
-    heads = _heads(rows, board)
-    grids = [fill(view, board) for view in views if view.kind == "drift"]
+    heads = [column_of(name, rows, board) for name in found_quantities(rows, board)]
     first = [entry[0] for entry in rows]
-    return {
-        "heads": heads,
-        "meanings": [board.quantities[h.quantity].meaning if h.quantity in board.quantities else "" for h in heads],
+    published = sum(figure.provenance == "published" for figure in board.figures)
+    grids = [fill(view, board) for view in views if view.kind == "drift"]
+    context = {
+        "brand": "avbench leaderboards",
+        "title": "Joint audio-video generators: published and measured",
+        "about": f"{published:,} published figures, {len(board.measured):,} measured here. Published ones were read, "
+        "not measured; unknown cells are –. Papers differ in prompts, sizes and lengths: only differences within one "
+        "paper and benchmark mean something. The protocol drift below shows how much.",
+        "sections": _SECTIONS,
         "groups": list(dict.fromkeys(_group(head, board) for head in heads)),
         "first_group": _FIRST_GROUP,
-        "rows": [_row(entry, heads) for entry in rows],
+        "board": _board_table(rows, heads),
+        "baselines": [_baseline(figure) for figure in first],
         "benchmarks": _distinct(figure.benchmark for figure in first),
         "backbones": _distinct(figure.backbone for figure in first),
         "methods": _distinct(figure.method for figure in first),
-        "drifts": [(grid, drift_strips(grid)) for grid in grids],
-        "dash": NONE,
+        "drifts": [(grid.spec, _drift_table(grid, board), drift_strips(grid)) for grid in grids],
+        "anchors": {mark: f"mark-{mark}" for mark in LEGEND} | {key: key for key in board.conflicts},
         "legend": LEGEND,
         "conflicts": list(board.conflicts.values()),
-        "n_published": sum(figure.provenance == "published" for figure in board.figures),
-        "n_measured": len(board.measured),
-        "data": Markup(script_json(_data(rows, heads, board))),  # noqa: S704 - escaped by script_json
+        "data": script_data(_data(rows, heads, board)),
     }
+    return render(KIND, context)
+
+
+def drift_strips(grid: Grid) -> list[Chart]:
+    """A strip for every column in which two parties or more have a number."""
+    strips = []
+    for place, column in enumerate(grid.columns):
+        found = [
+            (cell.number, cell.text, row.label) for row in grid.rows if (cell := row.cells[place]).number is not None
+        ]
+        if len(found) > 1:
+            ordered = sorted(found, key=lambda item: (item[0] or Decimal(0), item[2]))
+            strips.append(
+                strip(column.heading, [(float(number or 0), f"{who} {text}") for number, text, who in ordered])
+            )
+    return strips
+
+
+def _drift_table(grid: Grid, board: Board) -> Table:
+    """The view's table with a name for its first column; marks lead to the sections of the page."""
+    shown = grid_table(grid, board)
+    first, *others = shown.columns
+    return replace(shown, columns=(replace(first, label="measured by"), *others), notes=(), footnotes=())
 
 
 def _shown(figure: Figure) -> bool:
@@ -68,22 +89,31 @@ def _distinct(texts: Iterable[str]) -> list[str]:
     return sorted({text for text in texts if text}, key=str.casefold)
 
 
-def _heads(rows: Sequence[Entry], board: Board) -> list[Column]:
-    return [column_of(name, rows, board) for name in found_quantities(rows, board)]
+def _where(figure: Figure) -> str:
+    return figure.table if figure.provenance == "measured" else f"{figure.paper}, {figure.table}"
 
 
-def _row(entry: Entry, heads: Sequence[Column]) -> dict[str, Any]:
+def _baseline(figure: Figure) -> str:
+    return f"{_where(figure)}: {figure.row}" + (f" ({figure.setting})" if figure.setting else "")
+
+
+def _board_table(rows: Sequence[Entry], heads: Sequence[Column]) -> Table:
+    texts = (Column(name, label, kind, data=(("key", name),)) for name, label, kind in _TEXTS)
+    numbers = (replace(head, data=(("column", str(place)),)) for place, head in enumerate(heads))
+    return Table("Figures", (*texts, *numbers), tuple(_row(n, entry, heads) for n, entry in enumerate(rows)))
+
+
+def _row(number: int, entry: Entry, heads: Sequence[Column]) -> Row:
     figure = entry[0]
-    return {
-        "label": figure.row,
-        "setting": figure.setting,
-        "backbone": figure.backbone,
-        "method": figure.method,
-        "benchmark": figure.benchmark,
-        "provenance": figure.provenance,
-        "where": figure.table if figure.provenance == "measured" else f"{figure.paper}, {figure.table}",
-        "cells": [cell_of([entry], head.quantity) for head in heads],
-    }
+    cells = (
+        Cell(figure.row, note=figure.setting),
+        Cell(figure.backbone or "–"),
+        Cell(figure.method or "–"),
+        Cell(figure.benchmark),
+        Cell(_where(figure), note=figure.provenance),
+        *(shown_cell(cell_of([entry], head.key)) for head in heads),
+    )
+    return Row(cells, data=(("row", str(number)), ("provenance", figure.provenance)))
 
 
 def _data(rows: Sequence[Entry], heads: Sequence[Column], board: Board) -> dict[str, Any]:
@@ -99,7 +129,7 @@ def _data(rows: Sequence[Entry], heads: Sequence[Column], board: Board) -> dict[
         first = entry[0]
         cells: list[list[Any] | None] = []
         for head in heads:
-            figure = (cell := cell_of([entry], head.quantity)).figure
+            figure = (cell := cell_of([entry], head.key)).figure
             if figure is None:
                 cells.append(None)
             else:
@@ -108,12 +138,12 @@ def _data(rows: Sequence[Entry], heads: Sequence[Column], board: Board) -> dict[
                 cells.append([number, figure.metric, *map(intern, facts)])
         scope = intern("\n".join(first.scope[:3]))
         found.append({"base": bases[first.entry_key], "scope": scope, "cells": cells})
-    columns = [[head.quantity, head.heading, _group(head, board), head.direction] for head in heads]
+    columns = [[head.key, head.heading, _group(head, board), head.direction.value] for head in heads]
     return {"columns": columns, "rows": found, "texts": list(texts)}
 
 
 def _group(head: Column, board: Board) -> str:
-    known = board.quantities.get(head.quantity)
+    known = board.quantities.get(head.key)
     return known.group if known else _OTHERS
 
 
@@ -135,25 +165,3 @@ def _base_rows(rows: Sequence[Entry]) -> dict[tuple[str, ...], int]:
         other = near.get((*key, figure.table), near.get(key, -1))
         found[figure.entry_key] = number if figure.method == "base" else other
     return found
-
-
-def _asset(name: str) -> str:
-    return (files("avbench.leaderboard") / name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Content security policy: this script, this style sheet, nothing else, no network."""
-
-    def digest(text: str) -> str:
-        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-    return "; ".join(
-        (
-            "default-src 'none'",
-            f"script-src 'sha256-{digest(script)}'",
-            f"style-src 'sha256-{digest(style)}'",
-            "img-src data:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
-    )

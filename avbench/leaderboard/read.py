@@ -9,6 +9,7 @@ from pathlib import Path
 
 from avbench.config import build
 from avbench.errors import UsageError
+from avbench.leaderboard.lines import Line, read_table, read_toml
 from avbench.leaderboard.rules import cross_problems, measured_problems, published_problems
 from avbench.leaderboard.schema import (
     MEASURED_COLUMNS,
@@ -22,7 +23,6 @@ from avbench.leaderboard.schema import (
     Quantity,
     as_figures,
 )
-from avbench.leaderboard.tables import Line, read_table, read_toml
 from avbench.leaderboard.views import ViewSpec, read_views, view_problems
 from avbench.toml import ConfigError
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from avbench.errors import EnvironmentProblem
 from avbench.files import write_atomically
 from avbench.leaderboard.grid import fill
-from avbench.leaderboard.latex import grid_latex, settings_latex
-from avbench.leaderboard.markdown import grid_markdown, settings_markdown
 from avbench.leaderboard.page import render_page
 from avbench.leaderboard.read import RENDERED, load_board
 from avbench.leaderboard.schema import Board
-from avbench.leaderboard.sheet import all_figures_csv, figures_csv, grid_csv
+from avbench.leaderboard.sheet import all_figures_csv, figures_csv
+from avbench.leaderboard.view_tables import difference_table, grid_table, settings_table, view_latex, view_markdown
 from avbench.leaderboard.views import ViewSpec
+from avbench.pages.csv import table_csv
 from avbench.terminal.text import markdown_text
 
 PAGE, INDEX, ALL = "leaderboards.html", "README.md", "figures.csv"
@@ -98,10 +98,13 @@ def _render(view: ViewSpec, board: Board) -> dict[str, str]:
             for figure in board.figures
             if figure.statistic == "setting" and all(getattr(figure, key) == value for key, value in selector.items())
         ]
-        texts = (settings_markdown(view, figures, board), settings_latex(view, figures, board), figures_csv(figures))
+        shown = settings_table(view, figures, board)
+        texts = (view_markdown(view, [shown]), view_latex(shown), figures_csv(figures))
     else:
         grid = fill(view, board)
-        texts = (grid_markdown(grid, board), grid_latex(grid, board), grid_csv(grid))
+        shown = grid_table(grid, board)
+        tables = [shown, *filter(None, [difference_table(grid)])]
+        texts = (view_markdown(view, tables), view_latex(shown), table_csv(shown))
     return {f"{view.name}{suffix}": text for suffix, text in zip((".md", ".tex", ".csv"), texts, strict=True)}
 
 

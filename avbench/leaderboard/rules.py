@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 
 from avbench.errors import near
+from avbench.leaderboard.lines import Line, Report
 from avbench.leaderboard.schema import (
     DIRECTIONS,
     MODES,
@@ -19,7 +20,6 @@ from avbench.leaderboard.schema import (
     Problem,
     Quantity,
 )
-from avbench.leaderboard.tables import Line, Report
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _MEASURED_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from avbench.config import NOT_EMPTY, Must, build, key
 from avbench.errors import UsageError, near
+from avbench.leaderboard.lines import read_toml
 from avbench.leaderboard.schema import Board, Figure, Problem
-from avbench.leaderboard.tables import read_toml
 from avbench.toml import ConfigError
 
 Selector = Mapping[Literal["provenance", "paper", "table", "benchmark", "row", "setting", "backbone", "method"], str]

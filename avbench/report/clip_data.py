@@ -1,18 +1,18 @@
-"""One clip at a time: its row in the clip table, and the data that report.js opens it with."""
+"""Single clips: their rows in the clip table, and the data that report.js opens them with."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from avbench.direction import Direction
+from avbench.pages.media import MediaBundle
+from avbench.pages.numbers import NONE, format_value
+from avbench.pages.table import Cell, Column, Row, Table
 from avbench.report.findings import Group
-from avbench.report.media_embed import MediaBundle
 from avbench.report.media_files import ClipMedia
-from avbench.report.tables import NONE, format_value
 from avbench.report.timeline import timeline
-from avbench.terminal.text import visible_page
 
 if TYPE_CHECKING:
     from avbench.results import Run
@@ -27,22 +27,20 @@ _TEXTS = (
 
 
 @dataclass(frozen=True)
-class TableRow:
-    """One line of the clip table; `cells` holds (text, class, hint) per metric."""
+class MetricColumn:
+    """A metric in the clip table; `decimals` are those of all its values."""
 
-    index: int
-    clip_id: str
-    model: str
-    prompt: str
-    state: str
-    cells: list[tuple[str, str, str]]
+    name: str
+    direction: Direction
+    unit: str
+    decimals: int
 
 
 @dataclass(frozen=True)
 class ClipData:
-    """The clips that the page shows: table rows, and what goes into its JSON."""
+    """The clips that the page shows: its table, and what goes into its JSON."""
 
-    rows: list[TableRow]
+    table: Table
     details: list[dict[str, Any]]
 
 
@@ -53,14 +51,14 @@ def clip_media(run: Run, shown: Sequence[str]) -> list[ClipMedia]:
 
 
 def clip_data(
-    run: Run, shown: Sequence[str], metrics: Mapping[str, int], groups: Sequence[Group], media: MediaBundle
+    run: Run, shown: Sequence[str], metrics: Sequence[MetricColumn], groups: Sequence[Group], media: MediaBundle
 ) -> ClipData:
     """Collect the shown clips, in the order of `shown`.
 
     Args:
         run: the run.
         shown: clip ids.
-        metrics: metric names, the columns of the table, with the decimals of their values.
+        metrics: columns of the table.
         groups: what stands out, for the marks on the rows.
         media: the files of these clips.
     """
@@ -77,24 +75,16 @@ def clip_data(
         own, marks = scores.get(clip_id, {}), flags.get(clip_id, [])
         rows.append(_table_row(index, clips[clip_id], own, metrics, marks))
         details.append(_detail(clips[clip_id], own, metrics, marks, media))
-    return ClipData(rows, details)
-
-
-def script_json(content: Any) -> str:
-    """JSON that cannot end its <script> element, open a comment, or break a line in old parsers."""
-    text = json.dumps(_shown(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
-
-
-def _shown(content: Any) -> Any:
-    """The same with every text visible: as JSON, a hidden sign would come back when the page reads it."""
-    if isinstance(content, str):
-        return visible_page(content)
-    if isinstance(content, Mapping):
-        return {_shown(key): _shown(value) for key, value in content.items()}
-    return [_shown(value) for value in content] if isinstance(content, list | tuple) else content
+    columns = [
+        Column("clip", "clip", "text", data=(("key", "id"),)),
+        Column("model", "model", "word", optional=True, data=(("key", "model"),)),
+        Column("prompt", "prompt", "text", data=(("key", "prompt"),)),
+        *(
+            Column(metric.name, metric.name, direction=metric.direction, data=(("metric", str(number)),))
+            for number, metric in enumerate(metrics)
+        ),
+    ]
+    return ClipData(Table("Table of clips", tuple(columns), tuple(rows)), details)
 
 
 def _records(frame: Any) -> Iterable[Record]:
@@ -106,14 +96,20 @@ def _records(frame: Any) -> Iterable[Record]:
 
 
 def _table_row(
-    index: int, clip: Record, own: Mapping[str, Record], metrics: Mapping[str, int], marks: list[str]
-) -> TableRow:
+    index: int, clip: Record, own: Mapping[str, Record], metrics: Sequence[MetricColumn], marks: list[str]
+) -> Row:
     texts = " · ".join(str(clip[key]) for _, key in _TEXTS if clip.get(key))
     prompt = texts if len(texts) <= PROMPT_CHARS else texts[:PROMPT_CHARS].rstrip() + "…"
     states = {str(row["status"]) for row in own.values()} - {"ok"}
     states |= {"flagged"} if marks else set()
-    cells = [_cell(own.get(metric), metric, places, marks) for metric, places in metrics.items()]
-    return TableRow(index, str(clip["clip_id"]), str(clip["model"] or ""), prompt, " ".join(sorted(states)), cells)
+    name, anchor = str(clip["clip_id"]), f"clip-{index}"
+    cells = (
+        Cell(name, link=f"#{anchor}"),
+        Cell(str(clip["model"] or "")),
+        Cell(prompt, tone="quiet"),
+        *(_cell(own.get(metric.name), metric, marks) for metric in metrics),
+    )
+    return Row(cells, anchor=anchor, data=(("row", str(index)), ("state", " ".join(sorted(states)))))
 
 
 _MARKED = {
@@ -124,16 +120,18 @@ _MARKED = {
 }
 
 
-def _cell(row: Record | None, metric: str, places: int, marks: list[str]) -> tuple[str, str, str]:
+def _cell(row: Record | None, metric: MetricColumn, marks: list[str]) -> Cell:
     if row is None:
-        return "", "", ""
+        return Cell()
+    if row["status"] == "error":
+        return Cell("error", tone="bad", hint=str(row["reason"] or ""))
     if row["status"] != "ok":
-        return ("error" if row["status"] == "error" else NONE), str(row["status"]), str(row["reason"] or "")
-    return format_value(row["value"], places), "marked" if _MARKED.get(metric) in marks else "", ""
+        return Cell(NONE, tone="quiet", hint=f"{row['status']}: {row['reason'] or 'no reason given'}")
+    return Cell(format_value(row["value"], metric.decimals), tone="bad" if _MARKED.get(metric.name) in marks else "")
 
 
 def _detail(
-    clip: Record, own: Mapping[str, Record], metrics: Mapping[str, int], marks: list[str], media: MediaBundle
+    clip: Record, own: Mapping[str, Record], metrics: Sequence[MetricColumn], marks: list[str], media: MediaBundle
 ) -> dict[str, Any]:
     offset = own.get("av_offset")
     video, sound = media.index[str(clip["clip_id"])]
@@ -144,18 +142,18 @@ def _detail(
         "problem": clip.get("problem") or "",
         "texts": [[label, clip[key]] for label, key in _TEXTS if clip.get(key)],
         "facts": [[label, text] for label, text in _facts(clip) if text],
-        "scores": [_score(own.get(metric), places) for metric, places in metrics.items()],
+        "scores": [_score(own.get(metric.name), metric.decimals) for metric in metrics],
         "video": video,
         "audio": sound,
         "timeline": _timeline(offset),
     }
 
 
-def _score(row: Record | None, places: int) -> list[Any] | None:
+def _score(row: Record | None, decimals: int) -> list[Any] | None:
     """[value, text, status, reason]; null where the metric has no row for this clip."""
     if row is None:
         return None
-    return [row["value"], format_value(row["value"], places), row["status"], row["reason"] or ""]
+    return [row["value"], format_value(row["value"], decimals), row["status"], row["reason"] or ""]
 
 
 def _timeline(row: Record | None) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from avbench.report.tables import shorten
+from avbench.terminal.text import shorten
 
 if TYPE_CHECKING:
     import pandas as pd

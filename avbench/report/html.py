@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
-from avbench.files import write_atomically
-from avbench.report.clip_data import clip_data, clip_media, script_json
+from avbench.direction import Direction
+from avbench.pages.media import Embed, MediaBundle, bundle_media
+from avbench.pages.shell import Kind, render, script_data, write_page
+from avbench.report.clip_data import MetricColumn, clip_data, clip_media
 from avbench.report.findings import LISTED, Group, attention, failures, select_clips
-from avbench.report.media_embed import Embed, MediaBundle, bundle_media
 from avbench.report.media_files import MediaFinder
 from avbench.report.sections import (
     category_map,
@@ -24,11 +19,13 @@ from avbench.report.sections import (
     metric_decimals,
     metric_facts,
     model_table,
-    summary_rows,
+    summarise_metrics,
 )
-from avbench.report.tables import direction, format_unit, watermark
+from avbench.report.tables import format_unit, watermark
 from avbench.results import Run
-from avbench.terminal.text import visible_page
+
+_PLAYERS = ("'self'", "file:", "data:", "blob:")
+KIND = Kind("avbench.report", "report.html.j2", "report.css", "report.js", _PLAYERS)
 
 
 def write_report(
@@ -60,8 +57,7 @@ def write_report(
     """
     page = out or run.path / "report.html"
     finder = MediaFinder(run, folders, search=search)
-    text = render_report(run, page.parent, finder, embed=embed, max_clips=max_clips)
-    write_atomically(page, text.encode("utf-8", "replace"))
+    write_page(page, render_report(run, page.parent, finder, embed=embed, max_clips=max_clips))
     return page
 
 
@@ -69,54 +65,69 @@ def render_report(run: Run, page_folder: Path, finder: MediaFinder, *, embed: Em
     """The page as text; links to media are relative to `page_folder`."""
     groups = attention(run)
     shown = select_clips(run, groups, max_clips)
-    media = bundle_media(clip_media(run, shown), finder, page_folder, embed)
-    style, script = _asset("report.css"), _asset("report.js")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_asset("templates/report.html.j2"))
-    page = template.render(
-        policy=_policy(style, script),
-        style=Markup(style),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        **_context(run, groups, shown, media),
-    )
-    return visible_page(page)
+    media = bundle_media({clip.clip_id: finder.find(clip) for clip in clip_media(run, shown)}, page_folder, embed)
+    return render(KIND, _context(run, groups, shown, media))
 
 
 def _context(run: Run, groups: list[Group], shown: list[str], media: MediaBundle) -> dict[str, Any]:
     index = {clip: number for number, clip in enumerate(shown)}
-    summary = summary_rows(run, index)
-    metrics = [row.name for row in summary]
-    decimals = metric_decimals(run)
-    clips = clip_data(run, shown, {name: decimals[name] for name in metrics}, groups, media)
-    models, by_model = model_table(run)
-    columns = [
-        {"name": m, "arrow": direction(metric_facts(run, m)), "unit": format_unit(metric_facts(run, m))}
-        for m in metrics
-    ]
-    return {
-        "info": run.info,
-        "watermark": watermark(run.info),
-        "name": _name(run),
-        "about": _about(run),
-        "counters": _counters(run, groups),
+    summary = summarise_metrics(run, index)
+    columns = _columns(run, summary.metrics)
+    clips = clip_data(run, shown, columns, groups, media)
+    named = [{"name": one.name, "arrow": one.direction.arrow, "unit": one.unit} for one in columns]
+    content = {
         "groups": groups,
         "listed": LISTED,
         "index": index,
         "summary": summary,
-        "models": models,
-        "by_model": by_model,
+        "models": model_table(run),
         "map": category_map(run),
-        "columns": columns,
-        "rows": clips.rows,
+        "clips": clips.table,
         "n_clips": len(run.clips),
-        "has_models": bool(run.clips["model"].notna().any()),
         "errors": failures(run, "error"),
         "skipped": failures(run, "skipped"),
-        "glossary": glossary(run, metrics),
+        "glossary": glossary(run, summary.metrics),
         "environment": sorted((str(k), str(v)) for k, v in (run.info.get("environment") or {}).items()),
-        "data": _script({"metrics": columns, "clips": clips.details, "files": _file_list(media)}),
-        "files": [(number, _script(f.data)) for number, f in enumerate(media.files) if f.data is not None],
+        "data": script_data({"metrics": named, "clips": clips.details, "files": _file_list(media)}),
+        "files": [(number, script_data(f.data)) for number, f in enumerate(media.files) if f.data is not None],
     }
+    return content | _head(run, groups) | {"sections": _sections(content)}
+
+
+def _head(run: Run, groups: list[Group]) -> dict[str, Any]:
+    return {
+        "brand": "avbench report",
+        "title": _name(run),
+        "warning": watermark(run.info),
+        "facts": _about(run),
+        "command": str(run.info.get("command") or ""),
+        "notes": run.info.get("notes") or [],
+        "counters": _counters(run, groups),
+    }
+
+
+def _sections(content: dict[str, Any]) -> list[tuple[str, str]]:
+    """Ids and names of the sections that the page has."""
+    found = [
+        ("attention", "Attention", content["groups"]),
+        ("summary", "Summary", True),
+        ("models", "Models", content["models"]),
+        ("categories", "Categories", content["map"]),
+        ("distributions", "Distributions", content["summary"].plots),
+        ("clips", "Clips", True),
+        ("problems", "Problems", content["errors"] or content["skipped"]),
+        ("glossary", "Metrics", content["glossary"]),
+    ]
+    return [(name, label) for name, label, there in found if there]
+
+
+def _columns(run: Run, metrics: Sequence[str]) -> list[MetricColumn]:
+    decimals = metric_decimals(run)
+    facts = {name: metric_facts(run, name) for name in metrics}
+    return [
+        MetricColumn(name, Direction.of_metadata(facts[name]), format_unit(facts[name]), decimals[name])
+        for name in metrics
+    ]
 
 
 def _name(run: Run) -> str:
@@ -168,30 +179,3 @@ def _file_list(media: MediaBundle) -> list[dict[str, Any]]:
     return [
         {"type": file.type, "inside": file.data is not None, "src": file.src, "note": file.note} for file in media.files
     ]
-
-
-def _script(content: Any) -> Markup:
-    return Markup(script_json(content))  # noqa: S704 - escaped by script_json
-
-
-def _asset(name: str) -> str:
-    return (files("avbench.report") / name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Content security policy: this script, this style sheet, media from here, nothing else, no network."""
-
-    def digest(text: str) -> str:
-        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-    return "; ".join(
-        (
-            "default-src 'none'",
-            f"script-src 'sha256-{digest(script)}'",
-            f"style-src 'sha256-{digest(style)}'",
-            "img-src data:",
-            "media-src 'self' file: data: blob:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
-    )

@@ -19,28 +19,15 @@ from typing import TYPE_CHECKING
 
 from avbench.clips import clip_digest
 from avbench.files import open_regular
+from avbench.pages.media import MOST_FILE_BYTES, TYPES, Located
 
 if TYPE_CHECKING:
     from avbench.results import Run
 
-MOST_FILE_BYTES = 2**30
-"""Larger files are not read: they are linked."""
 MOST_READ_BYTES = 4 * 2**30
 """Bytes that one report reads to check its media; there is no such bound where the user asks for a search."""
 MOST_SEARCHED = 100_000
 """Files that are looked at below one folder."""
-
-_KINDS = {
-    "video/mp4": ".mp4 .m4v .mov .qt .f4v .mj2", "video/webm": ".webm", "video/x-matroska": ".mkv .mk3d",
-    "video/x-msvideo": ".avi .divx", "video/ogg": ".ogv .ogm", "video/mpeg": ".mpg .mpeg .mpe .m1v .m2v .vob",
-    "video/mp2t": ".ts .mts .m2ts .m2t", "video/x-flv": ".flv", "video/x-ms-wmv": ".wmv .asf",
-    "video/3gpp": ".3gp .3g2", "video/h264": ".264 .h264", "video/h265": ".265 .h265 .hevc", "application/mxf": ".mxf",
-    "application/octet-stream": ".ivf .nut", "image/gif": ".gif", "audio/wav": ".wav", "audio/flac": ".flac",
-    "audio/mpeg": ".mp3", "audio/ogg": ".ogg .oga .opus", "audio/mp4": ".m4a", "audio/aac": ".aac",
-    "audio/aiff": ".aif .aiff", "audio/x-ms-wma": ".wma", "audio/ac3": ".ac3", "audio/x-matroska": ".mka",
-}  # fmt: skip
-TYPES = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
-"""Kinds of media by suffix; no other file is opened."""
 
 NOT_FOUND = "not found below the run's source or beside the run; 'avbench report --source FOLDER' says where it is"
 OTHER_CONTENT = "a file of this name is there, and its content is not the one that was scored"
@@ -55,19 +42,6 @@ class ClipMedia:
     video: str
     audio: str | None
     sha256: str
-
-
-@dataclass(frozen=True)
-class Located:
-    """One file of a clip: its path, sha256 and size where it was taken, else why not.
-
-    `digest` is None with a path for a file that could not be checked.
-    """
-
-    path: Path | None = None
-    digest: bytes | None = None
-    note: str = ""
-    size: int = 0
 
 
 def lookup_folders(run: Run, given: Sequence[Path]) -> list[Path]:

@@ -1,44 +1,11 @@
-"use strict";
 (() => {
-  const $ = (id) => document.getElementById(id);
-  const data = JSON.parse($("report-data").textContent);
-  const SVG = "http" + "://www.w3.org/2000/svg"; // a name, never loaded
+  const { byId, make, draw } = page;
+  const data = JSON.parse(byId("report-data").textContent);
   const DRIFT = 0.08; // seconds between picture and separate sound before it is corrected
-
-  /** An element with a class and text; all data goes through textContent. */
-  function make(tag, name, text) {
-    const node = document.createElement(tag);
-    if (name) node.className = name;
-    if (text !== undefined && text !== null) node.textContent = text;
-    return node;
-  }
-  function isolated(text) {
-    return make("bdi", "", text);
-  }
-  function draw(tag, attributes, text) {
-    const node = document.createElementNS(SVG, tag);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    if (text !== undefined) node.textContent = text;
-    return node;
-  }
-
-  // Theme -----------------------------------------------------------------------------------------------------
-  const theme = $("theme");
-  const isDark = () =>
-    document.documentElement.dataset.theme
-      ? document.documentElement.dataset.theme === "dark"
-      : matchMedia("(prefers-color-scheme: dark)").matches;
-  const nameTheme = () => (theme.textContent = isDark() ? "Light" : "Dark");
-  theme.hidden = false;
-  theme.addEventListener("click", () => {
-    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
-    nameTheme();
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
-  nameTheme();
+  const isolated = (text) => make("bdi", "", text);
 
   // Clip table ------------------------------------------------------------------------------------------------
-  const table = $("clip-table");
+  const table = byId("clip-table");
   const body = table.tBodies[0];
   const rows = Array.from(body.rows);
   const heads = Array.from(table.tHead.rows[0].cells);
@@ -47,7 +14,8 @@
     return [clip.id, clip.model, ...clip.texts.map((pair) => pair[1])].join("\n").toLowerCase();
   });
 
-  function sortKey(head, row) {
+  function sortKey(row, column) {
+    const head = heads[column];
     const clip = data.clips[row.dataset.row];
     if (head.dataset.metric !== undefined) {
       const score = clip.scores[head.dataset.metric];
@@ -56,33 +24,16 @@
     if (head.dataset.key === "id") return clip.id;
     return head.dataset.key === "model" ? clip.model : (clip.texts[0] || [])[1] || null;
   }
-  function compare(a, b) {
-    return typeof a === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
-  }
-  function sortBy(head) {
-    const isMetric = head.dataset.metric !== undefined;
-    const previous = head.getAttribute("aria-sort");
-    const order = previous ? (previous === "ascending" ? "descending" : "ascending") : isMetric ? "descending" : "ascending";
-    heads.forEach((other) => other.removeAttribute("aria-sort"));
-    head.setAttribute("aria-sort", order);
-    const sign = order === "ascending" ? 1 : -1;
-    const keyed = rows.map((row, place) => ({ row, place, key: sortKey(head, row) }));
-    keyed.sort((a, b) => {
-      if (a.key === null || b.key === null) return (a.key === null) - (b.key === null) || a.place - b.place;
-      return sign * compare(a.key, b.key) || a.place - b.place;
-    });
-    body.append(...keyed.map((item) => item.row));
-  }
   function filterRows() {
-    const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const state = $("state").value;
+    const words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const state = byId("state").value;
     let count = 0;
     rows.forEach((row, place) => {
       const good = words.every((word) => search[place].includes(word));
       row.hidden = !(good && (!state || row.dataset.state.split(" ").includes(state)));
       count += row.hidden ? 0 : 1;
     });
-    $("matches").textContent = count === rows.length ? `${count} clips` : `${count} of ${rows.length} clips`;
+    byId("matches").textContent = count === rows.length ? `${count} clips` : `${count} of ${rows.length} clips`;
   }
   function chooseColumns() {
     heads.forEach((head, column) => {
@@ -95,19 +46,13 @@
         for (const row of [table.tHead.rows[0], ...rows]) row.cells[column].hidden = !box.checked;
       });
       label.append(box, " ", data.metrics[head.dataset.metric].name);
-      $("columns").append(label);
+      byId("columns").append(label);
     });
   }
-  heads.forEach((head) => {
-    const button = make("button", "", head.textContent);
-    button.type = "button";
-    button.title = "Sort";
-    button.addEventListener("click", () => sortBy(head));
-    head.replaceChildren(button);
-  });
-  $("tools").hidden = false;
-  $("filter").addEventListener("input", filterRows);
-  $("state").addEventListener("change", filterRows);
+  page.sortable(table, sortKey, (column) => heads[column].dataset.metric !== undefined);
+  byId("tools").hidden = false;
+  byId("filter").addEventListener("input", filterRows);
+  byId("state").addEventListener("change", filterRows);
   chooseColumns();
   filterRows();
 
@@ -117,7 +62,7 @@
     const file = data.files[number];
     if (!file.inside) return file.src;
     if (!addresses.has(number)) {
-      const text = atob(JSON.parse($(`file-${number}`).textContent));
+      const text = atob(JSON.parse(byId(`file-${number}`).textContent));
       const bytes = Uint8Array.from(text, (sign) => sign.charCodeAt(0));
       addresses.set(number, URL.createObjectURL(new Blob([bytes], { type: file.type })));
     }
@@ -149,7 +94,7 @@
     });
   }
   function showPlayer(clip) {
-    const place = $("player");
+    const place = byId("player");
     const note = (text, bad) => place.append(make("p", bad ? "hint bad" : "hint", text));
     const source = clip.video === null ? null : address(clip.video);
     if (!source) {
@@ -189,7 +134,7 @@
 
   // Timeline --------------------------------------------------------------------------------------------------
   function showTimeline(line, video) {
-    const place = $("timeline");
+    const place = byId("timeline");
     place.replaceChildren();
     if (!line) return;
     const late = line.late ? " late" : "";
@@ -240,44 +185,46 @@
   }
 
   // Detail of one clip ----------------------------------------------------------------------------------------
-  const dialog = $("detail");
+  const dialog = byId("detail");
   let current = -1;
   function stop() {
-    for (const media of $("player").querySelectorAll("video, audio")) {
+    for (const media of byId("player").querySelectorAll("video, audio")) {
       media.pause();
       media.removeAttribute("src");
     }
-    $("player").replaceChildren();
+    byId("player").replaceChildren();
   }
   function showTexts(clip) {
-    $("texts").replaceChildren();
-    if (clip.problem) $("texts").append(make("p", "hint bad", clip.problem));
+    byId("texts").replaceChildren();
+    if (clip.problem) byId("texts").append(make("p", "hint bad", clip.problem));
     for (const [label, text] of clip.texts) {
       const line = make("p");
       line.append(isolated(text));
-      $("texts").append(make("h3", "", label), line);
+      byId("texts").append(make("h3", "", label), line);
     }
-    if (!clip.texts.length) $("texts").append(make("p", "quiet", "No prompt is known for this clip."));
+    if (!clip.texts.length) byId("texts").append(make("p", "quiet", "No prompt is known for this clip."));
   }
   function showScores(clip) {
     const lines = clip.scores.flatMap((score, i) => {
       if (!score) return [];
       const line = make("tr");
       const metric = data.metrics[i];
-      line.append(make("td", "", metric.name), make("td", "arrow", metric.arrow));
-      line.append(make("td", `num ${score[2] === "ok" ? "strong" : score[2]}`, score[2] === "ok" ? score[1] : score[2]));
+      const name = make("th", "", metric.name);
+      name.scope = "row";
+      line.append(name, make("td", "sign", metric.arrow));
+      line.append(make("td", `num ${score[2] === "error" ? "bad" : ""}`, score[2] === "ok" ? score[1] : score[2]));
       line.append(make("td", "why", score[2] === "ok" ? metric.unit : score[3]));
       return [line];
     });
-    $("scores").tBodies[0].replaceChildren(...lines);
+    byId("scores").tBodies[0].replaceChildren(...lines);
   }
   function open(number) {
     const clip = data.clips[number];
     if (!clip) return;
     stop();
     current = number;
-    $("detail-title").replaceChildren(isolated(clip.id));
-    $("detail-flags").textContent = clip.flags.join(", ");
+    byId("detail-title").replaceChildren(isolated(clip.id));
+    byId("detail-flags").textContent = clip.flags.join(", ");
     const video = showPlayer(clip);
     showTexts(clip);
     showTimeline(clip.timeline, video);
@@ -289,7 +236,7 @@
       line.append(make("dt", "", label), value);
       return line;
     });
-    $("facts").replaceChildren(...facts);
+    byId("facts").replaceChildren(...facts);
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
   }
@@ -301,17 +248,15 @@
     if (row) open(Number(row.dataset.row));
   }
   dialog.addEventListener("close", stop);
-  dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close();
-  });
-  $("close").addEventListener("click", () => dialog.close());
-  $("previous").addEventListener("click", () => step(-1));
-  $("next").addEventListener("click", () => step(1));
+  page.closable(dialog, byId("close"));
+  byId("previous").addEventListener("click", () => step(-1));
+  byId("next").addEventListener("click", () => step(1));
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-clip], #clip-table tbody tr");
+    const target = event.target.closest("[data-clip], a[href^='#clip-'], #clip-table tbody tr");
     if (!target || String(getSelection())) return;
     event.preventDefault();
-    open(Number(target.dataset.clip ?? target.dataset.row));
+    const named = /^#clip-(\d+)$/.exec(target.getAttribute("href") || "");
+    open(Number(named ? named[1] : (target.dataset.clip ?? target.dataset.row)));
   });
   const fromAddress = () => {
     const match = /^#clip-(\d+)$/.exec(location.hash);

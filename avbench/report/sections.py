@@ -1,24 +1,24 @@
-"""The tables of the page: summary, models, categories, glossary. Data frames in, plain values out."""
+"""The parts of the page: summary, distributions, models, categories, glossary. Data frames in, plain values out."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
-from avbench.report.plots import Point, distribution, interval_bar
+from avbench.direction import Direction
+from avbench.pages.dots import Point, distribution, interval_bar
+from avbench.pages.numbers import NONE, decimals_for, format_value, no_interval
+from avbench.pages.svg import Chart
+from avbench.pages.table import Cell, Column, Row, Table
 from avbench.report.tables import (
-    NONE,
-    decimals_for,
-    direction,
-    format_interval,
+    SUMMARY_COLUMNS,
     format_mean,
     format_problems,
     format_unit,
-    format_value,
+    interval,
+    summary_cells,
 )
 from avbench.statistics.summary import clusters_of, summarize, summarize_sets
 
@@ -31,29 +31,11 @@ COLOUR_STEPS = (0.2, 0.5, 0.8, 1.2)
 """Standardised differences from which a cell is coloured; the first three are Cohen's small to large."""
 FEWEST_COLOURED = 2
 NO_SPREAD = (math.nan, math.nan)
-"""Overall mean and deviation of a metric that has one value for all clips: its cells are not coloured."""
+"""Overall mean and standard deviation of a metric that has one value for all clips: its cells are not coloured."""
 
 
 @dataclass(frozen=True)
-class MetricRow:
-    """One metric in the summary, written out."""
-
-    name: str
-    family: str
-    arrow: str
-    unit: str
-    mean: str
-    median: str
-    counts: str
-    problems: str
-    has_errors: bool
-    hint: str
-    bar: Markup
-    plot: Markup
-
-
-@dataclass(frozen=True)
-class Cell:
+class MapCell:
     """One cell of the category map: text, how strongly it is coloured, and why."""
 
     mean: str
@@ -67,7 +49,16 @@ class CategoryMap:
     """Categories by metrics; `aspects` holds (aspect, [(category, cells)])."""
 
     metrics: tuple[str, ...]
-    aspects: tuple[tuple[str, list[tuple[str, list[Cell]]]], ...]
+    aspects: tuple[tuple[str, list[tuple[str, list[MapCell]]]], ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Every metric of a run, families together: its names, a table, and a chart of all values of each that has any."""
+
+    metrics: list[str]
+    table: Table
+    plots: list[Chart]
 
 
 def metric_facts(run: Run, name: str) -> Mapping[str, Any]:
@@ -93,56 +84,75 @@ def set_scores(run: Run) -> pd.DataFrame:
     return run.scores[run.scores["scope"] != "clip"]
 
 
-def summary_rows(run: Run, index: Mapping[str, int]) -> list[MetricRow]:
-    """One row per metric, families together, in the run's order."""
+def summarise_metrics(run: Run, index: Mapping[str, int]) -> Summary:
+    """The summary of a run; `index` holds the clips that the page shows, with their rows."""
     scores = clip_scores(run)
     entries = summarize(scores, clusters_of(run.clips)) + summarize_sets(set_scores(run))[0]
-    rows = [_metric_row(run, entry, scores, index) for entry in entries]
-    families = list(dict.fromkeys(row.family for row in rows))
-    return sorted(rows, key=lambda row: families.index(row.family))
+    families = {name: _family(run, name) for name in dict.fromkeys(str(entry["metric"]) for entry in entries)}
+    order = list(dict.fromkeys(families.values()))
+    entries.sort(key=lambda entry: order.index(families[entry["metric"]]))
+    rows, plots = [], []
+    for number, entry in enumerate(entries):
+        points = _points(scores, str(entry["metric"]), index)
+        rows.append(_summary_row(run, number, entry, points))
+        plots.append(_distribution(run, entry, points))
+    table = Table("Summary", SUMMARY_COLUMNS, tuple(rows))
+    return Summary([str(entry["metric"]) for entry in entries], table, [plot for plot in plots if plot.parts])
 
 
-def _metric_row(run: Run, entry: dict[str, Any], scores: pd.DataFrame, index: Mapping[str, int]) -> MetricRow:
-    name = str(entry["metric"])
-    facts = metric_facts(run, name)
+def _family(run: Run, name: str) -> str:
+    return str(metric_facts(run, name).get("family") or "other").replace("_", " ")
+
+
+def _distribution(run: Run, entry: dict[str, Any], points: Sequence[Point]) -> Chart:
+    facts = metric_facts(run, entry["metric"])
+    heading = Column(
+        entry["metric"], entry["metric"], unit=format_unit(facts), direction=Direction.of_metadata(facts)
+    ).heading
+    return distribution(f"{heading}, {entry['n_ok']} of {entry['n']}", entry["mean"], interval(entry), points)
+
+
+def _points(scores: pd.DataFrame, name: str, index: Mapping[str, int]) -> list[Point]:
     good = scores[(scores["metric"] == name) & (scores["status"] == "ok")]
-    points = [
+    return [
         Point(float(value), str(clip), index.get(str(clip)))
         for value, clip in zip(good["value"], good["clip_id"], strict=True)
         if math.isfinite(value)
     ]
+
+
+def _summary_row(run: Run, number: int, entry: dict[str, Any], points: Sequence[Point]) -> Row:
+    name = str(entry["metric"])
+    facts = metric_facts(run, name)
     hint = " ".join(f"{str(facts[key]).rstrip('.')}." for key in ("summary", "caveat") if facts.get(key))
-    return MetricRow(
-        name=name,
-        family=str(facts.get("family") or "other").replace("_", " "),
-        arrow=direction(facts),
-        unit=format_unit(facts),
-        mean=format_interval(entry),
-        median=format_value(entry["median"]),
-        counts=f"{entry['n_ok']} of {entry['n']}",
-        problems=format_problems(entry),
-        has_errors=bool(entry["n_error"]),
-        hint=hint,
-        bar=interval_bar(entry, [p.value for p in points], facts.get("range") or ()),
-        plot=distribution(entry, points),
+    bar = interval_bar(name, entry["mean"], interval(entry), [p.value for p in points], facts.get("range") or ())
+    metric, way, mean, *middle, problems = summary_cells(entry, facts, format_problems(entry))
+    cells = (
+        replace(metric, hint=hint, link=f"#metric-{number}"),
+        way,
+        replace(mean, drawing=bar.drawing("chart beam") if bar.parts else None),
+        *middle,
+        replace(problems, tone="bad" if entry["n_error"] else "quiet"),
     )
+    return Row(cells, group=_family(run, name))
 
 
-def model_table(run: Run) -> tuple[list[str], list[tuple[str, str, list[str]]]]:
-    """Model names, and per metric its name, arrow and one text per model; both empty below two models."""
+def model_table(run: Run) -> Table | None:
+    """Every metric of every model; None below two models."""
     scores = clip_scores(run)
     models = [str(model) for model in dict.fromkeys(scores["model"].dropna())]
     if len(models) < 2:
-        return [], []
-    found = {
-        (str(e["model"]), str(e["metric"])): format_mean(e)
-        for e in summarize(scores, clusters_of(run.clips), ["model"])
-    }
-    metrics = dict.fromkeys(map(str, scores["metric"]))
-    return models, [
-        (metric, direction(metric_facts(run, metric)), [found.get((model, metric), NONE) for model in models])
-        for metric in metrics
-    ]
+        return None
+    found = {(str(e["model"]), str(e["metric"])): e for e in summarize(scores, clusters_of(run.clips), ["model"])}
+    rows = []
+    for metric in dict.fromkeys(map(str, scores["metric"])):
+        cells = [_mean_of(found.get((model, metric))) for model in models]
+        rows.append(Row((Cell(metric), Cell(Direction.of_metadata(metric_facts(run, metric)).arrow), *cells)))
+    return Table("Models", (*SUMMARY_COLUMNS[:2], *(Column(model, model) for model in models)), tuple(rows))
+
+
+def _mean_of(entry: dict[str, Any] | None) -> Cell:
+    return Cell() if entry is None else Cell(format_mean(entry), note=no_interval(interval(entry)))
 
 
 def category_map(run: Run) -> CategoryMap | None:
@@ -165,7 +175,7 @@ def category_map(run: Run) -> CategoryMap | None:
             found[entry["aspect"], entry["category"], entry["metric"]] = (entry["mean"], entry["n_ok"])
     metrics += tuple(dict.fromkeys(name for _, _, name in found if name not in spread))
     names = run.categories[["aspect", "category"]].drop_duplicates().sort_values(["aspect", "category"])
-    aspects: dict[str, list[tuple[str, list[Cell]]]] = {}
+    aspects: dict[str, list[tuple[str, list[MapCell]]]] = {}
     for aspect, category in zip(names["aspect"], names["category"], strict=True):
         row = []
         for metric in metrics:
@@ -177,20 +187,19 @@ def category_map(run: Run) -> CategoryMap | None:
 
 def _cell(
     facts: Mapping[str, Any], found: tuple[float, int] | None, overall: float, spread: float, decimals: int
-) -> Cell:
+) -> MapCell:
     if found is None:
-        return Cell(NONE, "", "", "no value")
+        return MapCell(NONE, "", "", "no value")
     mean, n = found
     text = format_value(mean, decimals)
     hint = f"mean {text} of {n}; all clips {format_value(overall, decimals)}"
     if not spread > 0 or n < FEWEST_COLOURED:
-        return Cell(text, str(n), "", hint)
+        return MapCell(text, str(n), "", hint)
     difference = (mean - overall) / spread
     hint += f"; {abs(difference):.1f} SD {'above' if difference > 0 else 'below'}"
     step = sum(abs(difference) >= limit for limit in COLOUR_STEPS)
-    higher = facts.get("higher_is_better")
-    kind = "n" if higher is None else "b" if (difference > 0) == higher else "w"
-    return Cell(text, str(n), f"{kind}{step}" if step else "", hint)
+    kind = {True: "b", False: "w", None: "n"}[Direction.of_metadata(facts).better(difference)]
+    return MapCell(text, str(n), f"{kind}{step}" if step else "", hint)
 
 
 def glossary(run: Run, names: Sequence[str]) -> list[tuple[str, str, list[tuple[str, str]]]]:
@@ -203,7 +212,7 @@ def glossary(run: Run, names: Sequence[str]) -> list[tuple[str, str, list[tuple[
 def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     bounds = facts.get("range") or ()
     span = " to ".join("open" if b is None else f"{b:g}" for b in bounds) if bounds else ""
-    good = {"↑": "higher is better", "↓": "lower is better"}.get(direction(facts), "neither is better")
+    good = Direction.of_metadata(facts).phrase
     pairs = [
         ("Unit", format_unit(facts) or "plain number"),
         ("Range", span),

@@ -1,21 +1,26 @@
-"""Summary entries as text: one cell, a table for the terminal, a Markdown table."""
+"""The summary of a run as a table, and its entries as text."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from avbench.terminal.output import cell
-from avbench.terminal.text import markdown_text
+from avbench.direction import Direction
+from avbench.pages.numbers import Interval, format_mean_interval, format_value, interval_of, no_interval
+from avbench.pages.table import Cell, Column, Row, Table
+from avbench.terminal.text import shorten
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-NONE = "–"
-REASON_CHARS = 100
 Entry = Mapping[str, Any]
 Facts = Mapping[str, Mapping[str, Any]]
+SUMMARY_COLUMNS = (
+    Column("metric", "metric", "name"),
+    Column("direction", "which way is better", "sign"),
+    Column("mean", "mean [low, high]"),
+    Column("median", "median"),
+    Column("n", "n of N"),
+    Column("unit", "unit", "word"),
+    Column("problems", "problems", "text"),
+)
 
 
 def watermark(info: Mapping[str, Any]) -> str:
@@ -26,33 +31,9 @@ def watermark(info: Mapping[str, Any]) -> str:
     return "" if weights == "checkpoints" else f"TEST WEIGHTS ({weights}): the numbers of learned metrics mean nothing"
 
 
-def decimals_for(values: Iterable[float | None]) -> int:
-    """Decimal places that show about three figures of the largest of `values`; the same for all of them."""
-    scale = max((abs(v) for v in values if v is not None), default=0.0)
-    if scale >= 0.1:
-        return 2 if scale < 10 else 1 if scale < 100 else 0
-    return 2 if scale == 0 else min(6, 1 - math.floor(math.log10(scale)))
-
-
-def format_value(value: float | None, decimals: int | None = None) -> str:
-    """A number with fixed decimals (by its own size where None), or an en dash for null."""
-    if value is None or not math.isfinite(value):
-        return NONE
-    text = f"{value:.{decimals_for([value]) if decimals is None else decimals}f}"
-    return text.removeprefix("-") if float(text) == 0 else text
-
-
-def format_interval(entry: Entry) -> str:
-    """Mean and interval without the counts, for tables that give the counts in a column beside it."""
-    mean, low, high = (entry.get(key) for key in ("mean", "low", "high"))
-    if mean is None:
-        return NONE
-    places = decimals_for([mean, low, high])
-    if low is None or high is None:
-        return format_value(mean, places)
-    if high > low:  # an interval whose ends look the same says nothing
-        places = max(places, min(places + 2, -math.floor(math.log10(high - low))))
-    return f"{format_value(mean, places)} [{format_value(low, places)}, {format_value(high, places)}]"
+def interval(entry: Entry) -> Interval:
+    """The interval of a summary entry."""
+    return interval_of(entry.get("low"), entry.get("high"), str(entry.get("no_interval") or ""))
 
 
 def format_mean(entry: Entry) -> str:
@@ -62,16 +43,10 @@ def format_mean(entry: Entry) -> str:
         entry: an entry of `avbench.statistics.summary.summarize`.
 
     Returns:
-        The text; "– (0 of 14)" without an ok row, no brackets below two ok rows. A mean without its n does
+        The text; "– (0 of 14)" without an ok row, no brackets without an interval. A mean without its n does
         not exist.
     """
-    return f"{format_interval(entry)} ({entry['n_ok']} of {entry['n']})"
-
-
-def direction(facts: Mapping[str, Any] | None) -> str:
-    """↑ where higher is better, ↓ where lower is, · where neither."""
-    higher = (facts or {}).get("higher_is_better")
-    return "·" if higher is None else "↑" if higher else "↓"
+    return f"{format_mean_interval(entry['mean'], interval(entry))} ({entry['n_ok']} of {entry['n']})"
 
 
 def format_unit(facts: Mapping[str, Any] | None) -> str:
@@ -81,17 +56,8 @@ def format_unit(facts: Mapping[str, Any] | None) -> str:
 
 
 def format_problems(entry: Entry, most: int = 2) -> str:
-    """What lacks: rows without a value as counts by reason, and why there is no interval.
-
-    For example "2 error, 1 skipped: no sound (2); cannot decode (1)".
-    """
-    missing = _missing_rows(entry, most)
-    reason = entry.get("no_interval")
-    return "; ".join(filter(None, (missing, f"no interval: {shorten(str(reason))}" if reason else "")))
-
-
-def _missing_rows(entry: Entry, most: int) -> str:
-    counts = _problem_counts(entry)
+    """Rows without a value, as counts by reason: "2 error, 1 skipped: no sound (2); cannot decode (1)"."""
+    counts = problem_counts(entry)
     if not counts:
         return ""
     reasons = sorted(dict(entry.get("reasons") or {}).items(), key=lambda item: (-item[1], item[0]))
@@ -103,8 +69,40 @@ def _missing_rows(entry: Entry, most: int) -> str:
     return counts + (": " + "; ".join(named) if named else "")
 
 
-def _problem_counts(entry: Entry) -> str:
+def problem_counts(entry: Entry) -> str:
+    """Rows without a value, as counts: "2 error, 1 skipped"."""
     return ", ".join(f"{entry[f'n_{s}']} {s}" for s in ("error", "skipped") if entry.get(f"n_{s}"))
+
+
+def summary_table(entries: Sequence[Entry], metrics_facts: Facts, title: str) -> Table:
+    """The summary as a table; reasons for missing values stand below it.
+
+    Args:
+        entries: entries of `avbench.aggregate.summarize`.
+        metrics_facts: `run.json`'s "metrics"; a metric that is missing there has no unit and no direction.
+        title: heading.
+    """
+    rows = [Row(summary_cells(entry, metrics_facts.get(entry["metric"]), problem_counts(entry))) for entry in entries]
+    return Table(title, SUMMARY_COLUMNS, tuple(rows), tuple(_reason_lines(entries)))
+
+
+def summary_cells(entry: Entry, facts: Mapping[str, Any] | None, problems: str) -> tuple[Cell, ...]:
+    """The cells of one entry, in the order of `SUMMARY_COLUMNS`."""
+    return (
+        Cell(str(entry["metric"])),
+        Cell(Direction.of_metadata(facts).arrow),
+        mean_cell(entry),
+        Cell(format_value(entry.get("median"))),
+        Cell(f"{entry['n_ok']} of {entry['n']}"),
+        Cell(format_unit(facts)),
+        Cell(problems),
+    )
+
+
+def mean_cell(entry: Entry) -> Cell:
+    """Mean and interval, without counts; where there is no interval, why."""
+    found = interval(entry)
+    return Cell(format_mean_interval(entry["mean"], found), note=no_interval(found))
 
 
 def _reason_lines(entries: Sequence[Entry], most: int = 8) -> list[str]:
@@ -120,61 +118,3 @@ def _reason_lines(entries: Sequence[Entry], most: int = 8) -> list[str]:
         for reason, (rows, metrics) in ordered[:most]
     ]
     return lines + ([f"and {len(ordered) - most} more reasons"] if len(ordered) > most else [])
-
-
-def shorten(text: str, limit: int = REASON_CHARS) -> str:
-    """One line of at most `limit` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
-
-
-HEADINGS = ("metric", "mean [low, high]", "median", "n of N", "", "unit", "problems")
-_RIGHT = ("mean [low, high]", "median", "n of N")
-
-
-def summary_table(entries: Sequence[Entry], metrics_facts: Facts, title: str) -> Table:
-    """The summary for the terminal.
-
-    Args:
-        entries: entries of `avbench.statistics.summary.summarize`.
-        metrics_facts: `run.json`'s "metrics"; a metric that is missing there has no unit and no direction.
-        title: heading, printed as plain text.
-
-    Returns:
-        A table for `rich.console.Console.print`. Nothing in it is read as rich markup.
-    """
-    from rich import box
-    from rich.table import Table
-
-    # Sparse, so that 80 columns hold it; reasons stand below.
-    table = Table(title=cell(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for name in HEADINGS:
-        table.add_column(name, justify="right" if name in _RIGHT else "left", no_wrap=name != "problems")
-    for entry in entries:
-        cells = [*_cells(entry, metrics_facts)[:-1], _problem_counts(entry)]
-        table.add_row(*(cell(text) for text in cells))
-    reasons = _reason_lines(entries)
-    if reasons:
-        table.caption = cell("\n".join(reasons))
-        table.caption_justify = "left"
-    return table
-
-
-def summary_markdown(entries: Sequence[Entry], metrics_facts: Facts, title: str) -> str:
-    """The same table as GitHub Markdown, with a heading and a final newline."""
-    lines = [f"### {markdown_text(title)}", "", "| " + " | ".join(HEADINGS) + " |", "|---|--:|--:|--:|:-:|---|---|"]
-    lines += ["| " + " | ".join(markdown_text(c) for c in _cells(entry, metrics_facts)) + " |" for entry in entries]
-    return "\n".join(lines) + "\n"
-
-
-def _cells(entry: Entry, metrics_facts: Facts) -> tuple[str, ...]:
-    facts = metrics_facts.get(entry["metric"])
-    return (
-        str(entry["metric"]),
-        format_interval(entry),
-        format_value(entry.get("median")),
-        f"{entry['n_ok']} of {entry['n']}",
-        direction(facts),
-        format_unit(facts),
-        format_problems(entry),
-    )

@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from avbench.pages.axes import Axis, make_axis, ticks
 from avbench.report.findings import LATE_SECONDS, describe_offset
-from avbench.report.plots import Axis, make_axis, nice_ticks
 
 WIDTH, LEFT, RIGHT = 1000, 76, 990
 MOST_POINTS = 400
@@ -43,7 +43,7 @@ def timeline(detail: str, reason: str = "") -> dict[str, Any] | None:
             lanes.append({"name": label, "kind": kind, "top": top, "bottom": bottom, "d": path})
     return {
         "width": WIDTH, "height": HEIGHT, "lanes": lanes, "first": axis.low, "last": axis.high, "left": LEFT,
-        "right": RIGHT, "ticks": [[axis.at(t), f"{t:g}"] for t in nice_ticks(axis.low, axis.high, 10)],
+        "right": RIGHT, "ticks": [[axis.at(t), f"{t:g}"] for t in ticks(axis.low, axis.high, 10)],
         **_marks(content, axis, reason), **_label(content, reason),
     }  # fmt: skip
 

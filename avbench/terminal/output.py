@@ -156,11 +156,8 @@ def cell(text: str) -> Text:
 
 
 def show(table: Table) -> None:
-    """Print a table of rich; title and caption as lines of their own where it is not wrapped."""
+    """Print a table of rich; title and caption as lines of their own, which need not be as narrow as the table."""
     into = console()
-    if into.width < _WIDE:
-        into.print(table)
-        return
     title, caption = table.title, table.caption
     table.title = table.caption = None
     for part in (title, table, caption):

@@ -17,7 +17,7 @@ _HIDDEN = re.compile(
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 _MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {sign: f"\\{sign}" for sign in "\\|`*_[]~$"})
-_MARKDOWN_START = re.compile(r"^(?:(#|[-+](?=[\s-]))|(\d+)([.)])(?=\s))")
+_MARKDOWN_START = re.compile(r"^(?:(#|[-+](?=[\s-]|$))|(\d+)([.)])(?=\s|$))")
 _LATEX = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {
@@ -91,3 +91,9 @@ def to_csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     for row in (columns, *rows):
         writer.writerow([csv_cell(cell) if isinstance(cell, str) else cell for cell in row])
     return out.getvalue()
+
+
+def shorten(text: str, limit: int = 100) -> str:
+    """One line of at most `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

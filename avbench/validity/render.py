@@ -11,9 +11,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from avbench.direction import Direction
 from avbench.doctor.environment import describe_environment
 from avbench.files import below_or_name, make_folder, write_atomically
-from avbench.report.tables import decimals_for, format_value
+from avbench.pages.markdown import table_markdown
+from avbench.pages.numbers import NONE, decimals_for, format_ends, format_value
+from avbench.pages.table import Cell, Column, Table
+from avbench.pages.table import Row as TableRow
 from avbench.terminal.text import markdown_text, to_csv
 from avbench.validity.bench import Row
 from avbench.validity.corruptions import CORRUPTIONS, Corruption
@@ -21,9 +25,14 @@ from avbench.validity.plot import draw_responses
 from avbench.validity.statistics import Response, Verdict
 from avbench.validity.study import Study
 
-NONE = "–"
 _LEVELS = max(len(corruption.labels) for corruption in CORRUPTIONS)
-_ARROWS = {-1: "↑", 1: "↓", None: "·"}
+# Under damage a score should move against the way in which it is better.
+_BETTER = {-1: Direction.HIGHER, 1: Direction.LOWER, None: Direction.NEITHER}
+_METRIC = Column("metric", "metric", "name")
+_RESPONSE = (
+    Column("n", "n"), Column("rho", "ρ"), Column("clip_rho", "ρ per clip"), Column("p", "p"),
+    Column("worse", "worse"), Column("verdict", "verdict", "word"),
+)  # fmt: skip
 GROUPS: dict[str, tuple[Verdict, ...]] = {
     "gets worse": ("gets worse",),
     "gets better": ("gets better",),
@@ -94,17 +103,15 @@ def describe_study(study: Study) -> dict[str, Any]:
 def render_markdown(study: Study, responses: Sequence[Response]) -> str:
     """Overview, one table for each corruption, and what is missing, as GitHub Markdown."""
     picture = f"pictures at most {study.settings.size} px long" if study.settings.size else "pictures at full size"
-    lines = [
+    parts = [
         f"{len(study.shas)} clips, the first {study.settings.seconds:g} s of each, {picture}.",
-        "",
-        *_overview(responses),
+        table_markdown(_overview_table(responses)),
     ]
     ordered = sorted(responses, key=lambda r: [c.name for c in CORRUPTIONS].index(r.corruption))
     known = {corruption.name: corruption for corruption in CORRUPTIONS}
     for name, group in groupby(ordered, key=lambda r: r.corruption):
-        lines += ["", *_corruption_table(known[name], list(group))]
-    lines += _missing(study, responses)
-    return "\n".join(lines) + "\n"
+        parts += _corruption_parts(known[name], list(group))
+    return "\n\n".join(parts + _missing(study, responses)) + "\n"
 
 
 def overview(responses: Sequence[Response]) -> list[tuple[str, dict[str, str]]]:
@@ -118,32 +125,45 @@ def overview(responses: Sequence[Response]) -> list[tuple[str, dict[str, str]]]:
     return found
 
 
-def _overview(responses: Sequence[Response]) -> list[str]:
-    entries = overview(responses)
-    used = [title for title in GROUPS if any(title in cells for _, cells in entries)]
-    lines = [_line("metric", *used), "|---" * (1 + len(used)) + "|"]
-    return lines + [_line(f"`{metric}`", *(cells.get(title, NONE) for title in used)) for metric, cells in entries]
+def overview_table(study: Study, responses: Sequence[Response]) -> Table:
+    """What each metric's score does under damage, in two columns."""
+    columns = (Column("metric", "metric", "name"), Column("response", "what its score does under damage", "text"))
+    rows = [
+        TableRow((Cell(metric), Cell("\n".join(f"{title}: {names}" for title, names in cells.items()))))
+        for metric, cells in overview(responses)
+    ]
+    return Table(f"{len(study.shas)} clips", columns, tuple(rows))
 
 
-def _corruption_table(corruption: Corruption, responses: Sequence[Response]) -> list[str]:
+def _overview_table(responses: Sequence[Response]) -> Table:
+    columns = (_METRIC, *(Column(title, title, "text", optional=True) for title in GROUPS))
+    rows = [
+        TableRow((Cell(metric), *(Cell(cells.get(title, "")) for title in GROUPS)))
+        for metric, cells in overview(responses)
+    ]
+    return Table("Overview", columns, tuple(rows))
+
+
+def _corruption_parts(corruption: Corruption, responses: Sequence[Response]) -> list[str]:
     doses = ["with"] if corruption.binary else [f"{dose:g}" for dose in corruption.doses]
     unit = f" Doses: {corruption.unit}." if corruption.unit else ""
-    lines = [f"### {corruption.name}", "", f"{corruption.what[0].upper()}{corruption.what[1:]}.{unit}"]
+    parts = [f"### {corruption.name}", f"{corruption.what[0].upper()}{corruption.what[1:]}.{unit}"]
     moving = [response for response in responses if response.verdict != "no change"]
     if moving:
-        lines += ["", _line("metric", "", "untouched", *doses, "n", "ρ", "ρ per clip", "p", "worse", "verdict")]
-        lines += ["|---|:-:|" + "--:|" * (len(doses) + 6) + "---|", *map(_response_line, moving)]
+        levels = (Column(f"mean_{number}", label) for number, label in enumerate(["untouched", *doses]))
+        columns = (_METRIC, Column("direction", "direction", "sign"), *levels, *_RESPONSE)
+        parts.append(table_markdown(Table(corruption.name, columns, tuple(map(_response_row, moving)))))
     if still := [f"`{response.metric}`" for response in responses if response.verdict == "no change"]:
-        lines += ["", f"No change: {', '.join(still)}."]
-    return lines
+        parts.append(f"No change: {', '.join(still)}.")
+    return parts
 
 
-def _response_line(r: Response) -> str:
+def _response_row(r: Response) -> TableRow:
     places = _places(r)
     counts = f"{r.counts[0]}" if len(set(r.counts)) == 1 else ", ".join(map(str, r.counts))
-    return _line(
-        f"`{r.metric}`",
-        _ARROWS[r.expected],
+    texts = (
+        r.metric,
+        _BETTER[r.expected].arrow,
         *(format_value(mean, places) for mean in r.means),
         counts,
         format_value(r.rho, 2),
@@ -152,6 +172,7 @@ def _response_line(r: Response) -> str:
         NONE if r.worse is None else f"{r.worse} of {r.compared}",
         r.verdict,
     )
+    return TableRow(tuple(map(Cell, texts)))
 
 
 def _places(r: Response) -> int:
@@ -163,28 +184,25 @@ def _places(r: Response) -> int:
 
 
 def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
-    if value is None or interval is None:
-        return format_value(value, 2)
-    return f"{format_value(value, 2)} [{format_value(interval[0], 2)}, {format_value(interval[1], 2)}]"
+    text = format_value(value, 2)
+    return text if value is None or interval is None else f"{text} {format_ends(interval, 2)}"
 
 
 def _missing(study: Study, responses: Sequence[Response]) -> list[str]:
     """Metrics that did not take part, and scores without a number, as counts by reason."""
-    lines = []
+    parts = []
     for title, reasons in (("Passed over", study.passed_over), ("Stopped", study.stopped)):
         if reasons:
-            lines += ["", f"### {title}", ""]
+            lines = []
             for reason in dict.fromkeys(reasons.values()):
                 names = ", ".join(f"`{name}`" for name, why in reasons.items() if why == reason)
                 lines.append(f"- {names}: {markdown_text(reason)}")
+            parts += [f"### {title}", "\n".join(lines)]
     empty = Counter({(r.metric, why): 0 for r in responses for why in r.reasons})
     for r in responses:
         empty.update({(r.metric, why): count for why, count in r.reasons.items()})
     if empty:
-        lines += ["", "### Rows without a score", "", _line("metric", "rows", "reason"), "|---|--:|---|"]
-        lines += [_line(f"`{metric}`", str(count), markdown_text(why)) for (metric, why), count in empty.items()]
-    return lines
-
-
-def _line(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"
+        columns = (_METRIC, Column("rows", "rows"), Column("reason", "reason", "text"))
+        rows = [TableRow((Cell(metric), Cell(str(count)), Cell(why))) for (metric, why), count in empty.items()]
+        parts += ["### Rows without a score", table_markdown(Table("Rows without a score", columns, tuple(rows)))]
+    return parts

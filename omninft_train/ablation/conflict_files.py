@@ -16,16 +16,17 @@ import numpy as np
 
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.files import write_atomically
+from avbench.pages.markdown import section_markdown
+from avbench.pages.numbers import format_value, with_sign
+from avbench.pages.scatter import matrix, scatter
+from avbench.pages.table import Cell, Column, Row, Table
 from avbench.statistics import Interval
 from avbench.terminal.text import markdown_text, to_csv
-from omninft_train.ablation.charts import matrix, scatter, standalone
 from omninft_train.ablation.conflicts import Study, read_rollouts, sentence, study
-from omninft_train.ablation.curves import CurvePlot
+from omninft_train.ablation.curves import Plot
 from omninft_train.ablation.page import Page, render_page
 from omninft_train.ablation.processes import environment, failure
-from omninft_train.ablation.sheet import NONE, Block, Cell
 from omninft_train.ablation.state import make_folder
-from omninft_train.ablation.table_files import markdown_table
 
 PAPER = (
     "OmniNFT's Figure 2a: nearly half of 1,400 rollouts (175 prompts x 8) of LTX-2, as digests print it. With another "
@@ -150,9 +151,10 @@ def _write(request: StudyRequest, found: Sequence[Study]) -> None:
         "conflicts.csv": _rows(found).encode(),
         "conflicts.md": _markdown(blocks, sentences).encode(),
     }
-    content |= {f"{plot.name}.svg": standalone(plot.drawing) for plot in plots}
+    content |= {f"{plot.name}.svg": plot.chart.standalone() for plot in plots}
     page = Page(
         title="Reward conflicts",
+        brand="avbench study",
         about="Advantages of a rollout's video rewards and of its audio rewards, each normalised within its group. "
         "Where the signs differ, one summed reward teaches one of the two branches the wrong thing.",
         facts=[("Runs", ", ".join(one.rollouts.name for one in found)), ("Normalised by", f"{request.std} deviation")],
@@ -169,69 +171,66 @@ def _write(request: StudyRequest, found: Sequence[Study]) -> None:
         write_atomically(request.out / name, data)
 
 
-def summary_block(found: Sequence[Study]) -> Block:
+_SUMMARY = (
+    Column("run", "run", "text"), Column("opposite", "opposite signs"), Column("opposite_interval", "95 % over groups"),
+    Column("correlation", "correlation"), Column("correlation_interval", "95 % over groups"),
+    Column("rollouts", "rollouts"), Column("groups", "groups"), Column("ties", "ties"),
+)  # fmt: skip
+
+
+def summary_block(found: Sequence[Study]) -> Table:
     """One line for each run."""
-    heads = (
-        "run",
-        "opposite signs",
-        "95 % over groups",
-        "correlation",
-        "95 % over groups",
-        "rollouts",
-        "groups",
-        "ties",
-    )
-    rows = tuple(
-        (
-            Cell(one.rollouts.name),
-            Cell(f"{one.share:.1%}"),
-            Cell(_ends(one.share_interval, lambda value: f"{value:.1%}")),
-            Cell(_signed(one.correlation)),
-            Cell(_ends(one.correlation_interval, _signed)),
-            Cell(f"{one.counted} of {len(one.video)}"),
-            Cell(str(one.group_count)),
-            Cell(str(one.ties)),
+    rows = []
+    for one in found:
+        texts = (
+            one.rollouts.name,
+            f"{one.share:.1%}",
+            _ends(one.share_interval, lambda value: f"{value:.1%}"),
+            _signed(one.correlation),
+            _ends(one.correlation_interval, _signed),
+            f"{one.counted} of {len(one.video)}",
+            str(one.group_count),
+            str(one.ties),
         )
-        for one in found
-    )
+        rows.append(Row(tuple(map(Cell, texts))))
     note = (
         "Independent rewards have opposite signs in 50 % of rollouts. A tie is an advantage of exactly 0: no conflict."
     )
-    return Block("Opposite signs of video and audio advantages", heads, rows, note)
+    return Table("Opposite signs of video and audio advantages", _SUMMARY, tuple(rows), (note,))
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.2f}" if math.isfinite(value) else NONE
+    return with_sign(format_value(value, 2))
 
 
-def _matrix_block(one: Study) -> Block:
+def _matrix_block(one: Study) -> Table:
     rewards = one.rollouts.rewards
-    heads = ("reward", "route", "weight", *(f"with {name}" for name in rewards))
+    columns = (
+        Column("reward", "reward", "text"), Column("route", "route", "word"), Column("weight", "weight"),
+        *(Column(f"with_{name}", f"with {name}") for name in rewards),
+    )  # fmt: skip
     rows = []
     for i, name in enumerate(rewards):
-        cells = [Cell(name), Cell(one.rollouts.routes[i]), Cell(f"{one.rollouts.weights[i]:g}")]
+        texts = [name, one.rollouts.routes[i], f"{one.rollouts.weights[i]:g}"]
         for j in range(len(rewards)):
             apart = "" if i == j or not math.isfinite(one.by_reward[i, j]) else f" ({one.by_reward[i, j]:.0%})"
-            cells.append(Cell(_signed(float(one.matrix[i, j])) + apart))
-        rows.append(tuple(cells))
+            texts.append(_signed(float(one.matrix[i, j])) + apart)
+        rows.append(Row(tuple(map(Cell, texts))))
     note = "Correlation within groups; in brackets the share of rollouts with opposite signs."
-    return Block(f"Rewards with each other: {one.rollouts.name}", heads, tuple(rows), note)
+    return Table(f"Rewards with each other: {one.rollouts.name}", columns, tuple(rows), (note,))
 
 
-def _plots(number: int, one: Study) -> list[CurvePlot]:
+def _plots(number: int, one: Study) -> list[Plot]:
     known = np.flatnonzero(np.isfinite(one.video) & np.isfinite(one.audio))
     shown = known[:: max(1, -(-len(known) // _MOST_POINTS))]
     points = [(float(one.video[i]), float(one.audio[i])) for i in shown]
     name = one.rollouts.name
     labels = ("advantage of video rewards", "advantage of audio rewards")
     values = [[None if not math.isfinite(v) else float(v) for v in row] for row in one.matrix]
+    correlations = matrix(f"{name}: correlations of rewards within groups", one.rollouts.rewards, values)
     return [
-        CurvePlot(f"advantages-{number}", f"{name}: one dot per rollout", scatter(name, labels, points, sentence(one))),
-        CurvePlot(
-            f"correlations-{number}",
-            f"{name}: rewards within groups",
-            matrix(f"{name}: correlations of rewards within groups", one.rollouts.rewards, values),
-        ),
+        Plot(f"advantages-{number}", scatter(f"{name}: one dot per rollout", labels, points, sentence(one))),
+        Plot(f"correlations-{number}", correlations),
     ]
 
 
@@ -277,8 +276,8 @@ def _rows(found: Sequence[Study]) -> str:
     return to_csv(("run", "group", "advantage_video", "advantage_audio", "opposite"), lines)
 
 
-def _markdown(blocks: Sequence[Block], sentences: Sequence[str]) -> str:
+def _markdown(blocks: Sequence[Table], sentences: Sequence[str]) -> str:
     parts = ["# Reward conflicts", "\n".join(f"- {markdown_text(text)}" for text in sentences), markdown_text(PAPER)]
     for block in blocks:
-        parts += [f"## {markdown_text(block.title)}", markdown_table(block), markdown_text(block.note)]
+        parts += [f"## {markdown_text(block.title)}", *section_markdown(block)]
     return "\n\n".join(parts) + "\n"

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
-from omninft_train.ablation.charts import COLOURS, Curve, Value, curve_chart
+from avbench.pages.charts import COLOURS, Labels, Series, Value, line_chart
+from avbench.pages.svg import Chart
 from omninft_train.ablation.collect import Results, Training
 from omninft_train.ablation.grid import Grid
 from omninft_train.training.tracking import reward_key, reward_names
@@ -22,38 +21,37 @@ _OTHERS = {
 
 
 @dataclass(frozen=True)
-class CurvePlot:
-    """A chart: file name without suffix, title, drawing."""
+class Plot:
+    """A chart, and the name of its file without suffix."""
 
     name: str
-    title: str
-    drawing: Markup
+    chart: Chart
 
 
-def curve_plots(grid: Grid, results: Results) -> list[CurvePlot]:
+def curve_plots(grid: Grid, results: Results) -> list[Plot]:
     """One chart for each reward, then for other quantities that every step logs, with a line for each variant."""
     logged = dict.fromkeys(key for training in results.trainings for row in training.rows for key in row)
     rewards = [(reward_key(name, "mean"), f"Reward of the rollouts: {name}") for name in reward_names([logged])]
     others = [(key, text[0].upper() + text[1:]) for key, text in _OTHERS.items() if key in logged]
     order = [name for name in grid.used if any(t.variant == name for t in results.trainings)]
-    return [CurvePlot(_file(key), title, _plot(grid, results, order, key, title)) for key, title in rewards + others]
+    return [Plot(_file(key), _plot(grid, results, order, key, title)) for key, title in rewards + others]
 
 
 def _file(key: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "-", key)
 
 
-def _plot(grid: Grid, results: Results, order: Sequence[str], key: str, title: str) -> Markup:
+def _plot(grid: Grid, results: Results, order: Sequence[str], key: str, title: str) -> Chart:
     steps = sorted({int(row["step"]) for training in results.trainings for row in training.rows})
     curves = []
-    for variant in order[:COLOURS]:
+    for number, variant in enumerate(order[:COLOURS]):
         own = [training for training in results.trainings if training.variant == variant]
-        curves.append(_curve(grid.variants[variant].label, own, key, steps))
+        curves.append(_curve(grid.variants[variant].label, f"s{number}", own, key, steps))
     dropped = f" (first {COLOURS} variants)" if len(order) > COLOURS else ""
-    return curve_chart(title + dropped, key.replace("_", " "), steps, curves)
+    return line_chart(Labels(title + dropped, "step", key.replace("_", " ")), steps, curves)
 
 
-def _curve(label: str, own: Sequence[Training], key: str, steps: Sequence[int]) -> Curve:
+def _curve(label: str, style: str, own: Sequence[Training], key: str, steps: Sequence[int]) -> Series:
     by_seed = [{int(row["step"]): _number(row, key) for row in training.rows} for training in own]
     middle: list[Value] = []
     low: list[Value] = []
@@ -63,7 +61,7 @@ def _curve(label: str, own: Sequence[Training], key: str, steps: Sequence[int]) 
         middle.append(sum(known) / len(known) if known else None)
         low.append(min(known) if len(known) > 1 else None)
         high.append(max(known) if len(known) > 1 else None)
-    return Curve(label, middle, low, high)
+    return Series(label, middle, style, dots=False, low=low, high=high)
 
 
 def _number(row: Mapping[str, object], key: str) -> float | None:

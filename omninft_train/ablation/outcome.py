@@ -10,7 +10,6 @@ from typing import Any
 
 from avbench.errors import UsageError
 from avbench.files import write_atomically
-from omninft_train.ablation.charts import standalone
 from omninft_train.ablation.collect import Results, collect
 from omninft_train.ablation.compare import Summary, summarise
 from omninft_train.ablation.curves import curve_plots
@@ -83,7 +82,7 @@ def _write(
     content[RESULTS] = results_csv(grid, sheets, summaries, results.metrics, results.rewarded).encode()
     content[DIFFERENCES] = differences_csv(sheets, results.metrics).encode()
     for plot in plots:
-        content[f"curves/{plot.name}.svg"] = standalone(plot.drawing)
+        content[f"curves/{plot.name}.svg"] = plot.chart.standalone()
     content[FACTS] = (json.dumps(_facts(grid, again), indent=1, sort_keys=True) + "\n").encode()
     page = Page(
         title=grid.title,

@@ -1,20 +1,16 @@
-"""The result as one self-contained HTML page: no script, no network, safe with any label or message."""
+"""The result as one self-contained HTML page."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
-from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from avbench.pages.shell import Kind, render
+from avbench.pages.table import Table
+from omninft_train.ablation.curves import Plot
+from omninft_train.ablation.sheet import Sheet
 
-from avbench.terminal.text import visible_page
-from omninft_train.ablation.curves import CurvePlot
-from omninft_train.ablation.sheet import Block, Sheet
+KIND = Kind("omninft_train.ablation", "page.html.j2")
 
 
 @dataclass(frozen=True)
@@ -36,10 +32,11 @@ class Page:
     about: str
     facts: Sequence[tuple[str, str]]
     command: str
+    brand: str = "avbench ablation"
     notes: Sequence[str] = ()
     sheets: Sequence[Sheet] = ()
-    blocks: Sequence[Block] = ()
-    plots: Sequence[CurvePlot] = ()
+    blocks: Sequence[Table] = ()
+    plots: Sequence[Plot] = ()
     plots_title: str = "Training curves"
     plots_note: str = ""
     sentences: Sequence[str] = ()
@@ -49,17 +46,22 @@ class Page:
 
 def render_page(page: Page) -> str:
     """The page as text; the same content gives the same bytes."""
-    style = (files("avbench.report") / "report.css").read_text("utf-8") + _asset("page.css")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    context: dict[str, Any] = {"page": page, "policy": _policy(style), "style": Markup(style)}  # noqa: S704 - our own files
-    return visible_page(environment.from_string(_asset("templates/page.html.j2")).render(**context))
-
-
-def _asset(name: str) -> str:
-    return (files("omninft_train.ablation") / name).read_text(encoding="utf-8")
-
-
-def _policy(style: str) -> str:
-    """Content security policy: this style sheet, nothing else, no script, no network."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    parts = [
+        ("words", "In words", page.sentences),
+        *((f"table-{number}", sheet.table.title, True) for number, sheet in enumerate(page.sheets)),
+        *((f"block-{number}", block.title, True) for number, block in enumerate(page.blocks)),
+        ("curves", page.plots_title, page.plots),
+        ("settings", "Settings", page.settings),
+        ("files", "Files", page.files),
+    ]
+    context = {
+        "brand": page.brand,
+        "title": page.title,
+        "about": page.about,
+        "facts": page.facts,
+        "command": page.command,
+        "notes": page.notes,
+        "sections": [(name, label) for name, label, there in parts if there],
+        "page": page,
+    }
+    return render(KIND, context)

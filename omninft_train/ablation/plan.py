@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from rich.table import Table as RichTable
-
 from avbench.errors import UsageError, near
-from avbench.terminal.output import cell
+from avbench.pages.table import Cell, Column, Row, Table
 from omninft_train.ablation.grid import Grid
 from omninft_train.ablation.state import Status, read_record, status
 from omninft_train.ablation.steps import KINDS, TABLES, Step
@@ -123,9 +121,15 @@ def make_plan(grid: Grid, out: Path, steps: Sequence[Step]) -> Plan:
     return Plan(grid, out, tuple(planned), bool(speeds))
 
 
-def plan_table(plan: Plan) -> RichTable:
+_COLUMNS = (
+    Column("step", "step", "word"), Column("variant", "variant", "word"), Column("seeds", "seeds", "text"),
+    Column("done", "done", "text"), Column("rest", "expected for the rest"),
+)  # fmt: skip
+
+
+def plan_table(plan: Plan) -> Table:
     """The plan as a table, seeds of a variant on one line."""
-    table = RichTable("step", "variant", "seeds", "done", "expected for the rest", box=None, pad_edge=False)
+    rows = []
     groups: dict[tuple[str, str], list[Planned]] = {}
     for planned in plan.steps:
         groups.setdefault((planned.step.kind, planned.step.variant), []).append(planned)
@@ -136,8 +140,9 @@ def plan_table(plan: Plan) -> RichTable:
         odd.pop("done", None)
         state = f"{done} of {len(own)}" + (f", {', '.join(odd)}" if odd else "")
         rest = sum(p.seconds for p in own if p.status.state != "complete")
-        table.add_row(kind, cell(variant), " ".join(map(str, seeds)), state, duration(rest) if rest else "")
-    return table
+        texts = (kind, variant, " ".join(map(str, seeds)), state, duration(rest) if rest else "")
+        rows.append(Row(tuple(map(Cell, texts))))
+    return Table("", _COLUMNS, tuple(rows))
 
 
 def cost_line(plan: Plan) -> str:

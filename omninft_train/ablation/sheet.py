@@ -1,41 +1,34 @@
-"""A table of an ablation as blocks of cells, which Markdown, LaTeX and HTML then show in the same way."""
+"""One table of an ablation in parts: rewards, held-out metrics, cost, published figures beside, differences."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from avbench.direction import Direction
+from avbench.pages.numbers import decimals_for, format_ends, format_value, interval_of, with_sign
+from avbench.pages.table import Cell, Column, rank
+from avbench.pages.table import Row as ShownRow
+from avbench.pages.table import Table as ShownTable
 from omninft_train.ablation.collect import Results, Training
 from omninft_train.ablation.compare import Difference, Summary, columns, differences, order_sentences
 from omninft_train.ablation.grid import Grid, Metric, Row, Table
 from omninft_train.ablation.published import Beside
 
-NONE = "–"
-ARROWS = {"higher": "↑", "lower": "↓", "none": "·"}
 _BY_CHANCE = 0.05
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell. `rank` is the place of its printed value in its column; `mark` says where a published figure is from."""
-
-    text: str
-    rank: Literal["", "best", "second"] = ""
-    mark: str = ""
-
-
-@dataclass(frozen=True)
-class Block:
-    """A titled table with a note below. The first column is text, the others numbers."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    note: str = ""
+_RANKING = "whether that is more than noise, the orderings say."
+_ROW = Column("row", "", "text")
+_COST = (
+    _ROW, Column("training", "training time"), Column("step", "seconds of a step"),
+    Column("memory", "peak memory (GB)"), Column("runs", "runs"),
+)  # fmt: skip
+_DIFFERENCE = (
+    Column("difference", "difference", "text"), Column("metric", "metric", "word"), Column("mean", "mean"),
+    Column("seeds", "over seeds"), Column("prompts", "over prompts"), Column("each", "each seed"),
+    Column("verdict", "ordering", "word"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class Sheet:
     """
 
     table: Table
-    blocks: tuple[Block, ...]
+    blocks: tuple[ShownTable, ...]
     orders: tuple[str, ...]
     sentences: tuple[str, ...]
     differences: tuple[Difference, ...]
@@ -65,9 +58,8 @@ def make_sheet(
     seeds = (
         f"Mean ± standard deviation over {len(grid.seeds)} seeds." if len(grid.seeds) > 1 else "One seed: no spread."
     )
-    ranked = " **Best** and second by the printed value; whether that is more than noise, the orderings say."
     blocks = [
-        _block("Rewards, which training saw", table, rewarded, summaries, seeds + ranked),
+        _block("Rewards, which training saw", table, rewarded, summaries, seeds),
         _block("Held out: no reward of the training", table, held_out, summaries, seeds),
         _cost(grid, results, table),
     ]
@@ -79,9 +71,9 @@ def make_sheet(
     return Sheet(table, tuple(block for block in blocks if block.rows), orders, tuple(said), tuple(found), beside)
 
 
-def heading(metric: Metric) -> str:
-    """Label, arrow and unit."""
-    return f"{metric.label} {ARROWS[metric.direction]}" + (f" ({metric.unit})" if metric.unit not in ("", "1") else "")
+def column(metric: Metric) -> Column:
+    """The column of a metric."""
+    return Column(metric.name, metric.label, unit=metric.unit, direction=Direction.named(metric.direction))
 
 
 def _labels(table: Table) -> list[str]:
@@ -90,34 +82,25 @@ def _labels(table: Table) -> list[str]:
 
 def _block(
     title: str, table: Table, metrics: Sequence[Metric], summaries: Mapping[tuple[str, str], Summary], note: str
-) -> Block:
+) -> ShownTable:
     if not metrics:
-        return Block(title, (), ())
+        return ShownTable(title, (), ())
     made = [_column(table.rows, metric, summaries) for metric in metrics]
-    rows = [(Cell(label), *(column[place] for column in made)) for place, label in enumerate(_labels(table))]
-    return Block(title, ("", *map(heading, metrics)), tuple(rows), note)
+    rows = [ShownRow((Cell(label), *cells)) for label, *cells in zip(_labels(table), *made, strict=True)]
+    return ShownTable(title, (_ROW, *map(column, metrics)), tuple(rows), (note,), ranking=_RANKING)
 
 
 def _column(rows: Sequence[Row], metric: Metric, summaries: Mapping[tuple[str, str], Summary]) -> list[Cell]:
     own = [summaries.get((row.variant, metric.name)) for row in rows]
     digits = places([s.mean for s in own if s and s.mean is not None])
-    texts = [_mean_text(summary, digits) for summary in own]
-    known = sorted(
-        {round(s.mean, digits) for s in own if s and s.mean is not None}, reverse=metric.direction == "higher"
-    )
-    cells = []
-    for summary, text in zip(own, texts, strict=True):
-        rank: Literal["", "best", "second"] = ""
-        if metric.direction != "none" and summary and summary.mean is not None and len(known) > 1:
-            at = known.index(round(summary.mean, digits))
-            rank = "best" if at == 0 else "second" if at == 1 else ""
-        cells.append(Cell(text, rank))
-    return cells
+    printed = [None if s is None or s.mean is None else round(s.mean, digits) for s in own]
+    ranks = rank(printed, Direction.named(metric.direction))
+    return [Cell(_mean_text(summary, digits), place) for summary, place in zip(own, ranks, strict=True)]
 
 
 def _mean_text(summary: Summary | None, digits: int) -> str:
     if summary is None or summary.mean is None:
-        return NONE
+        return ""
     spread = f" ± {summary.sd:.{digits}f}" if summary.sd is not None else ""
     lost = f" ({summary.n} of {summary.n_of})" if summary.n < summary.n_of else ""
     return f"{summary.mean:.{digits}f}{spread}{lost}"
@@ -129,17 +112,16 @@ def places(values: Sequence[float]) -> int:
     return 3 if largest < 10 else 2 if largest < 100 else 1
 
 
-def _cost(grid: Grid, results: Results, table: Table) -> Block:
+def _cost(grid: Grid, results: Results, table: Table) -> ShownTable:
     rows = []
     for row, label in zip(table.rows, _labels(table), strict=True):
         own = [training for training in results.trainings if training.variant == row.variant]
         if own:
-            rows.append((Cell(label), Cell(_time(own)), Cell(_each(own)), Cell(_memory(own)), Cell(str(len(own)))))
-    heads = ("", "training time", "seconds of a step", "peak memory (GB)", "runs")
+            rows.append(ShownRow(tuple(map(Cell, (label, _time(own), _each(own), _memory(own), str(len(own)))))))
     note = (
         f"Time of the logged steps, mean ± standard deviation over seeds; {grid.jobs} steps of the plan side by side."
     )
-    return Block("Cost", heads, tuple(rows), note)
+    return ShownTable("Cost", _COST, tuple(rows), (note,))
 
 
 def _time(own: Sequence[Training]) -> str:
@@ -154,7 +136,7 @@ def _each(own: Sequence[Training]) -> str:
 
 def _memory(own: Sequence[Training]) -> str:
     known = [training.memory_gb for training in own if training.memory_gb is not None]
-    return f"{max(known):.2f}" if known else NONE
+    return f"{max(known):.2f}" if known else ""
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
@@ -164,56 +146,43 @@ def _spread(values: Sequence[float], digits: int) -> str:
 
 def _beside(
     table: Table, shown: Sequence[Metric], summaries: Mapping[tuple[str, str], Summary], beside: Beside
-) -> Block:
+) -> ShownTable:
     metrics = [metric for metric in shown if any(key[1] == metric.name for key in beside.figures)]
-    heads = [text for metric in metrics for text in (f"{heading(metric)}, measured", f"{heading(metric)}, published")]
     rows = []
     for row, label in zip(table.rows, _labels(table), strict=True):
         cells = [Cell(label)]
         for metric in metrics:
-            summary = summaries.get((row.variant, metric.name))
             figure = beside.figures.get((row.label, metric.name))
-            cells.append(Cell(_mean_text(summary, 3)))
-            cells.append(Cell(figure.value if figure else NONE, mark=figure.status if figure else ""))
-        rows.append(tuple(cells))
+            cells.append(Cell(_mean_text(summaries.get((row.variant, metric.name)), 3)))
+            cells.append(Cell(figure.value, marks=(figure.status,)) if figure else Cell())
+        rows.append(ShownRow(tuple(cells)))
+    pairs = ((metric, whose) for metric in metrics for whose in ("measured", "published"))
+    heads = (Column(f"{metric.name}_{whose}", f"{column(metric).heading}, {whose}") for metric, whose in pairs)
     note = f"Published: read, not measured here; the mark says from how many sources. {beside.note}".strip()
-    return Block("Beside the published figures", ("", *heads), tuple(rows), note)
+    return ShownTable("Beside the published figures", (_ROW, *heads), tuple(rows), (note,))
 
 
-def _differences(found: Sequence[Difference], shown: Sequence[Metric]) -> Block:
-    by_name = {metric.name: metric for metric in shown}
-    rows = []
-    for one in found:
-        if one.difference is None:
-            continue
-        rows.append(
-            (
-                Cell(f"{one.row.label} – {one.against.label}"),
-                Cell(heading(by_name[one.metric])),
-                Cell(signed(one.difference)),
-                Cell(bounds(one.low, one.high)),
-                Cell(bounds(one.prompt_low, one.prompt_high)),
-                Cell(", ".join(signed(value) for value in one.by_seed)),
-                Cell(one.verdict),
-            )
-        )
+def _differences(found: Sequence[Difference], shown: Sequence[Metric]) -> ShownTable:
+    headings = {metric.name: column(metric).heading for metric in shown}
+    rows = [_difference(one, headings[one.metric]) for one in found if one.difference is not None]
     tested = sum(one.verdict in ("supported", "agree", "disagree") for one in found)
     note = (
         "Paired by seed, and by prompt and sample within a seed. Over seeds: 95 % t interval; over prompts: 95 % "
         "bootstrap interval of the mean over seeds. Supported: the seeds agree and neither interval includes 0. "
         f"Of {tested} orderings tested, up to {tested * _BY_CHANCE:.1f} may look supported where nothing has an effect."
     )
-    heads = ("difference", "metric", "mean", "over seeds", "over prompts", "each seed", "ordering")
-    return Block("Differences", heads, tuple(rows), note)
+    return ShownTable("Differences", _DIFFERENCE, tuple(rows), (note,))
 
 
-def signed(value: float | None) -> str:
-    """A difference with its sign, three significant digits."""
-    if value is None or not math.isfinite(value):
-        return NONE
-    return f"{value:+.3g}"
-
-
-def bounds(low: float | None, high: float | None) -> str:
-    """An interval."""
-    return NONE if low is None or high is None else f"[{signed(low)}, {signed(high)}]"
+def _difference(one: Difference, heading: str) -> ShownRow:
+    places = decimals_for([one.difference, *one.by_seed])
+    texts = (
+        f"{one.row.label} – {one.against.label}",
+        heading,
+        with_sign(format_value(one.difference, places)),
+        format_ends(interval_of(one.low, one.high), places, signed=True),
+        format_ends(interval_of(one.prompt_low, one.prompt_high), places, signed=True),
+        ", ".join(with_sign(format_value(value, places)) for value in one.by_seed),
+        one.verdict,
+    )
+    return ShownRow(tuple(map(Cell, texts)))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from avbench.pages.latex import NEEDS, paragraphs_latex, table_latex
+from avbench.pages.markdown import section_markdown
+from avbench.pages.numbers import NONE
 from avbench.terminal.text import latex_text, markdown_text, to_csv
 from omninft_train.ablation.compare import Difference, Summary
 from omninft_train.ablation.grid import Grid, Metric
-from omninft_train.ablation.sheet import NONE, Block, Cell, Sheet
+from omninft_train.ablation.sheet import Sheet
 
 RESULT_COLUMNS = (
     "table", "row", "variant", "metric", "rewarded", "direction", "unit", "provenance", "mean", "sd", "seeds", "low",
@@ -24,10 +27,8 @@ def markdown(sheet: Sheet, notes: Sequence[str] = ()) -> str:
     parts = [f"# {markdown_text(sheet.table.title)}"]
     parts += [markdown_text(text) for text in (sheet.table.about, *notes) if text]
     for block in sheet.blocks:
-        parts += [f"## {markdown_text(block.title)}", markdown_table(block)]
-        parts += [_emphasised(block.note)] if block.note else []
-        if block.title == "Cost" and not sheet.beside.figures:
-            parts.append(markdown_text(sheet.beside.note))
+        parts += [f"## {markdown_text(block.title)}", *section_markdown(block)]
+    parts += [markdown_text(sheet.beside.note)] if sheet.beside.note and not sheet.beside.figures else []
     if sheet.sentences:
         parts.append("## Which orderings the seeds support")
         for sentences in (sheet.orders, sheet.sentences):
@@ -35,51 +36,12 @@ def markdown(sheet: Sheet, notes: Sequence[str] = ()) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _emphasised(note: str) -> str:
-    """A note of ours: its own emphasis stays."""
-    return markdown_text(note).replace("\\*\\*", "**")
-
-
-def markdown_table(block: Block) -> str:
-    """The rows of a block as a Markdown table."""
-    rule = ["---", *["--:"] * (len(block.heads) - 1)]
-    lines = [[markdown_text(head) for head in block.heads], rule]
-    lines += [[_markdown_cell(cell) for cell in row] for row in block.rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def _markdown_cell(cell: Cell) -> str:
-    text = markdown_text(cell.text)
-    text = {"best": f"**{text}**", "second": f"<u>{text}</u>"}.get(cell.rank, text)
-    return text + (f" <sup>{markdown_text(cell.mark)}</sup>" if cell.mark else "")
-
-
 def latex(sheet: Sheet, notes: Sequence[str] = ()) -> str:
     """A sheet as booktabs tabulars, one for each block."""
-    parts = ["% Needs \\usepackage{booktabs}. Written by 'avbench ablate'.", f"% {latex_text(sheet.table.title)}"]
-    for block in sheet.blocks:
-        columns = "l" + "r" * (len(block.heads) - 1)
-        lines = [
-            f"% {latex_text(block.title)}",
-            rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
-            r"\toprule",
-            " & ".join(latex_text(head) for head in block.heads) + r" \\",
-            r"\midrule",
-            *(" & ".join(map(_latex_cell, row)) + r" \\" for row in block.rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-            rf"\par\smallskip{{\footnotesize\raggedright {latex_text(block.note.replace('**', ''))}\par}}",
-        ]
-        parts.append("\n".join(lines))
+    head = f"{NEEDS} Written by 'avbench ablate'.\n% {latex_text(sheet.table.title)}"
     below = [*([] if sheet.beside.figures else [sheet.beside.note]), *sheet.orders, *sheet.sentences, *notes]
-    parts.append("\n".join(rf"{{\footnotesize\raggedright {latex_text(text)}\par}}" for text in below if text))
-    return "\n\n".join(parts) + "\n"
-
-
-def _latex_cell(cell: Cell) -> str:
-    text = latex_text(cell.text)
-    text = {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}"}.get(cell.rank, text)
-    return text + (rf"$^{{\mathrm{{{latex_text(cell.mark)}}}}}$" if cell.mark else "")
+    parts = [head, *map(table_latex, sheet.blocks), paragraphs_latex([text for text in below if text])]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def results_csv(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from avbench.terminal.output import cell, say, show
+from avbench.terminal.output import say, show
 from omninft_train.cli.options import need_packages
 
 if TYPE_CHECKING:
@@ -89,12 +89,13 @@ def _run(ablation: Ablation, backend: Literal["local", "ray"], *, quiet: bool, r
 
 
 def _show_plan(ablation: Ablation) -> None:
+    from avbench.pages.terminal import table_terminal
     from omninft_train.ablation import cost_line, plan_table
 
     plan = ablation.plan()
     say(f"{ablation.grid.title} -> {ablation.out}")
     if plan.steps:
-        show(plan_table(plan))
+        show(table_terminal(plan_table(plan)))
         say(cost_line(plan))
 
 
@@ -106,18 +107,13 @@ def _told(finished: Any, done: int, total: int) -> None:
 
 
 def _show(outcome: Outcome) -> None:
-    from rich.table import Table
+    from avbench.pages.terminal import table_terminal
 
     for sheet in outcome.sheets:
         say("")
         say(sheet.table.title)
         for block in sheet.blocks[:-1]:
-            shown = Table(title=cell(block.title), title_justify="left", box=None, pad_edge=False)
-            for position, head in enumerate(block.heads):
-                shown.add_column(cell(head), justify="right" if position else "left")
-            for row in block.rows:
-                shown.add_row(*(cell(entry.text) for entry in row))
-            show(shown)
+            show(table_terminal(block))
         held = [one.sentence for one in sheet.differences if one.verdict == "supported"]
         for sentence in (*sheet.orders, *held):
             say(f"- {sentence}")

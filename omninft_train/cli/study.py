@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from avbench.terminal.output import cell, say, show
+from avbench.terminal.output import say, show
 from omninft_train.cli.options import need_packages
 
 app = typer.Typer(help="Studies of rewards and rollouts.", no_args_is_help=True, rich_markup_mode=None)
@@ -50,6 +50,7 @@ def conflicts(
     Rollouts are sampled by the trainer, in groups of one prompt. JSON files that it wrote before are used as they are.
     """
     need_packages("avbench study conflicts")
+    from avbench.pages.terminal import table_terminal
     from omninft_train.ablation.conflict_files import StudyRequest, run_study, summary_block
     from omninft_train.ablation.conflicts import sentence
 
@@ -58,13 +59,7 @@ def conflicts(
     found = run_study(StudyRequest(tuple(sources), out, prompts, group_size, seed, role, std, called, command))
     if quiet:
         return
-    from rich.table import Table
-
-    block = summary_block(found)
-    table = Table(*block.heads, box=None, pad_edge=False)
-    for row in block.rows:
-        table.add_row(*(cell(entry.text) for entry in row))
-    show(table)
+    show(table_terminal(summary_block(found)))
     for one in found:
         say(sentence(one))
     say(f"page: {out / 'conflicts.html'}")

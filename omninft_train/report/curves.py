@@ -1,53 +1,22 @@
-"""What a run's log says, as charts and table rows."""
+"""What a run's log says, as charts."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
+from avbench.pages.charts import Labels, Series, Value, bar_chart, line_chart
+from avbench.pages.numbers import finite, format_significant
+from avbench.pages.svg import Chart
 from omninft_train.errors import UsageError
-from omninft_train.report.charts import Labels, Series, Value, bar_chart, finite, line_chart, number, running_mean
 from omninft_train.rewards.spec import RewardSpec
 from omninft_train.training.tracking import reward_key, reward_names
 
 Log = Sequence[Mapping[str, Any]]
 _SMOOTHED = 9  # steps of the running mean; drawn from 20 steps on
-_STREAMS = ("audio", "video")
-_WITH, _WITHOUT = "gradient_by_depth", "gradient_by_depth_without_surgery"
-
-
-@dataclass(frozen=True)
-class RewardRow:
-    """A reward over the run: means of its first and last steps, spread of rollouts, and what failed."""
-
-    name: str
-    first: str
-    last: str
-    spread: str
-    flat: str
-    invalid: int
-
-
-@dataclass(frozen=True)
-class PhaseRow:
-    """Seconds that a phase took: per step, in all, and as a share of all phases."""
-
-    name: str
-    mean: str
-    total: str
-    share: str
-
-
-@dataclass(frozen=True)
-class ProbeTable:
-    """Gradient norms of one probe; a row per block: without and with surgery, audio then video."""
-
-    step: int
-    rows: list[tuple[str, ...]]
+STREAMS = ("audio", "video")
+WITH, WITHOUT = "gradient_by_depth", "gradient_by_depth_without_surgery"
 
 
 def column(log: Log, key: str) -> list[Value]:
@@ -75,7 +44,7 @@ def total_reward(log: Log, weights: Mapping[str, float]) -> list[Value]:
     return sums
 
 
-def reward_charts(log: Log, config_toml: str) -> list[Markup]:
+def reward_charts(log: Log, config_toml: str) -> list[Chart]:
     """A chart for each reward, and one for their sum."""
     names = reward_names(log)
     charts = [
@@ -85,35 +54,14 @@ def reward_charts(log: Log, config_toml: str) -> list[Markup]:
         found = reward_weights(config_toml)
         known = set(names) <= set(found)
         weights = {name: found[name] if known else 1.0 for name in names}
-        terms = " + ".join(name if weights[name] == 1 else f"{number(weights[name])} {name}" for name in names)
+        terms = " + ".join(
+            name if weights[name] == 1 else f"{format_significant(weights[name])} {name}" for name in names
+        )
         charts.append(_curve(log, f"Sum of rewards: {terms}", "sum of means", total_reward(log, weights)))
     return charts
 
 
-def reward_rows(log: Log) -> list[RewardRow]:
-    """What the curves do not show: ends of the run over `ends_width` steps, spread, flat groups, failures."""
-    width, rows = ends_width(log), []
-    for name in reward_names(log):
-        means = column(log, reward_key(name, "mean"))
-        rows.append(
-            RewardRow(
-                name,
-                number(_mean(means[:width])),
-                number(_mean(means[-width:])),
-                number(_mean(column(log, reward_key(name, "std")))),
-                number(_mean(column(log, reward_key(name, "flat_groups")))),
-                round(sum(value for value in column(log, f"reward_{name}_invalid") if value is not None)),
-            )
-        )
-    return rows
-
-
-def ends_width(log: Log) -> int:
-    """How many steps are averaged at each end of a run."""
-    return max(1, min(10, len(log) // 4))
-
-
-def conflict_charts(log: Log) -> list[Markup]:
+def conflict_charts(log: Log) -> list[Chart]:
     """Opposite signs of the branches' advantages, their correlation, and their spread."""
     charts = []
     if _logged(log, "conflict_share"):
@@ -126,7 +74,7 @@ def conflict_charts(log: Log) -> list[Markup]:
     return charts + _several(log, "Spread of advantages", "standard deviation", keys)
 
 
-def optimisation_charts(log: Log) -> list[Markup]:
+def optimisation_charts(log: Log) -> list[Chart]:
     """Loss, KL, gradient norm, and adaptive weights, as far as they were logged."""
     losses = {"all": "loss", "video": "loss_video", "audio": "loss_audio"}
     weights = {
@@ -144,14 +92,14 @@ def optimisation_charts(log: Log) -> list[Markup]:
     ]
 
 
-def depth_charts(log: Log) -> list[Markup]:
+def depth_charts(log: Log) -> list[Chart]:
     """Gradient norms by block, audio and video stream, at the first and at the last probe."""
-    probes = _probes(log)
+    measured = probes(log)
     charts = []
-    for stream in _STREAMS:
-        values = [_norms(row, key, stream) for row in probes for key in (_WITHOUT, _WITH)]
-        ceiling = max((value for norms in values for value in norms if value is not None), default=None)
-        for row in probes:
+    for stream in STREAMS:
+        values = [norms(row, key, stream) for row in measured for key in (WITHOUT, WITH)]
+        ceiling = max((value for own in values for value in own if value is not None), default=None)
+        for row in measured:
             series = _bars(row, stream)
             if series:
                 groups = [str(block) for block in range(len(series[0].values))]
@@ -160,38 +108,18 @@ def depth_charts(log: Log) -> list[Markup]:
     return charts
 
 
-def depth_tables(log: Log) -> list[ProbeTable]:
-    """The numbers of `depth_charts`."""
-    tables = []
-    for row in _probes(log):
-        columns = [_norms(row, key, stream) for stream in _STREAMS for key in (_WITHOUT, _WITH)]
-        depth = max(map(len, columns))
-        padded = [norms + [None] * (depth - len(norms)) for norms in columns]
-        lines = [(str(block), *map(number, line)) for block, line in enumerate(zip(*padded, strict=True))]
-        tables.append(ProbeTable(row["step"], lines))
-    return tables
-
-
-def phase_rows(log: Log) -> list[PhaseRow]:
-    """Seconds per phase, in the order of the log, then their sum."""
-    keys = list(dict.fromkeys(key for row in log for key in row if key.startswith("seconds_")))
-    columns = {key: [value for value in column(log, key) if value is not None] for key in keys}
-    every = sum(map(sum, columns.values()))
-    rows = []
-    for key, values in columns.items():
-        if values:
-            total = sum(values)
-            share = f"{100 * total / every:.1f} %" if every else "–"
-            name = key.removeprefix("seconds_")
-            rows.append(PhaseRow(name, number(total / len(values)), number(total), share))
-    if len(rows) > 1:
-        rows.append(PhaseRow("all phases", number(every / len(log)), number(every), "100 %"))
-    return rows
+def running_mean(values: Sequence[Value], width: int) -> list[Value]:
+    """Mean of the values at most width // 2 steps away; None where there is no value."""
+    found: list[Value] = []
+    for index, value in enumerate(values):
+        near = [v for v in values[max(0, index - width // 2) : index + width // 2 + 1] if v is not None]
+        found.append(None if value is None else sum(near) / len(near))
+    return found
 
 
 def _curve(
     log: Log, title: str, label: str, values: Sequence[Value], bounds: tuple[float, float] | None = None
-) -> Markup:
+) -> Chart:
     """One quantity over steps; with a running mean where the run is long enough for one."""
     steps = [row["step"] for row in log]
     series = [Series("each step", values)]
@@ -201,7 +129,7 @@ def _curve(
     return line_chart(Labels(title, "step", label), steps, series, bounds)
 
 
-def _several(log: Log, title: str, label: str, keys: Mapping[str, str]) -> list[Markup]:
+def _several(log: Log, title: str, label: str, keys: Mapping[str, str]) -> list[Chart]:
     """One chart of several keys; none where no step has any of them."""
     found = [(name, key) for name, key in keys.items() if _logged(log, key)]
     series = [
@@ -214,27 +142,23 @@ def _logged(log: Log, key: str) -> bool:
     return any(key in row for row in log)
 
 
-def _mean(values: Sequence[Value]) -> Value:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _probes(log: Log) -> list[Mapping[str, Any]]:
+def probes(log: Log) -> list[Mapping[str, Any]]:
     """The first and the last step with norms by depth; one of them where they are the same."""
-    rows = [row for row in log if isinstance(row.get(_WITH) or row.get(_WITHOUT), Mapping)]
+    rows = [row for row in log if isinstance(row.get(WITH) or row.get(WITHOUT), Mapping)]
     return rows[:1] + rows[1:][-1:]
 
 
-def _norms(row: Mapping[str, Any], key: str, stream: str) -> list[Value]:
+def norms(row: Mapping[str, Any], key: str, stream: str) -> list[Value]:
+    """Norms of a stream's blocks at one probe; empty where they were not measured."""
     by_stream = row.get(key)
-    norms = by_stream.get(stream) if isinstance(by_stream, Mapping) else None
-    return [finite(value) for value in norms or []]
+    known = by_stream.get(stream) if isinstance(by_stream, Mapping) else None
+    return [finite(value) for value in known or []]
 
 
 def _bars(row: Mapping[str, Any], stream: str) -> list[Series]:
-    without, operated = _norms(row, _WITHOUT, stream), _norms(row, _WITH, stream)
+    without, operated = norms(row, WITHOUT, stream), norms(row, WITH, stream)
     if not without:
         return [Series("gradient", operated)] if operated else []
     depth = max(len(without), len(operated))
     pairs = (("without surgery", without, "plain"), ("with surgery", operated, "s0"))
-    return [Series(name, norms + [None] * (depth - len(norms)), style) for name, norms, style in pairs]
+    return [Series(name, own + [None] * (depth - len(own)), style) for name, own, style in pairs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from avbench.pages.media import data_address
 from omninft_train.report.content import Overlay
 
 _NARROWEST, _WIDEST = 144, 480  # pixels of a frame on the page
@@ -92,4 +92,4 @@ def _nearest(values: NDArray[Any], height: int, width: int) -> NDArray[Any]:
 def _png(pixels: NDArray[np.uint8]) -> str:
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return data_address("image/png", file.getvalue())

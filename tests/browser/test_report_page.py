@@ -2,148 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from chromium import open_file
 
-from avbench.clips import Clip, clip_digest
 from avbench.report.html import write_report
-from avbench.results import ClipRow, RunFolder, ScoreRow, load_run
+from avbench.results import load_run
+
+from .conftest import synthetic_run
 
 pytestmark = pytest.mark.browser
-EVIL = "</script><script>window.__pwned=1</script><img src=x onerror='window.__pwned=1'> 🎬 مرحبا"
-ARGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-)
-
-
-def write_video(path: Path, seconds: float = 2.0) -> None:
-    import av
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=24)
-        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
-        for i in range(int(24 * seconds)):
-            picture = np.full((96, 160, 3), 40, np.uint8)
-            picture[20:60, (i * 3) % 120 : (i * 3) % 120 + 30] = 220
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-
-
-def write_sound(path: Path, seconds: float = 2.0) -> None:
-    tone = np.sin(np.arange(int(16000 * seconds)) * 2 * np.pi * 440 / 16000)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16000)
-        file.writeframes((tone * 8000).astype("<i2").tobytes())
-
-
-def score(clip: str, metric: str, value: float | None, **other: Any) -> ScoreRow:
-    status: Any = "ok" if value is not None else "error"
-    reason = "" if value is not None else f"cannot decode {EVIL}"
-    return ScoreRow(
-        1,
-        "r1",
-        None,
-        "none",
-        "1",
-        "clip",
-        clip,
-        f"sha-{clip}",
-        None,
-        0,
-        metric,
-        value,
-        status,
-        reason,
-        1,
-        "p",
-        "none",
-        0.1,
-        **other,
-    )
-
-
-def synthetic_run(folder: Path) -> Path:
-    write_video(folder / "clip.mp4")
-    write_sound(folder / "clip.wav")
-    curves = {
-        "rate_wave": 50.0,
-        "wave": [0.2, 0.9] * 50,
-        "onset_rate": 50.0,
-        "onset": [0.0, 0.7] * 50,
-        "motion_rate": 24.0,
-        "motion": [0.1, 0.6] * 24,
-        "audio_start": 0.0,
-        "video_start": 0.0,
-        "onset_times": [0.6, 1.2, 1.7],
-        "offset": 0.48,
-        "confidence": 0.7,
-    }
-    names = ["alpha", "beta", EVIL, "delta"]
-    content = [hashlib.sha256((folder / name).read_bytes()).digest() for name in ("clip.mp4", "clip.wav")]
-    clips = [
-        ClipRow(
-            name,
-            None,
-            0,
-            None,
-            EVIL if i else "a ball bounces",
-            None,
-            None,
-            str(folder / "clip.mp4"),
-            str(folder / "clip.wav") if name == "beta" else None,
-            clip_digest(content if name == "beta" else content[:1]),
-        )
-        for i, name in enumerate(names)
-    ]
-    rows = [score(name, "av_align", value) for name, value in zip(names, (0.5, 0.1, None, 0.9), strict=True)]
-    rows += [score("beta", "av_offset", 0.48, detail=json.dumps(curves)), score("alpha", "av_offset", 0.02)]
-    facts = {"av_align": {"unit": "1", "higher_is_better": True, "range": [0, 1], "family": "sync"}}
-    with RunFolder(folder / "run") as run:
-        run.write_json("run.json", {"schema_version": 1, "source": "synthetic", "metrics": facts})
-        run.write_tables(rows, clips, [Clip(name, folder / "clip.mp4") for name in names])
-    return folder / "run"
 
 
 @pytest.fixture(scope="module", params=["always", "never"])
-def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The report, opened from disk, media inside or linked; `page.complaints` collects what went wrong."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    browser_path = os.environ.get("AVBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if browser_path is None:
-        pytest.fail("no Chromium found: install it, or give its path in AVBENCH_CHROMIUM")
+def page(request: pytest.FixtureRequest, browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The report, opened from disk, media inside or linked."""
     folder = tmp_path_factory.mktemp("report")
-    given = os.environ.get("AVBENCH_BROWSER_RUN")
-    run = load_run(given or synthetic_run(folder))
+    run = load_run(os.environ.get("AVBENCH_BROWSER_RUN") or synthetic_run(folder))
     report = write_report(run, folder / "report.html", embed=request.param)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=list(ARGS))
-        tab = browser.new_page(viewport={"width": 1400, "height": 1000}, color_scheme="light")
-        tab.set_default_timeout(5000)
-        tab.complaints = []
-        tab.on("console", lambda m: tab.complaints.append(m.text) if m.type in ("error", "warning") else None)
-        tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
-        tab.on("request", lambda r: tab.complaints.append(r.url) if r.url.startswith("http") else None)
-        tab.goto(report.as_uri())
-        yield tab
-        browser.close()
+    tab = open_file(browser, report, viewport={"width": 1400, "height": 1000}, color_scheme="light")
+    yield tab
+    tab.close()
 
 
 def metric_values(page: Any, head: Any) -> list[float]:
@@ -168,10 +51,10 @@ def test_sorting_by_a_metric(page: Any) -> None:
 def test_filtering(page: Any) -> None:
     rows = page.locator("#clip-table tbody tr")
     total = rows.count()
-    name = rows.nth(total - 1).locator(".clip").inner_text()
+    name = rows.nth(total - 1).locator("th a").inner_text()
     page.fill("#filter", name)
     visible = page.locator("#clip-table tbody tr:not([hidden])")
-    assert name in visible.locator(".clip").all_inner_texts()
+    assert name in visible.locator("th a").all_inner_texts()
     page.fill("#filter", "no clip has this text")
     assert visible.count() == 0
     page.fill("#filter", "")
@@ -200,7 +83,7 @@ def open_clip(page: Any, where: str) -> None:
     )
     if number < 0:
         pytest.skip(f"no clip of this run has {where}")
-    page.locator(f"#clip-{number} .clip").click()
+    page.locator(f"#clip-{number} th a").click()
     assert page.locator("#detail").is_visible()
 
 
@@ -256,7 +139,7 @@ def test_the_timeline_shows_the_offset_and_a_cursor(page: Any) -> None:
 
 
 def test_keyboard_and_neighbours(page: Any) -> None:
-    page.locator("#clip-table tbody tr").first.locator(".clip").press("Enter")
+    page.locator("#clip-table tbody tr").first.locator("th a").press("Enter")
     first = page.locator("#detail-title").inner_text()
     page.locator("#next").click()
     if page.locator("#clip-table tbody tr").count() > 1:

@@ -20,6 +20,7 @@ from avbench.check import (
     comparison_markdown,
     comparison_table,
 )
+from avbench.pages.terminal import table_terminal
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def comparison(make_run, tmp_path):
 
 def shown(comparison, width=80):
     console = Console(file=io.StringIO(), width=width)
-    console.print(comparison_table(comparison))
+    console.print(table_terminal(comparison_table(comparison)))
     return console.file.getvalue()
 
 
@@ -60,9 +61,9 @@ def test_regressions_come_first(comparison):
 def test_the_markdown_has_a_row_for_each_metric(comparison):
     text = comparison_markdown(comparison)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert len(rows) == 1 + 3
+    assert len(rows) == 2 + 3
     assert all(line.replace("\\|", "").count("|") == rows[0].count("|") for line in rows)
-    assert "**worse**" in rows[1]
+    assert "**worse**" in rows[2]
     assert text.splitlines()[0] == "### avbench check: regression in av\\_align (1 worse, 2 undecided)"
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avbench.direction import Direction
 from avbench.leaderboard import difference, differences, fill, load_board
 
 from .conftest import FIGURES, figure, measured
@@ -101,16 +102,16 @@ def test_no_difference_across_papers(make_folder):
 
 
 def test_a_difference_says_nothing_where_nothing_can_be_said():
-    assert difference(Decimal("0.50"), Decimal("0.5"), "lower").text == "0.00"
-    assert difference(Decimal("1"), Decimal("0"), "higher").text == "+1 ▲"
-    assert difference(Decimal("3"), Decimal("2"), "n/a").text == "+1 (+50.0 %)"
-    assert difference(Decimal("-1"), Decimal("-2"), "higher").text == "+1 (+50.0 %) ▲"
+    assert difference(Decimal("0.50"), Decimal("0.5"), Direction.LOWER).text == "0.00"
+    assert difference(Decimal("1"), Decimal("0"), Direction.HIGHER).text == "+1 ▲"
+    assert difference(Decimal("3"), Decimal("2"), Direction.NEITHER).text == "+1 (+50.0 %)"
+    assert difference(Decimal("-1"), Decimal("-2"), Direction.HIGHER).text == "+1 (+50.0 %) ▲"
 
 
 numbers = st.decimals(-1000, 1000, allow_nan=False, places=3)
 
 
-@given(numbers, numbers, st.sampled_from(["higher", "lower"]))
+@given(numbers, numbers, st.sampled_from([Direction.HIGHER, Direction.LOWER]))
 def test_a_difference_is_exact_and_changes_sign_with_its_sides(a, b, direction):
     there, back = difference(a, b, direction), difference(b, a, direction)
     assert Decimal(there.absolute) == a - b == -Decimal(back.absolute)

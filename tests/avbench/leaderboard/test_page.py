@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import Any
 
 import pytest
+from chromium import chromium, open_file
 
 from avbench.leaderboard import build
 
@@ -14,19 +13,12 @@ from .conftest import FIGURES, figure
 
 pytestmark = pytest.mark.browser
 EVIL = "</script><script>window.__pwned=1</script><img src=x onerror='window.__pwned=1'>"
-ARGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
 
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    path = os.environ.get("AVBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium")
-    with playwright.sync_playwright() as tools:
-        program = tools.chromium.launch(executable_path=path, args=list(ARGS))
+    with chromium() as program:
         yield program
-        program.close()
 
 
 @pytest.fixture
@@ -34,17 +26,12 @@ def open_page(browser):
     pages = []
 
     def start(path) -> Any:
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.problems = []
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
-        page.goto(path.resolve().as_uri())
-        pages.append(page)
-        return page
+        pages.append(open_file(browser, path, viewport={"width": 1400, "height": 900}))
+        return pages[-1]
 
     yield start
     for page in pages:
-        assert page.problems == []
+        assert page.complaints == []
         page.close()
 
 
@@ -117,7 +104,7 @@ def test_slopes_follow_rows_and_metric(open_page, own):
 def test_a_row_opens_with_the_source_of_each_figure(open_page, own):
     page = open_page(own / "rendered" / "leaderboards.html")
     page.fill("#search", "shallow")
-    shown(page)[0].focus()
+    shown(page)[0].locator("button").focus()
     page.keyboard.press("Enter")
     text = page.inner_text("#detail")
     assert "conflicting" in text and "relabelled JavisScore" in text

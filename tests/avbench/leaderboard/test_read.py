@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from avbench.errors import UsageError
 from avbench.leaderboard import load_board, read_folder
+from avbench.leaderboard.lines import Line, read_table
 from avbench.leaderboard.rules import published_problems
 from avbench.leaderboard.schema import PUBLISHED_COLUMNS, Conflict, Problem, Quantity
-from avbench.leaderboard.tables import Line, read_table
 from avbench.terminal.text import to_csv, visible
 
 from .conftest import FIGURES, VIEWS, figure, measured, write_measured

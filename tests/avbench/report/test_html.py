@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 
 from avbench.clips import Category, Clip, clip_digest
-from avbench.report.clip_data import clip_media, script_json
+from avbench.pages.media import Embed, MediaBundle, bundle_media
+from avbench.report.clip_data import clip_media
 from avbench.report.findings import attention, failures, select_clips
 from avbench.report.html import write_report
-from avbench.report.media_embed import Embed, MediaBundle, bundle_media
 from avbench.report.media_files import MediaFinder
-from avbench.report.plots import Point, distribution, nice_ticks
 from avbench.report.timeline import timeline
 from avbench.results import ClipRow, Run, RunFolder, ScoreRow, load_run
 from avbench.terminal.text import visible
@@ -266,7 +265,7 @@ def test_one_file_is_embedded_once_and_linked_when_told(nasty_run: Run, tmp_path
 
 
 def test_auto_embeds_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avbench.report.media_embed.AUTO_BYTES", 100)
+    monkeypatch.setattr("avbench.pages.media.AUTO_BYTES", 100)
 
     def bundle(sound: bytes, embed: Embed = "auto") -> MediaBundle:
         (tmp_path / "a.mp4").write_bytes(b"x" * 60)
@@ -274,7 +273,7 @@ def test_auto_embeds_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         clips = [clip("one", video="a.mp4", audio_path="b.wav", clip_sha256=content_digest(b"x" * 60, sound))]
         run = make_run(tmp_path / "run", [], clips)
         finder = MediaFinder(run, [], search=False)
-        return bundle_media(clip_media(run, ["one"]), finder, tmp_path, embed)
+        return bundle_media({one.clip_id: finder.find(one) for one in clip_media(run, ["one"])}, tmp_path, embed)
 
     assert bundle(b"y" * 40).embedded
     linked = bundle(b"y" * 41)
@@ -365,27 +364,3 @@ def test_timeline_of_a_long_clip_stays_small() -> None:
     line = timeline(detail)
     assert line is not None
     assert len(json.dumps(line, allow_nan=False)) < 25_000
-
-
-def test_distribution_draws_dots_for_few_and_bars_for_many() -> None:
-    def entry(n: int) -> dict[str, Any]:
-        return {"metric": "m<", "n": n, "n_ok": n, "mean": 1.0, "low": 0.5, "high": 1.5, "median": 1.0}
-
-    few = distribution(entry(3), [Point(1.0, "<c>", 7)] * 3)
-    assert few.count("<circle") == 3
-    assert 'data-clip="7"' in few
-    assert "&lt;c&gt;" in few
-    many = distribution(entry(500), [Point(i / 500, "c") for i in range(500)])
-    assert many.count("<circle") == 0
-    assert 20 < many.count("<rect") < 60
-
-
-def test_ticks_are_round_numbers() -> None:
-    assert nice_ticks(-0.31, 0.52) == [-0.2, 0.0, 0.2, 0.4]
-    assert nice_ticks(1.0, 1.0) == []
-
-
-def test_json_cannot_leave_its_element() -> None:
-    text = script_json({"a": NASTY})
-    assert not set("<>&\u2028\u2029") & set(text)
-    assert json.loads(text) == {"a": visible(NASTY)}

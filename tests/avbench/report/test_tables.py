@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from avbench.report.tables import (
-    direction,
-    format_mean,
-    format_problems,
-    format_value,
-    summary_markdown,
-    summary_table,
-)
+from avbench.direction import Direction
+from avbench.pages.html import table_html
+from avbench.pages.latex import table_latex
+from avbench.pages.markdown import below_markdown, table_markdown
+from avbench.pages.numbers import format_value
+from avbench.pages.terminal import table_terminal
+from avbench.report.tables import format_mean, format_problems, summary_table
 
 
 def entry(**changes: Any) -> dict[str, Any]:
@@ -73,8 +72,8 @@ def test_numbers(value: float | None, text: str) -> None:
 
 
 def test_direction_and_problems() -> None:
-    assert [direction({"higher_is_better": h}) for h in (True, False, None)] == ["↑", "↓", "·"]
-    assert direction(None) == "·"
+    assert [Direction.of_metadata({"higher_is_better": h}).arrow for h in (True, False, None)] == ["↑", "↓", "·"]
+    assert Direction.of_metadata(None) is Direction.NEITHER
     assert format_problems(entry(n_skipped=0, n_error=0)) == ""
     assert format_problems(EMPTY) == "14 skipped: no sound"
     text = format_problems(entry(reasons={"a" * 199: 3, "b": 2, "c": 1}))
@@ -85,7 +84,7 @@ def test_terminal_table_shows_markup_as_text() -> None:
     from rich.console import Console
 
     out = io.StringIO()
-    table = summary_table([entry(), EMPTY | {"metric": "loudness"}], FACTS, "demo [red]")
+    table = table_terminal(summary_table([entry(), EMPTY | {"metric": "loudness"}], FACTS, "demo [red]"))
     Console(file=out, width=200).print(table)
     text = out.getvalue()
     assert "[bold]sound[/bold]" in text
@@ -96,10 +95,25 @@ def test_terminal_table_shows_markup_as_text() -> None:
 
 
 def test_markdown_table_keeps_its_columns() -> None:
-    text = summary_markdown([entry(), EMPTY], FACTS, "<demo>")
-    lines = text.splitlines()
-    assert lines[0] == "### &lt;demo&gt;"
-    assert "av\\_align" in lines[4]
-    assert "\\| &lt;b&gt;" in lines[4]
-    assert all(line.replace("\\|", "").count("|") == 8 for line in lines[2:])
-    assert text.endswith("|\n")
+    table = summary_table([entry(metric="a_b | <c>"), EMPTY], FACTS, "<demo>")
+    lines = table_markdown(table).splitlines()
+    assert "a\\_b \\| &lt;c&gt;" in lines[2]
+    assert lines[3].startswith("| `av_align` | ↑ | – | – | 0 of 14 |")
+    assert all(line.replace("\\|", "").count("|") == 8 for line in lines)
+    assert "1 × no \\[bold\\]sound\\[/bold\\] \\| &lt;b&gt; (a\\_b \\| &lt;c&gt;)" in below_markdown(table)
+
+
+def test_an_interval_that_is_missing_for_a_reason_says_so_in_every_format() -> None:
+    from rich.console import Console
+
+    few = [entry(low=None, high=None, no_interval="too few prompts", reasons={})]
+    table = summary_table(few, FACTS, "demo")
+    assert "| 0.43 <sup>a</sup> |" in table_markdown(table)
+    assert "- <sup>a</sup> no interval: too few prompts" in below_markdown(table)
+    assert '<td class="num">0.43<small>no interval: too few prompts</small></td>' in table_html(table)
+    assert r"0.43$^{\mathrm{a}}$" in table_latex(table)
+    assert r"$^{\mathrm{a}}$~no interval: too few prompts\par" in table_latex(table)
+    out = io.StringIO()
+    Console(file=out, width=80).print(table_terminal(table))
+    assert "0.43 (a)" in out.getvalue()
+    assert "(a) no interval: too few prompts" in out.getvalue()

@@ -74,6 +74,9 @@ def test_bidirectional_marks_never_stay(text: str) -> None:
 @example(text="12. a")
 @example(text="1) a")
 @example(text="---")
+@example(text="-")
+@example(text="+")
+@example(text="1.")
 @example(text="-0.5")
 @example(text="~~a~~ [b](c) <i>d</i> $e$ `f` |")
 def test_markdown_shows_what_was_written(frame: str, text: str) -> None:

@@ -91,7 +91,7 @@ def test_the_plot_is_xml_with_one_cell_for_each_pair(study, responses):
     blurred = cells[titles.index(next(title for title in titles if title.startswith("sharpness, blur")))]
     single, mean = blurred.findall("{*}path")
     assert single.get("d").count("M") == MIN_CLIPS <= MOST_LINES
-    assert mean.get("class") == "mean good"
+    assert mean.get("class") == "line good"
     heights = [float(point.split()[1]) for point in mean.get("d")[1:].split("L")]
     assert heights == sorted(heights)  # the score falls, so the line goes down the page
 

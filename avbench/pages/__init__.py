@@ -1,0 +1,1 @@
+"""What all pages and tables share: the page around a content, charts, tables and their formats, numbers as text."""
