@@ -12,6 +12,7 @@ import numpy as np
 
 from avbench import Frame, FrameSeries, Score, Waveform, scorer
 from avbench.encoders import Backbone, Encoder
+from avbench.errors import EnvironmentProblem
 
 WIDE = 80
 SWAP = "AVBENCH_TEST_SWAP"
@@ -74,3 +75,16 @@ _NETWORK = Encoder("mean", 1, Backbone("mean", lambda context: "mean", packages=
 def mean_sound(media, prompt, store):
     """Mean of the sound, as a network would give it."""
     return Score.ok(float(store.embed(_NETWORK, media)[0]))
+
+
+def _refuse(context):
+    raise EnvironmentProblem("no such device")
+
+
+@scorer(
+    "unloadable", unit="1", higher_is_better=True, range=(-1.0, 1.0), source="test", needs=["audio"],
+    encoders=(Encoder("lame", 1, Backbone("lame", _refuse, packages=()), _forward, (Waveform(rate=8000),)),),
+)  # fmt: skip
+def unloadable(media, prompt, store):
+    """A metric whose network cannot be loaded."""
+    return Score.ok(float(store.embed(unloadable.encoders[0], media)[0]))

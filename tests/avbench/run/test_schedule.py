@@ -1,276 +1,159 @@
-"""Runs with networks: stopping, resuming, protocols, set metrics, test weights. Networks are small stand-ins."""
+"""The order of clips and networks in one process, seen from the results of `score_jobs`."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from pandas.testing import assert_frame_equal
 from synthetic import draw_frames, draw_sound, write_clip
 
-from avbench import Category, Clip, Prompt, Waveform, score_clips, scorer
-from avbench.encoders import Backbone, Encoder, WeightsConfig
-from avbench.errors import EnvironmentProblem, UsageError
+from avbench import Clip, Waveform
+from avbench.encoders import Backbone, Encoder, EncoderStore
+from avbench.errors import EnvironmentProblem
 from avbench.metrics import Score
 from avbench.metrics import base as registry_module
-from avbench.run.options import RunOptions
-from avbench.run.protocol import PROTOCOLS
-from avbench.run.reference_sets import ReferenceSet, save_reference
-from avbench.sources import Source
-from avbench.suites import Suite
+from avbench.metrics.base import scorer
+from avbench.run.content import read_content
+from avbench.run.jobs import ClipJob, ClipResult, RunContext, Stopped, steps_of
+from avbench.run.schedule import SpoolLimit, score_jobs
 
 VIEW = Waveform(rate=8000)
-FACTS = {"unit": "1", "higher_is_better": True, "range": (-1e9, 1e9), "source": "test", "needs": ["audio"]}
+CONTEXT = RunContext("run", "custom", "1")
+Log = list[tuple[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    """Five drawn clips with prompts and two categories."""
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
+    """Three clips and a file that is none."""
     root = tmp_path_factory.mktemp("clips")
-    found = []
-    for seed in range(5):
-        path = root / f"c{seed}.mp4"
-        write_clip(path, draw_frames(seed, seconds=1.5, size=(48, 64)), draw_sound(seed, seconds=1.5))
-        label = Category("Sound Type", "Speech sounds" if seed % 2 else "Ambient sounds")
-        found.append(Clip(path.stem, path, prompt=Prompt("a ball", prompt_id=str(seed)), categories=(label,)))
-    return found
+    made = []
+    for seed in range(3):
+        path = write_clip(
+            root / f"c{seed}.mp4", draw_frames(seed, seconds=0.5, size=(48, 64)), draw_sound(seed, seconds=0.5)
+        )
+        made.append(Clip(path.stem, path))
+    (root / "broken.mp4").write_bytes(b"no video")
+    return [*made, Clip("broken", root / "broken.mp4")]
 
 
 @pytest.fixture
-def network(monkeypatch):
-    """Registers a metric `mean_<name>` on a network of its own; what happens to it is logged."""
-    registry_module.registry()
-    log = []
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
+    """`light` needs no network; `one`, `two` and `both` wait for large ones. What the networks do is logged."""
+    monkeypatch.setattr(registry_module, "_REGISTRY", dict(registry_module.registry()))
+    events: Log = []
 
-    def make(name, run=None, load=None):
-        def load_network(context):
-            log.append(("load", name))
-            return (load or (lambda context: name))(context)
+    def network(name: str) -> Encoder:
+        def load(context: Any) -> str:
+            events.append(("load", name))
+            return name
 
-        def forward(network, inputs):
-            log.append(("run", name, len(inputs)))
-            return (run or (lambda inputs: [x.views[0].mean(axis=1) for x in inputs]))(inputs)
+        def run(_: Any, inputs: Any) -> list[Any]:
+            events.append(("run", (name, len(inputs))))
+            return [item.views[0].mean(axis=1) for item in inputs]
 
-        encoder = Encoder(name, 1, Backbone(name, load_network, packages=()), forward, (VIEW,))
+        return Encoder(name, 1, Backbone(name, load, packages=()), run, (VIEW,))
 
-        def mean(media, prompt, store):
-            """Mean of the sound."""
-            return Score.ok(float(store.embed(encoder, media)[0]))
-
-        entry = scorer(f"mean_{name}", family="test", encoders=(encoder,), **FACTS)(mean)
-        monkeypatch.setitem(registry_module._REGISTRY, f"mean_{name}", entry)
-        return f"mean_{name}"
-
-    before = dict(registry_module._REGISTRY)
-    yield make, log
-    registry_module._REGISTRY.clear()
-    registry_module._REGISTRY.update(before)
+    first, second = network("first"), network("second")
+    register("light")
+    register("one", first)
+    register("two", second)
+    register("both", first, second)
+    yield events
 
 
-def test_each_network_is_loaded_once_even_when_only_one_fits(clips, tmp_path, network):
-    make, log = network
-    names = [make("one"), make("two"), make("three")]
-    run = score_clips(clips, tmp_path, metrics=names, options=RunOptions(max_resident=1))
-    assert set(run.scores["status"]) == {"ok"}
-    assert [entry for entry in log if entry[0] == "load"] == [("load", "one"), ("load", "two"), ("load", "three")]
-    assert not list(tmp_path.glob(".spool-*"))
+def register(name: str, *encoders: Encoder) -> None:
+    def judge(media: Any, prompt: Any, store: EncoderStore) -> Score:
+        """Mean of the sound."""
+        values = [store.embed(encoder, media)[0] for encoder in encoders]
+        return Score.ok(float(np.mean(values)) if values else 0.0)
+
+    scorer(
+        name, unit="1", higher_is_better=True, range=(-1.0, 1.0), source="test", needs=("audio",), encoders=encoders
+    )(judge)  # fmt: skip
 
 
-def test_little_room_gives_the_same_table(clips, tmp_path, network):
-    make, log = network
-    names = [make("one"), make("two")]
-    wide = score_clips(clips, tmp_path / "a", metrics=names).scores
-    narrow = score_clips(clips, tmp_path / "b", metrics=names, options=RunOptions(max_resident=1, spool_bytes=1)).scores
-    drop = ["seconds", "run_id"]
-    assert_frame_equal(wide.drop(columns=drop), narrow.drop(columns=drop), check_exact=True)
-    assert log.count(("load", "one")) == 6  # once with room, then for each clip
+def jobs_for(clips: list[Clip], *metrics: str) -> list[ClipJob]:
+    return [ClipJob(clip, read_content(clip), metrics, CONTEXT) for clip in clips]
 
 
-def test_out_of_memory_stops_one_metric_and_the_others_go_on(clips, tmp_path, network):
-    make, _ = network
-
-    def too_large(context):
-        raise RuntimeError("CUDA out of memory. Tried to allocate 3 GiB")
-
-    names = [make("huge", load=too_large), make("small")]
-    scores = score_clips(clips, tmp_path, metrics=names).scores
-    huge, small = scores[scores.metric == "mean_huge"], scores[scores.metric == "mean_small"]
-    assert set(small["status"]) == {"ok"}
-    assert len(huge) == len(clips)
-    assert huge["value"].isna().all()
-    assert huge["reason"].str.contains("huge does not fit on cpu").all()
+def run(jobs: list[ClipJob], *, stopped: Stopped | None = None, spool: SpoolLimit | None = None) -> list[ClipResult]:
+    store = EncoderStore(max_resident=1)
+    return list(score_jobs(jobs, store, spool or SpoolLimit(), stopped or Stopped()))
 
 
-def test_a_network_that_fails_on_one_clip_costs_that_clip(clips, tmp_path, network):
-    make, _ = network
-
-    def picky(inputs):
-        if any(x.views[0].shape[1] and abs(x.views[0]).max() == worst for x in inputs):
-            raise ValueError("cannot hear this")
-        return [x.views[0].mean(axis=1) for x in inputs]
-
-    from avbench.media import decode_clip
-
-    worst = max(float(abs(decode_clip(clip, "k", [VIEW]).view(VIEW)).max()) for clip in clips)
-    scores = score_clips(clips, tmp_path, metrics=[make("picky", run=picky)]).scores
-    assert sorted(scores["status"]) == ["error", "ok", "ok", "ok", "ok"]
-    assert scores.loc[scores["status"] == "error", "reason"].item() == "ValueError: cannot hear this"
+def shape(results: list[ClipResult]) -> list[tuple[str, tuple[str, ...], bool, bool]]:
+    return [(r.clip_row.clip_id, tuple(row.metric for row in r.rows), r.first, r.last) for r in results]
 
 
-def test_nan_from_a_network_is_a_status(clips, tmp_path, network):
-    make, _ = network
-    name = make("shaky", run=lambda inputs: [np.array([np.nan]) for _ in inputs])
-    scores = score_clips(clips, tmp_path, metrics=[name]).scores
-    assert scores["value"].isna().all()
-    assert set(scores["status"]) == {"error"}
-    assert set(scores["reason"]) == {"non-finite: shaky gave NaN or infinite values"}
-
-
-def test_a_stopped_run_goes_on_after_the_network_that_was_done(clips, tmp_path, network):
-    make, log = network
-    first = make("one")
-
-    def interrupt(inputs):
-        raise KeyboardInterrupt
-
-    second = make("two", run=interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        score_clips(clips, tmp_path, metrics=[first, second])
-    assert len((tmp_path / "scores.jsonl").read_text().splitlines()) == len(clips)
-    log.clear()
-    scores = score_clips(clips, tmp_path, metrics=[first, make("two")]).scores
-    assert set(scores["status"]) == {"ok"}
-    assert ("load", "one") not in log
-
-
-def test_without_checkpoints_every_learned_metric_says_what_to_get(clips, tmp_path):
-    scores = score_clips(
-        clips[:1], tmp_path, suite="javisbench", options=RunOptions(setup=WeightsConfig(weights_dir=tmp_path))
-    )
-    learned = scores.scores[scores.scores["metric"] != "av_align"]
-    assert set(learned["status"]) == {"skipped"}
-    assert learned["value"].isna().all()
-    assert learned["reason"].str.contains("avbench models (?:pull|accept)|not installed").all()
-
-
-def test_the_protocol_cuts_the_clip_and_is_part_of_the_key(clips, tmp_path, network):
-    make, _ = network
-    seen = []
-
-    def measure(inputs):
-        seen.extend(x.views[0].shape[1] for x in inputs)
-        return [x.views[0].mean(axis=1) for x in inputs]
-
-    name = make("one", run=measure)
-    PROTOCOLS["one-second"] = type(PROTOCOLS["javisbench-4s"])("one-second", 1.0)
-    try:
-        whole = score_clips(clips[:1], tmp_path / "whole", metrics=[name])
-        options = RunOptions(protocol=PROTOCOLS["one-second"])
-        run = score_clips(clips[:1], tmp_path / "cut", metrics=[name], options=options)
-        with pytest.raises(UsageError, match="begun with protocol none"):
-            score_clips(clips[:1], tmp_path / "whole", metrics=[name], options=options)
-    finally:
-        del PROTOCOLS["one-second"]
-    assert seen[0] > 11_000  # 1.5 s, and what AAC pads
-    assert seen[1:] == [8000]
-    assert set(whole.scores["params_digest"]).isdisjoint(run.scores["params_digest"])
-    assert run.clips["duration"].item() == pytest.approx(1.0, abs=0.05)
-    assert any("only the first 1 s" in note for note in run.info["notes"])
-
-
-def test_precision_and_weights_are_part_of_the_key():
-    from avbench.metrics.base import get_scorers
-
-    clip_score = get_scorers(["clip_score"])[0]
-    setups = [
-        WeightsConfig("keyed-random"),
-        WeightsConfig("keyed-random-reduced"),
-        WeightsConfig("keyed-random", precision="bf16"),
+def test_clips_are_opened_in_order_and_networks_run_one_after_the_other(clips: list[Clip], log: Log) -> None:
+    jobs = jobs_for(clips[:3], "light", "one", "two", "both")
+    results = run(jobs)
+    names = ("c0", "c1", "c2")
+    assert shape(results) == [
+        *((name, ("light",), True, False) for name in names),
+        *((name, ("one",), False, False) for name in names),
+        *((name, ("two", "both"), False, True) for name in names),
     ]
-    assert len({clip_score.weights_digest(setup) for setup in setups}) == 3
+    assert log == [("load", "first"), ("run", ("first", 3)), ("load", "second"), ("run", ("second", 3))]
+    assert [steps_of(job) for job in jobs] == [3, 3, 3]
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    generator = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("reference") / "real.npz"
-    video, audio = (generator.standard_normal((6, columns)).astype(np.float32) for columns in (400, 1024))
-    save_reference(path, ReferenceSet.of_pair(video, audio, "fixed", "made for the test", tuple("012345")))
-    return path
+def test_networks_are_brought_in_as_soon_as_inputs_exceed_their_limit(clips: list[Clip], log: Log) -> None:
+    results = run(jobs_for(clips[:3], "one"), spool=SpoolLimit(max_bytes=0))
+    assert [r.clip_row.clip_id for r in results] == ["c0", "c0", "c1", "c1", "c2", "c2"]
+    assert log == [("load", "first"), *[("run", ("first", 1))] * 3]
 
 
-def test_set_metrics_have_one_row_for_all_clips_and_one_per_category(clips, tmp_path, reference):
-    pytest.importorskip("torch")
-    source = Source(tmp_path, "clips", tuple(clips), "as given")
-    options = RunOptions(setup=WeightsConfig("keyed-random-reduced"), reference=reference)
-    run = score_clips(source, tmp_path / "run", metrics=["fvd", "kvd", "fad", "fvd_compat"], options=options)
-    rows = run.scores.set_index(["metric", "scope"])
-    for metric in ("fvd", "kvd", "fad"):
-        assert rows.loc[(metric, "all"), "status"] == "ok"
-        assert rows.loc[(metric, "Sound Type/Ambient sounds"), "status"] == "ok"
-        assert json.loads(rows.loc[(metric, "all"), "detail"])["clips"] == 5
-    assert rows.loc[("fvd_compat", "all"), "status"] == "skipped"
-    assert "mode" in rows.loc[("fvd_compat", "all"), "reason"]
-    assert run.scores["clip_id"].isna().all()
-
-    log = (tmp_path / "run" / "scores.jsonl").read_bytes()
-    again = score_clips(source, tmp_path / "run", metrics=["fvd", "kvd", "fad", "fvd_compat"], options=options)
-    assert (tmp_path / "run" / "scores.jsonl").read_bytes() == log
-    assert_frame_equal(again.scores, run.scores)
-
-    fewer = Source(tmp_path, "clips", tuple(clips[:3]), "as given")
-    other = score_clips(fewer, tmp_path / "run", metrics=["fvd"], options=options).scores.set_index("scope")
-    assert json.loads(other.loc["all", "detail"])["clips"] == 3
-    assert other.loc["all", "value"] != rows.loc[("fvd", "all"), "value"]
+def test_a_clip_that_cannot_be_read_has_all_its_rows_at_once(clips: list[Clip], log: Log) -> None:
+    results = run(jobs_for([clips[3], clips[0]], "light", "one"))
+    assert shape(results)[0] == ("broken", ("light", "one"), True, True)
+    assert {row.status for row in results[0].rows} == {"error"}
+    assert [row.status for result in results[1:] for row in result.rows] == ["ok", "ok"]
 
 
-def test_test_weights_are_marked_wherever_numbers_are_shown(clips, tmp_path, avbench):
-    pytest.importorskip("torch")
-    done = avbench(
-        "score", clips[0].video.parent, "-o", tmp_path / "run", "-m", "aq", "--weights", "keyed-random-reduced",
-        "--no-cache",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "TEST WEIGHTS" in done.stdout
-    assert "TEST WEIGHTS" in (tmp_path / "run" / "report.html").read_text()
-    info = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert info["weights"] == "keyed-random-reduced"
-    assert any("mean nothing" in note for note in info["notes"])
+def test_a_result_is_there_before_the_next_clip_is_opened(clips: list[Clip], log: Log) -> None:
+    opened: list[str] = []
+
+    def watch(job: ClipJob | None) -> None:
+        if job is not None and job.clip.clip_id not in opened:
+            opened.append(job.clip.clip_id)
+
+    results = score_jobs(jobs_for(clips[:3], "light"), EncoderStore(), SpoolLimit(), Stopped(), watch)
+    for index, _ in enumerate(results):
+        assert opened == ["c0", "c1", "c2"][: index + 1]
 
 
-def test_real_and_test_weights_never_share_a_folder(clips, tmp_path):
-    pytest.importorskip("torch")
-    options = RunOptions(setup=WeightsConfig("keyed-random-reduced"))
-    score_clips(clips[:1], tmp_path, metrics=["aq"], options=options)
-    for metrics in (["loudness"], ["aq"]):
-        with pytest.raises(UsageError, match="begun with weights keyed-random-reduced"):
-            score_clips(clips[:1], tmp_path, metrics=metrics)
+def test_a_metric_that_stopped_is_not_asked_for(clips: list[Clip], log: Log) -> None:
+    stopped = Stopped({"one": "no memory"})
+    results = run(jobs_for(clips[:2], "light", "one"), stopped=stopped)
+    assert shape(results) == [("c0", ("light",), True, True), ("c1", ("light",), True, True)]
+    assert log == []
 
 
-def test_a_reference_set_is_made_from_real_clips_and_used(clips, tmp_path, avbench):
-    pytest.importorskip("torch")
-    folder, weights = clips[0].video.parent, ("--weights", "keyed-random-reduced")
-    made = avbench("reference", folder, "-o", tmp_path / "real.npz", "--run", tmp_path / "work", *weights)
-    assert made.returncode == 0, made.stderr
-    assert "features of 5 of 5 clips, mode fixed" in made.stdout
-    command = ("score", folder, "-o", tmp_path / "run", "-m", "fvd,fad", "--reference", tmp_path / "real.npz", "--json")
-    done = avbench(*command, "--no-cache", *weights)
-    assert done.returncode == 0, done.stderr
-    values = {entry["metric"]: entry["mean"] for entry in json.loads(done.stdout)["overall"]}
-    # The clips against themselves: no distance, up to rounding of a root.
-    assert values["fvd"] == pytest.approx(0.0, abs=1e-3)
-    assert values["fad"] == pytest.approx(0.0, abs=1e-1)
+def test_a_network_that_cannot_run_stops_its_metrics_and_no_other(
+    clips: list[Clip], log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(context: Any) -> None:
+        raise EnvironmentProblem("no such device")
+
+    register("lame", Encoder("lame", 1, Backbone("lame", load, packages=()), lambda network, clips: [], (VIEW,)))
+    stopped = Stopped()
+    results = run(jobs_for(clips[:3], "lame", "two"), stopped=stopped)
+    assert stopped.reasons() == {"lame": "stopped: EnvironmentProblem: no such device"}
+    assert [row.metric for result in results for row in result.rows] == ["two"] * 3
+    assert [result.last for result in results][-3:] == [True] * 3
+    assert results[-1].stopped == stopped.reasons()  # how a parent process learns of it
 
 
-def test_a_reference_cannot_be_made_without_weights(clips, tmp_path):
-    from avbench.run.make_reference import make_reference, reference_suite
-
-    source = Source(tmp_path, "clips", tuple(clips), "as given")
-    with pytest.raises(EnvironmentProblem, match=r"weights missing|not installed"):
-        make_reference(source, tmp_path / "r.npz", tmp_path / "run", suite=reference_suite(), options=RunOptions())
-
-
-def test_a_suite_version_follows_its_modes():
-    fixed, compat = Suite("s", "", ("clip_score",)), Suite("s", "", ("clip_score_compat",))
-    assert fixed.version != compat.version
+@pytest.mark.parametrize("results", [1, 4])
+def test_closing_leaves_no_inputs_behind(clips: list[Clip], log: Log, tmp_path: Path, results: int) -> None:
+    stream = score_jobs(jobs_for(clips[:3], "one"), EncoderStore(), SpoolLimit(tmp_path), Stopped())
+    for _ in range(results):
+        next(stream)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert isinstance(stream, Iterator) and hasattr(stream, "close")
+    stream.close()
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -11,11 +12,16 @@ from pathlib import Path
 import pytest
 from synthetic import draw_frames, draw_sound, write_clip
 
-from avbench import score_clips
+from avbench import Clip, score_clips
 from avbench.errors import UsageError
 from avbench.media import Limits
 from avbench.metrics import base as registry_module
+from avbench.run.content import read_content
+from avbench.run.jobs import ClipJob, RunContext, Stopped
 from avbench.run.options import RunOptions
+from avbench.run.schedule import SpoolLimit
+from avbench.run.worker_process import Workers
+from avbench.run.workers import make_shards, run_jobs
 
 TESTS = Path(__file__).parents[2]
 
@@ -185,3 +191,44 @@ def test_workers_end_with_their_parent_even_in_native_code(folder, tmp_path):
     while members(process.pid):
         assert time.monotonic() < deadline, members(process.pid)
         time.sleep(0.1)
+
+
+def jobs_for(folder, *metrics):
+    clips = [Clip(path.name, path) for path in sorted(folder.iterdir())]
+    return [ClipJob(clip, read_content(clip), metrics, RunContext("run", "custom", "1")) for clip in clips]
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(2, [2, 2, 2, 2, 1]), (4, [1] * 9), (1, [3, 3, 3])])
+def test_shards_are_contiguous_and_leave_nobody_idle_for_long(folder, count, sizes):
+    jobs = jobs_for(folder, "mean_sound", "sharpness")
+    shards = make_shards(jobs, count)
+    assert [len(shard) for shard in shards] == sizes
+    assert [job for shard in shards for job in shard] == jobs
+
+
+def test_without_a_large_network_every_clip_is_a_shard(folder):
+    jobs = jobs_for(folder, "sharpness")
+    assert make_shards(jobs, 2) == [[job] for job in jobs]
+    assert make_shards([], 2) == []
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_stops_a_metric_in_a_worker_is_known_to_the_parent(folder, tmp_path, count):
+    stopped = Stopped()
+    workers = Workers(count=count, spool=SpoolLimit(tmp_path))
+    results = list(run_jobs(jobs_for(folder, "unloadable", "sharpness"), workers, stopped))
+    assert stopped.reason("unloadable") == "stopped: EnvironmentProblem: no such device"
+    assert stopped.reason("sharpness") is None
+    rows = [row for result in results for row in result.rows]
+    assert {row.metric for row in rows} == {"sharpness"} and len(rows) == 9
+    assert sum(result.first for result in results) == sum(result.last for result in results) == 9
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closing_ends_the_processes_and_their_folders(folder, tmp_path):
+    results = run_jobs(jobs_for(folder, "mean_sound"), Workers(count=2, spool=SpoolLimit(tmp_path)), Stopped())
+    next(results)
+    assert multiprocessing.active_children()
+    results.close()
+    assert not [child for child in multiprocessing.active_children() if child.name == "avbench worker"]
+    assert list(tmp_path.iterdir()) == []
