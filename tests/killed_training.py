@@ -16,7 +16,7 @@ torch.set_num_threads(1)  # forking needs a process without threads
 
 from tiny_training import make, run, tiny_config  # noqa: E402
 
-from omninft_train import checkpoint, trainer  # noqa: E402
+from omninft_train.training import checkpoint, trainer  # noqa: E402
 
 PHASES: dict[str, tuple[Any, str]] = {
     "sample": (trainer, "sample_rollouts"),

@@ -146,12 +146,13 @@ def _compare(scorer: Scorer, scope: str, members: Sequence[Clip], sets: SetInput
     fake = np.stack([rows for _, rows in usable])
     score = checked_score(scorer.function(fake, real))
     counts = {"clips": len(members), "without_features": len(members) - len(fake)}
-    interval = _interval(scorer, fake, real, [clip.prompt_key for clip, _ in usable]) if score.status == "ok" else {}
+    prompts = [clip.prompt_key for clip, _ in usable]
+    interval = {} if score.value is None else _interval(scorer, fake, real, score.value, prompts)
     return replace(score, detail={**score.detail, **counts, **interval})
 
 
 def _interval(
-    scorer: Scorer, fake: NDArray[np.float32], real: NDArray[np.float32], prompts: Sequence[PromptKey]
+    scorer: Scorer, fake: NDArray[np.float32], real: NDArray[np.float32], whole: float, prompts: Sequence[PromptKey]
 ) -> dict[str, Any]:
     """The interval over prompts, as the detail of a row."""
 
@@ -159,7 +160,7 @@ def _interval(
         part = scorer.function(fake[use], real)
         return math.nan if part.value is None else part.value
 
-    found = jackknife_interval(distance, prompts)
+    found = jackknife_interval(distance, whole, prompts)
     if found.low is None or found.high is None:
         return {"no_interval": found.reason, "prompts": found.clusters}
     low, high = scorer.range

@@ -114,7 +114,7 @@ def seed_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
 
 
 def jackknife_interval(
-    statistic: Callable[[NDArray[np.bool_]], float], clusters: Sequence[Hashable], level: float = LEVEL
+    statistic: Callable[[NDArray[np.bool_]], float], whole: float, clusters: Sequence[Hashable], level: float = LEVEL
 ) -> Interval:
     """A statistic of a set with its interval, from leaving out groups of clusters in turn.
 
@@ -125,6 +125,7 @@ def jackknife_interval(
 
     Args:
         statistic: takes a mask (n,) of the values to use and gives the statistic of these.
+        whole: the statistic of all values.
         clusters: what each value belongs to (n,).
         level: coverage, 0..1.
 
@@ -135,7 +136,6 @@ def jackknife_interval(
     Source: J. Shao and D. Tu, The Jackknife and Bootstrap, 1995, section 2.3.
     """
     index, count = _index(clusters, len(clusters))
-    whole = statistic(np.ones(len(index), dtype=bool))
     if count < MIN_CLUSTERS:
         return Interval(whole, None, None, count, f"fewer than {MIN_CLUSTERS} prompts")
     groups = min(count, _MOST_GROUPS)

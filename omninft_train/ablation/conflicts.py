@@ -198,7 +198,7 @@ def _correlation_interval(video: Floats, audio: Floats, groups: Sequence[int]) -
         r = _correlation(video[use], audio[use])
         return math.atanh(r) if abs(r) < 1 else math.nan
 
-    found = jackknife_interval(statistic, groups)
+    found = jackknife_interval(statistic, statistic(np.ones(len(video), dtype=bool)), groups)
     if found.low is None or found.high is None:
         return found
     return replace(found, low=math.tanh(found.low), high=math.tanh(found.high))

@@ -150,7 +150,7 @@ def test_bytes_that_are_not_utf8_are_named(make_folder):
     ("old", "new", "words"),
     [
         ('columns = ["vq",', 'columns = ["vqq",', ["unknown quantity 'vqq'", "vq"]),
-        ('columns = ["vq",', "columns = [1,", ["line 5, view main: view[0].columns[0] = 1: expected a text"]),
+        ('columns = ["vq",', "columns = [1,", ["line 4, view main: view[0].columns[0] = 1: expected a text"]),
         ("rows = [", 'rows = ["x",', ['view[0].rows[0] = "x": expected a table']),
         ('row = "tuned"', 'row = "gone"', ["row tuned", "fits 0 rows"]),
         (', row = "tuned"', "", ["row tuned", "fits 2 rows"]),

@@ -148,7 +148,7 @@ def test_runs_have_a_t_interval_from_two_on():
 
 def test_the_jackknife_of_a_mean_is_the_interval_of_the_mean():
     values = symmetric(20)
-    found = jackknife_interval(lambda use: float(values[use].mean()), list(range(20)))
+    found = jackknife_interval(lambda use: float(values[use].mean()), float(values.mean()), list(range(20)))
     plain = mean_interval(values)
     assert (found.low, found.high) == pytest.approx((plain.low, plain.high))
 
@@ -157,12 +157,16 @@ def test_the_jackknife_of_a_correlation_agrees_with_fishers_interval():
     rng = np.random.default_rng(4)
     x = rng.normal(size=2000)
     y = 0.6 * x + 0.8 * rng.normal(size=2000)
-    found = jackknife_interval(lambda use: math.atanh(np.corrcoef(x[use], y[use])[0, 1]), list(range(2000)))
+
+    def fisher(use):
+        return math.atanh(np.corrcoef(x[use], y[use])[0, 1])
+
+    found = jackknife_interval(fisher, fisher(x < np.inf), list(range(2000)))
     assert (found.high - found.low) / 2 == pytest.approx(1.96 / math.sqrt(1997), rel=0.4)
 
 
 def test_the_jackknife_says_why_it_has_no_interval():
-    few = jackknife_interval(lambda use: float(use.sum()), ["a", "b", "c"])
+    few = jackknife_interval(lambda use: float(use.sum()), 3.0, ["a", "b", "c"])
     assert (few.mean, few.low, few.reason) == (3, None, "fewer than 6 prompts")
-    undefined = jackknife_interval(lambda use: math.nan if not use[0] else 1.0, list(range(9)))
+    undefined = jackknife_interval(lambda use: math.nan if not use[0] else 1.0, 1.0, list(range(9)))
     assert undefined.low is None and "undefined" in undefined.reason
