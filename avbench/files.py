@@ -88,7 +88,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EnvironmentProblem(f"cannot write {path}: {error.strerror or error}") from error
+        raise EnvironmentProblem(f"cannot make {path}: {error.strerror or error}") from error
 
 
 def new_folder(parent: Path | None, *, prefix: str = "") -> Path:

@@ -11,8 +11,9 @@ from avbench.check.comparable import environment_differences, refuse_differences
 from avbench.check.measure import measure_clips, measure_set
 from avbench.check.noise import Noise, load_noise
 from avbench.check.pairing import Matched, PromptKey, match_clips, read_run
-from avbench.check.policy import Direction, Policy
+from avbench.check.policy import Goal, Policy
 from avbench.check.verdict import Finding, Verdict, judge
+from avbench.direction import Direction
 from avbench.errors import UsageError, near
 from avbench.statistics.tests import Floats
 
@@ -137,7 +138,7 @@ def _measure(matched: Matched, names: Sequence[str], policy: Policy, noise: Nois
         else:
             fits = noise is not None and noise.prompts_digest == matched.digest
             finding = measure_set(name, _set_pair(matched, name), policy, floor if fits else None)
-        direction = policy.of(name).direction or _direction(facts[name])
+        direction = policy.of(name).direction or _goal(facts[name])
         found.append(replace(finding, unit=str(facts[name].get("unit") or ""), direction=direction))
     return found
 
@@ -159,6 +160,6 @@ def _set_pair(matched: Matched, name: str) -> tuple[dict[str, Any], dict[str, An
     return theirs, ours
 
 
-def _direction(facts: dict[str, Any]) -> Direction | None:
-    higher = facts.get("higher_is_better")
-    return None if higher is None else "higher" if higher else "lower"
+def _goal(facts: dict[str, Any]) -> Goal | None:
+    goals: dict[Direction, Goal] = {Direction.HIGHER: "higher", Direction.LOWER: "lower"}
+    return goals.get(Direction.of_metadata(facts))

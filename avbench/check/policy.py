@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from avbench.config import NOT_EMPTY, at_least, between, key, load
 
-Direction = Literal["higher", "lower", "keep"]
+Goal = Literal["higher", "lower", "keep"]
 Environment = Literal["note", "refuse", "ignore"]
 
 
@@ -22,7 +22,7 @@ class MetricPolicy:
         min_difference: minimal relevant difference of the means, in the metric's unit. None: from `min_effect`.
     """
 
-    direction: Direction | None = None
+    direction: Goal | None = None
     min_difference: Annotated[float, at_least(0)] | None = None
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from avbench.check.policy import Direction, Policy
+from avbench.check.policy import Goal, Policy
+from avbench.direction import Direction
 from avbench.statistics.tests import MIN_PROMPTS, PairedSummary, holm, prompts_needed
 
 Verdict = Literal["better", "same", "worse", "undecided", "not judged"]
@@ -41,7 +42,7 @@ class Finding:
     metric: str
     unit: str
     kind: Literal["clip", "set"]
-    direction: Direction | None
+    direction: Goal | None
     baseline: float | None
     candidate: float | None
     difference: float | None
@@ -149,7 +150,7 @@ def _moved(finding: Finding, policy: Policy) -> _Ruling | None:
         return None
     if finding.direction == "keep":
         return _Ruling("worse", "it should keep its value")
-    return _Ruling("better" if (difference > 0) == (finding.direction == "higher") else "worse")
+    return _Ruling("better" if Direction.named(finding.direction or "").better(difference) else "worse")
 
 
 def _equal(finding: Finding) -> _Ruling | None:

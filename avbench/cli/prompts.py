@@ -182,4 +182,4 @@ def _write(out: Path, text: str) -> None:
         make_folder(out.parent)
         write_atomically(out, text.encode())
     except EnvironmentProblem as error:
-        raise EnvironmentProblem(f"{error}. Name another file with --out.") from error
+        raise EnvironmentProblem(f"cannot write to --out: {error}. Name another file.") from error

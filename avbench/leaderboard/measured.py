@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from avbench.direction import Direction
 from avbench.errors import UsageError
 from avbench.files import write_atomically
 from avbench.leaderboard.lines import Line, untidy
@@ -102,7 +103,7 @@ def _row(run: Run, about: About, digest: str, name: str, entry: Mapping[str, Any
     info, metric = run.info, str(entry["metric"])
     facts = (info.get("metrics") or {}).get(metric, {})
     environment = info.get("environment") or {}
-    higher = facts.get("higher_is_better")
+    direction = Direction.of_metadata(facts)
     own = run.scores.loc[(run.scores["metric"] == metric) & (run.scores["status"] == "ok"), "weights_digest"]
     return MeasuredRow(
         benchmark=about.benchmark,
@@ -120,7 +121,7 @@ def _row(run: Run, about: About, digest: str, name: str, entry: Mapping[str, Any
         n=str(entry["n_ok"]),
         n_of=str(entry["n"]),
         unit=str(facts.get("unit") or "1"),
-        direction="n/a" if higher is None else "higher" if higher else "lower",
+        direction="n/a" if direction is Direction.NEITHER else direction.value,
         run_digest=digest,
         weights_digest=" ".join(sorted(set(own))) or "none",
         weights=REAL_WEIGHTS,

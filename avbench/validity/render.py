@@ -27,7 +27,7 @@ from avbench.validity.study import Study
 
 _LEVELS = max(len(corruption.labels) for corruption in CORRUPTIONS)
 # Under damage a score should move against the way in which it is better.
-_BETTER = {-1: Direction.HIGHER, 1: Direction.LOWER, None: Direction.NEITHER}
+_EXPECTED = {Direction.HIGHER: -1, Direction.LOWER: 1, Direction.NEITHER: None}
 _METRIC = Column("metric", "metric", "name")
 _RESPONSE = (
     Column("n", "n"), Column("rho", "ρ"), Column("clip_rho", "ρ per clip"), Column("p", "p"),
@@ -73,7 +73,8 @@ _SUMMARY_COLUMNS = (
 def _summary_row(r: Response) -> list[Any]:
     levels = [cell for level in zip(r.labels, r.means, r.counts, strict=True) for cell in level]
     return [
-        r.metric, r.corruption, r.expected, r.rho, r.clip_rho, *(r.interval or (None, None)), r.p, r.compared, r.worse,
+        r.metric, r.corruption, _EXPECTED[r.direction], r.rho, r.clip_rho, *(r.interval or (None, None)), r.p,
+        r.compared, r.worse,
         *(r.statuses.get(status, 0) for status in ("ok", "skipped", "error")), r.verdict,
         *levels, *[None] * (3 * _LEVELS - len(levels)),
     ]  # fmt: skip
@@ -163,7 +164,7 @@ def _response_row(r: Response) -> TableRow:
     counts = f"{r.counts[0]}" if len(set(r.counts)) == 1 else ", ".join(map(str, r.counts))
     texts = (
         r.metric,
-        _BETTER[r.expected].arrow,
+        r.direction.arrow,
         *(format_value(mean, places) for mean in r.means),
         counts,
         format_value(r.rho, 2),

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.direction import Direction
 from avbench.metrics.base import Scorer
 from avbench.statistics import mean_interval
 from avbench.validity.bench import Row
@@ -37,7 +38,7 @@ class Response:
 
     Attributes:
         labels: the doses as text, the untouched clip first.
-        expected: sign that the score's move should have: -1, 1, or None where neither direction is good.
+        direction: which way the metric is better.
         means, counts: mean score and number of clips with a score, at each level.
         rho: Spearman's correlation of score and level over clips x levels; None where no score ever changes.
         clip_rho: mean over clips of each clip's own correlation, 0 for a clip whose score never changes.
@@ -53,7 +54,7 @@ class Response:
     metric: str
     corruption: str
     labels: tuple[str, ...]
-    expected: int | None
+    direction: Direction
     means: tuple[float | None, ...]
     counts: tuple[int, ...]
     rho: float | None
@@ -74,7 +75,7 @@ def respond(rows: Sequence[Row], scorers: Sequence[Scorer]) -> list[Response]:
         rows: in the order that a study gives them.
         scorers: the metrics of these rows.
     """
-    directions = {scorer.name: scorer.higher_is_better for scorer in scorers}
+    directions = {scorer.name: scorer.direction for scorer in scorers}
     labels = {corruption.name: corruption.labels for corruption in CORRUPTIONS}
     return [
         _response(list(group), labels[corruption], directions[metric])
@@ -82,22 +83,21 @@ def respond(rows: Sequence[Row], scorers: Sequence[Scorer]) -> list[Response]:
     ]
 
 
-def _response(rows: Sequence[Row], labels: tuple[str, ...], higher_is_better: bool | None) -> Response:
+def _response(rows: Sequence[Row], labels: tuple[str, ...], direction: Direction) -> Response:
     table = score_table(rows, len(labels))  # (clips, levels)
     scored = np.isfinite(table)
-    expected = None if higher_is_better is None else -1 if higher_is_better else 1
     usable = _rounded(table[scored[:, 0] & scored[:, 1:].any(axis=1)])
     each = clip_rhos(usable)
     mean = float(each.mean()) if len(each) else None
     interval = _rho_interval(each)
     p = shuffle_p(usable, mean) if mean is not None else None
     ends = _rounded(table[scored[:, 0] & scored[:, -1]])
-    moves = np.sign(ends[:, -1] - ends[:, 0])
+    better = [direction.better(float(move)) for move in ends[:, -1] - ends[:, 0]]
     return Response(
         metric=rows[0].metric,
         corruption=rows[0].corruption,
         labels=labels,
-        expected=expected,
+        direction=direction,
         means=tuple(float(c[ok].mean()) if ok.any() else None for c, ok in zip(table.T, scored.T, strict=True)),
         counts=tuple(int(column.sum()) for column in scored.T),
         rho=pooled_rho(usable) if _changes(usable) else None,
@@ -105,10 +105,10 @@ def _response(rows: Sequence[Row], labels: tuple[str, ...], higher_is_better: bo
         interval=interval,
         p=p,
         compared=len(ends),
-        worse=None if expected is None else int((moves == expected).sum()),
+        worse=None if direction is Direction.NEITHER else better.count(False),
         statuses=dict(Counter(row.status for row in rows)),
         reasons=dict(Counter(row.reason for row in rows if row.status != "ok")),
-        verdict=_verdict(usable, mean, interval, p, expected),
+        verdict=_verdict(usable, mean, interval, p, direction),
     )
 
 
@@ -118,7 +118,7 @@ def _rho_interval(rhos: Floats) -> tuple[float, float] | None:
 
 
 def _verdict(
-    table: Floats, mean: float | None, interval: tuple[float, float] | None, p: float | None, expected: int | None
+    table: Floats, mean: float | None, interval: tuple[float, float] | None, p: float | None, direction: Direction
 ) -> Verdict:
     if len(table) < MIN_CLIPS or mean is None or p is None:
         return "too few clips"
@@ -127,10 +127,10 @@ def _verdict(
     # Without an interval the clips answer alike, and the shuffles alone say whether that may be chance.
     if p > LEVEL or (interval is not None and interval[0] <= 0 <= interval[1]):
         return "unclear"
-    sign = 1 if mean > 0 else -1
-    if expected is None:
-        return "rises" if sign > 0 else "falls"
-    return "gets worse" if sign == expected else "gets better"
+    better = direction.better(mean)
+    if better is None:
+        return "rises" if mean > 0 else "falls"
+    return "gets better" if better else "gets worse"
 
 
 def score_table(rows: Sequence[Row], levels: int) -> Floats:
