@@ -56,7 +56,15 @@ def make_outcome(grid: Grid, out: Path, steps: Sequence[Step], again: str, leade
     for step in steps:
         if (found := status(out, step)).state != "complete":
             raise UsageError(unfinished(out, step, found.state, again, "tables need all steps"))
-    results = collect(grid, out, list(steps))
+    return write_outcome(grid, out, collect(grid, out, list(steps)), again, leaderboards)
+
+
+def write_outcome(grid: Grid, out: Path, results: Results, again: str, leaderboards: Path) -> Outcome:
+    """Make all tables of what was measured, and write them.
+
+    Raises:
+        EnvironmentProblem: a file cannot be written.
+    """
     summaries = summarise(results, grid.seeds, grid.used)
     sheets = tuple(
         make_sheet(grid, results, table, summaries, published_beside(grid, results, table, leaderboards))

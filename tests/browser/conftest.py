@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +20,6 @@ from avbench.results import ClipRow, RunFolder, ScoreRow, load_run
 
 REPOSITORY = Path(__file__).parent.parent.parent
 EVIL = "</script><script>window.__pwned=1</script><img src=x onerror='window.__pwned=1'> 🎬 مرحبا"
-LOG = REPOSITORY / "benchmarks" / "results" / "miniature" / "omninft-routing-surgery-0.jsonl"
 
 
 @pytest.fixture(scope="session")
@@ -126,23 +123,57 @@ def synthetic_run(folder: Path) -> Path:
 
 
 def ablation_page(folder: Path) -> Path:
-    """An ablation whose trainer answers in milliseconds."""
-    from ..omninft_train.ablation.conftest import FAKE, GRID
+    """An ablation of drawn scores, whose trainings are logs of the repository."""
+    import pandas as pd
+
+    from omninft_train.ablation.collect import CLIP_COLUMNS, SET_COLUMNS, Results, Training
+    from omninft_train.ablation.outcome import PAGE, write_outcome
+    from omninft_train.ablation.reading import load_grid
+
+    from ..omninft_train.ablation.conftest import GRID
 
     folder.mkdir()
-    text = GRID.replace("FAKE", str(FAKE)).replace("seeds = [0, 1, 2]", "seeds = [0, 1]").replace("Tiny", EVIL)
-    (folder / "grid.toml").write_text(text.replace("run.steps = 4", "run.steps = 24"), encoding="utf-8")
-    command = [sys.executable, "-m", "avbench", "ablate", "--grid", "grid.toml", "--out", "out", "-q"]
-    subprocess.run(command, cwd=folder, check=True, timeout=300)
-    return folder / "out" / "report.html"
+    text = GRID.replace("seeds = [0, 1, 2]", "seeds = [0, 1]").replace("Tiny", EVIL).replace("+ vanilla", EVIL)
+    (folder / "grid.toml").write_text(text, encoding="utf-8")
+    grid = load_grid(folder / "grid.toml")
+    rng = np.random.default_rng(0)
+    gains = {"base": 0.0, "vanilla": 0.2, "routing": 0.5}
+    pairs = [(variant, seed) for variant in gains for seed in grid.seeds]
+    clips = [
+        (variant, seed, metric, prompt, sample, rng.normal(gains[variant], 0.2))
+        for variant, seed in pairs
+        for metric in ("picture", "sound", "av_align")
+        for prompt in range(8)
+        for sample in range(2)
+    ]
+    sets = [(variant, seed, "distance", 1 - gains[variant] + 0.01 * seed) for variant, seed in pairs]
+    logs = {"vanilla": "vanilla", "routing": "omninft-routing"}
+    trainings = [
+        Training(variant, seed, tuple(read_log(f"{logs[variant]}-{seed}.jsonl")), 300.0 + seed, 1.5)
+        for variant, seed in pairs
+        if variant in logs
+    ]
+    metrics = tuple(grid.metrics.values())
+    results = Results(
+        pd.DataFrame(clips, columns=list(CLIP_COLUMNS)), pd.DataFrame(sets, columns=list(SET_COLUMNS)), metrics,
+        frozenset({"picture", "sound"}), tuple(trainings), (f"judged {EVIL}",), {}, {},
+    )  # fmt: skip
+    write_outcome(grid, folder / "out", results, f"avbench ablate --grid {EVIL}", folder)
+    return folder / "out" / PAGE
+
+
+def read_log(name: str) -> list[dict[str, Any]]:
+    """The committed log of a training of the miniature."""
+    path = REPOSITORY / "benchmarks" / "results" / "miniature" / name
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def training_page(folder: Path) -> Path:
     """The page of a training whose log is in the repository."""
+    from avbench.statistics import Interval
     from omninft_train.report import ClipPair, Overlay, Report, ScoreRow, write_report
 
     rng = np.random.default_rng(0)
-    log = [json.loads(line) for line in LOG.read_text(encoding="utf-8").splitlines()]
     clip = folder / "clip.mp4"
     scores = [("picture", 0.25, 0.75), (EVIL, 0.4321, None)]
     frames = [rng.integers(0, 255, (24, 32, 3)).astype(np.uint8) for _ in range(6)]
@@ -151,12 +182,12 @@ def training_page(folder: Path) -> Path:
         recipe="omninft-routing-surgery",
         seed=0,
         config_toml=f"# {EVIL}\n[run]\nsteps = 60\n",
-        log=log,
+        log=read_log("omninft-routing-surgery-0.jsonl"),
         pairs=[ClipPair(EVIL, clip, clip, scores), ClipPair("a ball", clip, folder / "gone.mp4", scores)],
         scores=[
-            ScoreRow("picture", True, 0.5125, 0.6375, 0.01, 0.02, 48, True),
-            ScoreRow("impact_distance", False, 1.25, 1.75, 0.05, 0.05, 47, False),
-            ScoreRow("speed", False, None, 3.5, None, 0.25, 46, None),
+            ScoreRow("picture", True, 0.5125, 0.6375, Interval(0.125, 0.1, 0.15, 16), 48, True),
+            ScoreRow("impact_distance", False, 1.25, 1.75, Interval(0.5, None, None, 3, "too few prompts"), 47, False),
+            ScoreRow("speed", False, None, 3.5, None, 46, None),
         ],
         overlays=[Overlay(EVIL, frames, [1 + 0.5 * rng.random((4, 4)) for _ in frames], 1.5)],
         notes=[EVIL],
