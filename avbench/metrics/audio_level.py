@@ -56,8 +56,7 @@ def loudness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     Formula: -0.691 + 10 log10(sum_c G_c mean_c) over K-weighted 0.4 s blocks that pass the gates at -70 LUFS
     and 10 LU below the mean of those; G is 1 for speakers in front, 1.41 for those beside and behind, 0 for LFE, by
     the channel layout of the file; without a layout one and two channels are mono and stereo.
-    Range: -70 (the absolute gate) upwards.
-    Source: ITU-R BS.1770-4, annex 1.
+    -70 is the absolute gate.
     """
     sound = media.view(AS_DECODED)  # (C, N)
     rate = _rate(media)
@@ -94,8 +93,7 @@ def true_peak(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: 20 log10 max |x|, x being the samples and their interpolation with factor 4 (2 from 96 kHz on,
     1 from 192 kHz on).
-    Range: unbounded in dB; 0 is full scale.
-    Source: ITU-R BS.1770-4, annex 2.
+    0 is full scale.
     """
     sound = media.view(AS_DECODED)
     sample_peak = float(np.abs(sound).max())
@@ -122,8 +120,6 @@ def silence_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: windows with sqrt(mean x^2) < 10^(-60/20) over all windows, the mean taken over all channels, so
     that opposite phases do not cancel; the last window may be shorter.
-    Range: 0 (none) to 1 (all).
-    Source: own definition with the noise level of FFmpeg's silencedetect (0.001 of full scale).
     """
     sound = media.view(AS_DECODED)
     size = max(round(SILENCE_WINDOW_S * _rate(media)), 1)
@@ -151,8 +147,6 @@ def clipped_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: samples in runs of >= 3 consecutive |x| >= 0.999, per channel, over all samples. Samples that a
     codec decoded above full scale count.
-    Range: 0 (none) to 1 (all).
-    Source: own definition.
     """
     sound = media.view(AS_DECODED)
     runs = [_runs(np.abs(channel) >= CLIP_LEVEL) for channel in sound]
@@ -179,8 +173,6 @@ def bandwidth(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: least f with sum_{g<=f} P(g) >= 0.99 sum P; P is the mean power spectrum over channels and half
     overlapping Hann windows of 4096 samples, each without its mean.
-    Range: 0 to half the sample rate.
-    Source: roll-off as in Scheirer & Slaney 1997 (there 0.95), at 0.99.
     """
     sound = media.view(AS_DECODED)
     if not np.ptp(sound, axis=1).any():

@@ -23,8 +23,6 @@ def duration_mismatch(media: Media, prompt: Prompt, store: EncoderStore) -> Scor
     """Duration of the sound minus duration of the picture (0 is best; positive: the sound is longer).
 
     Formula: N / rate - (t_last - t_first + median frame gap).
-    Range: unbounded, in seconds.
-    Source: own definition.
     """
     video, audio = _tracks(media)
     if len(video.times) == 0:
@@ -46,8 +44,6 @@ def start_offset(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Start of the sound minus start of the picture (0 is best; positive: the sound starts later).
 
     Formula: time of the first sample - time of the first frame; a sound file beside the video starts at 0.
-    Range: unbounded, in seconds.
-    Source: own definition.
     """
     video, audio = _tracks(media)
     if len(video.times) == 0:

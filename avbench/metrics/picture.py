@@ -36,8 +36,7 @@ def sharpness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Mean variance of the Laplacian of luma.
 
     Formula: mean over frames of var(L * Y), L = [0 1 0; 1 -4 1; 0 1 0], Y in 0..255.
-    Range: 0 (flat) upwards; natural pictures have 10 to 2000.
-    Source: Pech-Pacheco et al. 2000.
+    A flat picture has 0, natural ones 10 to 2000.
     """
     values = media.view(PICTURE)[:, Col.SHARPNESS]
     return Score.ok(values.mean(), lowest=float(values.min()))
@@ -58,8 +57,7 @@ def exposure(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Mean luma; the detail holds the shares of crushed and blown pixels.
 
     Formula: mean over frames and pixels of Y / 255; crushed: Y <= 5; blown: Y >= 250.
-    Range: 0 (black) to 1 (white).
-    Source: BT.601 luma.
+    0 is black, 1 is white.
     """
     means = media.view(PICTURE).mean(axis=0)
     return Score.ok(means[Col.LUMA], crushed=float(means[Col.CRUSHED]), blown=float(means[Col.BLOWN]))
@@ -80,8 +78,7 @@ def colourfulness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: mean over frames of sqrt(var rg + var yb) + 0.3 sqrt(mean(rg)^2 + mean(yb)^2), rg = R - G,
     yb = (R + G) / 2 - B, on 0..255.
-    Range: 0 (grey); 15 slightly, 33 moderately, 59 quite, 109 extremely colourful.
-    Source: Hasler & Suesstrunk 2003, section 5.
+    0 is grey, 15 slightly, 33 moderately, 59 quite, 109 extremely colourful.
     """
     return Score.ok(media.view(PICTURE)[:, Col.COLOUR].mean())
 
@@ -103,8 +100,7 @@ def blockiness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     Formula: mean over frames of (B + 0.5) / (E + 0.5), B and E being the means of |dY| over neighbours in a
     row or a column that a multiple of 8 parts, and over all others. 0.5 is half a luma step: it makes a
     constant picture 1 and keeps rounding noise from counting.
-    Range: about 1 without blocks; 1/511 to 511.
-    Source: idea of Wang, Bovik & Evans 2000, in the pixel domain.
+    About 1 without blocks.
     """
     values = media.view(PICTURE)[:, Col.BLOCKS]
     if np.isnan(values).any():
@@ -127,8 +123,6 @@ def black_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Share of black frames.
 
     Formula: frames in which >= 98 % of the pixels have Y <= 0.10 * 255, over all frames.
-    Range: 0 (none) to 1 (all).
-    Source: FFmpeg blackdetect.
     """
     black = media.view(PICTURE)[:, Col.BLACK] >= BLACK_PIXELS
     return Score.ok(black.mean(), frames=int(black.sum()))
@@ -150,8 +144,8 @@ def frozen_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: pairs with mean |dY| <= 0.001 * 255 over all pairs. The level is freezedetect's: above the
     re-encoding noise of a repeated frame, below the grain of a filmed one.
-    Range: 0 (all move) to 1 (a still).
-    Source: FFmpeg freezedetect, without its least duration.
+    1 is a still.
+    FFmpeg's freezedetect also wants a least duration.
     """
     change = media.view(PICTURE)[1:, Col.CHANGE]
     if len(change) == 0:
@@ -175,8 +169,7 @@ def motion_energy(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: sum over neighbouring pairs of mean |dY| / 255, divided by t_last - t_first; at a constant frame
     rate the mean over pairs times fps.
-    Range: 0 (a still) upwards; 0.1 to 1 is common.
-    Source: own definition.
+    A still has 0; 0.1 to 1 is common.
     """
     change, times = media.view(PICTURE)[1:, Col.CHANGE], _times(media)
     if len(change) == 0 or times[-1] <= times[0]:
@@ -201,8 +194,7 @@ def shot_cuts(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     Formula: frames whose mean |dY| / 255 exceeds that of both neighbours by >= 0.08, and after which no frame
     within 0.2 s resembles one within 0.2 s before (16x16 luma thumbnails nearer than half the jump): that
     would be a flash. Times are seconds on the clip's timeline, of the first frame of the new shot.
-    Range: 0 upwards.
-    Source: FFmpeg scdet, whose threshold of 8 to 14 % is meant for min(difference, its change).
+    FFmpeg's threshold of 8 to 14 % is meant for min(difference, its change).
     """
     series, times = media.view(PICTURE), _times(media)
     if len(series) < 2:

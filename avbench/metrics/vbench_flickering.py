@@ -38,8 +38,7 @@ def temporal_flickering(media: Media, prompt: Prompt, store: EncoderStore) -> Sc
 
     Formula: (255 - m) / 255, m being the mean over neighbouring pairs of the mean of |a - b| over all pixels
     and the three RGB channels.
-    Range: 0 to 1 (no change at all).
-    Source: VBench, vbench/temporal_flickering.py.
+    1 is no change at all.
     """
     differences = media.view(RGB_DIFFERENCE)[1:, 0]  # (T - 1,)
     if len(differences) == 0:
