@@ -7,8 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
-from avbench.encoders import EncoderStore
 from avbench.media import AudioInfo, Media, Waveform
 from avbench.media.layout import speakers
 from avbench.metrics.base import Score, scorer
@@ -50,7 +48,7 @@ _WEIGHTS = (
     params={"block_s": GATING_BLOCK_S},
     caveat="A level, not a quality; delivery targets are -23 LUFS (EBU R 128) or about -14 LUFS (streaming).",
 )
-def loudness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def loudness(media: Media) -> Score:
     """Integrated loudness of the sound track.
 
     Formula: -0.691 + 10 log10(sum_c G_c mean_c) over K-weighted 0.4 s blocks that pass the gates at -70 LUFS
@@ -88,7 +86,7 @@ def loudness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"oversampled_rate": 192000},
     caveat="Above 0 dBTP a player may clip; low values are no fault. Lossy codecs overshoot by 1 dB or more.",
 )
-def true_peak(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def true_peak(media: Media) -> Score:
     """Highest level of the reconstructed signal over all channels.
 
     Formula: 20 log10 max |x|, x being the samples and their interpolation with factor 4 (2 from 96 kHz on,
@@ -115,7 +113,7 @@ def true_peak(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"window_s": SILENCE_WINDOW_S, "rms_dbfs": -60},
     caveat="Silence can be asked for; room tone and codec noise may lie above -60 dBFS.",
 )
-def silence_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def silence_share(media: Media) -> Score:
     """Share of 50 ms windows that are silent.
 
     Formula: windows with sqrt(mean x^2) < 10^(-60/20) over all windows, the mean taken over all channels, so
@@ -142,7 +140,7 @@ def silence_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"level": CLIP_LEVEL, "run": CLIP_RUN},
     caveat="Clipping that was turned down or encoded lossily later leaves no full-scale run and is missed.",
 )
-def clipped_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def clipped_share(media: Media) -> Score:
     """Share of samples inside runs at or above full scale.
 
     Formula: samples in runs of >= 3 consecutive |x| >= 0.999, per channel, over all samples. Samples that a
@@ -168,7 +166,7 @@ def clipped_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"roll_off": ROLL_OFF, "window": SPECTRUM_SAMPLES},
     caveat="Follows the energy: speech reads a few kHz even at 48 kHz. It is not the cut-off of a codec.",
 )
-def bandwidth(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def bandwidth(media: Media) -> Score:
     """Frequency below which 99 % of the sound's energy lies.
 
     Formula: least f with sum_{g<=f} P(g) >= 0.99 sum P; P is the mean power spectrum over channels and half

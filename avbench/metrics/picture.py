@@ -7,8 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
-from avbench.encoders import EncoderStore
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 from avbench.metrics.picture_series import BLACK_LUMA, BLOWN, CRUSHED, GRID, HALF_STEP, PICTURE, Col
@@ -32,7 +30,7 @@ TOO_SHORT = "needs at least 2 frames"
     views=(PICTURE,),
     caveat="Depends on content and resolution; noise and grain count as sharpness. Compare like with like.",
 )
-def sharpness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def sharpness(media: Media) -> Score:
     """Mean variance of the Laplacian of luma.
 
     Formula: mean over frames of var(L * Y), L = [0 1 0; 1 -4 1; 0 1 0], Y in 0..255.
@@ -53,7 +51,7 @@ def sharpness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"crushed": CRUSHED, "blown": BLOWN},
     caveat="A night scene is rightly dark. The shares of crushed and blown pixels in the detail tell faults.",
 )
-def exposure(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def exposure(media: Media) -> Score:
     """Mean luma; the detail holds the shares of crushed and blown pixels.
 
     Formula: mean over frames and pixels of Y / 255; crushed: Y <= 5; blown: Y >= 250.
@@ -73,7 +71,7 @@ def exposure(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     views=(PICTURE,),
     caveat="Fitted to ratings of photographs; garish colours score highest.",
 )
-def colourfulness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def colourfulness(media: Media) -> Score:
     """Colourfulness M3 of Hasler and Suesstrunk.
 
     Formula: mean over frames of sqrt(var rg + var yb) + 0.3 sqrt(mean(rg)^2 + mean(yb)^2), rg = R - G,
@@ -94,7 +92,7 @@ def colourfulness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"grid": GRID, "half_step": HALF_STEP},
     caveat="Sees only an 8-pixel grid that starts at the corner: scaling, cropping and deblocking hide it.",
 )
-def blockiness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def blockiness(media: Media) -> Score:
     """Luma steps across the 8x8 grid relative to steps elsewhere.
 
     Formula: mean over frames of (B + 0.5) / (E + 0.5), B and E being the means of |dY| over neighbours in a
@@ -119,7 +117,7 @@ def blockiness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"luma": BLACK_LUMA, "pixels": BLACK_PIXELS},
     caveat="A fade or a night scene may be wanted. Unlike the filter, it sets no least duration.",
 )
-def black_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def black_share(media: Media) -> Score:
     """Share of black frames.
 
     Formula: frames in which >= 98 % of the pixels have Y <= 0.10 * 255, over all frames.
@@ -139,7 +137,7 @@ def black_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"luma": FROZEN_LUMA},
     caveat="Small motion in a still scene, and frames repeated for a higher rate, look frozen too.",
 )
-def frozen_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def frozen_share(media: Media) -> Score:
     """Share of neighbouring frames that do not differ.
 
     Formula: pairs with mean |dY| <= 0.001 * 255 over all pairs. The level is freezedetect's: above the
@@ -164,7 +162,7 @@ def frozen_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     views=(PICTURE,),
     caveat="Texture and contrast scale it; cuts, flicker and grain add to it. No optical flow.",
 )
-def motion_energy(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def motion_energy(media: Media) -> Score:
     """Luma change per second.
 
     Formula: sum over neighbouring pairs of mean |dY| / 255, divided by t_last - t_first; at a constant frame
@@ -188,7 +186,7 @@ def motion_energy(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"jump": CUT_JUMP, "flash_s": FLASH_S},
     caveat="Hard cuts only; misses fades, dark or equally bright shots, cuts beside flashes or fast motion.",
 )
-def shot_cuts(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def shot_cuts(media: Media) -> Score:
     """Number of hard cuts; the detail holds their times.
 
     Formula: frames whose mean |dY| / 255 exceeds that of both neighbours by >= 0.08, and after which no frame

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from avbench.clips import Prompt
 from avbench.encoders import EncoderStore
 from avbench.encoders.networks.dnsmos import DNSMOS
 from avbench.encoders.networks.silero import RATE, SILERO, WINDOW, speech_segments
@@ -35,7 +34,7 @@ def _segments(media: Media, store: EncoderStore) -> tuple[list[tuple[float, floa
     encoders=(SILERO,),
     caveat=VAD_CAVEAT,
 )
-def speech_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def speech_share(media: Media, store: EncoderStore) -> Score:
     """Share of the sound's duration that is speech; the detail lists the stretches.
 
     Formula: sum of the stretches' lengths / duration of the sound.
@@ -57,7 +56,7 @@ def speech_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     encoders=(SILERO,),
     caveat=VAD_CAVEAT + " Pauses in between count.",
 )
-def speech_span(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def speech_span(media: Media, store: EncoderStore) -> Score:
     """Time from the first to the last speech.
 
     Formula: end of the last stretch - start of the first; the detail has both, from the start of the sound.
@@ -80,7 +79,7 @@ def speech_span(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     encoders=(SILERO, DNSMOS),
     caveat="Trained on noisy speech after noise suppression: wanted music and effects count as noise.",
 )
-def dnsmos_overall(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def dnsmos_overall(media: Media, store: EncoderStore) -> Score:
     """Predicted overall quality of the speech, where there is speech.
 
     Formula: mean over 9.01 s segments (one per second, short sound repeated) of the calibrated output; the

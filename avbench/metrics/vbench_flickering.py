@@ -6,8 +6,6 @@ import math
 
 import cv2
 
-from avbench.clips import Prompt
-from avbench.encoders import EncoderStore
 from avbench.media import Frame, FrameSeries, Media
 from avbench.metrics.base import Score, scorer
 
@@ -33,7 +31,7 @@ RGB_DIFFERENCE = FrameSeries("rgb difference", _rgb_difference)
     views=(RGB_DIFFERENCE,),
     caveat="A frozen picture scores 1, and all motion costs; VBench applies it to static scenes only.",
 )
-def temporal_flickering(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def temporal_flickering(media: Media) -> Score:
     """Closeness of neighbouring frames.
 
     Formula: (255 - m) / 255, m being the mean over neighbouring pairs of the mean of |a - b| over all pixels
