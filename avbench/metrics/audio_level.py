@@ -7,8 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
-from avbench.encoders import EncoderStore
 from avbench.media import AudioInfo, Media, Waveform
 from avbench.media.layout import speakers
 from avbench.metrics.base import Score, scorer
@@ -50,14 +48,13 @@ _WEIGHTS = (
     params={"block_s": GATING_BLOCK_S},
     caveat="A level, not a quality; delivery targets are -23 LUFS (EBU R 128) or about -14 LUFS (streaming).",
 )
-def loudness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def loudness(media: Media) -> Score:
     """Integrated loudness of the sound track.
 
     Formula: -0.691 + 10 log10(sum_c G_c mean_c) over K-weighted 0.4 s blocks that pass the gates at -70 LUFS
     and 10 LU below the mean of those; G is 1 for speakers in front, 1.41 for those beside and behind, 0 for LFE, by
     the channel layout of the file; without a layout one and two channels are mono and stereo.
-    Range: -70 (the absolute gate) upwards.
-    Source: ITU-R BS.1770-4, annex 1.
+    -70 is the absolute gate.
     """
     sound = media.view(AS_DECODED)  # (C, N)
     rate = _rate(media)
@@ -89,13 +86,12 @@ def loudness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"oversampled_rate": 192000},
     caveat="Above 0 dBTP a player may clip; low values are no fault. Lossy codecs overshoot by 1 dB or more.",
 )
-def true_peak(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def true_peak(media: Media) -> Score:
     """Highest level of the reconstructed signal over all channels.
 
     Formula: 20 log10 max |x|, x being the samples and their interpolation with factor 4 (2 from 96 kHz on,
     1 from 192 kHz on).
-    Range: unbounded in dB; 0 is full scale.
-    Source: ITU-R BS.1770-4, annex 2.
+    0 is full scale.
     """
     sound = media.view(AS_DECODED)
     sample_peak = float(np.abs(sound).max())
@@ -117,13 +113,11 @@ def true_peak(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"window_s": SILENCE_WINDOW_S, "rms_dbfs": -60},
     caveat="Silence can be asked for; room tone and codec noise may lie above -60 dBFS.",
 )
-def silence_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def silence_share(media: Media) -> Score:
     """Share of 50 ms windows that are silent.
 
     Formula: windows with sqrt(mean x^2) < 10^(-60/20) over all windows, the mean taken over all channels, so
     that opposite phases do not cancel; the last window may be shorter.
-    Range: 0 (none) to 1 (all).
-    Source: own definition with the noise level of FFmpeg's silencedetect (0.001 of full scale).
     """
     sound = media.view(AS_DECODED)
     size = max(round(SILENCE_WINDOW_S * _rate(media)), 1)
@@ -146,13 +140,11 @@ def silence_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"level": CLIP_LEVEL, "run": CLIP_RUN},
     caveat="Clipping that was turned down or encoded lossily later leaves no full-scale run and is missed.",
 )
-def clipped_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def clipped_share(media: Media) -> Score:
     """Share of samples inside runs at or above full scale.
 
     Formula: samples in runs of >= 3 consecutive |x| >= 0.999, per channel, over all samples. Samples that a
     codec decoded above full scale count.
-    Range: 0 (none) to 1 (all).
-    Source: own definition.
     """
     sound = media.view(AS_DECODED)
     runs = [_runs(np.abs(channel) >= CLIP_LEVEL) for channel in sound]
@@ -174,13 +166,11 @@ def clipped_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"roll_off": ROLL_OFF, "window": SPECTRUM_SAMPLES},
     caveat="Follows the energy: speech reads a few kHz even at 48 kHz. It is not the cut-off of a codec.",
 )
-def bandwidth(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def bandwidth(media: Media) -> Score:
     """Frequency below which 99 % of the sound's energy lies.
 
     Formula: least f with sum_{g<=f} P(g) >= 0.99 sum P; P is the mean power spectrum over channels and half
     overlapping Hann windows of 4096 samples, each without its mean.
-    Range: 0 to half the sample rate.
-    Source: roll-off as in Scheirer & Slaney 1997 (there 0.95), at 0.99.
     """
     sound = media.view(AS_DECODED)
     if not np.ptp(sound, axis=1).any():

@@ -141,7 +141,7 @@ aq_ce, aq_cu, aq_pc, aq_pq = (
     params=FIXED,
     caveat=f"{ABSOLUTE} Complexity is subtracted, so optimising it favours sparse sound.",
 )
-def reward_audiobox(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def reward_audiobox(media: Media, store: EncoderStore) -> Score:
     """OmniNFT's reward for sound: enjoyment, usefulness and quality less complexity, over 40."""
     ratings = _ratings(AUDIOBOX_AXES, media, store)
     return _no_sound() if ratings is None else Score.ok(quality_reward(ratings))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
-from avbench.encoders import EncoderStore
 from avbench.media import Media, Waveform
 from avbench.metrics.base import Score, scorer
 from avbench.metrics.onsets import onset_strength, onset_times
@@ -73,7 +71,7 @@ def _events(media: Media) -> tuple[Times, Times] | None:
     "a tolerance of one frame makes the score small even for perfect sync. Onsets that share a peak each count as a "
     "hit, so that a few events close together can give more than 1.",
 )
-def av_align(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def av_align(media: Media) -> Score:
     """Intersection over union of sound onsets and motion peaks, one frame tolerance."""
     events = _events(media)
     if events is None:
@@ -95,7 +93,7 @@ def av_align(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"tolerance_frames": TOLERANCE_FRAMES},
     caveat="With a third of all frames being motion peaks, chance alone scores high.",
 )
-def av_align_symmetric(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def av_align_symmetric(media: Media) -> Score:
     """Share of sound onsets and motion peaks with a counterpart within three frames."""
     events = _events(media)
     if events is None:

@@ -15,8 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from avbench.clips import Prompt
-from avbench.encoders import EncoderStore
 from avbench.media import Media, Waveform
 from avbench.metrics.base import Score, scorer
 from avbench.metrics.onsets import onset_strength, onset_times
@@ -189,7 +187,7 @@ _FACTS: dict[str, Any] = {
     "rarely reach the confidence that a number needs. Zero is best.",
     **_FACTS,
 )
-def av_offset(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def av_offset(media: Media) -> Score:
     """Lag of the sound behind the picture; positive means that the sound is late."""
     short = _too_short(media)
     if short:
@@ -211,7 +209,7 @@ def av_offset(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     caveat="Says how well an offset can be read off this clip, not how good the clip is.",
     **_FACTS,
 )
-def av_offset_confidence(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def av_offset_confidence(media: Media) -> Score:
     """How far the best lag between sound onsets and motion stands out from any other."""
     short = _too_short(media)
     if short:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import json
 import logging
 import math
@@ -70,13 +71,17 @@ class Score:
 SetFunction = Callable[[NDArray[np.float32], NDArray[np.float32]], Score]
 Level = Literal["clip", "set"]
 
+ARGUMENTS = ("media", "prompt", "store")
+_SUBSETS = (("media",), ("media", "prompt"), ("media", "store"))
+
 
 @dataclass(frozen=True)
 class Scorer:
     """A registered metric: its function and what is declared about it, which help, docs and reports read.
 
     Attributes:
-        function: of a clip, or for a set metric of two sets of features (N, D) and (M, D): generated, reference.
+        function: of a clip, see `arguments`; for a set metric of two sets of features (N, D) and (M, D): generated,
+            reference.
         name: column name, stable, short, snake_case.
         summary: one line of what is measured.
         unit: "s", "LUFS", "1" for a plain number ...
@@ -90,6 +95,7 @@ class Scorer:
         version: raise it whenever a number can change.
         params: constants that define the number; they enter the digest.
         family: section in tables.
+        arguments: which of media, prompt and store the function takes.
         level: "clip", or "set" for a distance between all clips and a reference set; a set metric has one encoder.
         packages: importable modules that the function itself needs.
         caveat: what the number cannot say.
@@ -109,12 +115,14 @@ class Scorer:
     version: int = 1
     params: tuple[tuple[str, Any], ...] = ()
     prompt_role: TextRole | None = None
+    arguments: tuple[str, ...] = ARGUMENTS
     level: Level = "clip"
     packages: tuple[str, ...] = ()
     caveat: str = ""
 
     def __call__(self, media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-        return self.function(media, prompt, store)
+        given = {"media": media, "prompt": prompt, "store": store}
+        return self.function(*(given[name] for name in self.arguments))
 
     @property
     def higher_is_better(self) -> bool | None:
@@ -208,7 +216,7 @@ def scorer(
     caveat: str = "",
     level: Level = "clip",
 ) -> Callable[[Callable[..., Score]], Scorer]:
-    """Register `function(media, prompt, store) -> Score` as the metric `name`.
+    """Register `function(media, prompt, store) -> Score` as the metric `name`; it leaves out what it does not use.
 
     The first line of the function's docstring is the summary; its module's name is the family unless one is given. The
     arguments are the attributes of `Scorer`, with `higher_is_better` as None where neither direction is good.
@@ -233,6 +241,7 @@ def scorer(
             version=version,
             params=tuple(sorted((params or {}).items())),
             prompt_role=prompt_role,
+            arguments=_arguments(function),
             level=level,
             packages=packages,
             caveat=caveat,
@@ -244,6 +253,12 @@ def scorer(
         return entry
 
     return register
+
+
+def _arguments(function: Callable[..., Score]) -> tuple[str, ...]:
+    """Which of media, prompt and store a function takes, by the names of its parameters; all for other names."""
+    names = tuple(inspect.signature(function).parameters)
+    return names if names in _SUBSETS else ARGUMENTS
 
 
 def set_scorer(

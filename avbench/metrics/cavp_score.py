@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
 from avbench.encoders.networks.cavp.encoders import (
     CAVP,
@@ -51,7 +50,7 @@ def _score(encoder: Encoder, steps: int, media: Media, store: EncoderStore) -> S
     params={"mode": "fixed"},
     caveat=_CAVEAT + "Picture and sound are cut to the shorter of the two, in whole quarters of a second.",
 )
-def cavp_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def cavp_score(media: Media, store: EncoderStore) -> Score:
     """Mean cosine of CAVP vectors of picture and sound, four per second."""
     assert media.video is not None
     assert media.audio is not None
@@ -77,7 +76,7 @@ def cavp_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     "effect with the published weights is not measured. Clips that the reference fails on and scores 0.0, "
     "such as odd picture sizes, get their number.",
 )
-def cavp_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def cavp_score_compat(media: Media, store: EncoderStore) -> Score:
     """CAVP score of the picture's whole seconds, as the reference cuts clips."""
     assert media.video is not None
     assert media.audio is not None

@@ -89,8 +89,7 @@ def clap_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     Formula: cos(sound, text). The sound is mono at 48 kHz: its first 10 s, a shorter one repeated as often as it fits
     and then filled with silence, as the network was trained. The text is the prompt for the sound, else the joint one.
     The detail says when the sound or a text of more than 512 tokens was cut.
-    Range: -1 to 1.
-    Source: JavisBench CLAP score with laion/clap-htsat-unfused; it takes a random 10 s of a longer sound.
+    JavisBench takes a random 10 s of a longer sound.
     """
     return _score(media, prompt, store, (CLAP_SOUND, CLAP_TEXT))
 
@@ -111,8 +110,6 @@ def clap_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Scor
 
     Formula: as clap_score, but filled with silence alone. Skipped for texts over 512 tokens, on which the reference
     fails. Of sounds over 10 s the reference takes a random 10 s, so it has no number to equal: here the first 10 s.
-    Range: -1 to 1.
-    Source: JavisDiT eval/javisbench, calc_clap_score.
     """
     _, tokens = split_text(store.embed(CLAP_TEXT, media, prompt))
     if tokens > TOKENS:
@@ -134,8 +131,6 @@ def reward_clap(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """CLAP likeness of sound and prompt as OmniNFT's reward.
 
     Formula: clamp((cos(sound, text) + 1) / 2, 0, 1), the sound resampled as torchaudio does and filled with silence.
-    Range: 0 to 1.
-    Source: OmniNFT, reward "clap".
     """
     found = _similarity(media, prompt, store, (CLAP_SOUND_SINC, CLAP_TEXT), TOKENS)
     return found if isinstance(found, Score) else Score.ok(reward(found[0]), cosine=found[0], **found[1])
@@ -155,7 +150,5 @@ def clap_score_laion(media: Media, prompt: Prompt, store: EncoderStore) -> Score
     """Likeness of sound and prompt in CLAP, computed by the authors' package.
 
     Formula: as clap_score; the package rounds the sound to 16 bits and cuts texts at 77 tokens.
-    Range: -1 to 1.
-    Source: laion-clap, checkpoint 630k-audioset-best.
     """
     return _score(media, prompt, store, (laion.LAION_SOUND, laion.LAION_TEXT), laion.TOKENS)

@@ -56,8 +56,7 @@ def clip_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: mean over 48 frames spread over the clip of cos(frame, text). The text is the joint prompt, cut to 77
     tokens with the end token kept; the detail says when it was cut.
-    Range: -1 to 1.
-    Source: JavisBench CLIP score, with red and blue in their places.
+    Red and blue are in their places, unlike in JavisBench.
     """
     return _score(media, prompt, store, CLIP_FRAMES)
 
@@ -74,7 +73,5 @@ def clip_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Scor
     """CLIP score as JavisBench computes it: the network sees red and blue exchanged.
 
     Formula: as clip_score, of frames whose channels were swapped twice on the way and arrive as BGR.
-    Range: -1 to 1.
-    Source: JavisDiT eval/javisbench, calc_clip_score.
     """
     return _score(media, prompt, store, CLIP_FRAMES_BGR)

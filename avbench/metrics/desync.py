@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
 from avbench.encoders.networks.synchformer.encoders import EIGHT_SECONDS, FOUR_SECONDS, OWN_LENGTH
 from avbench.media import Media
@@ -73,7 +72,7 @@ def _detail(logits: NDArray[np.float32]) -> dict[str, Any]:
     caveat=_CAVEAT,
     **_FACTS,
 )
-def desync(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def desync(media: Media, store: EncoderStore) -> Score:
     """Absolute audio-video offset that Synchformer sees over the length of the clip."""
     logits = _logits(OWN_LENGTH, media, store)
     return Score.ok(mean_offset(logits), **_detail(logits)) if len(logits) else _too_short()
@@ -91,7 +90,7 @@ def desync(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     "desync by 0.2 s or more; a large one does not mean that the class is right.",
     **_FACTS,
 )
-def desync_margin(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def desync_margin(media: Media, store: EncoderStore) -> Score:
     """Smallest distance between the best and the second offset class over the blocks of desync."""
     logits = _logits(OWN_LENGTH, media, store)
     return Score.ok(margins(logits).min(), **_detail(logits)) if len(logits) else _too_short()
@@ -109,7 +108,7 @@ def desync_margin(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     "tracks are compared from their first frame and sample wherever those lie in time. " + _CAVEAT,
     **_FACTS,
 )
-def desync_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def desync_compat(media: Media, store: EncoderStore) -> Score:
     """DeSync as the reference computes it: first 4 s, black and silence where the clip is shorter."""
     logits = _logits(FOUR_SECONDS, media, store)
     return Score.ok(mean_offset(logits), **_detail(logits)) if len(logits) else _no_picture()
@@ -127,7 +126,7 @@ def desync_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     + _CAVEAT,
     **_FACTS,
 )
-def reward_desync(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def reward_desync(media: Media, store: EncoderStore) -> Score:
     """Reward 1 / (1 + DeSync) over 8 s, black and silence where the clip is shorter."""
     logits = _logits(EIGHT_SECONDS, media, store)
     return Score.ok(1 / (1 + mean_offset(logits)), **_detail(logits)) if len(logits) else _no_picture()

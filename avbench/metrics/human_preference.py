@@ -60,8 +60,7 @@ def hpsv3(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Human preference for the frames according to HPSv3.
 
     Formula: mean over 5 frames spread over the clip of HPSv3's mean preference, neither capped nor normalised.
-    Range: unbounded.
-    Source: HPSv3, whose number for a picture is the first of the two outputs.
+    HPSv3's number for a picture is the first of the two outputs.
     """
     means = _preferences(media, prompt, store)
     return Score.ok(float(np.mean(means)), frames=[float(mean) for mean in means])
@@ -80,7 +79,6 @@ def reward_hpsv3(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """OmniNFT's reward from HPSv3: the best two of five frames.
 
     Formula: mean over the best 30 % (2) of 5 frames spread over the clip of min(preference, 15).
-    Range: up to 15.
-    Source: the released recipe of OmniNFT, where a clip that fails counts as 0; here it has no score.
+    A clip that fails has no score; in the released recipe of OmniNFT it counts as 0.
     """
     return Score.ok(best_mean(_preferences(media, prompt, store)))

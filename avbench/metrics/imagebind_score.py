@@ -100,8 +100,8 @@ def tv_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     Formula: cos(text, video); video = mean of unit vectors over 5 clips of 2 s x 3 square crops, each clip by its first
     and last frame. The text is the joint prompt, cut to 77 tokens with the end token kept; the detail says when it was
     cut. A clip below 2 s is taken whole, five times.
-    Range: -1 to 1; near 0 to 0.4.
-    Source: JavisBench IB-TV, with texts over 77 tokens told apart.
+    Values are near 0 to 0.4.
+    Texts over 77 tokens are told apart, unlike in JavisBench.
     """
     return _text_picture(media, prompt, store, IMAGEBIND_TEXT)
 
@@ -120,8 +120,6 @@ def tv_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """IB-TV as JavisBench computes it: texts over 77 tokens lose their end token.
 
     Formula: as tv_ib; without its end token a text is read at its start token, before which nothing stands.
-    Range: -1 to 1.
-    Source: JavisDiT eval/javisbench, calc_imagebind_score.
     """
     return _text_picture(media, prompt, store, IMAGEBIND_TEXT_COMPAT)
 
@@ -142,8 +140,8 @@ def ta_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     Formula: cos(text, audio); audio = mean of vectors of equal length over 3 clips of 2 s at 16 kHz. The text is the
     prompt for the sound, else the joint one, cut as for tv_ib. Sound below 2 s is taken whole, three times; below
     25 ms the clip is skipped.
-    Range: -1 to 1; near 0 to 0.4.
-    Source: JavisBench IB-TA, with every sound clip taken from the untouched sound and long texts told apart.
+    Values are near 0 to 0.4.
+    Every sound clip is taken from the untouched sound and long texts are told apart, unlike in JavisBench.
     """
     return _text_sound(media, prompt, store, (IMAGEBIND_AUDIO_TEXT, IMAGEBIND_AUDIO))
 
@@ -162,8 +160,6 @@ def ta_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """IB-TA as JavisBench computes it: means subtracted in place, long texts without end token.
 
     Formula: as ta_ib, with the two flaws that the flags name.
-    Range: -1 to 1.
-    Source: JavisDiT eval/javisbench, calc_imagebind_score.
     """
     return _text_sound(media, prompt, store, (IMAGEBIND_AUDIO_TEXT_COMPAT, IMAGEBIND_AUDIO_COMPAT))
 
@@ -184,8 +180,8 @@ def av_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Likeness of sound and picture in ImageBind.
 
     Formula: cos(audio, video), both as for ta_ib and tv_ib.
-    Range: -1 to 1; near 0 to 0.4.
-    Source: JavisBench IB-AV, with every sound clip taken from the untouched sound.
+    Values are near 0 to 0.4.
+    Every sound clip is taken from the untouched sound, unlike in JavisBench.
     """
     return _sound_picture(media, prompt, store, IMAGEBIND_AUDIO)
 
@@ -203,7 +199,5 @@ def av_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """IB-AV as JavisBench computes it: the mean of each sound clip is subtracted in place.
 
     Formula: as av_ib, of sound clips that see the means of those before them.
-    Range: -1 to 1.
-    Source: JavisDiT eval/javisbench, calc_imagebind_score.
     """
     return _sound_picture(media, prompt, store, IMAGEBIND_AUDIO_COMPAT)

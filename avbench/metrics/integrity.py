@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from avbench.clips import Prompt
-from avbench.encoders import EncoderStore
 from avbench.media import AudioInfo, Media, VideoInfo
 from avbench.metrics.base import Score, scorer
 
@@ -19,12 +17,10 @@ from avbench.metrics.base import Score, scorer
     needs=("video", "audio"),
     caveat="0 is best, so neither direction is good. AAC pads by up to 0.05 s; only more is a fault.",
 )
-def duration_mismatch(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def duration_mismatch(media: Media) -> Score:
     """Duration of the sound minus duration of the picture (0 is best; positive: the sound is longer).
 
     Formula: N / rate - (t_last - t_first + median frame gap).
-    Range: unbounded, in seconds.
-    Source: own definition.
     """
     video, audio = _tracks(media)
     if len(video.times) == 0:
@@ -42,12 +38,10 @@ def duration_mismatch(media: Media, prompt: Prompt, store: EncoderStore) -> Scor
     needs=("video", "audio"),
     caveat="0 is best, so neither direction is good. Says when the tracks start, not whether they agree.",
 )
-def start_offset(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def start_offset(media: Media) -> Score:
     """Start of the sound minus start of the picture (0 is best; positive: the sound starts later).
 
     Formula: time of the first sample - time of the first frame; a sound file beside the video starts at 0.
-    Range: unbounded, in seconds.
-    Source: own definition.
     """
     video, audio = _tracks(media)
     if len(video.times) == 0:

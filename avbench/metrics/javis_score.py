@@ -112,8 +112,7 @@ def avh_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Mean likeness of each frame and the whole sound in ImageBind.
 
     Formula: mean over all frames of cos(frame, audio); audio as for ta_ib.
-    Range: -1 to 1.
-    Source: JavisBench AVHScore, with every sound clip taken from the untouched sound.
+    Every sound clip is taken from the untouched sound, unlike in JavisBench.
     """
     return _avh(media, prompt, store, IMAGEBIND_AUDIO)
 
@@ -129,8 +128,6 @@ def avh_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score
     """AVHScore as JavisBench computes it: the mean of each sound clip is subtracted in place.
 
     Formula: as avh_score, of sound clips that see the means of those before them.
-    Range: -1 to 1.
-    Source: JavisDiT eval/javisbench, calc_av_score.
     """
     return _avh(media, prompt, store, IMAGEBIND_AUDIO_COMPAT)
 
@@ -148,8 +145,7 @@ def javis_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     Formula: mean over windows of the mean of the int(0.4 N) lowest cos(frame, audio) among a window's N frames; windows
     overlap by 1.5 s. Windows of fewer than 3 frames have no lowest 40 %, and the clip is skipped. The detail lists the
     windows' values.
-    Range: -1 to 1.
-    Source: JavisBench JavisScore, with every window taken from the untouched sound.
+    Every window is taken from the untouched sound, unlike in JavisBench.
     """
     return _javis(media, prompt, store, IMAGEBIND_AUDIO)
 
@@ -165,7 +161,5 @@ def javis_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Sco
     """JavisScore as JavisBench computes it: the mean of each sound window is subtracted in place.
 
     Formula: as javis_score, of windows that see the means of all before them.
-    Range: -1 to 1.
-    Source: JavisDiT eval/javisbench, calc_av_score.
     """
     return _javis(media, prompt, store, IMAGEBIND_AUDIO_COMPAT)

@@ -7,8 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
-from avbench.encoders import EncoderStore
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 from avbench.metrics.picture_series import BLACK_LUMA, BLOWN, CRUSHED, GRID, HALF_STEP, PICTURE, Col
@@ -32,12 +30,11 @@ TOO_SHORT = "needs at least 2 frames"
     views=(PICTURE,),
     caveat="Depends on content and resolution; noise and grain count as sharpness. Compare like with like.",
 )
-def sharpness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def sharpness(media: Media) -> Score:
     """Mean variance of the Laplacian of luma.
 
     Formula: mean over frames of var(L * Y), L = [0 1 0; 1 -4 1; 0 1 0], Y in 0..255.
-    Range: 0 (flat) upwards; natural pictures have 10 to 2000.
-    Source: Pech-Pacheco et al. 2000.
+    A flat picture has 0, natural ones 10 to 2000.
     """
     values = media.view(PICTURE)[:, Col.SHARPNESS]
     return Score.ok(values.mean(), lowest=float(values.min()))
@@ -54,12 +51,11 @@ def sharpness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"crushed": CRUSHED, "blown": BLOWN},
     caveat="A night scene is rightly dark. The shares of crushed and blown pixels in the detail tell faults.",
 )
-def exposure(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def exposure(media: Media) -> Score:
     """Mean luma; the detail holds the shares of crushed and blown pixels.
 
     Formula: mean over frames and pixels of Y / 255; crushed: Y <= 5; blown: Y >= 250.
-    Range: 0 (black) to 1 (white).
-    Source: BT.601 luma.
+    0 is black, 1 is white.
     """
     means = media.view(PICTURE).mean(axis=0)
     return Score.ok(means[Col.LUMA], crushed=float(means[Col.CRUSHED]), blown=float(means[Col.BLOWN]))
@@ -75,13 +71,12 @@ def exposure(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     views=(PICTURE,),
     caveat="Fitted to ratings of photographs; garish colours score highest.",
 )
-def colourfulness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def colourfulness(media: Media) -> Score:
     """Colourfulness M3 of Hasler and Suesstrunk.
 
     Formula: mean over frames of sqrt(var rg + var yb) + 0.3 sqrt(mean(rg)^2 + mean(yb)^2), rg = R - G,
     yb = (R + G) / 2 - B, on 0..255.
-    Range: 0 (grey); 15 slightly, 33 moderately, 59 quite, 109 extremely colourful.
-    Source: Hasler & Suesstrunk 2003, section 5.
+    0 is grey, 15 slightly, 33 moderately, 59 quite, 109 extremely colourful.
     """
     return Score.ok(media.view(PICTURE)[:, Col.COLOUR].mean())
 
@@ -97,14 +92,13 @@ def colourfulness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"grid": GRID, "half_step": HALF_STEP},
     caveat="Sees only an 8-pixel grid that starts at the corner: scaling, cropping and deblocking hide it.",
 )
-def blockiness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def blockiness(media: Media) -> Score:
     """Luma steps across the 8x8 grid relative to steps elsewhere.
 
     Formula: mean over frames of (B + 0.5) / (E + 0.5), B and E being the means of |dY| over neighbours in a
     row or a column that a multiple of 8 parts, and over all others. 0.5 is half a luma step: it makes a
     constant picture 1 and keeps rounding noise from counting.
-    Range: about 1 without blocks; 1/511 to 511.
-    Source: idea of Wang, Bovik & Evans 2000, in the pixel domain.
+    About 1 without blocks.
     """
     values = media.view(PICTURE)[:, Col.BLOCKS]
     if np.isnan(values).any():
@@ -123,12 +117,10 @@ def blockiness(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"luma": BLACK_LUMA, "pixels": BLACK_PIXELS},
     caveat="A fade or a night scene may be wanted. Unlike the filter, it sets no least duration.",
 )
-def black_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def black_share(media: Media) -> Score:
     """Share of black frames.
 
     Formula: frames in which >= 98 % of the pixels have Y <= 0.10 * 255, over all frames.
-    Range: 0 (none) to 1 (all).
-    Source: FFmpeg blackdetect.
     """
     black = media.view(PICTURE)[:, Col.BLACK] >= BLACK_PIXELS
     return Score.ok(black.mean(), frames=int(black.sum()))
@@ -145,13 +137,13 @@ def black_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"luma": FROZEN_LUMA},
     caveat="Small motion in a still scene, and frames repeated for a higher rate, look frozen too.",
 )
-def frozen_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def frozen_share(media: Media) -> Score:
     """Share of neighbouring frames that do not differ.
 
     Formula: pairs with mean |dY| <= 0.001 * 255 over all pairs. The level is freezedetect's: above the
     re-encoding noise of a repeated frame, below the grain of a filmed one.
-    Range: 0 (all move) to 1 (a still).
-    Source: FFmpeg freezedetect, without its least duration.
+    1 is a still.
+    FFmpeg's freezedetect also wants a least duration.
     """
     change = media.view(PICTURE)[1:, Col.CHANGE]
     if len(change) == 0:
@@ -170,13 +162,12 @@ def frozen_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     views=(PICTURE,),
     caveat="Texture and contrast scale it; cuts, flicker and grain add to it. No optical flow.",
 )
-def motion_energy(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def motion_energy(media: Media) -> Score:
     """Luma change per second.
 
     Formula: sum over neighbouring pairs of mean |dY| / 255, divided by t_last - t_first; at a constant frame
     rate the mean over pairs times fps.
-    Range: 0 (a still) upwards; 0.1 to 1 is common.
-    Source: own definition.
+    A still has 0; 0.1 to 1 is common.
     """
     change, times = media.view(PICTURE)[1:, Col.CHANGE], _times(media)
     if len(change) == 0 or times[-1] <= times[0]:
@@ -195,14 +186,13 @@ def motion_energy(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"jump": CUT_JUMP, "flash_s": FLASH_S},
     caveat="Hard cuts only; misses fades, dark or equally bright shots, cuts beside flashes or fast motion.",
 )
-def shot_cuts(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def shot_cuts(media: Media) -> Score:
     """Number of hard cuts; the detail holds their times.
 
     Formula: frames whose mean |dY| / 255 exceeds that of both neighbours by >= 0.08, and after which no frame
     within 0.2 s resembles one within 0.2 s before (16x16 luma thumbnails nearer than half the jump): that
     would be a flash. Times are seconds on the clip's timeline, of the first frame of the new shot.
-    Range: 0 upwards.
-    Source: FFmpeg scdet, whose threshold of 8 to 14 % is meant for min(difference, its change).
+    FFmpeg's threshold of 8 to 14 % is meant for min(difference, its change).
     """
     series, times = media.view(PICTURE), _times(media)
     if len(series) < 2:

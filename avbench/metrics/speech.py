@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from avbench.clips import Prompt
 from avbench.encoders import EncoderStore
 from avbench.encoders.networks.dnsmos import DNSMOS
 from avbench.encoders.networks.silero import RATE, SILERO, WINDOW, speech_segments
@@ -35,12 +34,10 @@ def _segments(media: Media, store: EncoderStore) -> tuple[list[tuple[float, floa
     encoders=(SILERO,),
     caveat=VAD_CAVEAT,
 )
-def speech_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def speech_share(media: Media, store: EncoderStore) -> Score:
     """Share of the sound's duration that is speech; the detail lists the stretches.
 
     Formula: sum of the stretches' lengths / duration of the sound.
-    Range: 0 (none) to 1 (all).
-    Source: Silero VAD, threshold 0.5.
     """
     segments, duration = _segments(media, store)
     if duration == 0:
@@ -59,12 +56,11 @@ def speech_share(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     encoders=(SILERO,),
     caveat=VAD_CAVEAT + " Pauses in between count.",
 )
-def speech_span(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def speech_span(media: Media, store: EncoderStore) -> Score:
     """Time from the first to the last speech.
 
     Formula: end of the last stretch - start of the first; the detail has both, from the start of the sound.
-    Range: 0.25 (shorter speech is not counted) to the duration of the sound.
-    Source: Silero VAD, threshold 0.5.
+    Speech shorter than 0.25 s is not counted.
     """
     segments, _ = _segments(media, store)
     if not segments:
@@ -83,13 +79,12 @@ def speech_span(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     encoders=(SILERO, DNSMOS),
     caveat="Trained on noisy speech after noise suppression: wanted music and effects count as noise.",
 )
-def dnsmos_overall(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def dnsmos_overall(media: Media, store: EncoderStore) -> Score:
     """Predicted overall quality of the speech, where there is speech.
 
     Formula: mean over 9.01 s segments (one per second, short sound repeated) of the calibrated output; the
     detail has signal, background and the overall P.808 prediction.
-    Range: the MOS scale from 1 to 5; the calibration can end slightly below 1 and at most at 4.64.
-    Source: DNSMOS P.835.
+    The calibration of the MOS scale can end slightly below 1 and at most at 4.64.
     """
     segments, _ = _segments(media, store)
     if not segments:

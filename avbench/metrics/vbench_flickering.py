@@ -6,8 +6,6 @@ import math
 
 import cv2
 
-from avbench.clips import Prompt
-from avbench.encoders import EncoderStore
 from avbench.media import Frame, FrameSeries, Media
 from avbench.metrics.base import Score, scorer
 
@@ -33,13 +31,12 @@ RGB_DIFFERENCE = FrameSeries("rgb difference", _rgb_difference)
     views=(RGB_DIFFERENCE,),
     caveat="A frozen picture scores 1, and all motion costs; VBench applies it to static scenes only.",
 )
-def temporal_flickering(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+def temporal_flickering(media: Media) -> Score:
     """Closeness of neighbouring frames.
 
     Formula: (255 - m) / 255, m being the mean over neighbouring pairs of the mean of |a - b| over all pixels
     and the three RGB channels.
-    Range: 0 to 1 (no change at all).
-    Source: VBench, vbench/temporal_flickering.py.
+    1 is no change at all.
     """
     differences = media.view(RGB_DIFFERENCE)[1:, 0]  # (T - 1,)
     if len(differences) == 0:

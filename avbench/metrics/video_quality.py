@@ -60,8 +60,7 @@ def vq(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Visual quality of the video in the eyes of VideoAlign.
 
     Formula: the reward head's number at the token of visual quality, with 2 frames a second, not normalised.
-    Range: unbounded; -5 to 7 in practice.
-    Source: JavisBench visual quality (VQ).
+    -5 to 7 in practice.
     """
     logits = _logits(media, prompt, store, VIDEOALIGN)
     return logits if isinstance(logits, Score) else Score.ok(logits["VQ"], normalised=normalised("VQ", logits["VQ"]))
@@ -72,8 +71,7 @@ def mq(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Motion quality of the video in the eyes of VideoAlign.
 
     Formula: the reward head's number at the token of motion quality, with 2 frames a second, not normalised.
-    Range: unbounded; -5 to 7 in practice.
-    Source: JavisBench motion quality (MQ).
+    -5 to 7 in practice.
     """
     logits = _logits(media, prompt, store, VIDEOALIGN)
     return logits if isinstance(logits, Score) else Score.ok(logits["MQ"], normalised=normalised("MQ", logits["MQ"]))
@@ -97,8 +95,8 @@ def reward_videoalign(media: Media, prompt: Prompt, store: EncoderStore) -> Scor
 
     Formula: mean of visual quality and text alignment, each as (logit - mean) / deviation of VideoAlign's own data,
     with 24 frames a second and the video prompt.
-    Range: unbounded; 0 is the mean of VideoAlign's own data.
-    Source: the released recipe of OmniNFT, where a clip that fails counts as 0; here it has no score.
+    0 is the mean of VideoAlign's own data.
+    A clip that fails has no score; in the released recipe of OmniNFT it counts as 0.
     """
     logits = _logits(media, prompt, store, VIDEOALIGN_24)
     if isinstance(logits, Score):
