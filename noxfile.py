@@ -62,8 +62,11 @@ def _wheel_tests(session: nox.Session, name: str, python: str, resolution: str) 
     (wheel,) = Path("dist", name).glob("*.whl")
     _run(session, "uv", "venv", "-q", "--clear", "--no-python-downloads", "--python", python, str(folder))
     target = folder / SCRIPTS.name
-    options = ["--resolution", resolution, "--python", str(target / "python")]
-    _run(session, "uv", "pip", "install", "-q", *options, f"{wheel}[test]")
+    python_option = ["--python", str(target / "python")]
+    # Of the wheel's requirements, not of the wheel: lowest-direct takes the oldest of what is named here alone.
+    requirements = ["--resolution", resolution, "-r", "pyproject.toml", "--extra", "test"]
+    _run(session, "uv", "pip", "install", "-q", *python_option, *requirements)
+    _run(session, "uv", "pip", "install", "-q", *python_option, "--no-deps", str(wheel))
     _run(session, "uv", "pip", "list", "--python", str(target / "python"))
     # The current folder holds the sources: without this, `python -m` would import those and not the wheel.
     environment = {"PYTHONSAFEPATH": "1"}
