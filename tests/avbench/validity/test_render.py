@@ -98,5 +98,5 @@ def test_the_plot_is_xml_with_one_cell_for_each_pair(study, responses):
 
 def test_a_folder_that_cannot_be_made_is_said(study, responses, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(EnvironmentProblem, match="cannot write"):
+    with pytest.raises(EnvironmentProblem, match="cannot make"):
         write_study(study, responses, Path(tmp_path / "file" / "below"))
