@@ -10,11 +10,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Annotated, Any
 
-from rich.table import Table
-
 from avbench.config import at_least, build
 from avbench.files import write_atomically
-from avbench.terminal.output import cell
+from avbench.pages.numbers import format_value
+from avbench.pages.table import Column, Table, row_of
 from avbench.toml import Place
 from omninft_train.config import RewardSection
 from omninft_train.errors import EnvironmentProblem, UsageError
@@ -177,18 +176,22 @@ def read_evaluation(path: Path) -> Evaluation:
         raise UsageError(f"{path}: not an evaluation of the trainer ({error}).") from error
 
 
+_COLUMNS = (
+    Column("metric", "metric", "word"), Column("rewarded", "rewarded", "word"), Column("mean", "mean"),
+    Column("error", "standard error"), Column("clips", "clips"), Column("failed", "failed"),
+)  # fmt: skip
+
+
 def summarise(evaluation: Evaluation) -> Table:
     """Mean, standard error and failures of each metric, as a table."""
-    table = Table("metric", "rewarded", "mean", "standard error", "clips", "failed")
+    rows = []
     for name, metric in evaluation.metrics.items():
-        mean, error = mean_and_error(metric)
         count = sum(value is not None for value in metric.values)
-        shown = [f"{value:.4f}" if value is not None else "–" for value in (mean, error)]
+        shown = [format_value(value, 4) for value in mean_and_error(metric)]
         rewarded = "yes" if metric.rewarded else "no"
-        table.add_row(cell(name), rewarded, *shown, str(count), str(len(metric.values) - count))
-    for name, value in evaluation.sets.items():
-        table.add_row(cell(name), "no", "–" if value is None else f"{value:.4f}", "–", "all", "–")
-    return table
+        rows.append(row_of((name, rewarded, *shown, str(count), str(len(metric.values) - count))))
+    rows += [row_of((name, "no", format_value(value, 4), "", "all", "")) for name, value in evaluation.sets.items()]
+    return Table("", _COLUMNS, tuple(rows))
 
 
 def mean_and_error(metric: Metric) -> tuple[float | None, float | None]:

@@ -8,7 +8,7 @@ from avbench.check.verdict import Finding, Verdict
 from avbench.direction import Direction
 from avbench.pages.markdown import table_markdown
 from avbench.pages.numbers import decimals_for, format_ends, format_value, interval_of, with_sign
-from avbench.pages.table import Cell, Column, Row, Table, Tone
+from avbench.pages.table import Cell, Column, Row, Table, Tone, row_of
 from avbench.terminal.text import markdown_text, one_line, shorten
 
 ORDER: tuple[Verdict, ...] = ("worse", "undecided", "better", "same")
@@ -106,6 +106,6 @@ def noise_table(noise: Noise) -> Table:
         places = decimals_for([found.run_sd, found.floor])
         scatter = format_value(found.clip_sd, places) if found.kind == "clip" else ""
         texts = (name, scatter, format_value(found.run_sd, places), format_value(found.floor, places))
-        rows.append(Row(tuple(map(Cell, (*texts, found.source, str(found.prompts))))))
+        rows.append(row_of((*texts, found.source, str(found.prompts))))
     title = f"{len(noise.runs)} runs of one checkpoint"
     return Table(title, _NOISE_COLUMNS, tuple(rows), tuple(noise.notes))

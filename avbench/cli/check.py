@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from avbench.terminal.output import say, show
+from avbench.terminal.output import say
 
 if TYPE_CHECKING:
     from avbench.check import Comparison
@@ -97,12 +97,12 @@ def calibrate_runs(
 ) -> None:
     """Measure how much runs of one and the same checkpoint differ, for 'avbench check --noise'."""
     from avbench.check import calibrate, noise_table, write_noise
-    from avbench.pages.terminal import table_terminal
+    from avbench.pages.terminal import print_table
 
     noise = calibrate(runs)
     write_noise(noise, out)
     if not quiet:
-        show(table_terminal(noise_table(noise)))
+        print_table(noise_table(noise))
         say(str(out))
 
 
@@ -119,7 +119,7 @@ def _write(files: Sequence[tuple[Path, str]]) -> None:
 
 def _show(found: Comparison) -> None:
     from avbench.check import comparison_table
-    from avbench.pages.terminal import table_terminal
+    from avbench.pages.terminal import print_table
 
-    show(table_terminal(comparison_table(found)))
+    print_table(comparison_table(found))
     say(found.headline)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from avbench.cli.options import AllowOutside, LayoutOption, LimitOption, PromptsOption, SourceArgument
-from avbench.terminal.output import cell, print_json, say, show
+from avbench.terminal.output import print_json, say
 
 
 def command(
@@ -45,17 +45,19 @@ def command(
     if as_json:
         print_json(overview)
         return
-    from rich.table import Table
+    from avbench.pages.table import Column, Table, row_of
+    from avbench.pages.terminal import print_table
 
-    table = Table(title=cell(f"{source}: {found.kind}, {len(found.clips)} clips"))
-    for name in ("clip", "picture", "seconds", "sound", "prompt"):
-        table.add_column(name, justify="right" if name == "seconds" else "left", overflow="fold")
+    columns = (
+        Column("clip", "clip", "text"), Column("picture", "picture", "text"), Column("seconds", "seconds"),
+        Column("sound", "sound", "text"), Column("prompt", "prompt", "text"),
+    )  # fmt: skip
+    rows = []
     for clip, probe in zip(found.clips, probes, strict=True):
         prompt = clip.prompt.text or clip.prompt.video_text or clip.prompt.audio_text or "–"
-        length = "–" if probe.duration is None else f"{probe.duration:.2f}"
-        picture = probe.problem or probe.picture
-        table.add_row(*map(cell, (clip.clip_id, picture, length, probe.audio, prompt[:60])))
-    show(table)
+        length = "" if probe.duration is None else f"{probe.duration:.2f}"
+        rows.append(row_of((clip.clip_id, probe.problem or probe.picture, length, probe.audio, prompt[:60])))
+    print_table(Table(f"{source}: {found.kind}, {len(found.clips)} clips", columns, tuple(rows)))
     say(f"{len(found.clips)} clips, {with_sound} with sound, {with_prompt} with prompt, {len(problems)} with problems")
     if durations:
         middle = durations[len(durations) // 2]

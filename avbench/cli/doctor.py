@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from avbench.terminal.output import cell, print_json, show
+from avbench.terminal.output import print_json
 
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
@@ -19,15 +19,16 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
-        from rich.table import Table
+        from avbench.pages.table import Cell, Column, Row, Table, Tone
+        from avbench.pages.terminal import print_table
 
-        table = Table(title="avbench doctor")
-        for name in ("", "what", "found", "cure"):
-            table.add_column(name, overflow="fold")
-        marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "broken": "[red]broken[/]"}
+        tones: dict[str, Tone] = {"ok": "good", "note": "warn", "broken": "bad"}
+        columns = (Column("level", "", "word"), *(Column(name, name, "text") for name in ("what", "found", "cure")))
+        rows = []
         for finding in findings:
-            table.add_row(marks[finding.level], *map(cell, (finding.what, finding.found, finding.cure)))
-        show(table)
+            texts = (finding.what, finding.found, finding.cure)
+            rows.append(Row((Cell(finding.level, tone=tones[finding.level]), *map(Cell, texts))))
+        print_table(Table("avbench doctor", columns, tuple(rows)))
     broken = [finding.what for finding in findings if finding.level == "broken"]
     if broken:
         raise EnvironmentProblem(f"broken: {', '.join(broken)}; the cures are listed above")

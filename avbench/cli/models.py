@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avbench.cli.options import AcceptOption, WeightsDirOption
-from avbench.terminal.output import cell, console, print_json, say, show
+from avbench.terminal.output import console, print_json, say
 
 if TYPE_CHECKING:
     from avbench.weights.config import WeightsConfig
@@ -29,16 +29,18 @@ def list_rows(names: Names = None, weights_dir: WeightsDirOption = None, as_json
     if as_json:
         print_json(found)
         return
-    from rich.table import Table
+    from avbench.pages.table import Column, Table, row_of
+    from avbench.pages.terminal import print_table
 
-    table = Table(title="checkpoints")
-    for name in ("checkpoint", "here", "size", "licence", "needed by"):
-        table.add_column(name, overflow="fold")
+    columns = (
+        Column("checkpoint", "checkpoint", "text"), Column("here", "here", "text"), Column("size", "size"),
+        Column("licence", "licence", "text"), Column("needed", "needed by", "text"),
+    )  # fmt: skip
+    rows = []
     for facts in found:
         needed = ", ".join(facts["metrics"]) or "–"
-        cells = (facts["name"], facts["state"], size_text(facts["size"]), facts["licence"], needed)
-        table.add_row(*map(cell, cells))
-    show(table)
+        rows.append(row_of((facts["name"], facts["state"], size_text(facts["size"]), facts["licence"], needed)))
+    print_table(Table("checkpoints", columns, tuple(rows)))
 
 
 @app.command("pull")

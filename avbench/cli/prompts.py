@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from avbench.terminal.output import cell, print_data, print_json, say, show
+from avbench.terminal.output import print_data, print_json, say
 
 if TYPE_CHECKING:
     from avbench.prompts import PromptSuite, Template
@@ -162,14 +162,11 @@ def _print_prompts(suite: str, rows: list[PromptRow]) -> None:
 
 
 def _print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.table import Table
+    from avbench.pages.table import Column, Table, row_of
+    from avbench.pages.terminal import print_table
 
-    table = Table(title=cell(title))
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*map(cell, row))
-    show(table)
+    heads = tuple(Column(name, name, "text") for name in columns)
+    print_table(Table(title, heads, tuple(map(row_of, rows))))
 
 
 def _write(out: Path, text: str) -> None:

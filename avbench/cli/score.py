@@ -22,7 +22,7 @@ from avbench.cli.options import (
     cache_folder,
     make_setup,
 )
-from avbench.terminal.output import print_json, say, show
+from avbench.terminal.output import print_json, say
 
 if TYPE_CHECKING:
     from avbench.run.protocol import Protocol
@@ -162,20 +162,20 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def _show(outcome: Outcome, by: str | None, html: bool) -> None:
-    from avbench.pages.terminal import table_terminal
+    from avbench.pages.terminal import print_table
     from avbench.report.tables import summary_table, watermark
     from avbench.results.info import read_info
 
     info = read_info(outcome.path)
     facts, mark = info["metrics"], watermark(info)
     title = f"{outcome.n_clips} clips" + (f" – {mark}" if mark else "")
-    show(table_terminal(summary_table(outcome.summary["overall"], facts, title)))
+    print_table(summary_table(outcome.summary["overall"], facts, title))
     groups = {"model": ("models", ("model",)), "category": ("categories", ("aspect", "category"))}
     if by:
         key, columns = groups[by]
         for label in dict.fromkeys(tuple(str(e[c]) for c in columns) for e in outcome.summary[key]):
             entries = [e for e in outcome.summary[key] if tuple(str(e[c]) for c in columns) == label]
-            show(table_terminal(summary_table(entries, facts, " / ".join(label))))
+            print_table(summary_table(entries, facts, " / ".join(label)))
         if not outcome.summary[key]:
             say(_NO_GROUPS[by])
     rows = f"rows: {outcome.computed} computed, {outcome.reused} reused, {outcome.unavailable} not possible here"

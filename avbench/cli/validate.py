@@ -20,7 +20,7 @@ from avbench.cli.options import (
     WeightsOption,
     make_setup,
 )
-from avbench.terminal.output import say, show
+from avbench.terminal.output import say
 
 if TYPE_CHECKING:
     from avbench.suites import Suite
@@ -82,10 +82,10 @@ def _one_device(text: str, suite: Suite) -> str:
 
 
 def _show(study: Study, responses: Sequence[Response], files: Sequence[Path]) -> None:
-    from avbench.pages.terminal import table_terminal
+    from avbench.pages.terminal import print_table
     from avbench.validity.render import overview_table
 
-    show(table_terminal(overview_table(study, responses)))
+    print_table(overview_table(study, responses))
     for name, reason in (study.passed_over | study.stopped).items():
         say(f"{name}: {reason}")
     for path in files:

@@ -56,9 +56,7 @@ def _cells(row: Row, columns: Sequence[Column]) -> list[str]:
 
 
 def _cell(cell: Cell, column: Column) -> str:
-    if not cell.text:
-        return "--" if column.kind == "number" else ""
-    text = latex_text(cell.text)
+    text = latex_text(cell.text) or ("--" if column.kind == "number" else "")
     if cell.rank == "best" or cell.tone == "bad":
         text = rf"\textbf{{{text}}}"
     elif cell.rank == "second":

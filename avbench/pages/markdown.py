@@ -52,9 +52,7 @@ def _cells(row: Row, columns: Sequence[Column]) -> list[str]:
 
 
 def _cell(cell: Cell, column: Column) -> str:
-    if not cell.text:
-        return NONE if column.kind == "number" else ""
-    text = markdown_text(cell.text)
+    text = markdown_text(cell.text) or (NONE if column.kind == "number" else "")
     if column.kind == "name" and _NAME.fullmatch(cell.text):
         text = f"`{cell.text}`"
     if cell.rank == "best" or cell.tone == "bad":

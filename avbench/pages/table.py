@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from string import ascii_lowercase
@@ -97,6 +97,11 @@ class Row:
     tone: Tone = ""
     anchor: str = ""
     data: Data = ()
+
+
+def row_of(texts: Iterable[str], group: str = "") -> Row:
+    """A row of plain texts."""
+    return Row(tuple(map(Cell, texts)), group)
 
 
 @dataclass(frozen=True)

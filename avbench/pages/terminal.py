@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING
 from avbench.pages.numbers import NONE
 from avbench.pages.table import Cell, Column, Table, Tone, for_people, groups, notes_as_footnotes
 from avbench.terminal.output import cell as shown_cell
+from avbench.terminal.output import show
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
+    from rich.text import Text
 
 _STYLES: dict[Tone, str] = {"": "", "good": "green", "bad": "bold red", "warn": "yellow", "quiet": "dim"}
 
 
+def print_table(table: Table) -> None:
+    """Print a table; only command lines do."""
+    show(table_terminal(table))
+
+
 def table_terminal(table: Table) -> RichTable:
-    """A table for `avbench.terminal.show`; nothing in it is read as markup of the terminal."""
+    """A table of rich; nothing in it is read as markup of the terminal."""
     from rich import box
     from rich.table import Table as RichTable
 
@@ -35,17 +42,22 @@ def table_terminal(table: Table) -> RichTable:
         if group:
             into.add_row(shown_cell(group), style="bold")
         for row in rows:
-            pairs = zip(row.cells, shown.columns, strict=True)
-            into.add_row(*(shown_cell(_text(cell, column)) for cell, column in pairs), style=_STYLES[row.tone])
+            cells = zip(row.cells, shown.columns, strict=True)
+            into.add_row(*(_cell(cell, column) for cell, column in cells), style=_STYLES[row.tone])
     into.caption = shown_cell("\n".join(_below(shown))) if _below(shown) else None
     return into
 
 
+def _cell(cell: Cell, column: Column) -> Text:
+    text = shown_cell(_text(cell, column))
+    text.stylize(_STYLES[cell.tone])
+    return text
+
+
 def _text(cell: Cell, column: Column) -> str:
-    if not cell.text:
-        return NONE if column.kind == "number" else ""
+    text = cell.text or (NONE if column.kind == "number" else "")
     sign = {"best": " **", "second": " *"}.get(cell.rank, "")
-    return cell.text + sign + (f" ({' '.join(cell.marks)})" if cell.marks else "")
+    return text + sign + (f" ({' '.join(cell.marks)})" if cell.marks else "")
 
 
 def _below(table: Table) -> list[str]:

@@ -16,7 +16,7 @@ from avbench.doctor.environment import describe_environment
 from avbench.files import below_or_name, make_folder, write_atomically
 from avbench.pages.markdown import table_markdown
 from avbench.pages.numbers import NONE, decimals_for, format_ends, format_value
-from avbench.pages.table import Cell, Column, Table
+from avbench.pages.table import Column, Table, row_of
 from avbench.pages.table import Row as TableRow
 from avbench.terminal.text import markdown_text, to_csv
 from avbench.validity.bench import Row
@@ -130,7 +130,7 @@ def overview_table(study: Study, responses: Sequence[Response]) -> Table:
     """What each metric's score does under damage, in two columns."""
     columns = (Column("metric", "metric", "name"), Column("response", "what its score does under damage", "text"))
     rows = [
-        TableRow((Cell(metric), Cell("\n".join(f"{title}: {names}" for title, names in cells.items()))))
+        row_of((metric, "\n".join(f"{title}: {names}" for title, names in cells.items())))
         for metric, cells in overview(responses)
     ]
     return Table(f"{len(study.shas)} clips", columns, tuple(rows))
@@ -138,10 +138,7 @@ def overview_table(study: Study, responses: Sequence[Response]) -> Table:
 
 def _overview_table(responses: Sequence[Response]) -> Table:
     columns = (_METRIC, *(Column(title, title, "text", optional=True) for title in GROUPS))
-    rows = [
-        TableRow((Cell(metric), *(Cell(cells.get(title, "")) for title in GROUPS)))
-        for metric, cells in overview(responses)
-    ]
+    rows = [row_of((metric, *(cells.get(title, "") for title in GROUPS))) for metric, cells in overview(responses)]
     return Table("Overview", columns, tuple(rows))
 
 
@@ -173,7 +170,7 @@ def _response_row(r: Response) -> TableRow:
         NONE if r.worse is None else f"{r.worse} of {r.compared}",
         r.verdict,
     )
-    return TableRow(tuple(map(Cell, texts)))
+    return row_of(texts)
 
 
 def _places(r: Response) -> int:
@@ -204,6 +201,6 @@ def _missing(study: Study, responses: Sequence[Response]) -> list[str]:
         empty.update({(r.metric, why): count for why, count in r.reasons.items()})
     if empty:
         columns = (_METRIC, Column("rows", "rows"), Column("reason", "reason", "text"))
-        rows = [TableRow((Cell(metric), Cell(str(count)), Cell(why))) for (metric, why), count in empty.items()]
+        rows = [row_of((metric, str(count), why)) for (metric, why), count in empty.items()]
         parts += ["### Rows without a score", table_markdown(Table("Rows without a score", columns, tuple(rows)))]
     return parts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.statistics import mean_interval, seed_interval
+from avbench.statistics import Interval, mean_interval, seed_interval
 from omninft_train.ablation.collect import Results
 from omninft_train.ablation.grid import Grid, Metric, Row, Table
 
@@ -54,6 +54,7 @@ class Difference:
         low, high: 95 % t interval over seeds; None for fewer than two.
         prompt_low, prompt_high: 95 % interval over prompts, of the mean over seeds.
         verdict, sentence: whether the seeds support an ordering.
+        no_seeds, no_prompts: why there is no interval over seeds, over prompts; empty where there is one.
     """
 
     table: str
@@ -70,6 +71,8 @@ class Difference:
     pairs: int
     verdict: Verdict
     sentence: str
+    no_seeds: str = ""
+    no_prompts: str = ""
 
 
 def summarise(results: Results, seeds: Sequence[int], variants: Sequence[str]) -> dict[tuple[str, str], Summary]:
@@ -81,9 +84,9 @@ def summarise(results: Results, seeds: Sequence[int], variants: Sequence[str]) -
             if len(own):
                 table = _by_prompt(own, seeds)  # (prompts, seeds)
                 means = _column_means(own.pivot_table("value", ["prompt", "sample"], "seed", dropna=False), seeds)
-                low, high = _interval(table.mean(axis=1))
+                ends = _interval(table.mean(axis=1))
                 count = int(own["value"].notna().sum())
-                found[variant, metric.name] = _summary(variant, metric, means, (low, high), count, len(own))
+                found[variant, metric.name] = _summary(variant, metric, means, (ends.low, ends.high), count, len(own))
             else:
                 sets = _of(results.sets, variant, metric.name)
                 means = [_value(sets.loc[sets["seed"] == seed, "value"]) for seed in seeds]
@@ -109,9 +112,8 @@ def _by_prompt(own: pd.DataFrame, seeds: Sequence[int]) -> Floats:
     return np.asarray(wide.to_numpy(dtype=np.float64))
 
 
-def _interval(values: Floats) -> tuple[float | None, float | None]:
-    found = mean_interval(values[np.isfinite(values)])
-    return found.low, found.high
+def _interval(values: Floats) -> Interval:
+    return mean_interval(values[np.isfinite(values)])
 
 
 def _summary(
@@ -169,14 +171,13 @@ def compare(
     by_seed, prompts, pairs = _paired(results, metric.name, (row.variant, against.variant), grid.seeds)
     known = [value for value in by_seed if value is not None]
     mean = float(np.mean(known)) if known else None
-    seed_ends = seed_interval(known)
-    low, high = seed_ends.low, seed_ends.high
-    prompt_low, prompt_high = _interval(prompts)
-    verdict = judge(known, (low, high), (prompt_low, prompt_high), metric)
+    over_seeds, over_prompts = seed_interval(known), _interval(prompts)
+    ends = (over_seeds.low, over_seeds.high, over_prompts.low, over_prompts.high)
+    verdict = judge(known, ends[:2], ends[2:], metric)
     told = _sentence(metric, row, against, known, verdict)
     return Difference(
-        table, metric.name, row, against, role, mean, tuple(by_seed), low, high, prompt_low, prompt_high, pairs,
-        verdict, told,
+        table, metric.name, row, against, role, mean, tuple(by_seed), *ends, pairs, verdict, told,
+        over_seeds.reason, over_prompts.reason if len(prompts) else "one value for all prompts",
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from avbench.files import write_atomically
 from avbench.pages.markdown import section_markdown
 from avbench.pages.numbers import format_value, with_sign
 from avbench.pages.scatter import matrix, scatter
-from avbench.pages.table import Cell, Column, Row, Table
+from avbench.pages.table import Column, Table, row_of
 from avbench.statistics import Interval
 from avbench.terminal.text import markdown_text, to_csv
 from omninft_train.ablation.conflicts import Study, read_rollouts, sentence, study
@@ -192,7 +192,7 @@ def summary_block(found: Sequence[Study]) -> Table:
             str(one.group_count),
             str(one.ties),
         )
-        rows.append(Row(tuple(map(Cell, texts))))
+        rows.append(row_of(texts))
     note = (
         "Independent rewards have opposite signs in 50 % of rollouts. A tie is an advantage of exactly 0: no conflict."
     )
@@ -215,7 +215,7 @@ def _matrix_block(one: Study) -> Table:
         for j in range(len(rewards)):
             apart = "" if i == j or not math.isfinite(one.by_reward[i, j]) else f" ({one.by_reward[i, j]:.0%})"
             texts.append(_signed(float(one.matrix[i, j])) + apart)
-        rows.append(Row(tuple(map(Cell, texts))))
+        rows.append(row_of(texts))
     note = "Correlation within groups; in brackets the share of rollouts with opposite signs."
     return Table(f"Rewards with each other: {one.rollouts.name}", columns, tuple(rows), (note,))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from avbench.errors import UsageError, near
-from avbench.pages.table import Cell, Column, Row, Table
+from avbench.pages.table import Column, Table, row_of
 from omninft_train.ablation.grid import Grid
 from omninft_train.ablation.state import Status, read_record, status
 from omninft_train.ablation.steps import KINDS, TABLES, Step
@@ -141,7 +141,7 @@ def plan_table(plan: Plan) -> Table:
         state = f"{done} of {len(own)}" + (f", {', '.join(odd)}" if odd else "")
         rest = sum(p.seconds for p in own if p.status.state != "complete")
         texts = (kind, variant, " ".join(map(str, seeds)), state, duration(rest) if rest else "")
-        rows.append(Row(tuple(map(Cell, texts))))
+        rows.append(row_of(texts))
     return Table("", _COLUMNS, tuple(rows))
 
 

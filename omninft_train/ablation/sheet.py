@@ -8,8 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from avbench.direction import Direction
-from avbench.pages.numbers import decimals_for, format_ends, format_value, interval_of, with_sign
-from avbench.pages.table import Cell, Column, rank
+from avbench.pages.numbers import (
+    Interval,
+    decimals_for,
+    format_ends,
+    format_value,
+    interval_of,
+    no_interval,
+    with_sign,
+)
+from avbench.pages.table import Cell, Column, rank, row_of
 from avbench.pages.table import Row as ShownRow
 from avbench.pages.table import Table as ShownTable
 from omninft_train.ablation.collect import Results, Training
@@ -117,7 +125,7 @@ def _cost(grid: Grid, results: Results, table: Table) -> ShownTable:
     for row, label in zip(table.rows, _labels(table), strict=True):
         own = [training for training in results.trainings if training.variant == row.variant]
         if own:
-            rows.append(ShownRow(tuple(map(Cell, (label, _time(own), _each(own), _memory(own), str(len(own)))))))
+            rows.append(row_of((label, _time(own), _each(own), _memory(own), str(len(own)))))
     note = (
         f"Time of the logged steps, mean ± standard deviation over seeds; {grid.jobs} steps of the plan side by side."
     )
@@ -180,9 +188,17 @@ def _difference(one: Difference, heading: str) -> ShownRow:
         f"{one.row.label} – {one.against.label}",
         heading,
         with_sign(format_value(one.difference, places)),
-        format_ends(interval_of(one.low, one.high), places, signed=True),
-        format_ends(interval_of(one.prompt_low, one.prompt_high), places, signed=True),
-        ", ".join(with_sign(format_value(value, places)) for value in one.by_seed),
-        one.verdict,
     )
-    return ShownRow(tuple(map(Cell, texts)))
+    ends = (
+        interval_of(one.low, one.high, one.no_seeds),
+        interval_of(one.prompt_low, one.prompt_high, one.no_prompts),
+    )
+    each = ", ".join(with_sign(format_value(value, places)) for value in one.by_seed)
+    intervals = (_ends_cell(interval, places) for interval in ends)
+    return ShownRow((*map(Cell, texts), *intervals, Cell(each), Cell(one.verdict)))
+
+
+def _ends_cell(interval: Interval, places: int) -> Cell:
+    if isinstance(interval, tuple):
+        return Cell(format_ends(interval, places, signed=True))
+    return Cell(note=no_interval(interval))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from avbench.terminal.output import say, show
+from avbench.terminal.output import say
 from omninft_train.cli.options import need_packages
 
 if TYPE_CHECKING:
@@ -89,13 +89,13 @@ def _run(ablation: Ablation, backend: Literal["local", "ray"], *, quiet: bool, r
 
 
 def _show_plan(ablation: Ablation) -> None:
-    from avbench.pages.terminal import table_terminal
+    from avbench.pages.terminal import print_table
     from omninft_train.ablation import cost_line, plan_table
 
     plan = ablation.plan()
     say(f"{ablation.grid.title} -> {ablation.out}")
     if plan.steps:
-        show(table_terminal(plan_table(plan)))
+        print_table(plan_table(plan))
         say(cost_line(plan))
 
 
@@ -107,13 +107,13 @@ def _told(finished: Any, done: int, total: int) -> None:
 
 
 def _show(outcome: Outcome) -> None:
-    from avbench.pages.terminal import table_terminal
+    from avbench.pages.terminal import print_table
 
     for sheet in outcome.sheets:
         say("")
         say(sheet.table.title)
         for block in sheet.blocks[:-1]:
-            show(table_terminal(block))
+            print_table(block)
         held = [one.sentence for one in sheet.differences if one.verdict == "supported"]
         for sentence in (*sheet.orders, *held):
             say(f"- {sentence}")

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from avbench.terminal.output import show
 from omninft_train.cli.options import RunFolder
 
 
@@ -27,6 +26,7 @@ def command(
     seed: Annotated[int, typer.Option("--seed", help="Equal seeds give all policies equal noise.")] = 0,
 ) -> None:
     """Sample clips in memory, and judge them by the run's rewards and by held-out metrics."""
+    from avbench.pages.terminal import print_table
     from omninft_train.evaluate import evaluate, summarise, write_evaluation
     from omninft_train.generate import Generation, default_device, evaluation_prompts, load_trained
 
@@ -36,4 +36,4 @@ def command(
     how = Generation(role, samples, steps or 2 * sampling.steps, sampling.guidance, seed, sampling.batch)
     evaluation = evaluate(trained, chosen, how)
     write_evaluation(evaluation, out)
-    show(summarise(evaluation))
+    print_table(summarise(evaluation))

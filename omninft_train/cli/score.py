@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from avbench.terminal.output import cell, say, show
+from avbench.terminal.output import say
 from omninft_train.cli.options import BackboneName, Overrides, Recipe
 
 
@@ -18,21 +18,23 @@ def command(
     set_: Overrides = None,
 ) -> None:
     """Print what a recipe's rewards say of clips on disk: mean with its standard error, and how many failed."""
-    from rich.table import Table
-
+    from avbench.pages.table import Column, Table, row_of
+    from avbench.pages.terminal import print_table
     from omninft_train.recipe import load
     from omninft_train.rewards.local import make_rewards, read_clips
 
     config = load(recipe, backbone, set_ or [])
     decoded, prompts = read_clips(clips)
     scored = make_rewards(config.rewards).score(decoded, prompts, [str(i) for i in range(len(decoded))])
-    table = Table("reward", "mean", "standard error", "clips", "failed")
+    rows = []
     for place, spec in enumerate(config.rewards.reward):
         valid = scored.valid[:, place]
         values = scored.values[valid, place]
-        error = f"{values.std() / len(values) ** 0.5:.4f}" if len(values) > 1 else "–"
-        mean = f"{values.mean():.4f}" if len(values) else "–"
-        table.add_row(cell(spec.name), mean, error, str(len(values)), str(int((~valid).sum())))
-    show(table)
+        error = f"{values.std() / len(values) ** 0.5:.4f}" if len(values) > 1 else ""
+        mean = f"{values.mean():.4f}" if len(values) else ""
+        rows.append(row_of((spec.name, mean, error, str(len(values)), str(int((~valid).sum())))))
+    names = ("mean", "standard error", "clips", "failed")
+    columns = (Column("reward", "reward", "word"), *(Column(name, name) for name in names))
+    print_table(Table("", columns, tuple(rows)))
     for reason in scored.reasons[:5]:
         say(reason, err=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from avbench.terminal.output import say, show
+from avbench.terminal.output import say
 from omninft_train.cli.options import need_packages
 
 app = typer.Typer(help="Studies of rewards and rollouts.", no_args_is_help=True, rich_markup_mode=None)
@@ -50,7 +50,7 @@ def conflicts(
     Rollouts are sampled by the trainer, in groups of one prompt. JSON files that it wrote before are used as they are.
     """
     need_packages("avbench study conflicts")
-    from avbench.pages.terminal import table_terminal
+    from avbench.pages.terminal import print_table
     from omninft_train.ablation.conflict_files import StudyRequest, run_study, summary_block
     from omninft_train.ablation.conflicts import sentence
 
@@ -59,7 +59,7 @@ def conflicts(
     found = run_study(StudyRequest(tuple(sources), out, prompts, group_size, seed, role, std, called, command))
     if quiet:
         return
-    show(table_terminal(summary_block(found)))
+    print_table(summary_block(found))
     for one in found:
         say(sentence(one))
     say(f"page: {out / 'conflicts.html'}")

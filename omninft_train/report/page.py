@@ -9,7 +9,7 @@ from avbench.direction import Direction
 from avbench.pages.media import file_address
 from avbench.pages.numbers import finite, format_significant, with_sign
 from avbench.pages.shell import Kind, render, write_page
-from avbench.pages.table import Cell, Column, Row, Table, Tone
+from avbench.pages.table import Cell, Column, Row, Table, Tone, row_of
 from avbench.statistics import Interval
 from omninft_train.errors import EnvironmentProblem
 from omninft_train.report import curves, log_tables
@@ -164,7 +164,7 @@ def _pair_table(pair: ClipPair) -> Table:
         before, after = map(finite, values)
         change = None if before is None or after is None else after - before
         texts = (name, format_significant(before), format_significant(after), with_sign(format_significant(change)))
-        rows.append(Row(tuple(map(Cell, texts))))
+        rows.append(row_of(texts))
     return Table(f"Scores: {pair.prompt}", _PAIR, tuple(rows))
 
 
