@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Audiobox by 0.3; the kernels without AMX agree with float32. Open: whether avbench should say so to users.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 
+from chromium import chromium
 from synthetic import draw_frames, draw_sound, write_clip
 
 REPOSITORY = Path(__file__).parent.parent
@@ -62,3 +63,10 @@ def avbench() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """One Chromium for all tests of pages: a process holds no second one of Playwright."""
+    with chromium() as program:
+        yield program

@@ -1,17 +1,15 @@
-"""The four pages, small, and a browser that opens them."""
+"""The four pages, small."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import wave
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from chromium import chromium
 
 from avbench.clips import Category, Clip, clip_digest
 from avbench.leaderboard import render_all
@@ -20,13 +18,6 @@ from avbench.results import ClipRow, RunFolder, ScoreRow, load_run
 
 REPOSITORY = Path(__file__).parent.parent.parent
 EVIL = "</script><script>window.__pwned=1</script><img src=x onerror='window.__pwned=1'> 🎬 مرحبا"
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """One Chromium for all tests."""
-    with chromium() as program:
-        yield program
 
 
 @pytest.fixture(scope="session")

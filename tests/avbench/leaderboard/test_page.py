@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from chromium import chromium, open_file
+from chromium import open_file
 
 from avbench.leaderboard import build
 
@@ -13,12 +13,6 @@ from .conftest import FIGURES, figure
 
 pytestmark = pytest.mark.browser
 EVIL = "</script><script>window.__pwned=1</script><img src=x onerror='window.__pwned=1'>"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as program:
-        yield program
 
 
 @pytest.fixture
