@@ -79,12 +79,12 @@ class RunFolder:
                 self._logs[name] = (self.path / name).open("ab", buffering=0)
         except Timeout as error:
             raise EnvironmentProblem(
-                f"{self.path} is in use by another avbench run. Wait for it, or choose another --out."
+                f"{self.path} is in use by another avbench run. Wait for it, or choose another run folder (--out)."
             ) from error
         except OSError as error:
             self.close()
             raise EnvironmentProblem(
-                f"cannot write to {self.path}: {error.strerror or error}. Choose another --out."
+                f"cannot write to {self.path}: {error.strerror or error}. Choose another run folder (--out)."
             ) from error
         return self
 

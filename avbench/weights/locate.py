@@ -211,7 +211,7 @@ def accept(name: str) -> Path:
     try:
         update_json(path, {name: {"licence": CHECKPOINTS[name].licence, "when": now}})
     except EnvironmentProblem as error:
-        raise EnvironmentProblem(f"{error}. Use --accept-licence in each run.") from error
+        raise EnvironmentProblem(f"{error}. Accept the licence in each run (--accept-licence).") from error
     return path
 
 
