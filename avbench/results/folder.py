@@ -111,12 +111,12 @@ class RunFolder:
         return [row for _, row in self.scan()]
 
     def scan(self) -> Iterator[tuple[int, ScoreRow]]:
-        """All score rows with their place in the file, in order of writing, one at a time."""
+        """All score rows with their offsets in the file, in order of writing, one at a time."""
         return read_lines(self.path, "scores.jsonl", ScoreRow)
 
-    def read_at(self, places: Iterable[int]) -> Iterator[ScoreRow]:
-        """The score rows at places that `scan` gave, in the order given."""
-        return read_at(self.path, "scores.jsonl", places, ScoreRow)
+    def read_at(self, offsets: Iterable[int]) -> Iterator[ScoreRow]:
+        """The score rows at offsets that `scan` gave, in the order given."""
+        return read_at(self.path, "scores.jsonl", offsets, ScoreRow)
 
     def clip_rows(self) -> list[ClipRow]:
         """All clip rows written so far, in order of writing."""

@@ -25,7 +25,7 @@ from avbench.weights.locate import Location, absent_files, destination, is_accep
 from avbench.weights.schema import Checkpoint, CheckpointFile
 
 Progress = Callable[[str, int, int], None]
-"""Told while a file arrives: its name, bytes so far, bytes in all (0 when not known)."""
+"""Called while a file arrives: its name, bytes so far, bytes in all (0 when not known)."""
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60
