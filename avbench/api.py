@@ -44,7 +44,7 @@ def resolve_devices(text: str, suite: Suite) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in ("auto", "cpu", "cuda", "cuda:all") and not (name[:5] == "cuda:" and name[5:].isdigit()):
-            raise UsageError(f"--device takes auto, cpu, cuda, cuda:N, cuda:all or a list with commas, got {name!r}")
+            raise UsageError(f"a device is auto, cpu, cuda, cuda:N, cuda:all or a list with commas, got {name!r}")
     if names == ("cpu",) or not needs_torch(suite):
         return ("cpu",)
     try:
@@ -59,7 +59,7 @@ def resolve_devices(text: str, suite: Suite) -> tuple[str, ...]:
     names = tuple("cuda:0" if name == "cuda" else name for name in names)
     for name in names:
         if name.startswith("cuda:") and int(name[5:]) >= count:
-            raise EnvironmentProblem(f"--device {name}: torch finds {count} GPU(s) here. See 'avbench doctor'.")
+            raise EnvironmentProblem(f"device {name}: torch finds {count} GPU(s) here. See 'avbench doctor'.")
     return names
 
 

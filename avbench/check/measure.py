@@ -72,7 +72,7 @@ def _over_prompts(prompts: Sequence[str], columns: Mapping[str, Floats]) -> Floa
 
 
 def _margin(name: str, baseline: Floats, policy: Policy) -> float:
-    """The minimal relevant difference: the policy's own, or a share of the scatter of the baseline's clips."""
+    """The minimal relevant difference: the policy's own, or a fraction of the scatter of the baseline's clips."""
     own = policy.of(name).min_difference
     if own is not None:
         return own

@@ -32,9 +32,9 @@ class Policy:
 
     Attributes:
         alpha: how often a check of two equal checkpoints may find any difference at all.
-        min_effect: minimal relevant difference of metrics without one of their own, as a share of the standard
+        min_effect: minimal relevant difference of metrics without one of their own, as a fraction of the standard
             deviation of the baseline's scores.
-        max_unpaired: share of clips that may lack a score in one of the runs before a metric is undecided.
+        max_unpaired: fraction of clips that may lack a score in one of the runs before a metric is undecided.
         metrics: names to compare; None for all of the baseline.
         environment: what a difference between package versions or platforms does.
         noise: noise floors of `avbench check calibrate`, or None.

@@ -68,7 +68,7 @@ def command(
     ] = 8,
     max_failed: Annotated[
         float,
-        typer.Option(min=0, help="Clips that may fail before the exit code is 3: a share below 1, or a count."),
+        typer.Option(min=0, help="Clips that may fail before the exit code is 3: a fraction below 1, or a count."),
     ] = 0,
     limit: LimitOption = None,
     retry_errors: Annotated[bool, typer.Option(help="Score clips again that failed in an earlier run.")] = False,

@@ -36,18 +36,18 @@ def batched(
     """
     import torch
 
-    places = [(clip, item) for clip, items in enumerate(clips) for item in range(len(items))]
+    indices = [(clip, item) for clip, items in enumerate(clips) for item in range(len(items))]
     outputs: list[NDArray[np.float32]] = []
     with torch.inference_mode():
-        while len(outputs) < len(places):
-            chosen = places[len(outputs) : len(outputs) + size]
+        while len(outputs) < len(indices):
+            chosen = indices[len(outputs) : len(outputs) + size]
             try:
                 result = forward([clips[clip][item] for clip, item in chosen])
             except torch.OutOfMemoryError as error:
                 if size == 1:
                     raise EnvironmentProblem(
-                        f"{network} runs out of memory with a single item. Use --precision bf16, --max-resident 1, "
-                        "or a larger device."
+                        f"{network} runs out of memory with a single item. Take precision bf16, keep one network "
+                        "loaded (max_resident 1), or take a larger device."
                     ) from error
                 size = max(1, size // 2)
                 log.warning("%s: out of memory, going on with batches of %d", network, size)

@@ -127,7 +127,7 @@ class EncoderStore:
                 raise
             except Exception as error:  # noqa: BLE001 - kept, and raised to whoever asks for this clip
                 if len(group) == 1:
-                    yield group[0], _as_own(error, encoder)
+                    yield group[0], _as_ours(error, encoder)
                     continue
             for key in group:
                 yield from self._run(encoder, {key: inputs[key]})
@@ -142,8 +142,8 @@ class EncoderStore:
                 if "out of memory" not in str(error).lower():
                     raise EnvironmentProblem(f"{backbone.name} cannot be loaded: {error}") from error
                 raise EnvironmentProblem(
-                    f"{backbone.name} does not fit on {self.device}. Use --max-resident 1, --precision bf16 or "
-                    "another --device."
+                    f"{backbone.name} does not fit on {self.device}. Keep one network loaded (max_resident 1), "
+                    "take precision bf16, or another device."
                 ) from error
         self._networks.move_to_end(backbone.name)
         return self._networks[backbone.name]
@@ -188,7 +188,7 @@ def clip_input(encoder: Encoder, media: Media, prompt: Prompt) -> ClipInput:
     )
 
 
-def _as_own(error: Exception, encoder: Encoder) -> Exception:
+def _as_ours(error: Exception, encoder: Encoder) -> Exception:
     if type(error).__name__ == "OutOfMemoryError":
-        return EnvironmentProblem(f"{encoder.name} runs out of memory on one clip. Use --precision bf16.")
+        return EnvironmentProblem(f"{encoder.name} runs out of memory on one clip. Take precision bf16.")
     return error

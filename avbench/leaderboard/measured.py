@@ -160,7 +160,7 @@ def append_measured(folder: Path, rows: Sequence[MeasuredRow], file: str = "runs
         raise UsageError(f"{file!r} is not the name of a table below {MEASURED}/, such as runs.csv.")
     reading = read_folder(folder)
     if reading.problems:
-        raise UsageError(f"{folder}/{reading.problems[0]} Mend it before you add rows.")
+        raise UsageError(f"{folder}/{reading.problems[0]} Fix it before you add rows.")
     held = {(r.run_digest, r.row, r.metric) for r in reading.board.measured}
     fresh = {key: row for row in rows if (key := (row.run_digest, row.row, row.metric)) not in held}
     for row in fresh.values():

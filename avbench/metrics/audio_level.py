@@ -1,4 +1,4 @@
-"""Level facts of a sound track: loudness, true peak, silence, clipping, bandwidth. No weights."""
+"""Levels of a sound track: loudness, true peak, silence, clipping, bandwidth. No weights."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def true_peak(media: Media) -> Score:
     caveat="Silence can be asked for; room tone and codec noise may lie above -60 dBFS.",
 )
 def silence_share(media: Media) -> Score:
-    """Share of 50 ms windows that are silent.
+    """Fraction of 50 ms windows that are silent.
 
     Formula: windows with sqrt(mean x^2) < 10^(-60/20) over all windows, the mean taken over all channels, so
     that opposite phases do not cancel; the last window may be shorter.
@@ -141,7 +141,7 @@ def silence_share(media: Media) -> Score:
     caveat="Clipping that was turned down or encoded lossily later leaves no full-scale run and is missed.",
 )
 def clipped_share(media: Media) -> Score:
-    """Share of samples inside runs at or above full scale.
+    """Fraction of samples inside runs at or above full scale.
 
     Formula: samples in runs of >= 3 consecutive |x| >= 0.999, per channel, over all samples. Samples that a
     codec decoded above full scale count.

@@ -24,7 +24,7 @@ def flow_peaks(magnitude: Times, fps: float) -> Times:
 
 
 def intersection_over_union(onsets: Times, peaks: Times, fps: float) -> float:
-    """Share of coinciding events: onsets (n,) with a peak (m,) nearer than one frame, over all events.
+    """Fraction of coinciding events: onsets (n,) with a peak (m,) nearer than one frame, over all events.
 
     hits / (n + m - hits + 1e-6). Several onsets may share one peak, and each counts as a hit: onsets nearer to each
     other than two frames can lift the value above 1.
@@ -34,7 +34,7 @@ def intersection_over_union(onsets: Times, peaks: Times, fps: float) -> float:
 
 
 def symmetric_agreement(onsets: Times, peaks: Times, tolerance: float) -> float:
-    """Share of all events, onsets and peaks, that have one of the other kind within `tolerance` seconds."""
+    """Fraction of all events, onsets and peaks, that have one of the other kind within `tolerance` seconds."""
     matched = (_distance_to_nearest(onsets, peaks) <= tolerance).sum()
     matched += (_distance_to_nearest(peaks, onsets) <= tolerance).sum()
     return float(matched / (len(onsets) + len(peaks)))
@@ -94,7 +94,7 @@ def av_align(media: Media) -> Score:
     caveat="With a third of all frames being motion peaks, chance alone scores high.",
 )
 def av_align_symmetric(media: Media) -> Score:
-    """Share of sound onsets and motion peaks with a counterpart within three frames."""
+    """Fraction of sound onsets and motion peaks with a counterpart within three frames."""
     events = _events(media)
     if events is None:
         return Score.skipped("fewer than 3 frames: motion peaks need a frame on both sides")

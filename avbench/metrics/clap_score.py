@@ -52,7 +52,7 @@ def reward(similarity: float) -> float:
 def _similarity(
     media: Media, prompt: Prompt, store: EncoderStore, pair: tuple[Encoder, Encoder], limit: int
 ) -> tuple[float, dict[str, Any]] | Score:
-    """Cosine of sound and text with the facts for the detail, or why there is none."""
+    """Cosine of sound and text with the entries of the detail, or why there is none."""
     assert media.audio is not None
     if media.audio.duration * RATE < 1:
         return Score.skipped("no sample of sound at 48 kHz")
@@ -84,7 +84,7 @@ def _score(
     **_FACTS,
 )
 def clap_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """Likeness of sound and prompt in CLAP.
+    """Similarity of sound and prompt in CLAP.
 
     Formula: cos(sound, text). The sound is mono at 48 kHz: its first 10 s, a shorter one repeated as often as it fits
     and then filled with silence, as the network was trained. The text is the prompt for the sound, else the joint one.
@@ -128,7 +128,7 @@ def clap_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Scor
     **_FACTS,
 )
 def reward_clap(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """CLAP likeness of sound and prompt as OmniNFT's reward.
+    """CLAP similarity of sound and prompt as OmniNFT's reward.
 
     Formula: clamp((cos(sound, text) + 1) / 2, 0, 1), the sound resampled as torchaudio does and filled with silence.
     """
@@ -147,7 +147,7 @@ def reward_clap(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     **_FACTS,
 )
 def clap_score_laion(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """Likeness of sound and prompt in CLAP, computed by the authors' package.
+    """Similarity of sound and prompt in CLAP, computed by the authors' package.
 
     Formula: as clap_score; the package rounds the sound to 16 bits and cuts texts at 77 tokens.
     """

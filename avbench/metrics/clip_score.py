@@ -52,7 +52,7 @@ def _score(media: Media, prompt: Prompt, store: EncoderStore, encoder: Encoder) 
     **_FACTS,
 )
 def clip_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """Likeness of frames and prompt in CLIP ViT-B/32.
+    """Similarity of frames and prompt in CLIP ViT-B/32.
 
     Formula: mean over 48 frames spread over the clip of cos(frame, text). The text is the joint prompt, cut to 77
     tokens with the end token kept; the detail says when it was cut.

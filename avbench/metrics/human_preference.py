@@ -15,7 +15,7 @@ from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 
 CAP = 15.0
-SHARE = 0.3
+FRACTION = 0.3
 
 _FACTS: dict[str, Any] = {
     "family": "human_preference",
@@ -31,20 +31,20 @@ _CAVEAT = (
 )
 
 
-def best_mean(means: NDArray[np.float32], cap: float = CAP, share: float = SHARE) -> float:
+def best_mean(means: NDArray[np.float32], cap: float = CAP, fraction: float = FRACTION) -> float:
     """Mean of the best frames.
 
     Args:
         means: preference of each frame (k,).
         cap: a frame counts no more than this.
-        share: of the frames that count, rounded up to whole frames.
+        fraction: of the frames that count, rounded up to whole frames.
     """
     best = np.sort(np.minimum(means, cap))[::-1]
-    return float(np.mean(best[: math.ceil(len(best) * share)]))
+    return float(np.mean(best[: math.ceil(len(best) * fraction)]))
 
 
 def _preferences(media: Media, prompt: Prompt, store: EncoderStore) -> NDArray[np.float32]:
-    ratings: NDArray[np.float32] = store.embed(HPSV3, media, prompt)  # (5, 2): mean and spread
+    ratings: NDArray[np.float32] = store.embed(HPSV3, media, prompt)  # (5, 2): mean and standard deviation
     return ratings[:, 0]
 
 
@@ -70,7 +70,7 @@ def hpsv3(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     "reward_hpsv3",
     range=(-math.inf, CAP),
     source="OmniNFT flow_grpo/rewards.py, hpsv3_score_video; arXiv 2605.12480",
-    params={"frames": FRAMES, "cap": CAP, "share": SHARE},
+    params={"frames": FRAMES, "cap": CAP, "share": FRACTION},
     caveat=_CAVEAT
     + "Only the best 2 of 5 frames count, so a clip that breaks down half way is rated by its good half.",
     **_FACTS,

@@ -95,7 +95,7 @@ def _sound_picture(media: Media, prompt: Prompt, store: EncoderStore, audio: Enc
     **_FACTS,
 )
 def tv_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """Likeness of picture and prompt in ImageBind.
+    """Similarity of picture and prompt in ImageBind.
 
     Formula: cos(text, video); video = mean of unit vectors over 5 clips of 2 s x 3 square crops, each clip by its first
     and last frame. The text is the joint prompt, cut to 77 tokens with the end token kept; the detail says when it was
@@ -135,7 +135,7 @@ def tv_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     **_FACTS,
 )
 def ta_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """Likeness of sound and prompt in ImageBind.
+    """Similarity of sound and prompt in ImageBind.
 
     Formula: cos(text, audio); audio = mean of vectors of equal length over 3 clips of 2 s at 16 kHz. The text is the
     prompt for the sound, else the joint one, cut as for tv_ib. Sound below 2 s is taken whole, three times; below
@@ -177,7 +177,7 @@ def ta_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     **_FACTS,
 )
 def av_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """Likeness of sound and picture in ImageBind.
+    """Similarity of sound and picture in ImageBind.
 
     Formula: cos(audio, video), both as for ta_ib and tv_ib.
     Values are near 0 to 0.4.

@@ -15,7 +15,7 @@ from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 from avbench.metrics.imagebind_score import STEP_COMPAT, TOO_SHORT, Embedding, cosine
 
-SHARE = 0.4
+FRACTION = 0.4
 
 _FACTS: dict[str, Any] = {
     "family": "synchrony",
@@ -25,7 +25,7 @@ _FACTS: dict[str, Any] = {
     "needs": ["video", "audio"],
     "source": "JavisDiT eval/javisbench, calc_av_score; Liu et al., arXiv 2503.23377",
 }
-_WINDOWS = {"window_s": WINDOW_S, "overlap_s": OVERLAP_S, "share": SHARE}
+_WINDOWS = {"window_s": WINDOW_S, "overlap_s": OVERLAP_S, "share": FRACTION}
 _AVH_CAVEAT = (
     "Frames are judged one by one against the whole sound: order and timing count for nothing. Sound of over 6 s is "
     "heard in three stretches of 2 s. Values say little alone."
@@ -67,7 +67,7 @@ def lowest_mean(frames: Embedding, sounds: Embedding, spans: list[Span]) -> NDAr
     Returns:
         (W,), or None when 40 % of a window is less than one frame.
     """
-    lowest = int(SHARE * (spans[0][1] - spans[0][0]))
+    lowest = int(FRACTION * (spans[0][1] - spans[0][0]))
     if lowest == 0:
         return None
     values = [
@@ -109,7 +109,7 @@ def _javis(media: Media, prompt: Prompt, store: EncoderStore, audio: Encoder) ->
     **_FACTS,
 )
 def avh_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """Mean likeness of each frame and the whole sound in ImageBind.
+    """Mean similarity of each frame and the whole sound in ImageBind.
 
     Formula: mean over all frames of cos(frame, audio); audio as for ta_ib.
     Every sound clip is taken from the untouched sound, unlike in JavisBench.
@@ -140,7 +140,7 @@ def avh_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score
     **_FACTS,
 )
 def javis_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """Likeness of frames and sound in windows of 2 s, by the worst 40 % of each window.
+    """Similarity of frames and sound in windows of 2 s, by the worst 40 % of each window.
 
     Formula: mean over windows of the mean of the int(0.4 N) lowest cos(frame, audio) among a window's N frames; windows
     overlap by 1.5 s. Windows of fewer than 3 frames have no lowest 40 %, and the clip is skipped. The detail lists the

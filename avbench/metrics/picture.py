@@ -118,7 +118,7 @@ def blockiness(media: Media) -> Score:
     caveat="A fade or a night scene may be wanted. Unlike the filter, it sets no least duration.",
 )
 def black_share(media: Media) -> Score:
-    """Share of black frames.
+    """Fraction of black frames.
 
     Formula: frames in which >= 98 % of the pixels have Y <= 0.10 * 255, over all frames.
     """
@@ -138,7 +138,7 @@ def black_share(media: Media) -> Score:
     caveat="Small motion in a still scene, and frames repeated for a higher rate, look frozen too.",
 )
 def frozen_share(media: Media) -> Score:
-    """Share of neighbouring frames that do not differ.
+    """Fraction of neighbouring frames that do not differ.
 
     Formula: pairs with mean |dY| <= 0.001 * 255 over all pairs. The level is freezedetect's: above the
     re-encoding noise of a repeated frame, below the grain of a filmed one.

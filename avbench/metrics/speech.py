@@ -35,7 +35,7 @@ def _segments(media: Media, store: EncoderStore) -> tuple[list[tuple[float, floa
     caveat=VAD_CAVEAT,
 )
 def speech_share(media: Media, store: EncoderStore) -> Score:
-    """Share of the sound's duration that is speech; the detail lists the stretches.
+    """Fraction of the sound's duration that is speech; the detail lists the stretches.
 
     Formula: sum of the stretches' lengths / duration of the sound.
     """

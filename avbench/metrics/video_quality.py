@@ -43,8 +43,8 @@ _CAVEAT = (
 
 def normalised(axis: str, logit: float) -> float:
     """A logit of an axis as standard deviations from the mean of VideoAlign's own data."""
-    mean, deviation = NORMALISATION[axis]
-    return (logit - mean) / deviation
+    mean, std = NORMALISATION[axis]
+    return (logit - mean) / std
 
 
 def _logits(media: Media, prompt: Prompt, store: EncoderStore, encoder: Encoder) -> dict[str, float] | Score:
@@ -93,8 +93,8 @@ def mq(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 def reward_videoalign(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """OmniNFT's reward from VideoAlign: visual quality and text alignment.
 
-    Formula: mean of visual quality and text alignment, each as (logit - mean) / deviation of VideoAlign's own data,
-    with 24 frames a second and the video prompt.
+    Formula: mean of visual quality and text alignment, each as (logit - mean) / standard deviation
+    of VideoAlign's own data, with 24 frames a second and the video prompt.
     0 is the mean of VideoAlign's own data.
     A clip that fails has no score; in the released recipe of OmniNFT it counts as 0.
     """

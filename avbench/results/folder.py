@@ -79,12 +79,12 @@ class RunFolder:
                 self._logs[name] = (self.path / name).open("ab", buffering=0)
         except Timeout as error:
             raise EnvironmentProblem(
-                f"{self.path} is in use by another avbench run. Wait for it, or choose another --out."
+                f"{self.path} is in use by another avbench run. Wait for it, or choose another run folder (--out)."
             ) from error
         except OSError as error:
             self.close()
             raise EnvironmentProblem(
-                f"cannot write to {self.path}: {error.strerror or error}. Choose another --out."
+                f"cannot write to {self.path}: {error.strerror or error}. Choose another run folder (--out)."
             ) from error
         return self
 
@@ -111,12 +111,12 @@ class RunFolder:
         return [row for _, row in self.scan()]
 
     def scan(self) -> Iterator[tuple[int, ScoreRow]]:
-        """All score rows with their place in the file, in order of writing, one at a time."""
+        """All score rows with their offsets in the file, in order of writing, one at a time."""
         return read_lines(self.path, "scores.jsonl", ScoreRow)
 
-    def read_at(self, places: Iterable[int]) -> Iterator[ScoreRow]:
-        """The score rows at places that `scan` gave, in the order given."""
-        return read_at(self.path, "scores.jsonl", places, ScoreRow)
+    def read_at(self, offsets: Iterable[int]) -> Iterator[ScoreRow]:
+        """The score rows at offsets that `scan` gave, in the order given."""
+        return read_at(self.path, "scores.jsonl", offsets, ScoreRow)
 
     def clip_rows(self) -> list[ClipRow]:
         """All clip rows written so far, in order of writing."""

@@ -108,7 +108,7 @@ def _remake_scores(
     sets = {"all": set_digest(shas.values())}
     for (aspect, category), members in labels.groupby(["aspect", "category"])["clip_id"]:
         sets[f"{aspect}/{category}"] = set_digest(shas[clip] for clip in members)
-    scores = to_frame([rows[place] for place in compact(enumerate(rows), shas, sets)], ScoreRow)
+    scores = to_frame([rows[offset] for offset in compact(enumerate(rows), shas, sets)], ScoreRow)
     if scores.empty:
         raise damage
     if problem := score_table_problem(scores, clips):

@@ -49,7 +49,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class ClipRow:
-    """One clip as it was understood and decoded; media facts are null where unknown."""
+    """One clip as it was understood and decoded; media metadata is null where unknown."""
 
     clip_id: str
     model: str | None
@@ -73,9 +73,9 @@ class ClipRow:
     problem: str | None = None
 
     def with_media_of(self, decoded: ClipRow) -> ClipRow:
-        """The names and prompts of this clip, with the media facts of another row of the same content."""
-        facts = [column.name for column in fields(self) if column.default is not MISSING]
-        return replace(self, **{name: getattr(decoded, name) for name in facts})
+        """The names and prompts of this clip, with the media metadata of another row of the same content."""
+        names = [column.name for column in fields(self) if column.default is not MISSING]
+        return replace(self, **{name: getattr(decoded, name) for name in names})
 
 
 @dataclass(frozen=True)

@@ -74,10 +74,10 @@ def unchanged(clip: Clip, content: Content) -> Iterator[None]:
     """
     before = content.stamps
     if before != _look(clip):
-        found = read_content(clip)
-        if found.sha256 != content.sha256:
-            raise _changed(clip, before, found.stamps)
-        before = found.stamps
+        now = read_content(clip)
+        if now.sha256 != content.sha256:
+            raise _changed(clip, before, now.stamps)
+        before = now.stamps
     try:
         yield
     except MediaError as error:
@@ -119,5 +119,5 @@ def _look(clip: Clip) -> Stamps:
 
 
 def _stamp(file: BufferedReader) -> Stamp:
-    found = os.fstat(file.fileno())
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    status = os.fstat(file.fileno())
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -83,10 +83,10 @@ def _collect(
     with RunFolder(run) as folder:
         for clip in clips.itertuples():
             media_key = options.protocol.media_key(str(clip.clip_sha256))
-            found = {k: folder.feature(e.feature_space(options.setup), media_key) for k, e in encoders.items()}
-            if all(value is not None for value in found.values()):
+            vectors = {k: folder.feature(e.feature_space(options.setup), media_key) for k, e in encoders.items()}
+            if all(value is not None for value in vectors.values()):
                 ids.append(str(clip.prompt_id or clip.clip_id))
-                for key, value in found.items():
+                for key, value in vectors.items():
                     if value is not None:
                         features[key].append(value)
     return ids, features

@@ -90,12 +90,12 @@ def _find_setup(rows: Sequence[ScoreRow], setups: Sequence[WeightsConfig]) -> tu
 def _find_protocol(rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt]) -> str | None:
     """The protocol that gives the parameter digest of a row; None for none."""
     known = registry()
-    told = [
+    usable = [
         row for row in rows
         if row.clip_id in prompts and row.metric in known and known[row.metric].version == row.metric_version
     ]  # fmt: skip
     for name in ("", *PROTOCOLS):
         # One row is enough: digests of other rows differ where their prompt was another one.
-        if any(known[r.metric].params_digest(prompts[str(r.clip_id)], name) == r.params_digest for r in told):
+        if any(known[r.metric].params_digest(prompts[str(r.clip_id)], name) == r.params_digest for r in usable):
             return name or None
     return UNKNOWN

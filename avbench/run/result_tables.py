@@ -89,7 +89,7 @@ def _summarize(path: Path, source: Source) -> dict[str, Any]:
 
 
 def _clip_table(folder: RunFolder, source: Source, shas: Mapping[str, str]) -> Iterator[ClipRow]:
-    """Names and prompts as the source gives them now, media facts as they were decoded."""
+    """Names and prompts as the source gives them now, media metadata as it was decoded."""
     decoded = {row.clip_sha256: row for row in folder.clip_rows()}
     for clip in source.clips:
         row = clip_row(clip, shas[clip.clip_id], source.root)

@@ -1,4 +1,4 @@
-"""Rows of the result tables: made here and nowhere else, so that every row of a run repeats the same facts."""
+"""Rows of the result tables: made here and nowhere else, so that all rows of a run are labelled in one way."""
 
 from __future__ import annotations
 

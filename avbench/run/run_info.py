@@ -73,7 +73,7 @@ def _refuse_mixture(path: Path, old: dict[str, Any], scorers: Sequence[Scorer], 
         if name in old and old[name] != value:
             raise UsageError(
                 f"{path} was begun with {name} {old[name] or 'none'}, and {value or 'none'} is asked for: their "
-                "numbers cannot be compared. Choose another --out."
+                "numbers cannot be compared. Choose another run folder (--out)."
             )
 
 

@@ -68,7 +68,7 @@ def run_source(
     refuse_unguarded()
     options = options or RunOptions()
     if options.workers < 1:
-        raise UsageError(f"--workers must be at least 1, got {options.workers}")
+        raise UsageError(f"the number of workers must be at least 1, got {options.workers}")
     scorers = get_scorers(suite.metrics)
     reference = load_reference(options.reference) if options.reference else None
     with ending_in_order(), RunFolder(out) as folder:

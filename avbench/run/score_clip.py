@@ -215,8 +215,8 @@ def _call(scorer: Scorer, job: ClipJob, media: Media, store: EncoderStore) -> tu
 def _media(job: ClipJob, scorers: Sequence[Scorer], store: EncoderStore, folder: Path | None, watch: Watch) -> Media:
     """The decoded clip; only what is known of its tracks, from the cache, where every embedding is at hand."""
     encoders = [e for e in needed_encoders(scorers, job) if not store.has(e, job.media_key, job.clip.prompt)]
-    own = [view for scorer in scorers for view in scorer.views]
-    views = [*own, *(view for encoder in encoders for view in encoder.views)]
+    views = [view for scorer in scorers for view in scorer.views]
+    views += [view for encoder in encoders for view in encoder.views]
     known = None if views or not scorers else cached_media(store.cache, job.media_key)
     if known is not None:
         return known

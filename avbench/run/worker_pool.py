@@ -174,7 +174,7 @@ class WorkerPool:
         self._failed_starts += 1
         if self._failed_starts == _START_ATTEMPTS or (code or 0) > 0:
             raise EnvironmentProblem(
-                f"a worker process ended before it could work (exit code {code}). Use --workers 1."
+                f"a worker process ended before it could work (exit code {code}). Use one worker (--workers 1)."
             )
 
 

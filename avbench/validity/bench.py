@@ -92,7 +92,7 @@ class Bench:
     ) -> dict[str, Score]:
         key = f"{media.key}:{corruption.name}:{level}"
         seed = seed_of(self.seed, case.job.sha256, corruption.name)
-        variant = Variant(corruption.doses[level - 1], seed, open_arrays(case.lender) if case.lender else None)
+        variant = Variant(corruption.doses[level - 1], seed, open_arrays(case.donor) if case.donor else None)
         try:
             job = _with_wrong_prompt(case) if corruption.touches == "prompt" else case.job
             damaged = corrupt(corruption, media, variant, key)

@@ -111,15 +111,15 @@ def add_picture_noise(frames: Pixels, sigma: float, seed: tuple[int, ...]) -> Pi
     return noisy
 
 
-def drop_frames(frames: Pixels, share: float, seed: tuple[int, ...]) -> Pixels:
-    """Frames (T, H, W, 3) of which a share is replaced by what was shown before; the first one stays.
+def drop_frames(frames: Pixels, fraction: float, seed: tuple[int, ...]) -> Pixels:
+    """Frames (T, H, W, 3) of which a fraction is replaced by what was shown before; the first one stays.
 
-    The frames dropped at a small share are among those dropped at a larger one.
+    The frames dropped at a small fraction are among those dropped at a larger one.
     """
     count = len(frames)
     order = np.random.default_rng(seed).permutation(count - 1) + 1
     kept = np.arange(count)
-    kept[order[: round(share * (count - 1))]] = 0
+    kept[order[: round(fraction * (count - 1))]] = 0
     return np.asarray(frames[np.maximum.accumulate(kept)])
 
 
@@ -170,8 +170,8 @@ def exchange_sound(media: Media, variant: Variant) -> Media:
         raise Inapplicable("no other clip of this source has a sound")
     assert media.audio is not None
     samples = max(1, round(media.audio.duration * other.audio.sample_rate))
-    facts = replace(other.audio, samples=samples, start=media.audio.start, gaps=())
-    return replace(media, waveform=fit_length(other.waveform, samples), audio=facts)
+    info = replace(other.audio, samples=samples, start=media.audio.start, gaps=())
+    return replace(media, waveform=fit_length(other.waveform, samples), audio=info)
 
 
 def _on_sound(change: Callable[[Sound, int, Variant], Sound]) -> Callable[[Media, Variant], Media]:
@@ -226,7 +226,8 @@ CORRUPTIONS = (
         _on_picture(lambda frames, v: add_picture_noise(frames, v.dose, v.seed)),
     ),
     Corruption(
-        "frame_drops", "video", (0.1, 0.25, 0.5, 0.75), "share of frames", "0", "frames replaced by their predecessor",
+        "frame_drops", "video", (0.1, 0.25, 0.5, 0.75), "fraction of frames", "0",
+        "frames replaced by their predecessor",
         _on_picture(lambda frames, v: drop_frames(frames, v.dose, v.seed)),
     ),
     Corruption(

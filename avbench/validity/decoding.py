@@ -1,4 +1,4 @@
-"""Clips as whole arrays, which corruptions work on, each with the clips that lend it their sound and prompt."""
+"""Clips as whole arrays, which corruptions work on, each with the clips that give it their sound and prompt."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Case:
 
     Attributes:
         media: tracks and problems; its arrays wait on disk, see `open_arrays`.
-        lender: another clip with sound, or None.
+        donor: another clip that gives its sound, or None.
         prompt: the prompt of another clip, or None.
     """
 
     job: ClipJob
     media: Media
-    lender: Media | None
+    donor: Media | None
     prompt: Prompt | None
 
 
@@ -72,10 +72,10 @@ def decode_cases(jobs: Sequence[ClipJob], seconds: float, size: int, spool: Path
         others = [(jobs[k].clip, media[k]) for k in (*range(index + 1, len(jobs)), *range(index))]
         # Another sound to the same picture is another take, not another clip.
         others = [(clip, found) for clip, found in others if clip.video != job.clip.video]
-        lender = next((found for _, found in others if found.audio is not None), None)
+        donor = next((found for _, found in others if found.audio is not None), None)
         prompts = (clip.prompt for clip, _ in others)
         prompt = next((p for p in prompts if not p.is_empty and not _same_texts(p, job.clip.prompt)), None)
-        cases.append(Case(job, own, lender, prompt))
+        cases.append(Case(job, own, donor, prompt))
     return cases
 
 

@@ -29,7 +29,7 @@ LEVEL = 0.05
 _SHUFFLES = 2000
 _SEED = 20260102
 _SAME = 1e-6
-"""Changes below this share of the largest value are rounding, not response."""
+"""Changes below this fraction of the largest value are rounding, not response."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Response:
         clip_rho: mean over clips of each clip's own correlation, 0 for a clip whose score never changes.
         interval: 95 % interval of `clip_rho` over clips, within [-1, 1]; None below six clips, and where all clips, or
             all but one, answer alike.
-        p: share of shuffles of each clip's scores over its levels with a `clip_rho` as far from 0; None without clips.
+        p: fraction of shuffles of each clip's scores over its levels with a `clip_rho` as far from 0; None without
+            clips.
         compared, worse: clips with a score at the first and at the last level, and how many of them got worse. `worse`
             is None where neither direction is good.
         statuses: number of rows by status.

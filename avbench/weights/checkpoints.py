@@ -276,7 +276,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {row.name: row for row in _TABLE}
 
 def with_required(names: Iterable[str]) -> list[str]:
     """These checkpoints and those that they require, in order, without repetition."""
-    found: list[str] = []
+    chosen: list[str] = []
     for name in names:
-        found += [name, *with_required(CHECKPOINTS[name].requires)]
-    return list(dict.fromkeys(found))
+        chosen += [name, *with_required(CHECKPOINTS[name].requires)]
+    return list(dict.fromkeys(chosen))

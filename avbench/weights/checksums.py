@@ -30,8 +30,8 @@ def file_sha256(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    facts = path.stat()
-    key = (os.path.abspath(path), facts.st_size, facts.st_mtime_ns)  # noqa: PTH100 - quicker, and links may stay
+    status = path.stat()
+    key = (os.path.abspath(path), status.st_size, status.st_mtime_ns)  # noqa: PTH100 - quicker, and links may stay
     if key not in _known:
         store = cache_folder() / "hashes.json"
         kept = read_json(store).get(key[0])
@@ -47,8 +47,8 @@ def file_sha256(path: Path) -> str:
 
 def recorded(root: Path, checkpoint: str) -> dict[str, str]:
     """sha256 by file name as recorded at the first download into this weights folder."""
-    found = read_json(root / LOCK_NAME).get(checkpoint)
-    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+    digests = read_json(root / LOCK_NAME).get(checkpoint)
+    return {str(k): str(v) for k, v in digests.items()} if isinstance(digests, dict) else {}
 
 
 def record(root: Path, checkpoint: str, digests: Mapping[str, str]) -> None:

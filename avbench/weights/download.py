@@ -25,7 +25,7 @@ from avbench.weights.locate import Location, absent_files, destination, is_accep
 from avbench.weights.schema import Checkpoint, CheckpointFile
 
 Progress = Callable[[str, int, int], None]
-"""Told while a file arrives: its name, bytes so far, bytes in all (0 when not known)."""
+"""Called while a file arrives: its name, bytes so far, bytes in all (0 when not known)."""
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60
@@ -66,7 +66,8 @@ def pull(names: Sequence[str], setup: WeightsConfig, progress: Progress) -> list
         raise EnvironmentProblem(f"another 'avbench models pull' is writing to {root}; wait for it") from error
     except OSError as error:
         raise EnvironmentProblem(
-            f"cannot write to {root}: {error.strerror or error}. Choose a folder with --weights-dir or AVBENCH_WEIGHTS."
+            f"cannot write to {root}: {error.strerror or error}. Choose another weights folder (--weights-dir or "
+            "AVBENCH_WEIGHTS)."
         ) from error
 
 
@@ -94,7 +95,7 @@ def _check_disk(checkpoint: Checkpoint, wanted: Sequence[CheckpointFile], goal: 
     if free < size + _SPARE:
         raise EnvironmentProblem(
             f"not enough disk space for {checkpoint.name}: it takes {size_text(size)} and 1 GiB should stay free, but "
-            f"{where} has {size_text(free)}. Choose another folder with --weights-dir, AVBENCH_WEIGHTS or HF_HOME."
+            f"{where} has {size_text(free)}. Choose another weights folder (--weights-dir, AVBENCH_WEIGHTS or HF_HOME)."
         )
 
 
@@ -192,7 +193,7 @@ def _from_hub(checkpoint: Checkpoint, file: CheckpointFile, folder: Path | None)
         disable_progress_bars()
     by_hand = (
         "The same command goes on where it stopped; or put the file into "
-        f"{checkpoint.name}/ of a folder that you name with --weights-dir."
+        f"{checkpoint.name}/ of a weights folder of yours (--weights-dir)."
     )
     if reason := unreachable(constants.ENDPOINT):
         raise EnvironmentProblem(f"cannot reach {constants.ENDPOINT} ({reason}). {by_hand}")

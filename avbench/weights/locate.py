@@ -45,12 +45,12 @@ def weights_root() -> Path:
 
 
 def location(name: str, setup: WeightsConfig) -> Location:
-    """Where the files of a checkpoint are; all from one place, so that a tokenizer's files lie in one folder.
+    """Where the files of a checkpoint are; all in one location, so that a tokenizer's files lie in one folder.
 
-    Looked at in this order: the weights folder of the setup, the hub's cache, `weights_root()`. The first place with
+    Looked at in this order: the weights folder of the setup, the hub's cache, `weights_root()`. The first location with
     all files wins, else the one with most.
     """
-    return _fullest(_places(CHECKPOINTS[name], setup))
+    return _fullest(_locations(CHECKPOINTS[name], setup))
 
 
 def destination(name: str, setup: WeightsConfig) -> Location:
@@ -62,23 +62,23 @@ def destination(name: str, setup: WeightsConfig) -> Location:
     checkpoint = CHECKPOINTS[name]
     cached = bool(checkpoint.hubs) and setup.weights_dir is None
     root = setup.weights_dir or weights_root()
-    options = [found for found in _places(checkpoint, setup) if (found.folder is None) == cached and found.root == root]
+    options = [o for o in _locations(checkpoint, setup) if (o.folder is None) == cached and o.root == root]
     return options[0] if cached else _fullest(options)
 
 
 def _fullest(options: Iterable[Location]) -> Location:
-    return max(options, key=lambda found: len(found.paths))  # the first of equals
+    return max(options, key=lambda option: len(option.paths))  # the first of equals
 
 
-def _places(checkpoint: Checkpoint, setup: WeightsConfig) -> Iterator[Location]:
-    own = weights_root()
+def _locations(checkpoint: Checkpoint, setup: WeightsConfig) -> Iterator[Location]:
+    default = weights_root()
     if setup.weights_dir is not None:
         for folder in (setup.weights_dir / name for name in (checkpoint.name, *checkpoint.folders)):
             yield Location(_in_folder(checkpoint, folder), setup.weights_dir, folder)
     for hub in checkpoint.hubs:
-        yield Location(_in_hub_cache(checkpoint, hub), own, None)
-    for folder in (own / name for name in (checkpoint.name, *checkpoint.folders)):
-        yield Location(_in_folder(checkpoint, folder), own, folder)
+        yield Location(_in_hub_cache(checkpoint, hub), default, None)
+    for folder in (default / name for name in (checkpoint.name, *checkpoint.folders)):
+        yield Location(_in_folder(checkpoint, folder), default, folder)
 
 
 def _in_folder(checkpoint: Checkpoint, folder: Path) -> dict[str, Path]:
@@ -86,13 +86,13 @@ def _in_folder(checkpoint: Checkpoint, folder: Path) -> dict[str, Path]:
     base = str(folder)
     if not os.path.isdir(base):  # noqa: PTH112
         return {}
-    found = {}
+    paths = {}
     for file in checkpoint.files:
         for name in dict.fromkeys((file.name, file.hub_path)):
             if os.path.isfile(path := f"{base}/{name}"):  # noqa: PTH113
-                found[file.name] = Path(path)
+                paths[file.name] = Path(path)
                 break
-    return found
+    return paths
 
 
 def _in_hub_cache(checkpoint: Checkpoint, hub: str) -> dict[str, Path]:
@@ -100,12 +100,12 @@ def _in_hub_cache(checkpoint: Checkpoint, hub: str) -> dict[str, Path]:
         return {}
     from huggingface_hub import try_to_load_from_cache
 
-    found = {}
+    paths = {}
     for file in checkpoint.files:
         path = try_to_load_from_cache(hub, file.hub_path, revision=checkpoint.revision, repo_type=checkpoint.hub_type)
         if isinstance(path, str) and Path(path).is_file():
-            found[file.name] = Path(path)
-    return found
+            paths[file.name] = Path(path)
+    return paths
 
 
 def unusable(name: str, setup: WeightsConfig) -> str | None:
@@ -150,13 +150,13 @@ def files(name: str, setup: WeightsConfig) -> dict[str, Path]:
 
 def mismatches(name: str, setup: WeightsConfig) -> Iterator[str]:
     """A sentence for each file of a checkpoint whose bytes are not the published or recorded ones."""
-    found = location(name, setup)
-    first = recorded(found.root, name)
+    held = location(name, setup)
+    first = recorded(held.root, name)
     for file in CHECKPOINTS[name].files:
         expected = file.sha256 or first.get(file.name)
-        if expected is None or file.name not in found.paths:
+        if expected is None or file.name not in held.paths:
             continue
-        path = found.paths[file.name]
+        path = held.paths[file.name]
         actual = file_sha256(path)
         if actual != expected:
             source = "published" if file.sha256 else "recorded at the first download"
@@ -168,9 +168,9 @@ def mismatches(name: str, setup: WeightsConfig) -> Iterator[str]:
 
 def unchecked(name: str, setup: WeightsConfig) -> list[str]:
     """Names of present files whose bytes can be compared with nothing."""
-    found = location(name, setup)
-    first = recorded(found.root, name)
-    return [f.name for f in CHECKPOINTS[name].files if f.name in found.paths and not (f.sha256 or f.name in first)]
+    held = location(name, setup)
+    first = recorded(held.root, name)
+    return [f.name for f in CHECKPOINTS[name].files if f.name in held.paths and not (f.sha256 or f.name in first)]
 
 
 def checkpoint_digest(name: str, setup: WeightsConfig) -> str:
@@ -211,7 +211,7 @@ def accept(name: str) -> Path:
     try:
         update_json(path, {name: {"licence": CHECKPOINTS[name].licence, "when": now}})
     except EnvironmentProblem as error:
-        raise EnvironmentProblem(f"{error}. Use --accept-licence in each run.") from error
+        raise EnvironmentProblem(f"{error}. Accept the licence in each run (--accept-licence).") from error
     return path
 
 
