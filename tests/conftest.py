@@ -22,7 +22,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 
 from chromium import chromium
+from hypothesis import settings
 from synthetic import draw_frames, draw_sound, write_clip
+
+# A deadline measures the machine: a slow example beside other work is no fault of the code.
+settings.register_profile("avbench", deadline=None)
+settings.load_profile("avbench")
 
 REPOSITORY = Path(__file__).parent.parent
 GOLDENS = Path(__file__).parent / "goldens" / "metrics"

@@ -200,7 +200,8 @@ class _Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # as in BarProgress: no empty line
+            self._bar.stop()
 
     def show(self, name: str, done: int, total: int) -> None:
         """Bytes so far of a file."""

@@ -36,7 +36,8 @@ class BarProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # older versions of rich end a bar that they never drew with an empty line
+            self._bar.stop()
 
     def start(self, total: int, reused: int) -> None:
         """The number of steps to go is known."""

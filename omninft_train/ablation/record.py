@@ -44,7 +44,7 @@ def check_record(grid: Grid, leaderboards: Path) -> None:
         raise UsageError(f"{grid.source}: benchmark is empty. Rows of leaderboards say which prompts they are of.")
     problems = read_folder(leaderboards).problems
     if problems:
-        raise UsageError(f"{leaderboards}/{problems[0]} Mend it before you add rows.")
+        raise UsageError(f"{leaderboards}/{problems[0]} Fix it before you add rows.")
 
 
 def measured(outcome: Outcome, command: str, machine: str = "") -> list[MeasuredRow]:
