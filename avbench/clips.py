@@ -13,7 +13,7 @@ from typing import Literal
 class Prompt:
     """The texts that a clip was generated from.
 
-    A joint prompt alone is common; benchmarks with separate captions for picture and sound fill the
+    A joint prompt alone is common; benchmarks with separate captions for video and audio fill the
     other two. Each text is None where the source gives none.
     """
 
@@ -24,7 +24,7 @@ class Prompt:
 
     @property
     def for_video(self) -> str | None:
-        """Text that judges the picture: `video_text`, else the joint text."""
+        """Text that judges the video: `video_text`, else the joint text."""
         return self.video_text or self.text
 
     @property
@@ -56,7 +56,7 @@ class Clip:
 
     Attributes:
         clip_id: unique within a source and stable between runs.
-        video: the picture (and the sound, where `audio` is None).
+        video: the video file (with the sound, where `audio` is None).
         audio: a sound file that replaces the embedded track, or None.
         sample_index: which of n generations for the same prompt.
     """
@@ -71,13 +71,13 @@ class Clip:
 
     @property
     def prompt_key(self) -> PromptKey:
-        """What tells its prompt from others."""
+        """Key of its prompt; samples of one prompt have equal keys."""
         prompt = self.prompt
         return prompt_key(self.clip_id, prompt.prompt_id, prompt.text, prompt.video_text, prompt.audio_text)
 
 
 PromptKey = tuple[str | None, ...]
-"""What tells prompts apart; clips with equal keys are samples of one prompt."""
+"""Key of a prompt; clips with equal keys are samples of one prompt."""
 
 
 def prompt_key(

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, opened only where regular, locked by one process, named without the machine."""
+"""File operations: atomic writes, renames, temporary folders, locks, opening of regular files."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _require_regular(mode: int) -> None:
 
 
 def below_or_name(path: Path, folder: Path) -> str:
-    """`path` relative to `folder` where it lies below it, else its name alone: nothing tells where on the machine.
+    """`path` relative to `folder` where it lies below it, else its name alone: nothing of the machine shows.
 
     Below the root of a file system lies everything, so that is no such folder. Forward slashes on every system, so
     that the text can be moved to another.

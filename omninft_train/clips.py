@@ -1,4 +1,4 @@
-"""Generated clips as files that a player opens."""
+"""Write generated clips as MP4 files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from omninft_train.models.backbone import Decoded
 # Sampling rates that AAC can carry, in samples per second; sound at another one is resampled to 48 kHz.
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _LAYOUTS = {1: "mono", 2: "stereo"}
-# Constant quality of H.264; lower is better. 18 is close to what the eye tells from the original.
+# Constant quality of H.264; lower is better. 18 is visually close to the original.
 _QUALITY = "18"
 
 

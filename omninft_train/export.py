@@ -69,8 +69,8 @@ def save_transformer(policy: FullPolicy, folder: Path) -> Path:
 def _metadata(policy: LoraPolicy) -> dict[str, Any]:
     """The adapter's configuration in what JSON can hold."""
     config: Any = policy.config
-    found = config.to_dict()
-    return {key: sorted(value) if isinstance(value, set) else value for key, value in found.items()}
+    content = config.to_dict()
+    return {key: sorted(value) if isinstance(value, set) else value for key, value in content.items()}
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def _writing(folder: Path, weights: str) -> Iterator[Path]:
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
         raise EnvironmentProblem(
-            f"{folder}: the weights cannot be written ({error}). Free or name another place."
+            f"{folder}: the weights cannot be written ({error}). Free space or name another folder."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

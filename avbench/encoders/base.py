@@ -1,4 +1,4 @@
-"""The light description of a network and of what it embeds; packages are imported only when it is loaded."""
+"""Declare networks (`Backbone`) and what they embed (`Encoder`); packages are imported only when one is loaded."""
 
 from __future__ import annotations
 

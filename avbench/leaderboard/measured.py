@@ -26,7 +26,7 @@ _FILE = re.compile(r"[A-Za-z0-9][\w.-]*\.csv")
 
 @dataclass(frozen=True)
 class About:
-    """What a run folder does not know about itself, and a row has to say.
+    """Provenance that a run folder does not hold: benchmark, seeds, names, machine.
 
     Attributes:
         benchmark: prompts and protocol, in the words that other rows of the same benchmark use.
@@ -76,7 +76,9 @@ def measured_rows(run: Run, about: About) -> list[MeasuredRow]:
     models = sorted(str(name) for name in run.scores["model"].dropna().unique())
     if len(models) > 1:
         if about.row:
-            raise UsageError(f"{run.path} has several models ({', '.join(models)}); leave --row out.")
+            raise UsageError(
+                f"{run.path} has several models ({', '.join(models)}); leave out the name of the row (--row)."
+            )
         clip_scores = run.scores[run.scores["scope"] == "clip"]
         summaries = [(str(e["model"]), e) for e in summarize(clip_scores, clusters, ["model"]) if e["model"] in models]
     else:
@@ -95,16 +97,16 @@ def _refuse_test_weights(run: Run) -> None:
         kind = f"{weights} weights" if weights else "weights that run.json does not name"
         raise UsageError(
             f"{run.path} was scored with {kind}: its numbers mean nothing and cannot enter a leaderboard. "
-            "Score the clips again with --weights checkpoints."
+            "Score the clips again with real weights (--weights checkpoints)."
         )
 
 
 def _row(run: Run, about: About, digest: str, name: str, entry: Mapping[str, Any]) -> MeasuredRow:
     info, metric = run.info, str(entry["metric"])
-    facts = (info.get("metrics") or {}).get(metric, {})
+    metadata = (info.get("metrics") or {}).get(metric, {})
     environment = info.get("environment") or {}
-    direction = Direction.of_metadata(facts)
-    own = run.scores.loc[(run.scores["metric"] == metric) & (run.scores["status"] == "ok"), "weights_digest"]
+    direction = Direction.of_metadata(metadata)
+    digests = run.scores.loc[(run.scores["metric"] == metric) & (run.scores["status"] == "ok"), "weights_digest"]
     return MeasuredRow(
         benchmark=about.benchmark,
         row=name,
@@ -113,17 +115,17 @@ def _row(run: Run, about: About, digest: str, name: str, entry: Mapping[str, Any
         method=about.method,
         metric=metric,
         quantity=metric.removesuffix("_compat"),
-        mode=str((facts.get("params") or {}).get("mode", "fixed")),
+        mode=str((metadata.get("params") or {}).get("mode", "fixed")),
         value=_number(entry["mean"]),
         spread="",
         low=_number(entry["low"]),
         high=_number(entry["high"]),
         n=str(entry["n_ok"]),
         n_of=str(entry["n"]),
-        unit=str(facts.get("unit") or "1"),
+        unit=str(metadata.get("unit") or "1"),
         direction="n/a" if direction is Direction.NEITHER else direction.value,
         run_digest=digest,
-        weights_digest=" ".join(sorted(set(own))) or "none",
+        weights_digest=" ".join(sorted(set(digests))) or "none",
         weights=REAL_WEIGHTS,
         precision=str(info.get("precision") or "fp32"),
         protocol=str(info.get("protocol") or ""),

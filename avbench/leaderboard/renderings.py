@@ -76,17 +76,17 @@ def stale(folder: Path) -> list[Stale]:
     """
     content = render_all(folder)
     target = folder / RENDERED
-    found = []
+    outdated = []
     for name, data in content.items():
         old = _present(target / name)
         if old is None:
-            found.append(Stale(name, "missing"))
+            outdated.append(Stale(name, "missing"))
         elif old != data:
-            found.append(Stale(name, "differs", _first_difference(old, data)))
+            outdated.append(Stale(name, "differs", _first_difference(old, data)))
     if target.is_dir():
         extra = sorted(p.name for p in target.iterdir() if p.suffix in _SUFFIXES and p.name not in content)
-        found += [Stale(name, "left over; delete it") for name in extra]
-    return found
+        outdated += [Stale(name, "left over; delete it") for name in extra]
+    return outdated
 
 
 def _render(view: ViewSpec, board: Board) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a file is that is no video or audio file, by its first bytes."""
+"""Recognise files that are neither video nor audio by their first bytes."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from avbench.media.views import View
 
 @dataclass
 class DecodedTrack:
-    """What decoding a track gave: facts and views, or a `problem`."""
+    """What decoding a track gave: metadata and views, or a `problem`."""
 
     info: Any
     problem: str | None

@@ -14,7 +14,6 @@ from avbench.errors import UsageError
 from avbench.sources.prompts import PromptRow
 
 Format = Literal["jsonl", "csv", "txt"]
-FORMATS: tuple[Format, ...] = ("jsonl", "csv", "txt")
 
 
 @dataclass(frozen=True)

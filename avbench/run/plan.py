@@ -1,4 +1,4 @@
-"""What a run has to do: which clip lacks which metric, and which rows exist already."""
+"""Plan a run: the metrics that each clip still lacks, and the earlier rows that can be reused."""
 
 from __future__ import annotations
 

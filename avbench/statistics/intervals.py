@@ -161,12 +161,12 @@ def _index(clusters: Sequence[Hashable] | None, n: int) -> tuple[Indices, int]:
 def _exceptions(numbers: Floats, index: Indices) -> int:
     """Clusters that hold another value than the commonest; of two values, clusters that hold the rarer of both.
 
-    Where only one cluster differs, nothing tells how much clusters differ.
+    Where only one cluster differs, the variance between clusters is unknown.
     """
-    found, inverse = np.unique(numbers, return_inverse=True)
+    distinct, inverse = np.unique(numbers, return_inverse=True)
     commonest = inverse == np.bincount(inverse).argmax()
     others = len(np.unique(index[~commonest]))
-    return min(others, len(np.unique(index[commonest]))) if len(found) == 2 else others
+    return min(others, len(np.unique(index[commonest]))) if len(distinct) == 2 else others
 
 
 def _reach(contributions: Floats, freedom: float, level: float) -> tuple[float, float]:

@@ -90,9 +90,9 @@ def summarize_sets(scores: pd.DataFrame) -> tuple[list[dict[str, Any]], list[dic
 
 
 def _set_interval(detail: Mapping[str, Any], value: float | None) -> dict[str, Any]:
-    found = {name: detail.get(name) for name in ("low", "high", "prompts")}
-    reason = detail.get("no_interval", _OLD_SET) if value is not None and found["low"] is None else ""
-    return found | {"no_interval": str(reason)}
+    entry = {name: detail.get(name) for name in ("low", "high", "prompts")}
+    reason = detail.get("no_interval", _OLD_SET) if value is not None and entry["low"] is None else ""
+    return entry | {"no_interval": str(reason)}
 
 
 def summarize_run(
@@ -114,5 +114,5 @@ def summarize_parts(
     parts: Iterable[pd.DataFrame], clusters: Mapping[str, PromptKey], categories: pd.DataFrame
 ) -> dict[str, list[dict[str, Any]]]:
     """The content of summary.json from a score table that comes one metric at a time."""
-    found = [summarize_run(scores, clusters, categories) for scores in parts]
-    return {key: [entry for part in found for entry in part[key]] for key in ("overall", "categories", "models")}
+    summaries = [summarize_run(scores, clusters, categories) for scores in parts]
+    return {key: [entry for part in summaries for entry in part[key]] for key in ("overall", "categories", "models")}

@@ -84,8 +84,8 @@ class PromptStore:
         if self.prepare(prompts):
             _LOG.warning("prompts were encoded in the middle of a run; call `prepare` with all of them beforehand")
         distinct = list(dict.fromkeys(prompts))
-        found = Condition.cat([self._read(prompt) for prompt in distinct])
-        return found[[distinct.index(prompt) for prompt in prompts]]
+        conditions = Condition.cat([self._read(prompt) for prompt in distinct])
+        return conditions[[distinct.index(prompt) for prompt in prompts]]
 
     def path(self, prompt: str) -> Path:
         """File of a prompt."""
@@ -191,14 +191,16 @@ def _text_pipeline(folder: Path, options: TextOptions) -> Any:
     encoder = getattr(transformers, str(name), None)
     if encoder is None:
         raise UsageError(f"{folder}: text encoder {name} is not in the installed transformers.")
-    place = {"": options.device}
+    device_map = {"": options.device}
     try:
         pipeline: Any = LTX2Pipeline
         return pipeline(
-            text_encoder=encoder.from_pretrained(folder / "text_encoder", dtype=options.dtype, device_map=place).eval(),
+            text_encoder=encoder.from_pretrained(
+                folder / "text_encoder", dtype=options.dtype, device_map=device_map
+            ).eval(),
             tokenizer=transformers.AutoTokenizer.from_pretrained(folder / "tokenizer"),
             connectors=LTX2TextConnectors.from_pretrained(
-                folder, subfolder="connectors", torch_dtype=options.dtype, device_map=place
+                folder, subfolder="connectors", torch_dtype=options.dtype, device_map=device_map
             ).eval(),
             scheduler=None,
             vae=None,

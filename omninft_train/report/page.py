@@ -84,13 +84,13 @@ def render_report(report: Report) -> str:
     log = report.log
     phases = log_tables.phase_table(log)
     lost = sum(log_tables.failed(log, name) for name in reward_names(log))
-    facts = [("Recipe", report.recipe), ("Seed", str(report.seed)), ("Steps logged", str(len(log)))]
-    facts += [("Seconds in all", phases.rows[-1].cells[2].text)] if phases.rows else []
-    facts += [("Failed rewards", str(lost))] if lost else []
+    metadata = [("Recipe", report.recipe), ("Seed", str(report.seed)), ("Steps logged", str(len(log)))]
+    metadata += [("Seconds in all", phases.rows[-1].cells[2].text)] if phases.rows else []
+    metadata += [("Failed rewards", str(lost))] if lost else []
     context = {
         "brand": "omninft-train report",
         "title": report.title,
-        "facts": facts,
+        "metadata": metadata,
         "notes": report.notes,
         "sections": _SECTIONS,
         "report": report,

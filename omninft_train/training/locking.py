@@ -40,9 +40,11 @@ def _acquire(lock: FileLock, folder: Path) -> str | None:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        return f"{folder} is in use by another training. Wait for it, or choose another --out."
+        return f"{folder} is in use by another training. Wait for it, or choose another run folder (--out)."
     except NotImplementedError:
-        return f"{folder}: its file system has no locks (a network drive?). Choose an --out on a local disk."
+        return (
+            f"{folder}: its file system has no locks (a network drive?). Choose a run folder on a local disk (--out)."
+        )
     except OSError as error:
-        return f"{folder} cannot be written or locked ({error.strerror or error}). Choose another --out."
+        return f"{folder} cannot be written or locked ({error.strerror or error}). Choose another run folder (--out)."
     return None

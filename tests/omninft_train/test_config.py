@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avbench.config import build
-from avbench.toml import Place
+from avbench.toml import Origin
 from omninft_train.config import Config, check
 from omninft_train.errors import UsageError
 from omninft_train.method.advantages import AdvantageOptions
@@ -42,7 +42,9 @@ def test_every_recipe_loads_and_prints_as_itself(recipe: str, backbone: str, pre
     config = load(recipe, backbone, [f"preset={preset}"])
     assert (config.preset, config.backbone.kind) == (preset, backbone)
     assert reloaded(to_toml(config), tmp_path) == config
-    assert build(Config, dataclasses.asdict(config), Place("meta.json")) == config  # as it comes back from a checkpoint
+    assert (
+        build(Config, dataclasses.asdict(config), Origin("meta.json")) == config
+    )  # as it comes back from a checkpoint
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -118,7 +120,7 @@ def test_an_own_file_names_its_backbone(tmp_path: Path):
     assert config == load("omninft", "ltx2")
     with pytest.raises(UsageError, match=r"backbone\.kind = 'ltx2', but the recipe is laid out for 'miniature'"):
         load(file(tmp_path, text), "miniature")
-    with pytest.raises(UsageError, match="use --backbone"):
+    with pytest.raises(UsageError, match="Name the backbone"):
         load("omninft", None, ["backbone.kind=ltx2"])
 
 

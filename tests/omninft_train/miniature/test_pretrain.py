@@ -25,7 +25,7 @@ from omninft_train.miniature.pretrain import (
     is_complete,
     pretrain,
     pretrained,
-    warmed_share,
+    warmed_fraction,
 )
 from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.world import VERSION, draw_scene
@@ -214,13 +214,13 @@ def test_progress_is_told_as_means_of_the_steps_between(monkeypatch: pytest.Monk
 @given(st.integers(1, 500), st.integers(0, 600))
 def test_learning_rates_rise_then_fall_to_zero(steps: int, warmup: int):
     options = PretrainOptions(steps=steps, warmup=warmup)
-    shares = np.array([warmed_share(options, step) for step in range(steps)])
+    shares = np.array([warmed_fraction(options, step) for step in range(steps)])
     assert (shares > 0).all() and (shares <= 1).all()
     split = min(warmup, steps)
     assert (np.diff(shares[:split]) > 0).all() and (np.diff(shares[split:]) < 0).all()
     if 0 < warmup <= steps:
         assert shares[warmup - 1] == 1
-    assert warmed_share(options, max(steps, warmup)) == pytest.approx(1.0 if warmup >= steps else 0.0, abs=1e-12)
+    assert warmed_fraction(options, max(steps, warmup)) == pytest.approx(1.0 if warmup >= steps else 0.0, abs=1e-12)
 
 
 def test_both_optimisers_train():
