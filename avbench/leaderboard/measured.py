@@ -12,7 +12,7 @@ from typing import Any
 
 from avbench.direction import Direction
 from avbench.errors import UsageError
-from avbench.files import write_atomically
+from avbench.files import make_folder, write_atomically
 from avbench.leaderboard.lines import Line, untidy
 from avbench.leaderboard.read import MEASURED, Reading, read_folder
 from avbench.leaderboard.rules import cross_problems, measured_problems
@@ -69,10 +69,10 @@ def measured_rows(run: Run, about: About) -> list[MeasuredRow]:
     Raises:
         UsageError: the run has keyed-random weights, or does not say which, or has no value at all.
     """
-    from avbench.statistics.summary import clusters_of, summarize, summarize_run
+    from avbench.statistics.summary import clusters_of, ranges_of, summarize, summarize_run
 
     _refuse_test_weights(run)
-    clusters = clusters_of(run.clips)
+    clusters, ranges = clusters_of(run.clips), ranges_of(run.info)
     models = sorted(str(name) for name in run.scores["model"].dropna().unique())
     if len(models) > 1:
         if about.row:
@@ -80,10 +80,11 @@ def measured_rows(run: Run, about: About) -> list[MeasuredRow]:
                 f"{run.path} has several models ({', '.join(models)}); leave out the name of the row (--row)."
             )
         clip_scores = run.scores[run.scores["scope"] == "clip"]
-        summaries = [(str(e["model"]), e) for e in summarize(clip_scores, clusters, ["model"]) if e["model"] in models]
+        entries = summarize(clip_scores, clusters, ranges, ["model"])
+        summaries = [(str(entry["model"]), entry) for entry in entries if entry["model"] in models]
     else:
         name = about.row or (models[0] if models else run.path.resolve().name)
-        summaries = [(name, entry) for entry in summarize_run(run.scores, clusters, run.categories)["overall"]]
+        summaries = [(name, entry) for entry in summarize_run(run.scores, clusters, run.categories, ranges)["overall"]]
     digest = run_digest(run)
     rows = [_row(run, about, digest, name, entry) for name, entry in summaries if entry["mean"] is not None]
     if not rows:
@@ -173,7 +174,7 @@ def append_measured(folder: Path, rows: Sequence[MeasuredRow], file: str = "runs
         return 0
     _refuse_what_disagrees(list(fresh.values()), file, reading)
     target = folder / MEASURED / file
-    target.parent.mkdir(exist_ok=True)
+    make_folder(target.parent)
     kept = target.read_text(encoding="utf-8") if target.exists() else to_csv(MEASURED_COLUMNS, [])
     added = to_csv(MEASURED_COLUMNS, [astuple(row) for row in fresh.values()]).split("\n", 1)[1]
     write_atomically(target, (kept + ("" if kept.endswith("\n") else "\n") + added).encode())

@@ -20,7 +20,7 @@ from avbench.report.tables import (
     interval,
     summary_cells,
 )
-from avbench.statistics.summary import clusters_of, summarize, summarize_sets
+from avbench.statistics.summary import clusters_of, ranges_of, summarize, summarize_sets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,7 @@ def set_scores(run: Run) -> pd.DataFrame:
 def summarise_metrics(run: Run, index: Mapping[str, int]) -> Summary:
     """The summary of a run; `index` holds the clips that the page shows, with their rows."""
     scores = clip_scores(run)
-    entries = summarize(scores, clusters_of(run.clips)) + summarize_sets(set_scores(run))[0]
+    entries = summarize(scores, clusters_of(run.clips), ranges_of(run.info)) + summarize_sets(set_scores(run))[0]
     families = {name: _family(run, name) for name in dict.fromkeys(str(entry["metric"]) for entry in entries)}
     order = list(dict.fromkeys(families.values()))
     entries.sort(key=lambda entry: order.index(families[entry["metric"]]))
@@ -143,7 +143,8 @@ def model_table(run: Run) -> Table | None:
     models = [str(model) for model in dict.fromkeys(scores["model"].dropna())]
     if len(models) < 2:
         return None
-    entries = {(str(e["model"]), str(e["metric"])): e for e in summarize(scores, clusters_of(run.clips), ["model"])}
+    summaries = summarize(scores, clusters_of(run.clips), ranges_of(run.info), ["model"])
+    entries = {(str(entry["model"]), str(entry["metric"])): entry for entry in summaries}
     rows = []
     for metric in dict.fromkeys(map(str, scores["metric"])):
         cells = [_mean_of(entries.get((model, metric))) for model in models]

@@ -160,11 +160,10 @@ def _interval(
         part = scorer.function(fake[use], real)
         return math.nan if part.value is None else part.value
 
-    interval = jackknife_interval(distance, whole, prompts)
+    interval = jackknife_interval(distance, whole, prompts).within(*scorer.range)
     if interval.low is None or interval.high is None:
         return {"no_interval": interval.reason, "prompts": interval.clusters}
-    low, high = scorer.range
-    return {"low": max(low, interval.low), "high": min(high, interval.high), "prompts": interval.clusters}
+    return {"low": interval.low, "high": interval.high, "prompts": interval.clusters}
 
 
 def _features(scorer: Scorer, clip: Clip, sets: SetInputs) -> NDArray[np.float32] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,6 +46,13 @@ class Interval:
     def excludes_zero(self) -> bool:
         """Whether there is an interval, with 0 outside."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+    def within(self, low: float, high: float) -> Interval:
+        """The interval without what lies outside of the range of the values; unchanged where its mean lies outside."""
+        if self.low is None or self.high is None or self.mean is None or not low <= self.mean <= high:
+            return self
+        # The true mean of values in a range lies in that range too, so what is cut off never held it: coverage stays.
+        return replace(self, low=max(low, self.low), high=min(high, self.high))
 
 
 def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | None = None, level: float = LEVEL) -> Interval:
@@ -178,7 +185,7 @@ def _reach(contributions: Floats, freedom: float, level: float) -> tuple[float, 
     variance = float(np.square(deviations).mean())
     if variance <= (_TINY * float(np.abs(contributions).max(initial=0.0))) ** 2:
         return 0.0, 0.0
-    skewness = float((deviations**3).mean()) / variance**1.5
+    skewness = float(((deviations / math.sqrt(variance)) ** 3).mean())  # scaled first: cubes of tiny numbers vanish
     error = math.sqrt(variance / (count - 1))
     quantile = float(t.isf((1 - level) / 2, max(freedom, 1.0)))
     bend = skewness / (3 * math.sqrt(count))

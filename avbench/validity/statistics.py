@@ -114,8 +114,8 @@ def _response(rows: Sequence[Row], labels: tuple[str, ...], direction: Direction
 
 
 def _rho_interval(rhos: Floats) -> tuple[float, float] | None:
-    interval = mean_interval(rhos)
-    return None if interval.low is None or interval.high is None else (max(-1.0, interval.low), min(1.0, interval.high))
+    interval = mean_interval(rhos).within(-1.0, 1.0)
+    return None if interval.low is None or interval.high is None else (interval.low, interval.high)
 
 
 def _verdict(
