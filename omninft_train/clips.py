@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omninft_train.errors import EnvironmentProblem
+from omninft_train.files import path_aside
 from omninft_train.models.backbone import Decoded
 
 # Sampling rates that AAC can carry, in samples per second; sound at another one is resampled to 48 kHz.
@@ -36,19 +36,17 @@ def save_mp4(decoded: Decoded, path: Path) -> Path:
     Raises:
         EnvironmentProblem: the file cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with av.open(str(aside), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        with (
+            path_aside(path) as aside,
+            av.open(str(aside), "w", format="mp4", options={"movflags": "faststart"}) as container,
+        ):
             _write(container, decoded)
-        aside.replace(path)
     except (OSError, av.error.FFmpegError) as error:
         raise EnvironmentProblem(
             f"{path}: the clip cannot be written ({error}). Free space, or choose another folder."
         ) from error
-    finally:
-        if aside.exists():
-            aside.unlink()
     return path
 
 

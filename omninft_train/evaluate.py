@@ -11,12 +11,12 @@ from statistics import fmean, stdev
 from typing import Annotated, Any
 
 from avbench.config import at_least, build
-from avbench.files import write_atomically
+from avbench.files import make_folder, write_atomically
 from avbench.pages.numbers import format_value
 from avbench.pages.table import Column, Table, row_of
 from avbench.toml import Origin
 from omninft_train.config import RewardSection
-from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.errors import UsageError
 from omninft_train.generate import Generation, Trained, generate
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
@@ -157,12 +157,7 @@ def write_json(content: dict[str, Any], path: Path) -> None:
     Raises:
         EnvironmentProblem: it cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"cannot make {path.parent}: {error.strerror}. Choose another path (--out)."
-        ) from error
+    make_folder(path.parent, "--out")
     write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 

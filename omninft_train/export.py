@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.files import rename
 from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -92,7 +93,7 @@ def _writing(folder: Path, weights: str) -> Iterator[Path]:
         yield partial
         written = {path.name for path in partial.iterdir()}
         for name in written:
-            (partial / name).replace(folder / name)
+            rename(partial / name, folder / name)
         for path in folder.glob(weights):
             if path.name not in written:
                 path.unlink()

@@ -16,6 +16,7 @@ from avbench.toml import Origin
 from omninft_train.clips import save_mp4
 from omninft_train.config import Config
 from omninft_train.errors import UsageError
+from omninft_train.files import make_folder, write_atomically
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.models.backbone import Backbone, Decoded
 from omninft_train.models.policy import Policy
@@ -131,7 +132,7 @@ def generate(
 
 def write_clips(folder: Path, clips: Sequence[Sequence[Decoded]], prompts: Sequence[TrainPrompt], model: str) -> Path:
     """Write mp4 files and the manifest that `avbench score` reads; returns the manifest."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     table = io.StringIO()
     rows = csv.DictWriter(table, COLUMNS)
     rows.writeheader()
@@ -143,7 +144,5 @@ def write_clips(folder: Path, clips: Sequence[Sequence[Decoded]], prompts: Seque
             values = (name, f"{name}.mp4", *texts, f"{number:05d}", index, model)
             rows.writerow(dict(zip(COLUMNS, values, strict=True)))
     manifest = folder / "manifest.csv"
-    partial = manifest.with_suffix(".partial")
-    partial.write_text(table.getvalue(), encoding="utf-8")
-    partial.replace(manifest)
+    write_atomically(manifest, table.getvalue().encode())
     return manifest

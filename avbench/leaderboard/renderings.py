@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from avbench.errors import EnvironmentProblem
-from avbench.files import write_atomically
+from avbench.files import make_folder, write_atomically
 from avbench.leaderboard.grid import fill
 from avbench.leaderboard.page import render_page
 from avbench.leaderboard.read import RENDERED, load_board
@@ -58,10 +57,7 @@ def build(folder: Path) -> list[str]:
     """
     content = render_all(folder)
     target = folder / RENDERED
-    try:
-        target.mkdir(exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot write {target}: {error.strerror or error}") from error
+    make_folder(target)
     changed = [name for name, data in content.items() if _present(target / name) != data]
     for name in changed:
         write_atomically(target / name, content[name])

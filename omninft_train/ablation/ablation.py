@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from avbench.errors import UsageError
+from avbench.files import make_folder
 from omninft_train.ablation.backends import Backend
 from omninft_train.ablation.grid import Grid
 from omninft_train.ablation.outcome import Outcome, make_outcome
@@ -15,7 +16,7 @@ from omninft_train.ablation.plan import Choice, Plan, check_choice, chosen_steps
 from omninft_train.ablation.processes import check_command, with_paths
 from omninft_train.ablation.reading import load_grid
 from omninft_train.ablation.runner import Report, check_needs, run_steps
-from omninft_train.ablation.state import make_folder, refuse_others
+from omninft_train.ablation.state import refuse_others
 from omninft_train.ablation.steps import TABLES, Step, make_steps
 from omninft_train.ablation.variants import pretraining, resolve
 
@@ -84,7 +85,7 @@ class Ablation:
             EnvironmentProblem: a step failed.
         """
         try:
-            make_folder(self.out)
+            make_folder(self.out, "--out")
             refuse_others(self.out, list(self.chosen), redo=redo)
             check_needs(self.out, self.chosen, self.steps, self.again)
         except BaseException:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from avbench.errors import EnvironmentProblem, UsageError
-from avbench.files import write_atomically
+from avbench.files import make_folder, rename, write_atomically
 from avbench.pages.markdown import section_markdown
 from avbench.pages.numbers import format_value, with_sign
 from avbench.pages.scatter import matrix, scatter
@@ -26,7 +26,6 @@ from omninft_train.ablation.conflicts import Study, read_rollouts, sentence, stu
 from omninft_train.ablation.curves import Plot
 from omninft_train.ablation.page import Page, render_page
 from omninft_train.ablation.processes import environment, failure
-from omninft_train.ablation.state import make_folder
 
 PAPER = (
     "OmniNFT's Figure 2a: nearly half of 1,400 rollouts (175 prompts x 8) of LTX-2, as digests print it. With another "
@@ -79,7 +78,7 @@ def run_study(request: StudyRequest) -> list[Study]:
     labels = [name for name, _ in named]
     if len(set(labels)) < len(labels):  # the same name in several places: show where
         named = [(str(path), path) for _, path in named]
-    make_folder(request.out)
+    make_folder(request.out, "--out")
     files = [(name, _rollouts(request, name, path)) for name, path in named]
     studies = [study(read_rollouts(file, name), request.std) for name, file in files]
     _write(request, studies)
@@ -116,14 +115,14 @@ def _rollouts(request: StudyRequest, name: str, path: Path) -> Path:
     file = request.out / "rollouts" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-')}-{how}.json"
     if file.is_file():
         return file
-    make_folder(file.parent)
+    make_folder(file.parent, "--out")
     partial = file.with_suffix(".partial.json")
     arguments = ["--prompts", str(request.prompts), "--group-size", str(request.group_size)]
     arguments += [] if request.seed is None else ["--seed", str(request.seed)]
     arguments += [] if request.role == "policy" else ["--role", request.role]
     _sample([*request.trainer, "conflicts", str(path), "--out", str(partial), *arguments], path, file)
     read_rollouts(partial)
-    partial.replace(file)
+    rename(partial, file)
     return file
 
 

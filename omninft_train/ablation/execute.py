@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avbench.errors import AvbenchError, EnvironmentProblem
+from avbench.files import make_folder
 from omninft_train.ablation.grid import Grid
 from omninft_train.ablation.processes import environment, failure, filled
 from omninft_train.ablation.prompt_files import write_prompts
-from omninft_train.ablation.state import locked, make_folder, read_record, status, write_record
+from omninft_train.ablation.state import locked, read_record, status, write_record
 from omninft_train.ablation.steps import Step
 
 _LOG = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ def _run(grid: Grid, out: Path, step: Step, held: int, children: Children) -> di
     """The step's command, its output into a log; resources that it used."""
     command = filled(step.command, grid.source, out)
     folder = out / step.folder
-    make_folder(folder)
+    make_folder(folder, "--out")
     log, error_file = folder / f"{step.record}.log", folder / f"{step.record}.error.json"
     error_file.unlink(missing_ok=True)
     with log.open("ab") as output:

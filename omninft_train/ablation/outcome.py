@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.errors import UsageError
-from avbench.files import write_atomically
+from avbench.files import make_folder, write_atomically
 from omninft_train.ablation.collect import Results, collect
 from omninft_train.ablation.compare import Summary, summarise
 from omninft_train.ablation.curves import curve_plots
@@ -18,7 +18,7 @@ from omninft_train.ablation.page import Page, render_page
 from omninft_train.ablation.published import published_beside
 from omninft_train.ablation.runner import unfinished
 from omninft_train.ablation.sheet import Sheet, make_sheet
-from omninft_train.ablation.state import make_folder, status
+from omninft_train.ablation.state import status
 from omninft_train.ablation.steps import Step
 from omninft_train.ablation.table_files import differences_csv, latex, markdown, results_csv
 from omninft_train.ablation.variants import settings
@@ -106,7 +106,7 @@ def _write(
     )
     content[PAGE] = render_page(page).encode("utf-8", "replace")
     for name, data in content.items():
-        make_folder((out / name).parent)
+        make_folder((out / name).parent, "--out")
         write_atomically(out / name, data)
     return tuple(content)
 

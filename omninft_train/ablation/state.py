@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from avbench.errors import EnvironmentProblem, UsageError
-from avbench.files import write_atomically
+from avbench.errors import UsageError
+from avbench.files import inheritable_lock, make_folder, write_atomically
 from omninft_train.ablation.steps import Step, canonical
 
 State = Literal["complete", "todo", "started", "stale", "damaged", "foreign"]
@@ -55,22 +54,8 @@ def read_record(out: Path, step: Step) -> dict[str, Any] | None:
 def write_record(out: Path, step: Step, content: Mapping[str, Any]) -> None:
     """Write the record of a step, whole or not at all."""
     path = record_path(out, step)
-    make_folder(path.parent)
+    make_folder(path.parent, "--out")
     write_atomically(path, (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder.
-
-    Raises:
-        EnvironmentProblem: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"cannot make {folder}: {error.strerror or error}. Choose another folder (--out)."
-        ) from error
 
 
 def status(out: Path, step: Step) -> Status:
@@ -150,43 +135,6 @@ def locked(out: Path, step: Step) -> Iterator[int | None]:
     Raises:
         EnvironmentProblem: the folder cannot be written, or has no locks.
     """
-    make_folder(out / LOCKS)
-    path = out / LOCKS / f"{step.id.replace(' ', '-')}.lock"
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        with _locked_by_name(path) as held:
-            yield held
-        return
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"cannot write {path}: {error.strerror or error}. Choose another folder (--out)."
-        ) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        except OSError as error:
-            from avbench.files import no_locks
-
-            raise no_locks(out, "--out", error) from error
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _locked_by_name(path: Path) -> Iterator[int | None]:
-    from filelock import Timeout
-
-    from avbench.files import locked
-
-    try:
-        with locked(path, "--out"):
-            yield -1
-    except Timeout:
-        yield None
+    make_folder(out / LOCKS, "--out")
+    with inheritable_lock(out / LOCKS / f"{step.id.replace(' ', '-')}.lock", "--out") as held:
+        yield held

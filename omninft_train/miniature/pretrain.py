@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
+from omninft_train.files import path_aside, write_atomically
 from omninft_train.miniature.backbone import (
     META,
     WEIGHTS,
@@ -140,13 +141,10 @@ def _make(folder: Path) -> None:
 def _save(folder: Path, backbone: MiniatureBackbone, meta: dict[str, Any]) -> None:
     """Weights first and meta.json last, each renamed into place: a folder with a meta.json is whole."""
     try:
-        partial = folder / f"{WEIGHTS}.partial"
-        save_file({name: value.contiguous() for name, value in backbone.transformer.state_dict().items()}, partial)
-        partial.replace(folder / WEIGHTS)
+        with path_aside(folder / WEIGHTS) as aside:
+            save_file({name: value.contiguous() for name, value in backbone.transformer.state_dict().items()}, aside)
         meta = meta | {"weights_sha256": weights_digest(folder)}
-        partial = folder / f"{META}.partial"
-        partial.write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
-        partial.replace(folder / META)
+        write_atomically(folder / META, (json.dumps(meta, indent=2) + "\n").encode())
     except OSError as error:
         raise EnvironmentProblem(f"{folder}: the pretrained miniature cannot be written ({error}).") from error
 

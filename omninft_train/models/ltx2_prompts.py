@@ -6,7 +6,6 @@ import gc
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.files import path_aside
 from omninft_train.models.latents import Condition
 
 _LOG = logging.getLogger(__name__)
@@ -99,23 +99,19 @@ class PromptStore:
 
     def _write(self, prompt: str, condition: Condition) -> None:
         path = self.path(prompt)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.part")
         tensors = {"video": condition.video, "audio": condition.audio}
         if condition.mask is not None:
             tensors["mask"] = condition.mask
         try:
             self._cache.mkdir(parents=True, exist_ok=True)
             tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file(tensors, aside, metadata={"digest": _tensors_digest(tensors)})
-            aside.replace(path)
+            with path_aside(path) as aside:
+                save_file(tensors, aside, metadata={"digest": _tensors_digest(tensors)})
         except (SafetensorError, OSError) as error:
             raise EnvironmentProblem(
                 f"{path}: the conditioning of a prompt cannot be written ({error}). Set backbone.cache to a folder "
                 "with space: 16 MB per prompt."
             ) from error
-        finally:
-            if aside.exists():
-                aside.unlink()
 
 
 def _is_whole(path: Path) -> bool:

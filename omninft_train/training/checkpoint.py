@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.files import rename
 
 # Format 1 had no checksums. It is read, with a warning.
 FORMAT = 2
@@ -239,8 +240,8 @@ def _rename(partial: Path, target: Path) -> None:
     aside = partial.with_name(f".{target.name}.replaced")
     shutil.rmtree(aside, ignore_errors=True)
     if target.exists():
-        target.rename(aside)
-    partial.rename(target)
+        rename(target, aside)
+    rename(partial, target)
     shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.files import write_atomically
 
 _LOG = logging.getLogger(__name__)
 METRICS = "metrics.jsonl"
@@ -129,9 +130,7 @@ def _rows(path: Path) -> Iterable[tuple[dict[str, Any], str]]:
 def _drop_from(path: Path, first: int) -> None:
     if not path.exists():
         return
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(f"{line}\n" for row, line in _rows(path) if row["step"] < first), encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, "".join(f"{line}\n" for row, line in _rows(path) if row["step"] < first).encode())
 
 
 def _plain(value: Any) -> Any:
