@@ -199,7 +199,7 @@ def test_metrics_that_cannot_take_part_are_named_with_the_reason(clips):
     found = study(clips[:1], [absent, of_sets, *get_scorers(["sharpness"])], seconds=0.2)
     assert found.passed_over == {
         "absent": "not installed: no_such_package",
-        "of_sets": "judges sets of clips; a severity is given to single ones",
+        "of_sets": "judges sets of clips; corruptions are applied to single ones",
     }
     assert {row.metric for row in found.rows} == {"sharpness"}
     with pytest.raises(EnvironmentProblem, match="no_such_package"):
