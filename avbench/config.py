@@ -180,7 +180,7 @@ def _has_no_default(field: dataclasses.Field[Any]) -> bool:
 
 
 def expected(kind: Any) -> str:
-    """What a type expects, in words."""
+    """The expected values of a type, in words."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         return " ".join([expected(arguments[0]), *(must.words for must in arguments[1:])])

@@ -258,7 +258,7 @@ def _locked_or_none(path: Path, option: str) -> Iterator[int | None]:
 
 
 def no_locks(folder: Path, option: str, error: OSError) -> EnvironmentProblem:
-    """What to say of a drive that cannot lock files."""
+    """The error of a drive that cannot lock files."""
     return EnvironmentProblem(
         f"{folder} is on a drive that cannot lock files ({error.strerror or error}), as some network drives are. "
         f"Choose a folder on a local disk with {option}."

@@ -114,7 +114,7 @@ def family_table(family: str) -> str:
         facts = (
             ("what", m.summary), ("judges", JUDGES[m.level]), ("unit", unit(m)),
             ("direction", ARROWS[m.higher_is_better]), ("range", bounds(m)),
-            ("needs", ", ".join(sorted(m.needs))), ("reads", views or "facts of the tracks"),
+            ("needs", ", ".join(sorted(m.needs))), ("reads", views or "metadata of the tracks"),
             ("parameters", params or "none"), ("checkpoint", weights), ("source", m.source),
             ("version", str(m.version)), ("caveat", m.caveat),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether numbers of several runs may be compared at all, and if not, what differs."""
+"""Refuse to compare runs whose numbers come about in different ways, and say what differs."""
 
 from __future__ import annotations
 

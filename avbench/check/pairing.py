@@ -1,4 +1,4 @@
-"""Which clip of one run belongs to which clip of another: by prompt and sample index."""
+"""Match the clips of several runs by prompt and sample index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as a regression: a small TOML file, with defaults that need none."""
+"""Policy of the gate, what counts as a regression: a small TOML file, with defaults that need none."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ _PATH = re.compile(r"[/~\\]|[A-Za-z]:[/\\]|\.\.([/\\]|$)")
 
 
 def describe_command(arguments: Sequence[str]) -> str:
-    """What was typed, without where on the machine it was: a path outside of the current folder is its name alone.
+    """The command line without paths of the machine: one outside of the current folder is its name alone.
 
     Args:
         arguments: of the command, without the program.

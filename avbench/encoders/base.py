@@ -20,7 +20,7 @@ TextRole = Literal["text", "video", "audio"]
 
 @dataclass(frozen=True)
 class LoadContext:
-    """What a network is loaded with: the weights in use, a torch device string, and the precision in `setup`."""
+    """Context of loading a network: the weights in use, a torch device string, and the precision in `setup`."""
 
     setup: WeightsConfig
     device: str
@@ -73,7 +73,7 @@ class Backbone:
 
 @dataclass(frozen=True)
 class ClipInput:
-    """What an encoder gets of one clip.
+    """Input of an encoder for one clip.
 
     Attributes:
         views: the arrays of the encoder's views, in its order; possibly memory-mapped, read-only.

@@ -178,7 +178,7 @@ class EncoderStore:
 
 
 def clip_input(encoder: Encoder, media: Media, prompt: Prompt) -> ClipInput:
-    """What the encoder gets of a clip.
+    """The encoder's input for a clip.
 
     Raises:
         LookupError: the clip lacks a track that the encoder reads.

@@ -83,7 +83,7 @@ def view_latex(shown: Table) -> str:
 
 
 def footnote(mark: str, board: Board) -> Footnote:
-    """What a mark of the legend, or a conflict, means."""
+    """The footnote of a mark of the legend, or of a conflict."""
     if mark in LEGEND:
         return Footnote(mark, f"{LEGEND[mark]}.")
     return Footnote(mark, board.conflicts[mark].text, board.conflicts[mark].heading)

@@ -52,7 +52,7 @@ class FrameTimes:
 
 
 def packet_times(packets: Packets, time_base: Any, step: float) -> FrameTimes:
-    """What the container's packets let expect before anything is decoded; every `step` seconds without timestamps."""
+    """Expected frame times from the container's packets, before decoding; every `step` seconds without timestamps."""
     shown = [packet for packet in packets if not packet.is_discard]
     stamped = sorted((packet.pts, packet.duration or 0) for packet in shown if packet.pts is not None)
     if not stamped:

@@ -1,4 +1,4 @@
-"""Whether a track is as long as its file says."""
+"""Check that a track is as long as its file states."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from avbench.media.limits import Limits
 
 @dataclass(frozen=True)
 class Probe:
-    """What the headers say. `audio` is "none" or says where the sound comes from; `problem` is None if fine."""
+    """A clip's headers. `audio` is "none" or says where the sound comes from; `problem` is None if fine."""
 
     video: str = "none"
     audio: str = "none"

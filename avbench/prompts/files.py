@@ -1,4 +1,4 @@
-"""Where the files of prompt suites are: beside the package, in a folder of the user, or in the hub's cache."""
+"""Locate the files of prompt suites: beside the package, in a folder of the user, or in the hub's cache."""
 
 from __future__ import annotations
 

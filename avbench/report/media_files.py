@@ -1,4 +1,4 @@
-"""Which files of this machine a report may show: those whose content the run names, in folders where it may look.
+"""Find the media files that a report may show: those with the digest that the run names, in allowed folders.
 
 A run folder may come from a stranger, and its clip table can name any file. A file is taken where it lies below one of
 the folders, its digest is that of the clip, and it is a regular file of bounded size.

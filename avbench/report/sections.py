@@ -62,7 +62,7 @@ class Summary:
 
 
 def metric_metadata(run: Run, name: str) -> Mapping[str, Any]:
-    """What run.json knows about a metric; empty for an unknown one."""
+    """Metadata of a metric in run.json; empty for an unknown one."""
     metadata = (run.info.get("metrics") or {}).get(name)
     return metadata if isinstance(metadata, dict) else {}
 

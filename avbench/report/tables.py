@@ -24,7 +24,7 @@ SUMMARY_COLUMNS = (
 
 
 def watermark(info: Mapping[str, Any]) -> str:
-    """What stands over every table of a run whose networks had test weights; empty for a real run."""
+    """Text above every table of a run whose networks had test weights; empty for a real run."""
     weights = info.get("weights", "checkpoints")
     if weights == "unknown":
         return "WEIGHTS UNKNOWN: it is unknown whether the numbers of learned metrics mean anything"

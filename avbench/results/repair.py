@@ -170,5 +170,5 @@ def restore_record(folder: RunFolder) -> list[str]:
 
 def made_again(error: DamagedRunError) -> str:
     """The note on a file that was made again."""
-    found = "was missing" if error.missing else f"was damaged ({error.reason})"
-    return f"{error.name} {found} and was made again"
+    what = "was missing" if error.missing else f"was damaged ({error.reason})"
+    return f"{error.name} {what} and was made again"

@@ -34,7 +34,7 @@ _PREFIX = "features/"
 
 
 def encoder_key(encoder: Encoder) -> str:
-    """What features of an encoder are kept under: features of another version are others."""
+    """Key of an encoder's features, version included."""
     return f"{encoder.name}:{encoder.version}"
 
 

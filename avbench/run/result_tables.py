@@ -21,7 +21,7 @@ from avbench.statistics.summary import clusters_of, ranges_of, summarize_parts
 
 @dataclass(frozen=True)
 class Tables:
-    """What the tables of a finished run hold.
+    """Contents of the tables of a finished run.
 
     Attributes:
         summary: content of summary.json.

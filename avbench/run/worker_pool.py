@@ -58,7 +58,7 @@ class Worker:
             self.connection.send((list(shard), stopped.reasons()))
 
     def receive(self) -> Message | None:
-        """What it says next, None when it has died."""
+        """Its next message; None when it has died."""
         try:
             message: Message = self.connection.recv()
         except (EOFError, OSError):
@@ -119,7 +119,7 @@ class WorkerPool:
             self._members.append(_start(self._workers, number, self._metrics))
 
     def listen(self) -> Iterator[tuple[Worker, Message | None]]:
-        """What workers say; None, after which it is gone, from one that died.
+        """Messages of workers; None, after which it is gone, from one that died.
 
         Raises:
             Exception: what ended a worker's work and ends the run.

@@ -62,7 +62,7 @@ class Workers:
         return EncoderStore(device, self.max_resident, self.setup, cache)
 
     def alone(self, number: int, folder: Path) -> Workers:
-        """What process `number` of these has for itself, with inputs of networks below `folder`."""
+        """The settings of process `number` alone, with inputs of networks below `folder`."""
         spool = SpoolLimit(folder, self.spool.max_bytes // self.count)
         return replace(self, devices=(self.devices[number % len(self.devices)],), spool=spool)
 

@@ -18,7 +18,7 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 @dataclass
 class Listing:
-    """What lies below a folder: paths of videos and sounds, and what was passed over."""
+    """Media below a folder: paths of videos and sounds, and what was passed over."""
 
     videos: list[Path] = field(default_factory=list)
     sounds: list[Path] = field(default_factory=list)

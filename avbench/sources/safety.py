@@ -1,4 +1,4 @@
-"""Which paths a source may name: files below its folder, never an address, a device or a folder."""
+"""Check paths that a source names: files below its folder, never an address, a device or a folder."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Inapplicable(Exception):  # noqa: N818 - a property of a clip and a severi
 
 @dataclass(frozen=True)
 class Variant:
-    """What a corruption is applied with.
+    """Arguments of a corruption.
 
     Attributes:
         severity: how much, in the corruption's unit.

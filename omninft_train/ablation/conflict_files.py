@@ -73,7 +73,7 @@ def run_study(request: StudyRequest) -> list[Study]:
             f"group size {request.group_size} (--group-size): advantages need at least 2 rollouts of a prompt."
         )
     if request.prompts < 2:
-        raise UsageError(f"{request.prompts} prompts (--prompts): the interval over groups needs at least 2.")
+        raise UsageError(f"prompts = {request.prompts} (--prompts): the interval over groups needs at least 2.")
     named = [pair for source in request.sources for pair in _runs(source, request.role)]
     labels = [name for name, _ in named]
     if len(set(labels)) < len(labels):  # the same name in several places: show where

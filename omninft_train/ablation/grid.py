@@ -223,5 +223,5 @@ class Grid:
         return list(dict.fromkeys(row.variant for table in self.tables for row in table.rows))
 
     def metric(self, name: str) -> Metric:
-        """What is known of a metric."""
+        """Metadata of a metric."""
         return self.metrics.get(name, Metric(name, name))

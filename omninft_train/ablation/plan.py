@@ -146,7 +146,7 @@ def plan_table(plan: Plan) -> Table:
 
 
 def cost_line(plan: Plan) -> str:
-    """What is to be done, in words."""
+    """Remaining steps and their cost, in words."""
     grid = plan.grid
     if not plan.todo:
         return f"{len(plan.steps)} steps, all done"

@@ -179,7 +179,7 @@ def weights_digest(folder: Path) -> str:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """What a finished pretraining says about itself.
+    """Content of a finished pretraining's meta.json.
 
     Raises:
         UsageError: there is none in the folder.

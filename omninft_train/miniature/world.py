@@ -63,7 +63,7 @@ _EDGE = 0.1
 
 @dataclass(frozen=True)
 class Subject:
-    """What a prompt says; None where it says nothing.
+    """Attributes that a prompt states; None where it states nothing.
 
     Attributes:
         size, colour, shape, motion, speed: of the video.
@@ -168,7 +168,7 @@ def split_words(text: str) -> list[str]:
 
 
 def understand(text: str) -> Subject:
-    """What a prompt says of a scene; words that mean nothing here are passed over.
+    """Parse the attributes of a scene from a prompt; unknown words are passed over.
 
     Raises:
         UsageError: it names two of a kind, "red" and "green" for example.

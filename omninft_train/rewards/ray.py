@@ -79,7 +79,7 @@ class RayRewardBackend:
 
 
 class Worker:
-    """What an actor runs.
+    """Code of an actor: a backend and its answers.
 
     Args:
         make: builds its backend.

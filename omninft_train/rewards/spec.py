@@ -78,7 +78,7 @@ class Scored:
 
 
 class RewardOptions(Protocol):
-    """What `make_rewards` needs to know; see `config.RewardSection`."""
+    """Options of `make_rewards`; see `config.RewardSection`."""
 
     @property
     def reward(self) -> tuple[RewardSpec, ...]: ...

@@ -39,7 +39,7 @@ _FULL = (f"os error {errno.ENOSPC}", f"os error {errno.EDQUOT}", "No space left"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """Contents of a checkpoint.
 
     Attributes:
         path: its folder.

@@ -68,7 +68,7 @@ class CaptureWindow:
 
 
 class Sampler(Protocol):
-    """What can be sampled from: a `Policy`, or anything else with its `velocity`."""
+    """Interface of what can be sampled: a `Policy`, or anything else with its `velocity`."""
 
     def velocity(
         self, role: Role, x: Latents, t: Tensor, condition: Condition, *, skip_blocks: tuple[int, ...] = ()
@@ -78,7 +78,7 @@ class Sampler(Protocol):
 
 
 class Collector(Protocol):
-    """What records attention while its context is open."""
+    """Interface that records attention while its context is open."""
 
     def collecting(self) -> AbstractContextManager[object]:
         """Record the calls inside the context."""

@@ -404,7 +404,7 @@ def test_every_key_can_be_set_and_printed(tmp_path_factory: pytest.TempPathFacto
     value = data.draw(values(kind).filter(lambda found: found is not None))
     section, _, name = key.rpartition(".")
     within = to_toml(one(key, value)).partition(f"[{section}]\n")[2] if section else to_toml(one(key, value))
-    printed = next(line for line in within.splitlines() if line.startswith(f"{name} ="))
+    printed = next(line for line in within.split("\n") if line.startswith(f"{name} ="))
     config = load("omninft", None, [f"{key}={printed.partition('=')[2]}"])
     found: Any = config
     for part in key.split("."):

@@ -1,4 +1,4 @@
-"""Which of the numbers in the names of clips is the prompt's."""
+"""Choose which of the numbers in the names of clips is the prompt's."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def test_wrong_arguments_are_one_line(avbench, fake_command, tmp_path):
     for arguments, code, message in (
         (("nothing",), 2, "nothing: neither a run of the trainer, nor an ablation's folder"),
         (("run", "--group-size", "1"), 2, "group size 1 (--group-size): advantages need at least 2 rollouts"),
-        (("run", "--prompts", "1"), 2, "--prompts 1: the interval over groups needs at least 2"),
+        (("run", "--prompts", "1"), 2, "prompts = 1 (--prompts): the interval over groups needs at least 2"),
         (("run", "--trainer", "/no/such/trainer"), 4, "cannot start /no/such/trainer"),
         (("run", "--trainer", f"{fake_command} --fail"), 2, "run: no rollouts, exit code 2: no command --fail"),
     ):

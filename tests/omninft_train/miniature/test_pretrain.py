@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avbench import files
 from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
 from omninft_train.miniature import backbone as backbone_module
 from omninft_train.miniature import pretrain as module
@@ -139,22 +140,23 @@ def test_what_is_loaded_is_what_was_trained(tmp_path: Path):
 @pytest.mark.parametrize("broken", ["weights", "meta"])
 def test_an_interrupted_save_leaves_no_meta_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str):
     own = tmp_path / f"miniature-{QUICK.digest}"
-    save_file, write_text = module.save_file, Path.write_text
+    save_file, rename = module.save_file, files.rename
 
     def half_of_the_weights(tensors, path: Path) -> None:
         save_file(tensors, path)
         path.write_bytes(path.read_bytes()[:100])
         raise KeyboardInterrupt
 
-    def half_of_the_meta(path: Path, text: str, **options: str) -> None:
-        write_text(path, text[:20], **options)
-        raise KeyboardInterrupt
+    def all_but_the_meta(whole: Path, path: Path) -> None:
+        if path.name == META:
+            raise KeyboardInterrupt
+        rename(whole, path)
 
     with monkeypatch.context() as patch:
         if broken == "weights":
             patch.setattr(module, "save_file", half_of_the_weights)
         else:
-            patch.setattr(Path, "write_text", half_of_the_meta)
+            patch.setattr(files, "rename", all_but_the_meta)
         with pytest.raises(KeyboardInterrupt):
             pretrained(tmp_path, QUICK)
     assert not (own / META).exists()

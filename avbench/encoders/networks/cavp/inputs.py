@@ -1,4 +1,4 @@
-"""What CAVP reads: images of 224 x 224, and a mel spectrogram in decibels."""
+"""Inputs of CAVP: images of 224 x 224, and a mel spectrogram in decibels."""
 
 from __future__ import annotations
 

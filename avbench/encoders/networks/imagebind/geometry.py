@@ -1,4 +1,4 @@
-"""Which frames and samples ImageBind sees of a clip: pure arithmetic.
+"""Choose the frames, crops and sound windows that ImageBind sees of a clip: pure arithmetic.
 
 Source: ConstantClipsPerVideoSampler of pytorchvideo at commit 28fe037 (release 0.1.5 divides by the number of
 clips instead of one less and gives other numbers), and ImageBind's data.py.

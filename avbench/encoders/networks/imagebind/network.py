@@ -77,7 +77,7 @@ class Attention(nn.Module):
         return self._mix(query, key, value, mask)
 
     def first(self, tokens: Tensor) -> Tensor:
-        """What the first token gathers from all: (B, L, D) -> (B, 1, D)."""
+        """Attention output of the first token alone: (B, L, D) -> (B, 1, D)."""
         query, key, value = linear(tokens, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         return self._mix(query[:, :1], key, value, None)
 

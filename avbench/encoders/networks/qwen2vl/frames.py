@@ -1,4 +1,4 @@
-"""Which frames a Qwen2-VL judge sees, and their size. Imports no torch until a frame is resized."""
+"""Choose and resize the frames for a Qwen2-VL judge. Imports no torch until a frame is resized."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from avbench.encoders.networks.qwen2vl.prompts import SPECIAL, VOCABULARY, Token
 
 @dataclass(frozen=True)
 class Judge:
-    """What a judge is loaded as.
+    """A loaded judge: network, tokenizer, template.
 
     Attributes:
         network: in eval mode, on its device.
@@ -34,7 +34,7 @@ class Judge:
     answers: int
 
     def rate(self, media: Sequence[NDArray[np.uint8]], caption: str) -> Tensor:
-        """What the head says about images or videos of one size with one caption.
+        """Outputs of the reward head for images or videos of one size with one caption.
 
         Args:
             media: each uint8 (k, H, W, 3), all of one shape.

@@ -185,7 +185,7 @@ class RewardNetwork(nn.Module):
         return torch.cat([self.visual(part, grid_thw=grid).pooler_output for part, grid in seen])
 
     def rewards(self, hidden: Tensor, ids: Tensor, first: int, count: int) -> Tensor:
-        """What the head says at `count` special tokens with ids from `first`: (B, count, K), in float32.
+        """Outputs of the head at `count` special tokens with ids from `first`: (B, count, K), in float32.
 
         Raises:
             ValueError: a conversation does not hold each of them once.

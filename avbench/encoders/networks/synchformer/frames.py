@@ -1,4 +1,4 @@
-"""Which frames Synchformer sees, and how each is scaled."""
+"""Choose the frames for Synchformer by FFmpeg's `fps` rule, and scale them."""
 
 from __future__ import annotations
 
