@@ -44,7 +44,9 @@ def resolve_devices(text: str, suite: Suite) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in ("auto", "cpu", "cuda", "cuda:all") and not (name[:5] == "cuda:" and name[5:].isdigit()):
-            raise UsageError(f"a device is auto, cpu, cuda, cuda:N, cuda:all or a list with commas, got {name!r}")
+            raise UsageError(
+                f"device {name!r} (--device): expected auto, cpu, cuda, cuda:N, cuda:all or a list with commas"
+            )
     if names == ("cpu",) or not needs_torch(suite):
         return ("cpu",)
     try:

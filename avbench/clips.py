@@ -67,7 +67,7 @@ class Prompt:
 
     @property
     def for_video(self) -> str | None:
-        """Text that judges the picture: `video_text`, else the joint text."""
+        """Text that judges the video: `video_text`, else the joint text."""
         return self.video_text or self.text
 
     @property
@@ -106,7 +106,7 @@ class Clip:
 
     Attributes:
         clip_id: unique within a source and stable between runs.
-        video: the picture (and the sound, where `audio` is None).
+        video: the video file (with the sound, where `audio` is None).
         audio: a sound file that replaces the embedded track, or None.
         sample_index: which of n generations for the same prompt.
     """
@@ -121,13 +121,13 @@ class Clip:
 
     @property
     def prompt_key(self) -> PromptKey:
-        """What tells its prompt from others."""
+        """Key of its prompt; samples of one prompt have equal keys."""
         prompt = self.prompt
         return prompt_key(self.clip_id, prompt.prompt_id, prompt.text, prompt.video_text, prompt.audio_text)
 
 
 PromptKey = tuple[str | None, ...]
-"""What tells prompts apart; clips with equal keys are samples of one prompt."""
+"""Key of a prompt; clips with equal keys are samples of one prompt."""
 
 
 def prompt_key(

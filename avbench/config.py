@@ -1,4 +1,4 @@
-"""Values of TOML files as dataclasses: what does not fit is one line with file, line, key and what was expected.
+"""Read TOML files into dataclasses; errors are one line with file, line, key and the expected type.
 
 The type of a field says what is expected: `str`, `int`, `float`, `bool`, `Path`, `Literal`, tuples, mappings, other
 dataclasses, `X | None`, and `Annotated[X, Must(...)]` for a condition. `key` gives a field another name in the file.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from avbench.errors import UsageError, near
-from avbench.toml import ConfigError, KeyPath, Place, parse_toml, read_text, toml_key, toml_value
+from avbench.toml import ConfigError, KeyPath, Origin, parse_toml, read_text, toml_key, toml_value
 
 T = TypeVar("T")
 _PLAIN: Mapping[Any, tuple[tuple[type, ...], str, str]] = {
@@ -64,10 +64,10 @@ def load(kind: type[T], path: Path) -> T:
         UsageError: it cannot be read, is no TOML, or does not fit.
     """
     text = read_text(path)
-    return build(kind, parse_toml(text, str(path)), Place(str(path), text))
+    return build(kind, parse_toml(text, str(path)), Origin(str(path), text))
 
 
-def build(kind: type[T], data: Any, where: Place | Sequence[Place], at: KeyPath = ()) -> T:
+def build(kind: type[T], data: Any, where: Origin | Sequence[Origin], at: KeyPath = ()) -> T:
     """A value of a type, a dataclass for one, from what TOML or JSON holds.
 
     Args:
@@ -83,29 +83,29 @@ def build(kind: type[T], data: Any, where: Place | Sequence[Place], at: KeyPath 
     return value
 
 
-def refuse(where: Place | Sequence[Place], path: KeyPath, reason: str) -> ConfigError:
+def refuse(where: Origin | Sequence[Origin], path: KeyPath, reason: str) -> ConfigError:
     """The error to raise for a key that does not fit for another reason than its type."""
     return _Builder(_listed(where)).error(path, reason)
 
 
-def _listed(where: Place | Sequence[Place]) -> Sequence[Place]:
-    return [where] if isinstance(where, Place) else where
+def _listed(where: Origin | Sequence[Origin]) -> Sequence[Origin]:
+    return [where] if isinstance(where, Origin) else where
 
 
 class _Builder:
-    def __init__(self, places: Sequence[Place]) -> None:
-        self._places = places
+    def __init__(self, origins: Sequence[Origin]) -> None:
+        self._origins = origins
 
     def error(self, path: KeyPath, reason: str) -> ConfigError:
-        """Names the last place that sets the key, or the list that it is in, or else the table around it."""
+        """Names the last source that sets the key, or the list that it is in, or else the table around it."""
         # A layer replaces lists as a whole, and tables key by key.
         to_list = next((i for i, part in enumerate(path) if isinstance(part, int)), len(path))
-        owner = [place for place in self._places if place.line(path[:to_list])][-1:]
+        owner = [origin for origin in self._origins if origin.line(path[:to_list])][-1:]
         for end in range(len(path), 0, -1):
-            for place in reversed(owner or self._places):
-                if line := place.line(path[:end]):
-                    return ConfigError(place.name, line if place.numbered else 0, reason)
-        return ConfigError(self._places[-1].name, 0, reason)
+            for origin in reversed(owner or self._origins):
+                if line := origin.line(path[:end]):
+                    return ConfigError(origin.name, line if origin.numbered else 0, reason)
+        return ConfigError(self._origins[-1].name, 0, reason)
 
     def value(self, kind: Any, data: Any, path: KeyPath) -> Any:
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -180,7 +180,7 @@ def _has_no_default(field: dataclasses.Field[Any]) -> bool:
 
 
 def expected(kind: Any) -> str:
-    """What a type expects, in words."""
+    """The expected values of a type, in words."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         return " ".join([expected(arguments[0]), *(must.words for must in arguments[1:])])

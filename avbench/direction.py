@@ -1,4 +1,4 @@
-"""Which way a number is better: the one coding of it, read from and written to the spellings that files use."""
+"""`Direction` of a metric: higher is better, lower is better, or neither; and its spellings in files."""
 
 from __future__ import annotations
 

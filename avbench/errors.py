@@ -12,12 +12,12 @@ INTERRUPTED = 130
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """What to say after an unknown name: "Did you mean ...?", or all known names where none resembles it."""
+    """Suggestion for an unknown name: "Did you mean ...?", or all known names where none is similar."""
     from difflib import get_close_matches
 
     names = {name.casefold(): name for name in known}
-    found = [names[match] for match in get_close_matches(word.casefold(), names, n=3)]
-    return f"Did you mean {', '.join(found)}?" if found else f"Known: {', '.join(names.values()) or 'none'}."
+    similar = [names[match] for match in get_close_matches(word.casefold(), names, n=3)]
+    return f"Did you mean {', '.join(similar)}?" if similar else f"Known: {', '.join(names.values()) or 'none'}."
 
 
 class AvbenchError(Exception):

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, opened only where regular, locked by one process, named without the machine."""
+"""File operations: atomic writes, renames, temporary folders, locks, opening of regular files."""
 
 from __future__ import annotations
 
@@ -60,8 +60,25 @@ def writing_aside(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
         raise
 
 
+@contextmanager
+def path_aside(path: Path) -> Iterator[Path]:
+    """A path beside `path` for libraries that write to a name; renamed to `path` at the end, removed on failure.
+
+    Raises:
+        OSError: it cannot be renamed; an older file stays as it was.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield aside
+        rename(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def rename(whole: Path, path: Path) -> None:
     """Let a file that is whole appear as `path`, in one step and in place of an older one. Both on one drive.
+
+    A folder is renamed as well, where nothing but an empty folder is at `path`.
 
     Raises:
         OSError: it cannot.
@@ -79,8 +96,8 @@ def new_file(folder: Path, *, prefix: str = "", suffix: str = "") -> tuple[Path,
     return Path(name), os.fdopen(handle, "wb")
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it, unless they are there.
+def make_folder(path: Path, option: str = "") -> None:
+    """Make a folder and those above it, unless they are there; `option` chooses another one.
 
     Raises:
         EnvironmentProblem: it cannot be made.
@@ -88,7 +105,8 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EnvironmentProblem(f"cannot make {path}: {error.strerror or error}") from error
+        cure = f". Choose another folder ({option})." if option else ""
+        raise EnvironmentProblem(f"cannot make {path}: {error.strerror or error}{cure}") from error
 
 
 def new_folder(parent: Path | None, *, prefix: str = "") -> Path:
@@ -158,7 +176,7 @@ def _require_regular(mode: int) -> None:
 
 
 def below_or_name(path: Path, folder: Path) -> str:
-    """`path` relative to `folder` where it lies below it, else its name alone: nothing tells where on the machine.
+    """`path` relative to `folder` where it lies below it, else its name alone: nothing of the machine shows.
 
     Below the root of a file system lies everything, so that is no such folder. Forward slashes on every system, so
     that the text can be moved to another.
@@ -194,8 +212,53 @@ def locked(path: Path, option: str) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def inheritable_lock(path: Path, option: str) -> Iterator[int | None]:
+    """Hold the lock on `path` for this process and the children that inherit its descriptor.
+
+    Yields:
+        The descriptor; None where another process has the lock; -1 on Windows, where children inherit no lock.
+
+    Raises:
+        EnvironmentProblem: the file cannot be written, or its drive has no locks.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        with _locked_or_none(path, option) as held:
+            yield held
+        return
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        cure = f"Choose another folder ({option})."
+        raise EnvironmentProblem(f"cannot write {path}: {error.strerror or error}. {cure}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        except OSError as error:
+            raise no_locks(path.parent, option, error) from error
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked_or_none(path: Path, option: str) -> Iterator[int | None]:
+    from filelock import Timeout
+
+    try:
+        with locked(path, option):
+            yield -1
+    except Timeout:
+        yield None
+
+
 def no_locks(folder: Path, option: str, error: OSError) -> EnvironmentProblem:
-    """What to say of a drive that cannot lock files."""
+    """The error of a drive that cannot lock files."""
     return EnvironmentProblem(
         f"{folder} is on a drive that cannot lock files ({error.strerror or error}), as some network drives are. "
         f"Choose a folder on a local disk with {option}."

@@ -1,4 +1,4 @@
-"""TOML text: read with one line of complaint, the line of each key, and values as TOML."""
+"""Parse TOML with one-line errors and the line of each key, and write values as TOML."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class ConfigError(UsageError):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where values come from.
+class Origin:
+    """Source of values: a file or an option, for messages.
 
     Attributes:
         name: of the file.
@@ -139,8 +139,8 @@ class _Scanner:
                 return
 
     def _skip(self) -> int:
-        found = _SPACE.match(self.text, self.at)
-        self.at = found.end() if found else self.at
+        match = _SPACE.match(self.text, self.at)
+        self.at = match.end() if match else self.at
         return self.at
 
     def _header(self, brackets: int, *, in_list: bool) -> KeyPath:
@@ -169,15 +169,15 @@ class _Scanner:
 
     def _keys(self) -> list[str]:
         """Parts of a dotted key; stands behind it afterwards."""
-        found = []
+        keys = []
         while match := _KEY.match(self.text, self.at):
             self.at = match.end()
             part = match[1]
-            found.append(next(iter(tomllib.loads(f"{part} = 0"))) if part[0] in "\"'" else part)
+            keys.append(next(iter(tomllib.loads(f"{part} = 0"))) if part[0] in "\"'" else part)
             if self.text[self.at : self.at + 1] != ".":
                 break
             self.at += 1
-        return found
+        return keys
 
     def _value(self, path: KeyPath) -> None:
         start = self._skip()

@@ -39,7 +39,7 @@ HEADS = "".join(
     f'<path d="M0 0L8 4L0 8z" fill="{colour}"/></marker>'
     for name, colour in (("grey", GREY), ("orange", ORANGE), ("green", GREEN))
 )
-# A scene that is nearly clean, and one with picture noise and hiss.
+# A scene that is nearly clean, and one with video noise and hiss.
 SCENES = (23, 27)
 FRAME = 44  # pixels of a shown frame
 

@@ -172,10 +172,12 @@ def mel_windows(media: Media, flaw: bool) -> Values:
     """What ImageBind sees of the sound of JavisScore's windows, (W, 1, 128, 204)."""
     import torch
 
-    from avbench.encoders.networks.imagebind.inputs import mel_pictures, plan_sound
+    from avbench.encoders.networks.imagebind.inputs import mel_spectrograms, plan_audio
 
-    plan = plan_sound(np.asarray(media.view(IMAGEBIND_AUDIO.views[0])), ib_inplace_mean=flaw)
-    return mel_pictures([plan.slices[index] for index in plan.windows], torch.device("cpu")).numpy().astype(np.float64)
+    plan = plan_audio(np.asarray(media.view(IMAGEBIND_AUDIO.views[0])), ib_inplace_mean=flaw)
+    return (
+        mel_spectrograms([plan.slices[index] for index in plan.windows], torch.device("cpu")).numpy().astype(np.float64)
+    )
 
 
 def offset_row(flag: str, metric: str, recipes: Sequence[Recipe], seconds: float | None) -> Row:
@@ -299,12 +301,12 @@ def _media(clip: Clip, views: dict[float | None, list[View]]) -> dict[float | No
 
 
 def line(row: Row, fixed: Values, compat: Values) -> str:
-    """One line of the table: effect and spread are of single numbers, and means over them where there are several."""
+    """One line of the table: effect and standard deviation of single numbers, means where there are several."""
     effect = np.abs(fixed - compat)
-    spread = float(fixed.std(axis=0, ddof=1).mean())
-    ratio = f"{effect.mean() / spread:.2g}" if spread > 0 else "–"
+    std = float(fixed.std(axis=0, ddof=1).mean())
+    ratio = f"{effect.mean() / std:.2g}" if std > 0 else "–"
     flag = row.flag if " " in row.flag else f"`{row.flag}`"
-    numbers = " | ".join(f"{value:.2g}" for value in (effect.mean(), effect.max(), spread))
+    numbers = " | ".join(f"{value:.2g}" for value in (effect.mean(), effect.max(), std))
     return f"| {flag} | {row.metric} | {row.network} | {row.material} | {numbers} | {ratio} |"
 
 
@@ -314,7 +316,7 @@ def measure(wanted: Sequence[str]) -> str:
     subjects = decode(rows)
     whole, reduced = (EncoderStore(max_resident=1, setup=WeightsConfig(weights)) for weights in WEIGHTS)
     lines = [
-        "| flag | number | network | on | mean effect | largest | spread of fixed | mean effect / spread |",
+        "| flag | number | network | on | mean effect | largest | SD of fixed | mean effect / SD |",
         "|---|---|---|---|--:|--:|--:|--:|",
     ]
     for row in rows:

@@ -59,7 +59,7 @@ class Reenacted:
 
 
 @dataclass
-class Bench:
+class CorruptionScorer:
     """What the figures share, so that each long step is done once.
 
     Attributes:

@@ -27,12 +27,12 @@ from torch import Tensor
 from avbench.clips import Clip
 from avbench.encoders import ClipInput
 from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES
-from avbench.encoders.networks.clap import CLAP_SOUND, CLAP_TEXT
+from avbench.encoders.networks.clap import CLAP_AUDIO, CLAP_TEXT
 from avbench.encoders.networks.clip import CLIP_FRAMES, CLIP_TEXT
 from avbench.encoders.networks.imagebind import geometry
 from avbench.encoders.networks.imagebind.encoders import EVERY_FRAME, IMAGEBIND
 from avbench.encoders.networks.imagebind.encoders import SOUND as IMAGEBIND_SOUND
-from avbench.encoders.networks.imagebind.inputs import mel_pictures, normalise_pictures
+from avbench.encoders.networks.imagebind.inputs import mel_spectrograms, normalise_images
 from avbench.encoders.networks.imagebind.network import Trunk
 from avbench.encoders.networks.imagebind.tokens import tokenize
 from avbench.encoders.networks.synchformer.encoders import BACKBONE as SYNCHFORMER
@@ -156,10 +156,10 @@ def clip_score(store: ObservedStore, reader: Reader) -> Values:
 
 def clap_score(store: ObservedStore, reader: Reader) -> Values:
     """CLAP."""
-    network = store.network(CLAP_SOUND.backbone)
-    sound, _ = reader.sound(CLAP_SOUND.views[0])
+    network = store.network(CLAP_AUDIO.backbone)
+    sound, _ = reader.sound(CLAP_AUDIO.views[0])
     text, _ = split_text(CLAP_TEXT.run(network, [ClipInput((), reader.clip.prompt.for_audio)])[0])
-    return {"clap_score": float(cosine(CLAP_SOUND.run(network, [ClipInput((sound,))])[0], text))}
+    return {"clap_score": float(cosine(CLAP_AUDIO.run(network, [ClipInput((sound,))])[0], text))}
 
 
 def imagebind_score(store: ObservedStore, reader: Reader) -> Values:
@@ -175,7 +175,7 @@ def imagebind_score(store: ObservedStore, reader: Reader) -> Values:
     video = _see(network, pairs).mean(axis=0)
     audio = _hear_clips(network, reader).mean(axis=0)
     texts = [str(prompt.text), str(prompt.for_audio)]
-    words = network.embed_tokens(tokenize(texts, ib_text_truncation=False).to(network.place[0]))
+    words = network.embed_tokens(tokenize(texts, ib_text_truncation=False).to(network.device_and_dtype[0]))
     text, audio_text = words.float().cpu().numpy()
     pairs_of = {"tv_ib": (text, video), "ta_ib": (audio_text, audio), "av_ib": (audio, video)}
     return {name: float(cosine(*pair)) for name, pair in pairs_of.items()}
@@ -204,8 +204,8 @@ def desync(store: ObservedStore, reader: Reader) -> Values:
     sound, audio = reader.sound(SYNCHFORMER_SOUND)
     parts = cut_segments(ClipInput((pictures, sound), None, video, audio), Recipe())
     weight = network.weight
-    shown = torch.from_numpy(np.stack([part.pixels() for part in parts.picture])).to(weight.device)
-    played = torch.from_numpy(np.array(parts.sound)).to(weight.device)
+    shown = torch.from_numpy(np.stack([part.pixels() for part in parts.video])).to(weight.device)
+    played = torch.from_numpy(np.array(parts.audio)).to(weight.device)
     seen = network.vfeat_extractor(normalise(shown).to(weight.dtype))
     heard = network.afeat_extractor(log_mel(played).to(weight.dtype))
     logits = [network.compare(seen[None, chosen], heard[None, chosen]) for chosen in blocks(len(parts))]
@@ -213,8 +213,8 @@ def desync(store: ObservedStore, reader: Reader) -> Values:
 
 
 def _see(network: Any, pairs: Pictures) -> np.ndarray:
-    device, dtype = network.place
-    pixels = normalise_pictures(pairs, device).permute(0, 4, 1, 2, 3)  # (B, 3, 2, 224, 224)
+    device, dtype = network.device_and_dtype
+    pixels = normalise_images(pairs, device).permute(0, 4, 1, 2, 3)  # (B, 3, 2, 224, 224)
     return _array(network.embed_pictures(pixels.to(dtype)))
 
 
@@ -224,8 +224,8 @@ def _hear_clips(network: Any, reader: Reader) -> np.ndarray:
 
 
 def _hear(network: Any, parts: Pictures) -> np.ndarray:
-    device, dtype = network.place
-    mels = mel_pictures([(part - part.mean())[0] for part in parts], device)
+    device, dtype = network.device_and_dtype
+    mels = mel_spectrograms([(part - part.mean())[0] for part in parts], device)
     return _array(network.embed_mels(mels.to(dtype))) if parts else np.zeros((0, 0), np.float32)
 
 

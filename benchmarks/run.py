@@ -125,7 +125,7 @@ def plan_javisbench(options: argparse.Namespace, report: Report, folder: Path) -
     import javisbench_figures as figures
     import torch
     from device_figures import device_figures
-    from network_runs import Bench
+    from network_runs import CorruptionScorer
     from observed import Log
 
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
@@ -134,7 +134,9 @@ def plan_javisbench(options: argparse.Namespace, report: Report, folder: Path) -
         "torch_threads": torch.get_num_threads(),
     }
     rounds = 1 if options.quick or options.networks == "full" else 3
-    bench = Bench(folder, options.networks, rounds, options.max_resident, Log(report.save, report.steps), device)
+    bench = CorruptionScorer(
+        folder, options.networks, rounds, options.max_resident, Log(report.save, report.steps), device
+    )
     functions = {
         "counts": figures.counts_figures,
         "floor": figures.floor_figures,

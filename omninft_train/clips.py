@@ -1,8 +1,7 @@
-"""Generated clips as files that a player opens."""
+"""Write generated clips as MP4 files."""
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omninft_train.errors import EnvironmentProblem
+from omninft_train.files import path_aside
 from omninft_train.models.backbone import Decoded
 
 # Sampling rates that AAC can carry, in samples per second; sound at another one is resampled to 48 kHz.
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _LAYOUTS = {1: "mono", 2: "stereo"}
-# Constant quality of H.264; lower is better. 18 is close to what the eye tells from the original.
+# Constant quality of H.264; lower is better. 18 is visually close to the original.
 _QUALITY = "18"
 
 
@@ -36,19 +36,17 @@ def save_mp4(decoded: Decoded, path: Path) -> Path:
     Raises:
         EnvironmentProblem: the file cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with av.open(str(aside), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        with (
+            path_aside(path) as aside,
+            av.open(str(aside), "w", format="mp4", options={"movflags": "faststart"}) as container,
+        ):
             _write(container, decoded)
-        aside.replace(path)
     except (OSError, av.error.FFmpegError) as error:
         raise EnvironmentProblem(
             f"{path}: the clip cannot be written ({error}). Free space, or choose another folder."
         ) from error
-    finally:
-        if aside.exists():
-            aside.unlink()
     return path
 
 

@@ -1,4 +1,4 @@
-"""What a run is: nested frozen dataclasses, filled from recipes by `omninft_train.recipe`."""
+"""Configuration of a training run: nested frozen dataclasses, filled from recipes by `omninft_train.recipe`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RunSection:
         save_every: steps between checkpoints.
         keep_checkpoints: how many stay.
         probe_every: steps between measurements of gradient norms by depth; 0 for never.
-        mirror: "package.module:name" of a function of the run's folder whose result is told every logged step.
+        mirror: "package.module:name" of a function of the run's folder whose result gets every logged step.
     """
 
     seed: int = 0
@@ -123,8 +123,8 @@ class SurgerySection:
     Attributes:
         enabled: whether gradients are scaled at all.
         preset: "release", "paper", "paper-keep10" or "deep"; stretched to networks that do not have 48 blocks.
-        rules: blocks and shares in place of those of the preset.
-        where, direction: in place of those of the preset.
+        rules: blocks and fractions instead of those of the preset.
+        where, direction: instead of those of the preset.
     """
 
     enabled: bool = False
@@ -140,8 +140,8 @@ class RegionSection:
 
     Attributes:
         enabled: whether video tokens are weighted.
-        first_block: attention is collected from this block on; a fraction below 1 is a share of the depth.
-        window: share of the sampling steps, first and last, that are collected.
+        first_block: attention is collected from this block on; a fraction below 1 is a fraction of the depth.
+        window: fraction of the sampling steps, first and last, that are collected.
         passes: "conditional" or "all" (as the release).
         rope: with rotary embedding; the release leaves it out.
         weights: form and size of the weights.

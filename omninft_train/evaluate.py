@@ -1,4 +1,4 @@
-"""What rewards and held-out metrics say of a policy's clips, one value per clip, kept as JSON."""
+"""Evaluate a policy: rewards and held-out metrics of its clips, one value per clip, kept as JSON."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from statistics import fmean, stdev
 from typing import Annotated, Any
 
 from avbench.config import at_least, build
-from avbench.files import write_atomically
+from avbench.files import make_folder, write_atomically
 from avbench.pages.numbers import format_value
 from avbench.pages.table import Column, Table, row_of
-from avbench.toml import Place
+from avbench.toml import Origin
 from omninft_train.config import RewardSection
-from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.errors import UsageError
 from omninft_train.generate import Generation, Trained, generate
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
@@ -87,10 +87,10 @@ def judge_clips(
     finally:
         rewards.close()
     metrics = {}
-    for place, spec in enumerate(section.reward):
-        column = zip(scored.values[:, place].tolist(), scored.valid[:, place].tolist(), strict=True)
+    for number, spec in enumerate(section.reward):
+        column = zip(scored.values[:, number].tolist(), scored.valid[:, number].tolist(), strict=True)
         metrics[spec.name] = Metric(spec.weight != 0, tuple(value if valid else None for value, valid in column))
-    found = {name: metric(flat, texts) for name, metric in sets.items()}
+    set_values = {name: metric(flat, texts) for name, metric in sets.items()}
     return Evaluation(
         role=how.role,
         step=trained.step,
@@ -99,7 +99,7 @@ def judge_clips(
         sampling_steps=how.steps,
         prompts=tuple(prompt.prompt_av for prompt in prompts),
         metrics=metrics,
-        sets={name: value if math.isfinite(value) else None for name, value in found.items()},
+        sets={name: value if math.isfinite(value) else None for name, value in set_values.items()},
         failures=tuple(scored.reasons),
     )
 
@@ -157,21 +157,18 @@ def write_json(content: dict[str, Any], path: Path) -> None:
     Raises:
         EnvironmentProblem: it cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot make {path.parent}: {error.strerror}. Choose another --out.") from error
+    make_folder(path.parent, "--out")
     write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_evaluation(path: Path) -> Evaluation:
-    """What `write_evaluation` wrote.
+    """Read an evaluation that `write_evaluation` wrote.
 
     Raises:
         UsageError: no such file, or not one of these.
     """
     try:
-        return build(Evaluation, json.loads(path.read_text(encoding="utf-8")), Place(str(path)))
+        return build(Evaluation, json.loads(path.read_text(encoding="utf-8")), Origin(str(path)))
     except (OSError, ValueError, UsageError) as error:
         raise UsageError(f"{path}: not an evaluation of the trainer ({error}).") from error
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.files import rename
 from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -69,8 +70,8 @@ def save_transformer(policy: FullPolicy, folder: Path) -> Path:
 def _metadata(policy: LoraPolicy) -> dict[str, Any]:
     """The adapter's configuration in what JSON can hold."""
     config: Any = policy.config
-    found = config.to_dict()
-    return {key: sorted(value) if isinstance(value, set) else value for key, value in found.items()}
+    content = config.to_dict()
+    return {key: sorted(value) if isinstance(value, set) else value for key, value in content.items()}
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def _writing(folder: Path, weights: str) -> Iterator[Path]:
         yield partial
         written = {path.name for path in partial.iterdir()}
         for name in written:
-            (partial / name).replace(folder / name)
+            rename(partial / name, folder / name)
         for path in folder.glob(weights):
             if path.name not in written:
                 path.unlink()
@@ -100,7 +101,7 @@ def _writing(folder: Path, weights: str) -> Iterator[Path]:
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
         raise EnvironmentProblem(
-            f"{folder}: the weights cannot be written ({error}). Free or name another place."
+            f"{folder}: the weights cannot be written ({error}). Free space or name another folder."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Clips from a trained policy, and what the recipe's rewards say of them."""
+"""Generate clips from a trained policy, and write them as files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Literal
 import torch
 
 from avbench.config import build
-from avbench.toml import Place
+from avbench.toml import Origin
 from omninft_train.clips import save_mp4
 from omninft_train.config import Config
 from omninft_train.errors import UsageError
+from omninft_train.files import make_folder, write_atomically
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.models.backbone import Backbone, Decoded
 from omninft_train.models.policy import Policy
@@ -79,9 +80,9 @@ def load_trained(run: Path, device: str, prompts: Sequence[str] = ()) -> Trained
 
 
 def read_config(run: Path) -> Config:
-    """What a run was started with."""
+    """The configuration that a run was started with."""
     folder = _last(run)
-    return build(Config, checkpoint.read_meta(folder)["config"], Place(str(folder)))
+    return build(Config, checkpoint.read_meta(folder)["config"], Origin(str(folder)))
 
 
 def _last(run: Path) -> Path:
@@ -100,7 +101,7 @@ def evaluation_prompts(run: Path, path: Path | None) -> list[TrainPrompt]:
     if path is not None:
         return load_prompts(path)
     if read_config(run).backbone.kind != "miniature":
-        raise UsageError("--prompts is needed: only the miniature keeps prompts aside for evaluation.")
+        raise UsageError("a prompt file is needed (--prompts): only the miniature keeps prompts aside for evaluation.")
     from omninft_train.miniature.world import evaluation_prompts as kept_aside
 
     return kept_aside()
@@ -110,7 +111,7 @@ def generate(
     backbone: Backbone, policy: Policy, prompts: Sequence[TrainPrompt], how: Generation
 ) -> list[list[Decoded]]:
     """Clips in memory: for each prompt, `samples` of them."""
-    jobs = [(place, index) for place in range(len(prompts)) for index in range(how.samples)]
+    jobs = [(number, index) for number in range(len(prompts)) for index in range(how.samples)]
     device = next(policy.transformer(how.role).parameters()).device
     clips: list[list[Decoded]] = [[] for _ in prompts]
     for start in range(0, len(jobs), how.batch):
@@ -120,30 +121,28 @@ def generate(
             how.role,
             backbone.geometry.noise([rollout_seed(how.seed, 0, *job) for job in batch], device),
             ltx2_levels(how.steps),
-            backbone.condition([prompts[place].prompt_av for place, _ in batch]),
+            backbone.condition([prompts[number].prompt_av for number, _ in batch]),
             negative=backbone.negative(),
             guidance=how.guidance,
         )
-        for (place, _), clip in zip(batch, backbone.decode(latents), strict=True):
-            clips[place].append(clip)
+        for (number, _), clip in zip(batch, backbone.decode(latents), strict=True):
+            clips[number].append(clip)
     return clips
 
 
 def write_clips(folder: Path, clips: Sequence[Sequence[Decoded]], prompts: Sequence[TrainPrompt], model: str) -> Path:
     """Write mp4 files and the manifest that `avbench score` reads; returns the manifest."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     table = io.StringIO()
     rows = csv.DictWriter(table, COLUMNS)
     rows.writeheader()
-    for place, (of_prompt, prompt) in enumerate(zip(clips, prompts, strict=True)):
+    for number, (of_prompt, prompt) in enumerate(zip(clips, prompts, strict=True)):
         for index, clip in enumerate(of_prompt):
-            name = f"{place:05d}-{index}"
+            name = f"{number:05d}-{index}"
             save_mp4(clip, folder / f"{name}.mp4")
             texts = (prompt.prompt_av, prompt.prompt_v, prompt.prompt_a)
-            values = (name, f"{name}.mp4", *texts, f"{place:05d}", index, model)
+            values = (name, f"{name}.mp4", *texts, f"{number:05d}", index, model)
             rows.writerow(dict(zip(COLUMNS, values, strict=True)))
     manifest = folder / "manifest.csv"
-    partial = manifest.with_suffix(".partial")
-    partial.write_text(table.getvalue(), encoding="utf-8")
-    partial.replace(manifest)
+    write_atomically(manifest, table.getvalue().encode())
     return manifest

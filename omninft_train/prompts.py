@@ -26,7 +26,7 @@ class TrainPrompt:
 
     Attributes:
         prompt_av: what the clip is generated from.
-        prompt_v: what rewards of the picture judge against.
+        prompt_v: what rewards of the video judge against.
         prompt_a: what rewards of the sound judge against.
         metadata: further keys of the line.
     """
@@ -43,7 +43,7 @@ class DrawOptions(Protocol):
     Attributes:
         groups: prompts of a step.
         class_key: metadata key that names a prompt's class; None to draw from all alike.
-        class_weights: share of each class, in any unit; empty for equal shares.
+        class_weights: weight of each class, in any unit; empty for equal weights.
     """
 
     @property
@@ -74,17 +74,17 @@ def load_prompts(path: Path) -> list[TrainPrompt]:
     return prompts
 
 
-def _parse(line: bytes, place: str) -> TrainPrompt:
+def _parse(line: bytes, location: str) -> TrainPrompt:
     try:
         row = json.loads(line.decode("utf-8"), object_pairs_hook=_unique_keys)
     except UnicodeDecodeError as error:
-        raise UsageError(f"{place}: not UTF-8 ({error.reason} at byte {error.start} of the line).") from error
+        raise UsageError(f"{location}: not UTF-8 ({error.reason} at byte {error.start} of the line).") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{place}: not a JSON object ({error}).") from error
+        raise UsageError(f"{location}: not a JSON object ({error}).") from error
     if not isinstance(row, dict):
-        raise UsageError(f"{place}: expected a JSON object, got {type(row).__name__}.")
+        raise UsageError(f"{location}: expected a JSON object, got {type(row).__name__}.")
     for name in FIELDS:
-        _check_text(row, name, place)
+        _check_text(row, name, location)
     metadata = {key: value for key, value in row.items() if key not in FIELDS}
     return TrainPrompt(row["prompt_av"], row["prompt_v"], row["prompt_a"], metadata)
 
@@ -97,16 +97,18 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _check_text(row: Mapping[str, Any], name: str, place: str) -> None:
+def _check_text(row: Mapping[str, Any], name: str, location: str) -> None:
     if name not in row:
-        raise UsageError(f"{place}: missing field '{name}'. The line has: {', '.join(row) or 'no key'}.")
+        raise UsageError(f"{location}: missing field '{name}'. The line has: {', '.join(row) or 'no key'}.")
     text = row[name]
     if not isinstance(text, str):
-        raise UsageError(f"{place}: '{name}' must be a text, got {type(text).__name__}.")
+        raise UsageError(f"{location}: '{name}' must be a text, got {type(text).__name__}.")
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        raise UsageError(f"{place}: '{name}' has half of a surrogate pair. Write the text again.")
+        raise UsageError(f"{location}: '{name}' has half of a surrogate pair. Write the text again.")
     if not text.strip():
-        raise UsageError(f"{place}: '{name}' is blank; a reward would judge against nothing. Fill it or drop the line.")
+        raise UsageError(
+            f"{location}: '{name}' is blank; a reward would judge against nothing. Fill it or drop the line."
+        )
 
 
 def draw(prompts: Sequence[TrainPrompt], seed: int, step: int, options: DrawOptions) -> list[TrainPrompt]:
@@ -114,7 +116,7 @@ def draw(prompts: Sequence[TrainPrompt], seed: int, step: int, options: DrawOpti
 
     Without classes an epoch is a permutation of all prompts, cut into steps; where they do not come out even, the last
     step of the epoch is filled with its first prompts. With classes a step is spread over them by weight, each class
-    gets its share to within one prompt, and is walked round in a random order of its own.
+    gets its fraction to within one prompt, and is walked round in a random order of its own.
 
     Args:
         prompts: all of them.
@@ -137,21 +139,21 @@ def draw(prompts: Sequence[TrainPrompt], seed: int, step: int, options: DrawOpti
 
 
 def _by_epoch(count: int, seed: int, step: int, options: DrawOptions) -> list[int]:
-    epoch, place = divmod(step, -(-count // options.groups))
+    epoch, location = divmod(step, -(-count // options.groups))
     order = _random(seed, _PROMPT_STREAM, epoch).permutation(count)
-    start = place * options.groups
+    start = location * options.groups
     return [int(order[i % count]) for i in range(start, start + options.groups)]
 
 
 def _by_class(prompts: Sequence[TrainPrompt], seed: int, step: int, options: DrawOptions) -> list[int]:
     members = _classes(prompts, str(options.class_key))
-    shares = _shares(members, options)
+    fractions = _fractions(members, options)
     names, groups = list(members), options.groups
-    # One offset per step, then equal distances: each class gets its share of the step rounded up or down. Multiples of
-    # the golden ratio fill [0, 1) evenly, so over the steps rare classes get their share too, sooner than by chance.
+    # One offset per step, then equal distances: each class gets its fraction of the step rounded up or down.
+    # Multiples of the golden ratio fill [0, 1) evenly, so that rare classes get their fraction sooner than by chance.
     offsets = (_random(seed, _CLASS_STREAM, 0).random() + np.arange(step + 1) * _GOLDEN) % 1.0
     points = (np.arange(groups) + offsets[:, None]) / groups  # (step + 1, G)
-    edges = np.cumsum([shares[name] for name in names])
+    edges = np.cumsum([fractions[name] for name in names])
     classes = np.searchsorted(edges / edges[-1], points, side="right")
     chosen: list[int] = []
     for number, name in enumerate(names):
@@ -175,7 +177,7 @@ def _classes(prompts: Sequence[TrainPrompt], key: str) -> dict[str, list[int]]:
     return dict(sorted(members.items()))
 
 
-def _shares(members: Mapping[str, Sequence[int]], options: DrawOptions) -> dict[str, float]:
+def _fractions(members: Mapping[str, Sequence[int]], options: DrawOptions) -> dict[str, float]:
     weights = options.class_weights or dict.fromkeys(members, 1.0)
     for name, weight in weights.items():
         if name not in members:
@@ -188,15 +190,15 @@ def _shares(members: Mapping[str, Sequence[int]], options: DrawOptions) -> dict[
     total = math.fsum(weights.values())
     if total == 0:
         raise UsageError("prompts.class_weights: all are 0.")
-    shares = {name: weights[name] / total for name in members}
-    for name, share in shares.items():
-        most = math.ceil(share * options.groups - 1e-9)
+    fractions = {name: weights[name] / total for name in members}
+    for name, fraction in fractions.items():
+        most = math.ceil(fraction * options.groups - 1e-9)
         if most > len(members[name]):
             raise UsageError(
-                f"class '{name}' has {len(members[name])} prompts, and its share {share:.3g} of prompts.groups = "
+                f"class '{name}' has {len(members[name])} prompts, and its fraction {fraction:.3g} of prompts.groups = "
                 f"{options.groups} can ask for {most} different ones in a step. Lower its weight or prompts.groups."
             )
-    return shares
+    return fractions
 
 
 def _random(seed: int, stream: int, number: int) -> np.random.Generator:

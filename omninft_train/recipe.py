@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.config import build, refuse
-from avbench.toml import Place, merge, parse_toml, read_text, toml_key, toml_value
+from avbench.toml import Origin, merge, parse_toml, read_text, toml_key, toml_value
 from omninft_train.config import Config, check
 from omninft_train.errors import UsageError, near
 
@@ -24,7 +24,7 @@ class _Layer:
     """Values, and where they were read from."""
 
     content: dict[str, Any]
-    place: Place
+    origin: Origin
 
 
 def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -40,38 +40,39 @@ def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
     Raises:
         UsageError: an unknown key or value, or sizes that do not fit.
     """
-    own = _own_file(recipe)
-    named = own.content.pop("recipe", None)
+    user = _user_file(recipe)
+    named = user.content.pop("recipe", None)
     if not isinstance(named, str | None):
-        raise refuse(own.place, ("recipe",), f"recipe = {toml_value(named)}: expected one of {', '.join(RECIPES)}.")
-    kind = own.content.get("backbone", {})
+        raise refuse(user.origin, ("recipe",), f"recipe = {toml_value(named)}: expected one of {', '.join(RECIPES)}.")
+    kind = user.content.get("backbone", {})
     backbone = backbone or (str(kind["kind"]) if isinstance(kind, Mapping) and "kind" in kind else "miniature")
     changes = [_parse_override(text) for text in overrides]
     layers = [_shipped(f"backbones/{backbone}.toml", BACKBONES, backbone)]
     if named is not None:
         layers.append(_shipped(f"{named}.toml", RECIPES, named))
-    layers += [own, *changes]
+    layers += [user, *changes]
     preset = next((layer.content["preset"] for layer in reversed(layers) if "preset" in layer.content), "release")
     if preset == "paper":
         layers.insert(0, _recipe_file("presets/paper.toml"))
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = merge(merged, layer.content)
-    config = build(Config, merged, [layer.place for layer in layers])
+    config = build(Config, merged, [layer.origin for layer in layers])
     if config.backbone.kind != backbone:
         raise UsageError(
-            f"backbone.kind = '{config.backbone.kind}', but the recipe is laid out for '{backbone}': use --backbone."
+            f"backbone.kind = '{config.backbone.kind}', but the recipe is laid out for '{backbone}'. Name the backbone "
+            "(--backbone)."
         )
     check(config)
     return config
 
 
-def _own_file(recipe: str | Path) -> _Layer:
+def _user_file(recipe: str | Path) -> _Layer:
     path = Path(recipe)
     if path.suffix != ".toml":
-        return _Layer({"recipe": str(recipe)}, Place(str(recipe)))
+        return _Layer({"recipe": str(recipe)}, Origin(str(recipe)))
     text = read_text(path)
-    return _Layer(parse_toml(text, str(path)), Place(str(path), text))
+    return _Layer(parse_toml(text, str(path)), Origin(str(path), text))
 
 
 def _shipped(name: str, known: Sequence[str], asked: str) -> _Layer:
@@ -82,7 +83,7 @@ def _shipped(name: str, known: Sequence[str], asked: str) -> _Layer:
 
 def _recipe_file(name: str) -> _Layer:
     text = files("omninft_train").joinpath("recipes", *name.split("/")).read_text(encoding="utf-8")
-    return _Layer(tomllib.loads(text), Place(f"recipes/{name}", text))
+    return _Layer(tomllib.loads(text), Origin(f"recipes/{name}", text))
 
 
 def _parse_override(text: str) -> _Layer:
@@ -96,8 +97,8 @@ def _parse_override(text: str) -> _Layer:
     parts = key.strip().split(".")
     for part in reversed(parts):
         content = {part: content}
-    place = Place(f"--set {text}", f"{'.'.join(map(toml_key, parts))} = {{}}", numbered=False)
-    return _Layer(dict(content), place)
+    origin = Origin(f"--set {text}", f"{'.'.join(map(toml_key, parts))} = {{}}", numbered=False)
+    return _Layer(dict(content), origin)
 
 
 def to_toml(config: Config) -> str:

@@ -1,4 +1,4 @@
-"""Whether numbers of several runs may be compared at all, and if not, what differs."""
+"""Refuse to compare runs whose numbers come about in different ways, and say what differs."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def shared_metrics(runs: Sequence[Run], wanted: Sequence[str] | None) -> tuple[l
             notes.append(f"not in {runs[0].path}, not compared: {', '.join(dict.fromkeys(extra))}")
     else:
         names = list(wanted)
-    for run, own in zip(runs, scored, strict=True):
-        if missing := [name for name in names if not own.get(name)]:
-            raise UsageError(_missing(run, missing, own))
+    for run, available in zip(runs, scored, strict=True):
+        if missing := [name for name in names if not available.get(name)]:
+            raise UsageError(_missing(run, missing, available))
     if not names:
         raise UsageError(f"{runs[0].path} has no scores to compare. 'avbench report {runs[0].path}' shows why.")
     return names, notes
@@ -56,15 +56,15 @@ def _scored(run: Run) -> dict[str, bool]:
     return {str(name): bool(value) for name, value in possible.items()}
 
 
-def _missing(run: Run, missing: Sequence[str], own: dict[str, bool]) -> str:
+def _missing(run: Run, missing: Sequence[str], available: dict[str, bool]) -> str:
     name = missing[0]
     more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
     other = name.removesuffix(_COMPAT) if name.endswith(_COMPAT) else name + _COMPAT
-    if name in own:
+    if name in available:
         rows = run.scores[run.scores["metric"] == name]
         why = f"could not run: {' '.join(str(rows['reason'].iloc[0]).split())}"
     else:
-        why = f"is not there; {other}, the other mode, is" if other in own else "is not there"
+        why = f"is not there; {other}, the other mode, is" if other in available else "is not there"
     return f"{run.path}: metric {name}{more} {why}. Score it there too, or name others in the policy's 'metrics'."
 
 
@@ -77,26 +77,26 @@ def refuse_differences(matched: Matched, names: Sequence[str]) -> None:
     """
     first = matched.runs[0]
     for number, run in enumerate(matched.runs[1:], 1):
-        found = [*_run_differences(first, run, names), *_text_differences(matched, number)]
-        if not found:  # else the digests say the same once more, for each metric
-            found = [text for name in names for text in _row_differences(matched, number, name)]
-        if found:
-            more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        differences = [*_run_differences(first, run, names), *_text_differences(matched, number)]
+        if not differences:  # else the digests say the same once more, for each metric
+            differences = [text for name in names for text in _row_differences(matched, number, name)]
+        if differences:
+            more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
             raise UsageError(
-                f"{run.path} cannot be compared with {first.path}: {'; '.join(found[:_SHOWN])}{more}. "
+                f"{run.path} cannot be compared with {first.path}: {'; '.join(differences[:_SHOWN])}{more}. "
                 "Score both with the same avbench, options and weights."
             )
     _refuse_test_weights(matched.runs, names)
 
 
 def _run_differences(first: Run, run: Run, names: Iterable[str]) -> list[str]:
-    learned = any(_facts(first, name).get("checkpoint") for name in names)
-    found = []
+    learned = any(_metadata(first, name).get("checkpoint") for name in names)
+    differences = []
     for key in ("protocol", *(("weights", "precision") if learned else ())):
-        ours, theirs = (info.get(key) or "none" for info in (run.info, first.info))
-        if ours != theirs:
-            found.append(f"{key} {ours}, and {theirs} there")
-    return found
+        candidate, baseline = (info.get(key) or "none" for info in (run.info, first.info))
+        if candidate != baseline:
+            differences.append(f"{key} {candidate}, and {baseline} there")
+    return differences
 
 
 def _text_differences(matched: Matched, number: int) -> list[str]:
@@ -141,11 +141,11 @@ def _incomplete(run: Run, name: str, rows: pd.DataFrame) -> str | None:
 
 
 def _difference(name: str, pair: Sequence[pd.DataFrame], runs: tuple[Run, Run]) -> str | None:
-    theirs, ours = pair
+    baseline, candidate = pair
     for column, say in (("metric_version", _versions), ("weights_digest", _weights), ("params_digest", _parameters)):
-        differ = ours[column].to_numpy() != theirs[column].to_numpy()
+        differ = candidate[column].to_numpy() != baseline[column].to_numpy()
         if differ.any():
-            values = (ours[column].to_numpy()[differ][0], theirs[column].to_numpy()[differ][0])
+            values = (candidate[column].to_numpy()[differ][0], baseline[column].to_numpy()[differ][0])
             return f"{name} has {say(name, values, runs)}"
     return None
 
@@ -159,10 +159,10 @@ def _weights(_: str, values: tuple[Any, Any], runs: tuple[Run, Run]) -> str:
 
 
 def _parameters(name: str, values: tuple[Any, Any], runs: tuple[Run, Run]) -> str:
-    theirs, ours = (dict(_facts(run, name).get("params") or {}) for run in runs)
-    for key in {**theirs, **ours}:
-        if ours.get(key) != theirs.get(key):
-            return f"parameter {key} = {json.dumps(ours.get(key))}, and {json.dumps(theirs.get(key))} there"
+    baseline, candidate = (dict(_metadata(run, name).get("params") or {}) for run in runs)
+    for key in {**baseline, **candidate}:
+        if candidate.get(key) != baseline.get(key):
+            return f"parameter {key} = {json.dumps(candidate.get(key))}, and {json.dumps(baseline.get(key))} there"
     if set_row(runs[0], name) is not None:
         return "another reference set"
     return f"other parameters or prompt texts ({str(values[0])[:8]}, and {str(values[1])[:8]} there)"
@@ -171,7 +171,7 @@ def _parameters(name: str, values: tuple[Any, Any], runs: tuple[Run, Run]) -> st
 def _refuse_test_weights(runs: Sequence[Run], names: Iterable[str]) -> None:
     for run in runs:
         mode = run.info.get("weights", "checkpoints")
-        learned = [name for name in names if _facts(run, name).get("checkpoint")]
+        learned = [name for name in names if _metadata(run, name).get("checkpoint")]
         if mode != "checkpoints" and learned:
             raise UsageError(
                 f"{run.path} has {mode} weights, so its {learned[0]} means nothing. Score with checkpoints, or name "
@@ -181,14 +181,14 @@ def _refuse_test_weights(runs: Sequence[Run], names: Iterable[str]) -> None:
 
 def environment_differences(runs: Sequence[Run]) -> list[str]:
     """Packages and platforms that differ between runs, as one text each."""
-    first, found = dict(runs[0].info.get("environment") or {}), []
+    first, differences = dict(runs[0].info.get("environment") or {}), []
     for run in runs[1:]:
-        own = dict(run.info.get("environment") or {})
-        for name in sorted({*first, *own}):
-            if own.get(name) != first.get(name):
-                theirs = f"{first.get(name, 'absent')} in {runs[0].path}"
-                found.append(f"{name} {own.get(name, 'absent')} in {run.path}, {theirs}")
-    return found
+        versions = dict(run.info.get("environment") or {})
+        for name in sorted({*first, *versions}):
+            if versions.get(name) != first.get(name):
+                elsewhere = f"{first.get(name, 'absent')} in {runs[0].path}"
+                differences.append(f"{name} {versions.get(name, 'absent')} in {run.path}, {elsewhere}")
+    return differences
 
 
 def set_rows(run: Run, name: str) -> pd.DataFrame:
@@ -202,5 +202,5 @@ def set_row(run: Run, name: str) -> dict[str, Any] | None:
     return {str(key): value for key, value in rows[0].items()} if rows else None
 
 
-def _facts(run: Run, name: str) -> dict[str, Any]:
+def _metadata(run: Run, name: str) -> dict[str, Any]:
     return dict(run.info.get("metrics", {}).get(name) or {})

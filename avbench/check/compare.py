@@ -25,12 +25,12 @@ UNDECIDED_CODE = 5
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare_runs` found.
+    """Result of `compare_runs`.
 
     Attributes:
         candidate, baseline: the run folders, as they were given.
         run_ids: of the two.
-        by: what tells prompts apart.
+        by: how prompts were identified.
         prompts, clips: in each run.
         policy: what counted as a regression.
         findings: one for each metric.
@@ -108,24 +108,24 @@ def _refuse_unknown_metrics(policy: Policy, names: Sequence[str]) -> None:
 
 
 def _environment_notes(matched: Matched, policy: Policy) -> list[str]:
-    found = [] if policy.environment == "ignore" else environment_differences(matched.runs)
-    if found and policy.environment == "refuse":
+    differences = [] if policy.environment == "ignore" else environment_differences(matched.runs)
+    if differences and policy.environment == "refuse":
         raise UsageError(
-            f"the two runs come from different environments: {'; '.join(found)}. Score both in one, or say "
+            f"the two runs come from different environments: {'; '.join(differences)}. Score both in one, or say "
             f'environment = "note" in {policy.source}.'
         )
-    return [f"environment: {text}" for text in found]
+    return [f"environment: {text}" for text in differences]
 
 
 def _measure(matched: Matched, names: Sequence[str], policy: Policy, noise: Noise | None) -> list[Finding]:
     """Findings without verdicts, in the order of `names`."""
     run = matched.runs[1]
-    facts = {name: dict(run.info.get("metrics", {}).get(name) or {}) for name in names}
+    metadata = {name: dict(run.info.get("metrics", {}).get(name) or {}) for name in names}
     floors = {name: noise.of(name, run) if noise else None for name in names}
     pairs = {name: matched.rows(name) for name in names if set_row(run, name) is None}
-    scores = {name: (_values(theirs), _values(ours)) for name, (theirs, ours) in pairs.items()}
+    scores = {name: (_values(baseline), _values(candidate)) for name, (baseline, candidate) in pairs.items()}
     clip_findings = measure_clips(list(matched.clips["prompt"]), scores, policy) if scores else {}
-    found = []
+    findings = []
     for name in names:
         floor = floors[name]
         if name in clip_findings:
@@ -138,9 +138,9 @@ def _measure(matched: Matched, names: Sequence[str], policy: Policy, noise: Nois
         else:
             fits = noise is not None and noise.prompts_digest == matched.digest
             finding = measure_set(name, _set_pair(matched, name), policy, floor if fits else None)
-        direction = policy.of(name).direction or _goal(facts[name])
-        found.append(replace(finding, unit=str(facts[name].get("unit") or ""), direction=direction))
-    return found
+        direction = policy.of(name).direction or _goal(metadata[name])
+        findings.append(replace(finding, unit=str(metadata[name].get("unit") or ""), direction=direction))
+    return findings
 
 
 def _values(rows: pd.DataFrame) -> Floats:
@@ -149,17 +149,17 @@ def _values(rows: pd.DataFrame) -> Floats:
 
 def _lost_reason(pair: Sequence[pd.DataFrame]) -> str:
     """The most frequent reason of clips that have a score in the baseline only."""
-    theirs, ours = pair
-    lost = (theirs["status"] == "ok").to_numpy() & (ours["status"] != "ok").to_numpy()
-    return " ".join(str(ours["reason"][lost].value_counts().index[0]).split())
+    baseline, candidate = pair
+    lost = (baseline["status"] == "ok").to_numpy() & (candidate["status"] != "ok").to_numpy()
+    return " ".join(str(candidate["reason"][lost].value_counts().index[0]).split())
 
 
 def _set_pair(matched: Matched, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    theirs, ours = (set_row(run, name) for run in matched.runs)
-    assert theirs is not None and ours is not None  # refuse_differences
-    return theirs, ours
+    baseline, candidate = (set_row(run, name) for run in matched.runs)
+    assert baseline is not None and candidate is not None  # refuse_differences
+    return baseline, candidate
 
 
-def _goal(facts: dict[str, Any]) -> Goal | None:
+def _goal(metadata: dict[str, Any]) -> Goal | None:
     goals: dict[Direction, Goal] = {Direction.HIGHER: "higher", Direction.LOWER: "lower"}
-    return goals.get(Direction.of_metadata(facts))
+    return goals.get(Direction.of_metadata(metadata))

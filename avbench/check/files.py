@@ -63,8 +63,8 @@ def comparison_junit(comparison: Comparison, *, strict: bool = False) -> str:
     for finding in findings:
         case = ElementTree.SubElement(suite, "testcase", {"classname": "avbench.check", "name": _clean(finding.metric)})
         if finding.verdict in failing:
-            told = {"message": _clean(_message(finding)), "type": finding.verdict}
-            ElementTree.SubElement(case, "failure", told).text = _clean(_message(finding))
+            failure = {"message": _clean(_message(finding)), "type": finding.verdict}
+            ElementTree.SubElement(case, "failure", failure).text = _clean(_message(finding))
         elif finding.verdict == "undecided":
             ElementTree.SubElement(case, "skipped", {"message": _clean(_message(finding))})
     ElementTree.indent(suites)

@@ -27,25 +27,27 @@ def measure_clips(prompts: Sequence[str], scores: Mapping[str, Scores], policy: 
         scores: by metric.
         policy: for the minimal relevant differences.
     """
-    paired = {name: np.isfinite(theirs) & np.isfinite(ours) for name, (theirs, ours) in scores.items()}
+    paired = {name: np.isfinite(baseline) & np.isfinite(candidate) for name, (baseline, candidate) in scores.items()}
     known = {name: [np.where(paired[name], side, np.nan) for side in pair] for name, pair in scores.items()}
-    theirs, ours = (_over_prompts(prompts, {name: pair[side] for name, pair in known.items()}) for side in (0, 1))
+    baseline, candidate = (
+        _over_prompts(prompts, {name: pair[side] for name, pair in known.items()}) for side in (0, 1)
+    )
     lost = _over_prompts(prompts, {n: np.isfinite(b) * 1.0 - np.isfinite(c) for n, (b, c) in scores.items()})
-    table = ours - theirs  # (prompts, metrics)
+    table = candidate - baseline  # (prompts, metrics)
     p, intervals = sign_flip_test(np.hstack([table, lost])), mean_intervals(table)
-    found = {}
+    findings = {}
     for column, (name, (before, after)) in enumerate(scores.items()):
         differences = table[np.isfinite(table[:, column]), column]
         some, several = len(differences) > 0, len(differences) > 1
         only_before = np.isfinite(before) & ~np.isfinite(after)
         only_after = np.isfinite(after) & ~np.isfinite(before)
-        found[name] = Finding(
+        findings[name] = Finding(
             metric=name,
             unit="",
             kind="clip",
             direction=None,
-            baseline=float(np.nanmean(theirs[:, column])) if some else None,
-            candidate=float(np.nanmean(ours[:, column])) if some else None,
+            baseline=float(np.nanmean(baseline[:, column])) if some else None,
+            candidate=float(np.nanmean(candidate[:, column])) if some else None,
             difference=float(differences.mean()) if some else None,
             low=intervals[column].low,
             high=intervals[column].high,
@@ -60,7 +62,7 @@ def measure_clips(prompts: Sequence[str], scores: Mapping[str, Scores], policy: 
             p=float(p[column]) if some else None,
             p_lost=float(p[len(scores) + column]) if (only_before | only_after).any() else None,
         )
-    return found
+    return findings
 
 
 def _over_prompts(prompts: Sequence[str], columns: Mapping[str, Floats]) -> Floats:
@@ -73,9 +75,9 @@ def _over_prompts(prompts: Sequence[str], columns: Mapping[str, Floats]) -> Floa
 
 def _margin(name: str, baseline: Floats, policy: Policy) -> float:
     """The minimal relevant difference: the policy's own, or a fraction of the scatter of the baseline's clips."""
-    own = policy.of(name).min_difference
-    if own is not None:
-        return own
+    min_difference = policy.of(name).min_difference
+    if min_difference is not None:
+        return min_difference
     return policy.min_effect * float(baseline.std(ddof=1)) if len(baseline) > 1 else 0.0
 
 

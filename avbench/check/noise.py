@@ -16,7 +16,7 @@ from avbench.errors import UsageError
 from avbench.files import write_atomically
 from avbench.results import Run
 from avbench.statistics.tests import Floats, run_floor, run_noise
-from avbench.toml import Place, parse_toml, read_text, toml_key, toml_value
+from avbench.toml import Origin, parse_toml, read_text, toml_key, toml_value
 
 SCHEMA_VERSION = 1
 Size = Annotated[float, at_least(0)]
@@ -79,23 +79,23 @@ class Noise:
         Raises:
             UsageError: it was calibrated with another protocol, version, network or reference set.
         """
-        found = self.metric.get(name)
-        if found is None:
+        noise = self.metric.get(name)
+        if noise is None:
             return None
         row = run.scores[run.scores["metric"] == name].iloc[0]
-        parameters = str(row["params_digest"]) if found.kind == "set" else ""
-        for label, ours, theirs in (
+        parameters = str(row["params_digest"]) if noise.kind == "set" else ""
+        for label, now, calibrated in (
             ("protocol", str(run.info.get("protocol") or ""), self.protocol),
-            ("version", int(row["metric_version"]), found.version),
-            ("weights digest", str(row["weights_digest"]), found.weights_digest),
-            ("reference set or parameters", parameters, found.params_digest),
+            ("version", int(row["metric_version"]), noise.version),
+            ("weights digest", str(row["weights_digest"]), noise.weights_digest),
+            ("reference set or parameters", parameters, noise.params_digest),
         ):
-            if ours != theirs:
+            if now != calibrated:
                 raise UsageError(
-                    f"{self.source}: {name} was calibrated with {label} {theirs or 'none'}, and {run.path} has "
-                    f"{ours or 'none'}. Calibrate again with 'avbench check calibrate'."
+                    f"{self.source}: {name} was calibrated with {label} {calibrated or 'none'}, and {run.path} has "
+                    f"{now or 'none'}. Calibrate again with 'avbench check calibrate'."
                 )
-        return found
+        return noise
 
 
 def calibrate(paths: Sequence[Path]) -> Noise:
@@ -120,7 +120,7 @@ def calibrate(paths: Sequence[Path]) -> Noise:
     if matched.same_files():
         notes.append("two of the runs judged the same files: their differences show no noise of the generator")
     notes += [f"environment: {text}" for text in environment_differences(runs)]
-    floors = {name: found for name in names if (found := _calibrate_metric(matched, name)) is not None}
+    floors = {name: floor for name in names if (floor := _calibrate_metric(matched, name)) is not None}
     if left := [name for name in names if name not in floors]:
         notes.append(f"fewer than 2 prompts with a score in every run: {', '.join(left)}")
     protocol = str(runs[0].info.get("protocol") or "")
@@ -143,11 +143,11 @@ def _calibrate_metric(matched: Matched, name: str) -> MetricNoise | None:
     table = table[np.isfinite(table).all(axis=1)]
     if len(table) < 2:
         return None
-    row, spread = matched.rows(name)[0].iloc[0], run_noise(table)
-    source: Literal["clips", "runs"] = "runs" if spread.source == "runs" else "clips"
+    row, noise = matched.rows(name)[0].iloc[0], run_noise(table)
+    source: Literal["clips", "runs"] = "runs" if noise.source == "runs" else "clips"
     return MetricNoise(
         "clip", int(row["metric_version"]), str(row["weights_digest"]), "", table.shape[1], len(table),
-        spread.clip_sd, spread.run_sd, spread.floor, source,
+        noise.clip_sd, noise.run_sd, noise.floor, source,
     )  # fmt: skip
 
 
@@ -192,10 +192,10 @@ def load_noise(path: Path) -> Noise:
     if isinstance(version, int) and version > SCHEMA_VERSION:  # first: other keys may be unknown for that reason
         raise UsageError(f"{path} has schema {version}, this avbench reads up to {SCHEMA_VERSION}.")
     try:
-        found = build(_File, content, Place(str(path), text))
+        file = build(_File, content, Origin(str(path), text))
     except UsageError as error:
         raise UsageError(f"{error} Write the file with 'avbench check calibrate'.") from error
-    return Noise(found.prompts_digest, found.protocol, found.runs, found.metric, found.notes, str(path))
+    return Noise(file.prompts_digest, file.protocol, file.runs, file.metric, file.notes, str(path))
 
 
 @dataclass(frozen=True)

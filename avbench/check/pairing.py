@@ -1,4 +1,4 @@
-"""Which clip of one run belongs to which clip of another: by prompt and sample index."""
+"""Match the clips of several runs by prompt and sample index."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Matched:
 
     Attributes:
         runs: the runs.
-        by: what tells prompts apart.
+        by: how prompts were identified.
         clips: a row for each clip: `prompt`, `sample_index`, and `clip_0`, `clip_1`, ...: its name in each run.
     """
 
@@ -50,11 +50,11 @@ class Matched:
 
     def rows(self, metric: str) -> list[pd.DataFrame]:
         """The score rows of a metric, one frame for each run, in the order of `clips`; a missing row is all null."""
-        found = []
+        frames = []
         for number, run in enumerate(self.runs):
             rows = run.scores[(run.scores["scope"] == "clip") & (run.scores["metric"] == metric)]
-            found.append(rows.set_index("clip_id").reindex(self.clips[f"clip_{number}"]))
-        return found
+            frames.append(rows.set_index("clip_id").reindex(self.clips[f"clip_{number}"]))
+        return frames
 
     def same_files(self) -> bool:
         """Whether two of the runs judged the same files."""
@@ -78,7 +78,7 @@ def read_run(path: Path) -> Run:
 def match_clips(runs: Sequence[Run]) -> Matched:
     """Match the clips of all runs, each to exactly one of every other run.
 
-    Prompts are told apart by their ids where all clips of all runs have one, else by their texts, else by the names
+    Prompts are identified by their ids where all clips of all runs have one, else by their texts, else by the names
     of the clips. Where several clips of a run share prompt and sample index, as with several models, names decide.
     Accents may be composed in one run and decomposed in another, as file systems write them.
 

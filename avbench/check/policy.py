@@ -1,4 +1,4 @@
-"""What counts as a regression: a small TOML file, with defaults that need none."""
+"""Policy of the gate, what counts as a regression: a small TOML file, with defaults that need none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Environment = Literal["note", "refuse", "ignore"]
 
 @dataclass(frozen=True)
 class MetricPolicy:
-    """What is asked of one metric.
+    """Rules for one metric.
 
     Attributes:
         direction: which way is better; "keep": neither, and a relevant change is worse. None: as the metric says.
@@ -52,7 +52,7 @@ class Policy:
     source: str = key(None, default="the policy")
 
     def of(self, name: str) -> MetricPolicy:
-        """What is asked of a metric."""
+        """Rules for a metric."""
         return self.metric.get(name, MetricPolicy())
 
 

@@ -77,35 +77,35 @@ def _title(comparison: Comparison) -> str:
 
 def _cells(finding: Finding) -> tuple[Cell, ...]:
     means = decimals_for([finding.baseline, finding.candidate])
-    places = decimals_for([finding.difference, finding.low, finding.high])
-    places = max(places, means) if finding.difference is not None else means
+    decimals = decimals_for([finding.difference, finding.low, finding.high])
+    decimals = max(decimals, means) if finding.difference is not None else means
     texts = (
         finding.metric,
         "=" if finding.direction == "keep" else Direction.named(finding.direction or "none").arrow,
         "" if finding.unit == "1" else finding.unit,
         format_value(finding.baseline, means),
         format_value(finding.candidate, means),
-        _difference(finding, places),
-        format_value(finding.min_difference, places),
-        format_value(finding.floor, places),
+        _difference(finding, decimals),
+        format_value(finding.min_difference, decimals),
+        format_value(finding.floor, decimals),
         f"{finding.clips}" if finding.kind == "clip" else "",
     )
     return (*map(Cell, texts), Cell(finding.verdict, tone="bad" if finding.verdict == "worse" else ""))
 
 
-def _difference(finding: Finding, places: int) -> str:
-    text = with_sign(format_value(finding.difference, places))
+def _difference(finding: Finding, decimals: int) -> str:
+    text = with_sign(format_value(finding.difference, decimals))
     interval = interval_of(finding.low, finding.high)
-    return text if interval is None else f"{text} {format_ends(interval, places)}"
+    return text if interval is None else f"{text} {format_ends(interval, decimals)}"
 
 
 def noise_table(noise: Noise) -> Table:
     """The noise floors."""
     rows = []
-    for name, found in noise.metric.items():
-        places = decimals_for([found.run_sd, found.floor])
-        scatter = format_value(found.clip_sd, places) if found.kind == "clip" else ""
-        texts = (name, scatter, format_value(found.run_sd, places), format_value(found.floor, places))
-        rows.append(row_of((*texts, found.source, str(found.prompts))))
+    for name, metric in noise.metric.items():
+        decimals = decimals_for([metric.run_sd, metric.floor])
+        scatter = format_value(metric.clip_sd, decimals) if metric.kind == "clip" else ""
+        texts = (name, scatter, format_value(metric.run_sd, decimals), format_value(metric.floor, decimals))
+        rows.append(row_of((*texts, metric.source, str(metric.prompts))))
     title = f"{len(noise.runs)} runs of one checkpoint"
     return Table(title, _NOISE_COLUMNS, tuple(rows), tuple(noise.notes))

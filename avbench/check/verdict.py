@@ -1,4 +1,4 @@
-"""What each metric's difference means: better, same, worse or undecided, and how many clips would decide."""
+"""Verdict for each metric: better, same, worse or undecided, and how many prompts would decide."""
 
 from __future__ import annotations
 

@@ -77,16 +77,16 @@ def compare(
     chosen = load_policy(policy) if policy else Policy()
     if noise:
         chosen = replace(chosen, noise=noise)
-    found = compare_runs(candidate, baseline, chosen)
+    comparison = compare_runs(candidate, baseline, chosen)
     texts = [
-        (json_file, comparison_json(found, strict=strict)),
-        (junit, comparison_junit(found, strict=strict)),
-        (markdown, comparison_markdown(found)),
+        (json_file, comparison_json(comparison, strict=strict)),
+        (junit, comparison_junit(comparison, strict=strict)),
+        (markdown, comparison_markdown(comparison)),
     ]
     _write([(path, text) for path, text in texts if path])
     if not quiet:
-        _show(found)
-    raise typer.Exit(found.exit_code(strict))
+        _show(comparison)
+    raise typer.Exit(comparison.exit_code(strict))
 
 
 @app.command("calibrate")
@@ -117,9 +117,9 @@ def _write(files: Sequence[tuple[Path, str]]) -> None:
         write_atomically(path, text.encode("utf-8", "backslashreplace"))  # names of files may be no text
 
 
-def _show(found: Comparison) -> None:
+def _show(comparison: Comparison) -> None:
     from avbench.check import comparison_table
     from avbench.pages.terminal import print_table
 
-    print_table(comparison_table(found))
-    say(found.headline)
+    print_table(comparison_table(comparison))
+    say(comparison.headline)

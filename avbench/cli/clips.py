@@ -1,4 +1,4 @@
-"""`avbench clips`: what a source holds, before anything is computed."""
+"""`avbench clips`: show the clips and prompts of a source before anything is computed."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def command(
     from avbench.media.probe import probe_clip
     from avbench.sources import load_source
 
-    found = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
+    loaded = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
     limits = parse_limits(limit or ())
-    probes = [probe_clip(clip, limits) for clip in found.clips]
-    with_prompt = sum(not clip.prompt.is_empty for clip in found.clips)
+    probes = [probe_clip(clip, limits) for clip in loaded.clips]
+    with_prompt = sum(not clip.prompt.is_empty for clip in loaded.clips)
     with_sound = sum(probe.audio != "none" for probe in probes)
-    problems = [(c.clip_id, p.problem) for c, p in zip(found.clips, probes, strict=True) if p.problem]
+    problems = [(c.clip_id, p.problem) for c, p in zip(loaded.clips, probes, strict=True) if p.problem]
     durations = sorted(probe.duration for probe in probes if probe.duration is not None)
     overview = {
-        "kind": found.kind,
-        "matching": found.matching,
-        "clips": len(found.clips),
+        "kind": loaded.kind,
+        "matching": loaded.matching,
+        "clips": len(loaded.clips),
         "with_sound": with_sound,
         "with_prompt": with_prompt,
-        "with_categories": sum(bool(clip.categories) for clip in found.clips),
-        "models": sorted({clip.model for clip in found.clips if clip.model}),
+        "with_categories": sum(bool(clip.categories) for clip in loaded.clips),
+        "models": sorted({clip.model for clip in loaded.clips if clip.model}),
         "duration_s": [durations[0], durations[len(durations) // 2], durations[-1]] if durations else [],
-        "notes": list(found.notes),
+        "notes": list(loaded.notes),
         "problems": [{"clip_id": clip_id, "problem": problem} for clip_id, problem in problems],
     }
     if as_json:
@@ -49,19 +49,19 @@ def command(
     from avbench.pages.terminal import print_table
 
     columns = (
-        Column("clip", "clip", "text"), Column("picture", "picture", "text"), Column("seconds", "seconds"),
+        Column("clip", "clip", "text"), Column("video", "video", "text"), Column("seconds", "seconds"),
         Column("sound", "sound", "text"), Column("prompt", "prompt", "text"),
     )  # fmt: skip
     rows = []
-    for clip, probe in zip(found.clips, probes, strict=True):
+    for clip, probe in zip(loaded.clips, probes, strict=True):
         prompt = clip.prompt.text or clip.prompt.video_text or clip.prompt.audio_text or "–"
         length = "" if probe.duration is None else f"{probe.duration:.2f}"
-        rows.append(row_of((clip.clip_id, probe.problem or probe.picture, length, probe.audio, prompt[:60])))
-    print_table(Table(f"{source}: {found.kind}, {len(found.clips)} clips", columns, tuple(rows)))
-    say(f"{len(found.clips)} clips, {with_sound} with sound, {with_prompt} with prompt, {len(problems)} with problems")
+        rows.append(row_of((clip.clip_id, probe.problem or probe.video, length, probe.audio, prompt[:60])))
+    print_table(Table(f"{source}: {loaded.kind}, {len(loaded.clips)} clips", columns, tuple(rows)))
+    say(f"{len(loaded.clips)} clips, {with_sound} with sound, {with_prompt} with prompt, {len(problems)} with problems")
     if durations:
         middle = durations[len(durations) // 2]
         say(f"durations: {durations[0]:.2f} s to {durations[-1]:.2f} s, median {middle:.2f} s")
-    say(f"prompts: {found.matching}")
-    for note in found.notes:
+    say(f"prompts: {loaded.matching}")
+    for note in loaded.notes:
         say(f"note: {note}")

@@ -1,4 +1,4 @@
-"""`avbench doctor`: what is installed, what is wrong, and the cure."""
+"""`avbench doctor`: versions, problems and their cures."""
 
 from __future__ import annotations
 

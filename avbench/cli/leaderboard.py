@@ -48,10 +48,10 @@ def build(
     if not check:
         for name in write_all(folder):
             say(str(folder / "rendered" / name))
-    found = stale(folder)
-    for one in found:
+    outdated = stale(folder)
+    for one in outdated:
         say(f"{folder}/rendered/{one}", err=True)
-    if found and check:
+    if outdated and check:
         say("run 'avbench leaderboard build' and commit what it writes", err=True)
         raise typer.Exit(1)
 
@@ -76,7 +76,7 @@ def add(
     from avbench.results import load_run
 
     about = About(benchmark, seeds, row, setting, backbone, method, machine, generator_digest, note)
-    rows = [found for run in runs for found in measured_rows(load_run(run), about)]
+    rows = [measured for run in runs for measured in measured_rows(load_run(run), about)]
     count = append_measured(folder, rows, file)
     say(f"{count} rows added to {folder / 'measured' / file}, {len(rows) - count} were there already")
     if count:

@@ -25,9 +25,9 @@ def list_rows(names: Names = None, weights_dir: WeightsDirOption = None, as_json
     """List checkpoints: licence, size, what needs them, and whether they are here."""
     from avbench.weights.locate import size_text
 
-    found = [_facts(row, _setup(weights_dir)) for row in _rows(names)]
+    entries = [_entry(row, _setup(weights_dir)) for row in _rows(names)]
     if as_json:
-        print_json(found)
+        print_json(entries)
         return
     from avbench.pages.table import Column, Table, row_of
     from avbench.pages.terminal import print_table
@@ -37,9 +37,9 @@ def list_rows(names: Names = None, weights_dir: WeightsDirOption = None, as_json
         Column("licence", "licence", "text"), Column("needed", "needed by", "text"),
     )  # fmt: skip
     rows = []
-    for facts in found:
-        needed = ", ".join(facts["metrics"]) or "–"
-        rows.append(row_of((facts["name"], facts["state"], size_text(facts["size"]), facts["licence"], needed)))
+    for entry in entries:
+        needed = ", ".join(entry["metrics"]) or "–"
+        rows.append(row_of((entry["name"], entry["state"], size_text(entry["size"]), entry["licence"], needed)))
     print_table(Table("checkpoints", columns, tuple(rows)))
 
 
@@ -92,11 +92,11 @@ def where_rows(names: Names = None, weights_dir: WeightsDirOption = None, as_jso
     from avbench.weights.locate import location
 
     setup = _setup(weights_dir)
-    found = {row: {name: str(path) for name, path in location(row, setup).paths.items()} for row in _rows(names)}
+    paths_by_row = {row: {name: str(path) for name, path in location(row, setup).paths.items()} for row in _rows(names)}
     if as_json:
-        print_json(found)
+        print_json(paths_by_row)
         return
-    for row, paths in found.items():
+    for row, paths in paths_by_row.items():
         for path in paths.values() or ["not here"]:
             say(f"{row}\t{path}")
 
@@ -121,7 +121,7 @@ def _setup(weights_dir: Path | None, accepted: Iterable[str] | None = None) -> W
     return WeightsConfig(weights_dir=weights_dir, accepted=frozenset(accepted or ()))
 
 
-def _facts(name: str, setup: WeightsConfig) -> dict[str, Any]:
+def _entry(name: str, setup: WeightsConfig) -> dict[str, Any]:
     from avbench.weights.checkpoints import CHECKPOINTS
     from avbench.weights.locate import absent_files, is_accepted
 

@@ -28,14 +28,14 @@ def list_suites(prompts_dir: PromptsDirOption = None, as_json: AsJson = False) -
     """List prompt suites: how many prompts, which texts, licence, source, and whether they are here."""
     from avbench.prompts import list_prompt_suites
 
-    facts = [_facts(suite, prompts_dir) for suite in list_prompt_suites()]
+    entries = [_entry(suite, prompts_dir) for suite in list_prompt_suites()]
     if as_json:
-        print_json(facts)
+        print_json(entries)
         return
     columns = ("suite", "prompts", "texts", "here", "licence", "what")
     cells = [
         (f["name"], str(f["prompts"]), f["texts"], "yes" if f["path"] else "no: pull", f["licence"], f["summary"])
-        for f in facts
+        for f in entries
     ]
     _print_table("prompt suites", columns, cells)
 
@@ -107,10 +107,10 @@ def show_categories(as_json: AsJson = False) -> None:
     _print_table("JavisBench's categories", ("aspect", "category", "what belongs to it"), cells)
 
 
-def _facts(suite: PromptSuite, folder: Path | None) -> dict[str, Any]:
+def _entry(suite: PromptSuite, folder: Path | None) -> dict[str, Any]:
     from avbench.prompts import find_prompts
 
-    found = find_prompts(suite, folder)
+    path = find_prompts(suite, folder)
     return {
         "name": suite.name,
         "prompts": suite.count,
@@ -119,7 +119,7 @@ def _facts(suite: PromptSuite, folder: Path | None) -> dict[str, Any]:
         "licence": suite.licence,
         "source": suite.source,
         "revision": suite.hub.revision if suite.hub else None,
-        "path": str(found) if found else None,
+        "path": str(path) if path else None,
     }
 
 
@@ -157,8 +157,8 @@ def _print_prompts(suite: str, rows: list[PromptRow]) -> None:
     _print_table(f"{suite}: {len(rows)} prompts", ("prompt", "text", "categories"), cells)
     counts = Counter(category for row in rows for category in row.categories)
     if counts:
-        found = [(category.aspect, category.name, str(count)) for category, count in counts.items()]
-        _print_table("prompts by category", ("aspect", "category", "prompts"), sorted(found))
+        counted = [(category.aspect, category.name, str(count)) for category, count in counts.items()]
+        _print_table("prompts by category", ("aspect", "category", "prompts"), sorted(counted))
 
 
 def _print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

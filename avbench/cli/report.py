@@ -31,7 +31,7 @@ def command(
     for folder in source or ():
         if not folder.is_dir():
             raise UsageError(f"--source {folder}: no such folder. Give the one that holds the clips.")
-    found, notes = open_run(run, recover_info)
+    opened, notes = open_run(run, recover_info)
     for note in notes:
         say(f"note: {note}", err=True)
-    say(str(write_report(found, out, embed=media, folders=source or (), search=bool(source))))
+    say(str(write_report(opened, out, embed=media, folders=source or (), search=bool(source))))

@@ -167,15 +167,15 @@ def _show(outcome: Outcome, by: str | None, html: bool) -> None:
     from avbench.results.info import read_info
 
     info = read_info(outcome.path)
-    facts, mark = info["metrics"], watermark(info)
+    metadata, mark = info["metrics"], watermark(info)
     title = f"{outcome.n_clips} clips" + (f" – {mark}" if mark else "")
-    print_table(summary_table(outcome.summary["overall"], facts, title))
+    print_table(summary_table(outcome.summary["overall"], metadata, title))
     groups = {"model": ("models", ("model",)), "category": ("categories", ("aspect", "category"))}
     if by:
         key, columns = groups[by]
         for label in dict.fromkeys(tuple(str(e[c]) for c in columns) for e in outcome.summary[key]):
             entries = [e for e in outcome.summary[key] if tuple(str(e[c]) for c in columns) == label]
-            print_table(summary_table(entries, facts, " / ".join(label)))
+            print_table(summary_table(entries, metadata, " / ".join(label)))
         if not outcome.summary[key]:
             say(_NO_GROUPS[by])
     rows = f"rows: {outcome.computed} computed, {outcome.reused} reused, {outcome.unavailable} not possible here"

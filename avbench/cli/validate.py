@@ -37,7 +37,7 @@ def command(
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="How much of each clip, from its start.")] = 4.0,
     size: Annotated[
-        int, typer.Option(min=0, help="Pictures are made smaller, to this many pixels on the long side; 0 keeps them.")
+        int, typer.Option(min=0, help="Frames are made smaller, to this many pixels on the long side; 0 keeps them.")
     ] = 256,
     prompts: PromptsOption = None,
     layout: LayoutOption = "auto",

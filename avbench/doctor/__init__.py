@@ -1,1 +1,1 @@
-"""What is installed on this machine, and what is wrong with it."""
+"""Check this installation: versions, problems and their cures."""

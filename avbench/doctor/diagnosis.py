@@ -19,7 +19,7 @@ from avbench.metrics.base import broken_packages, registry
 
 @dataclass(frozen=True)
 class Finding:
-    """One fact about this machine; `cure` is empty when nothing is wrong."""
+    """One observation about this machine; `cure` is empty when nothing is wrong."""
 
     level: Literal["ok", "note", "broken"]
     what: str
@@ -33,10 +33,10 @@ def diagnose() -> list[Finding]:
 
 
 def _versions() -> Iterator[Finding]:
-    found = describe_environment()
-    yield Finding("ok", "Python", f"{found['python']} on {found['platform']}")
-    yield Finding("ok", "FFmpeg inside PyAV", f"libavcodec {found.get('libavcodec', '?')}, PyAV {found['av']}")
-    core = {k: v for k, v in found.items() if k not in ("python", "platform", "libavcodec", "libswscale", "av")}
+    versions = describe_environment()
+    yield Finding("ok", "Python", f"{versions['python']} on {versions['platform']}")
+    yield Finding("ok", "FFmpeg inside PyAV", f"libavcodec {versions.get('libavcodec', '?')}, PyAV {versions['av']}")
+    core = {k: v for k, v in versions.items() if k not in ("python", "platform", "libavcodec", "libswscale", "av")}
     yield Finding("ok", "packages", ", ".join(f"{name} {number}" for name, number in core.items()))
 
 
@@ -86,12 +86,12 @@ def _gpu() -> Iterator[Finding]:
 
 def _cache() -> Finding:
     folder = Path(os.environ.get("HF_HOME") or home_folder() / ".cache" / "huggingface")
-    place = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
-    free = shutil.disk_usage(place).free / 2**30
-    found = f"{folder}, {free:.0f} GiB free"
-    if not os.access(place, os.W_OK):
-        return Finding("note", "cache folder", f"{found}, not writable", "set HF_HOME to a folder that you can write")
-    return Finding("ok", "cache folder", found)
+    existing = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
+    free = shutil.disk_usage(existing).free / 2**30
+    state = f"{folder}, {free:.0f} GiB free"
+    if not os.access(existing, os.W_OK):
+        return Finding("note", "cache folder", f"{state}, not writable", "set HF_HOME to a folder that you can write")
+    return Finding("ok", "cache folder", state)
 
 
 def _metrics() -> Iterator[Finding]:
@@ -100,8 +100,8 @@ def _metrics() -> Iterator[Finding]:
     yield Finding("ok", "metrics", f"{len(scorers) - len(missing)} of {len(scorers)} can run here")
     for reason in dict.fromkeys(missing.values()):
         names = ", ".join(name for name, why in missing.items() if why == reason)
-        found, _, cure = reason.partition("; ")
-        yield Finding("note", names, found, cure)
+        problem, _, cure = reason.partition("; ")
+        yield Finding("note", names, problem, cure)
     for package, reason in broken_packages().items():
         yield Finding(
             "note", f"metrics of {package}", f"cannot be loaded: {reason}", f"reinstall {package}, or remove it"

@@ -31,12 +31,12 @@ def describe_environment() -> dict[str, str]:
     """Versions that can move a number, and the platform."""
     import av
 
-    found = {name: package_version(name) for name in CORE_PACKAGES + OPTIONAL_PACKAGES}
+    versions = {name: package_version(name) for name in CORE_PACKAGES + OPTIONAL_PACKAGES}
     libraries = {name: ".".join(map(str, numbers)) for name, numbers in av.library_versions.items()}
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        **{name: number for name, number in found.items() if number},
+        **{name: number for name, number in versions.items() if number},
         **{name: number for name, number in libraries.items() if name in ("libavcodec", "libswscale")},
     }
 
@@ -45,7 +45,7 @@ _PATH = re.compile(r"[/~\\]|[A-Za-z]:[/\\]|\.\.([/\\]|$)")
 
 
 def describe_command(arguments: Sequence[str]) -> str:
-    """What was typed, without where on the machine it was: a path outside of the current folder is its name alone.
+    """The command line without paths of the machine: one outside of the current folder is its name alone.
 
     Args:
         arguments: of the command, without the program.

@@ -1,4 +1,4 @@
-"""Attention by whichever way is fast for the numbers at hand. Imports torch."""
+"""Scaled dot-product attention by the faster of two implementations. Imports torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The light description of a network and of what it embeds; packages are imported only when it is loaded."""
+"""Declare networks (`Backbone`) and what they embed (`Encoder`); packages are imported only when one is loaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from avbench.weights.locate import checkpoint_digest, checkpoint_licence, unusab
 
 @dataclass(frozen=True)
 class LoadContext:
-    """What a network is loaded with: the weights in use, a torch device string, and the precision in `setup`."""
+    """Context of loading a network: the weights in use, a torch device string, and the precision in `setup`."""
 
     setup: WeightsConfig
     device: str
@@ -71,7 +71,7 @@ class Backbone:
 
 @dataclass(frozen=True)
 class ClipInput:
-    """What an encoder gets of one clip.
+    """Input of an encoder for one clip.
 
     Attributes:
         views: the arrays of the encoder's views, in its order; possibly memory-mapped, read-only.

@@ -40,14 +40,14 @@ class EmbeddingCache:
         """The array of this key, None when it is not here or damaged."""
         path = self._path(key, ".npy")
         try:
-            found: NDArray[Any] = np.load(path, allow_pickle=False)
+            array: NDArray[Any] = np.load(path, allow_pickle=False)
             os.utime(path)
         except OSError:
             return None
         except ValueError:  # torn by a crash of the machine
             path.unlink(missing_ok=True)
             return None
-        return found
+        return array
 
     def has_array(self, key: tuple[Any, ...]) -> bool:
         """Whether there is a file for this key."""
@@ -61,11 +61,11 @@ class EmbeddingCache:
         """The JSON mapping of this key, None when it is not here."""
         path = self._path(key, ".json")
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             os.utime(path)
         except (OSError, ValueError):
             return None
-        return found
+        return metadata
 
     def put_metadata(self, key: tuple[Any, ...], value: dict[str, Any]) -> None:
         """Keep a JSON-able mapping."""
@@ -88,15 +88,15 @@ class EmbeddingCache:
 
     def prune(self) -> None:
         """Remove the files used least recently until nine tenths of the bound are kept."""
-        found = []
+        files = []
         for path in self.folder.glob("*/*"):
             with contextlib.suppress(OSError):
                 status = path.stat()
-                found.append((status.st_mtime_ns, status.st_size, path))
-        total = sum(size for _, size, _ in found)
+                files.append((status.st_mtime_ns, status.st_size, path))
+        total = sum(size for _, size, _ in files)
         if total <= self.max_bytes:
             return
-        for _, size, path in sorted(found, key=lambda entry: entry[0]):
+        for _, size, path in sorted(files, key=lambda entry: entry[0]):
             with contextlib.suppress(OSError):
                 path.unlink()
                 total -= size

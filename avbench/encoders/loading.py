@@ -59,9 +59,9 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: Path | str
         if state[key].shape != wanted[key].shape
     ]
     problems = [
-        f"{len(found)} {what} ({', '.join(found[:3])}{' ...' if len(found) > 3 else ''})"
-        for what, found in (("missing keys", missing), ("unknown keys", extra), ("wrong shapes", shapes))
-        if found
+        f"{len(keys)} {what} ({', '.join(keys[:3])}{' ...' if len(keys) > 3 else ''})"
+        for what, keys in (("missing keys", missing), ("unknown keys", extra), ("wrong shapes", shapes))
+        if keys
     ]
     if problems:
         raise EnvironmentProblem(

@@ -1,4 +1,4 @@
-"""Per-frame picture transforms that several encoders share, so that each frame is resized once."""
+"""Per-frame image transforms that several encoders share, so that each frame is resized once."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def resize_crop_224(frame: Pixels) -> Pixels:
     from PIL import Image
 
     height, width = _sides(frame, int(SIDE * max(frame.shape[:2]) / min(frame.shape[:2])))
-    picture = Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
+    image = Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
     # Half to even, as torchvision's centre crop rounds.
     left, top = round((width - SIDE) / 2), round((height - SIDE) / 2)
-    return np.asarray(picture.crop((left, top, left + SIDE, top + SIDE)), dtype=np.uint8)
+    return np.asarray(image.crop((left, top, left + SIDE, top + SIDE)), dtype=np.uint8)
 
 
 def short_side_224(frame: Pixels) -> NDArray[np.float32]:

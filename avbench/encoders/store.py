@@ -127,7 +127,7 @@ class EncoderStore:
                 raise
             except Exception as error:  # noqa: BLE001 - kept, and raised to whoever asks for this clip
                 if len(group) == 1:
-                    yield group[0], _as_ours(error, encoder)
+                    yield group[0], _as_avbench_error(error, encoder)
                     continue
             for key in group:
                 yield from self._run(encoder, {key: inputs[key]})
@@ -178,7 +178,7 @@ class EncoderStore:
 
 
 def clip_input(encoder: Encoder, media: Media, prompt: Prompt) -> ClipInput:
-    """What the encoder gets of a clip.
+    """The encoder's input for a clip.
 
     Raises:
         LookupError: the clip lacks a track that the encoder reads.
@@ -188,7 +188,7 @@ def clip_input(encoder: Encoder, media: Media, prompt: Prompt) -> ClipInput:
     )
 
 
-def _as_ours(error: Exception, encoder: Encoder) -> Exception:
+def _as_avbench_error(error: Exception, encoder: Encoder) -> Exception:
     if type(error).__name__ == "OutOfMemoryError":
         return EnvironmentProblem(f"{encoder.name} runs out of memory on one clip. Take precision bf16.")
     return error

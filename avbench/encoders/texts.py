@@ -1,4 +1,4 @@
-"""Embeddings of texts travel with the token count of the text, so that a score can say when its text was cut."""
+"""Text embeddings with the token count of their text, so that a score can report that the text was cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A view filled in: cells with marks, ranks within what can be compared, and differences to a baseline."""
+"""Fill a view of the leaderboard: cells with marks, ranks within what can be compared, differences to a baseline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEGEND = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: `text` as printed, with spread and unit where it needs them; an empty text is unknown.
+    """A cell: `text` as printed, with standard deviation and unit where it needs them; an empty text is unknown.
 
     `marks` are keys of `LEGEND` and of conflicts. `number` is None for what no comparison can use.
     """
@@ -71,20 +71,20 @@ def fill(view: ViewSpec, board: Board) -> Grid:
     """Resolve a view of kind "table" or "drift"; it has been checked against this board before."""
     known = entries(board.figures)
     if view.select is not None:
-        found = select(known, view.select)
-        specs = [RowSpec(e[0].row, (), _group(e, view)) for e in found]
-        sources: list[list[Entry]] = [[e] for e in found]
-        settings = ["" if "setting" in view.group_by else e[0].setting for e in found]
+        selected = select(known, view.select)
+        specs = [RowSpec(e[0].row, (), _group(e, view)) for e in selected]
+        sources: list[list[Entry]] = [[e] for e in selected]
+        settings = ["" if "setting" in view.group_by else e[0].setting for e in selected]
     else:
         specs = list(view.rows)
         sources = [[e for selector in row.sources for e in select(known, selector)] for row in view.rows]
         settings = [""] * len(specs)
-    flat = [entry for own in sources for entry in own]
-    names = view.columns or found_quantities(flat, board)
+    flat = [entry for candidates in sources for entry in candidates]
+    names = view.columns or quantities_of(flat, board)
     columns = [column_of(name, flat, board) for name in names]
     rows = []
-    for spec, own, setting in zip(specs, sources, settings, strict=True):
-        cells = tuple(cell_of(own, name) for name in names)
+    for spec, candidates, setting in zip(specs, sources, settings, strict=True):
+        cells = tuple(cell_of(candidates, name) for name in names)
         if any(cell.text for cell in cells) or view.select is None:
             rows.append(GridRow(spec.label, cells, spec.group, setting, spec.protocol, spec.conflicts))
     ranked = _rank(rows, columns)
@@ -96,33 +96,35 @@ def _group(entry: Entry, view: ViewSpec) -> str:
     return ", ".join(value for name in view.group_by if (value := str(getattr(entry[0], name))))
 
 
-def found_quantities(own: Iterable[Entry], board: Board) -> list[str]:
+def quantities_of(candidates: Iterable[Entry], board: Board) -> list[str]:
     """Quantities of these entries: known ones in the order of quantities.csv, others after them."""
-    found = dict.fromkeys(f.quantity for entry in own for f in entry if f.statistic not in ("std", "setting"))
-    known = [name for name in board.quantities if name in found]
-    return known + [name for name in found if name not in board.quantities]
+    quantities = dict.fromkeys(
+        f.quantity for entry in candidates for f in entry if f.statistic not in ("std", "setting")
+    )
+    known = [name for name in board.quantities if name in quantities]
+    return known + [name for name in quantities if name not in board.quantities]
 
 
-def column_of(name: str, own: Iterable[Entry], board: Board) -> Column:
+def column_of(name: str, candidates: Iterable[Entry], board: Board) -> Column:
     """The column of a quantity; what quantities.csv does not say follows from the figures of these entries.
 
     It has no direction where neither is better, or where the rows disagree.
     """
-    figures = [f for entry in own for f in entry if f.quantity == name and f.statistic != "std"]
+    figures = [f for entry in candidates for f in entry if f.quantity == name and f.statistic != "std"]
     quantity = board.quantities.get(name)
     label, unit = (quantity.label, quantity.unit) if quantity else (name, figures[0].unit)
-    said = {quantity.direction} if quantity and quantity.direction != "either" else {f.direction for f in figures}
-    direction = Direction.named(said.pop()) if len(said) == 1 else Direction.NEITHER
+    directions = {quantity.direction} if quantity and quantity.direction != "either" else {f.direction for f in figures}
+    direction = Direction.named(directions.pop()) if len(directions) == 1 else Direction.NEITHER
     return Column(name, label, unit=unit, direction=direction, hint=quantity.meaning if quantity else "")
 
 
-def cell_of(own: Sequence[Entry], quantity: str) -> Cell:
+def cell_of(candidates: Sequence[Entry], quantity: str) -> Cell:
     """The cell of a quantity from the first of these entries that has it."""
-    for entry in own:
+    for entry in candidates:
         for figure in entry:
             if figure.quantity == quantity and figure.statistic not in ("std", "setting") and figure.value:
-                spread = next((f.value for f in entry if f.quantity == quantity and f.statistic == "std"), "")
-                text = figure.value + (f" ± {spread}" if spread else "")
+                std = next((f.value for f in entry if f.quantity == quantity and f.statistic == "std"), "")
+                text = figure.value + (f" ± {std}" if std else "")
                 text += " %" if figure.statistic == "relative_change" else ""
                 number = figure.number if figure.statistic == "value" else None
                 mark = _STATUS_MARKS.get(figure.status, "")
@@ -133,15 +135,15 @@ def cell_of(own: Sequence[Entry], quantity: str) -> Cell:
 def _rank(rows: Sequence[GridRow], columns: Sequence[Column]) -> list[GridRow]:
     """Best and second of each column, group by group, where all its numbers share paper and benchmark."""
     ranked = [list(row.cells) for row in rows]
-    for place, column in enumerate(columns):
+    for index, column in enumerate(columns):
         for group in dict.fromkeys(row.group for row in rows):
-            members = [i for i, row in enumerate(rows) if row.group == group and _counts(row.cells[place])]
-            scopes = {f.scope for i in members if (f := rows[i].cells[place].figure)}
+            members = [i for i, row in enumerate(rows) if row.group == group and _counts(row.cells[index])]
+            scopes = {f.scope for i in members if (f := rows[i].cells[index].figure)}
             if len(scopes) != 1:
                 continue
-            ranks = rank([rows[i].cells[place].number for i in members], column.direction)
-            for i, own in zip(members, ranks, strict=True):
-                ranked[i][place] = replace(ranked[i][place], rank=own)
+            ranks = rank([rows[i].cells[index].number for i in members], column.direction)
+            for i, position in zip(members, ranks, strict=True):
+                ranked[i][index] = replace(ranked[i][index], rank=position)
     return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, ranked, strict=True)]
 
 
@@ -168,7 +170,7 @@ class Difference:
 def difference(number: Decimal, base: Decimal, direction: Direction) -> Difference:
     """Exact difference of two printed numbers, and per cent with one decimal, halves away from zero.
 
-    `percent` is empty where nothing changed or the baseline is 0, `better` None where it cannot be said.
+    `percent` is empty where nothing changed or the baseline is 0, `better` None where the metric has no direction.
     """
     delta = number - base
     if delta == 0:
@@ -182,13 +184,13 @@ def differences(grid: Grid) -> list[tuple[GridRow, list[Difference | None]]]:
     if grid.baseline is None:
         return []
     base = grid.rows[grid.baseline]
-    found: list[tuple[GridRow, list[Difference | None]]] = []
+    rows: list[tuple[GridRow, list[Difference | None]]] = []
     for row in grid.rows:
         pairs = zip(row.cells, base.cells, grid.columns, strict=True)
         cells = [_compare(cell, other, column.direction) for cell, other, column in pairs]
         if row is not base and any(cells):
-            found.append((row, cells))
-    return found
+            rows.append((row, cells))
+    return rows
 
 
 def _compare(cell: Cell, base: Cell, direction: Direction) -> Difference | None:

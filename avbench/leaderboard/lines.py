@@ -1,4 +1,4 @@
-"""CSV files with line numbers: every wrong line is a problem with its place, and the others are read."""
+"""CSV files with line numbers: each wrong line becomes a problem with its line number, the others are read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from avbench.leaderboard.schema import Problem
 from avbench.terminal.text import from_csv_cell
-from avbench.toml import ConfigError, Place, parse_toml
+from avbench.toml import ConfigError, Origin, parse_toml
 
 Report = Callable[[str, str], None]
 """(column, message): one problem of the line at hand."""
@@ -71,14 +71,14 @@ def read_text(path: Path, name: str, problems: list[Problem]) -> str | None:
     return None
 
 
-def read_toml(path: Path, name: str, problems: list[Problem]) -> tuple[dict[str, Any], Place]:
+def read_toml(path: Path, name: str, problems: list[Problem]) -> tuple[dict[str, Any], Origin]:
     """A TOML file, empty where it is none; then it is a problem."""
-    place = Place(name, read_text(path, name, problems) or "")
+    origin = Origin(name, read_text(path, name, problems) or "")
     try:
-        return parse_toml(place.text, name), place
+        return parse_toml(origin.text, name), origin
     except ConfigError as error:
         problems.append(Problem(name, error.line, "", error.reason))
-        return {}, place
+        return {}, origin
 
 
 def _wrong_header(header: Sequence[str], columns: Sequence[str]) -> str:
@@ -91,10 +91,10 @@ def _wrong_header(header: Sequence[str], columns: Sequence[str]) -> str:
 
 def untidy(line: Line) -> list[Problem]:
     """Cells with spaces at an end, line breaks or control characters."""
-    found = []
+    problems = []
     for column, cell in line.cells.items():
         if cell != cell.strip():
-            found.append(Problem(line.file, line.number, column, f"{cell!r} has spaces at an end. Remove them."))
+            problems.append(Problem(line.file, line.number, column, f"{cell!r} has spaces at an end. Remove them."))
         elif any(not sign.isprintable() for sign in cell):
-            found.append(Problem(line.file, line.number, column, f"{cell!r} has a line break or control character."))
-    return found
+            problems.append(Problem(line.file, line.number, column, f"{cell!r} has a line break or control character."))
+    return problems

@@ -12,7 +12,7 @@ from typing import Any
 
 from avbench.direction import Direction
 from avbench.errors import UsageError
-from avbench.files import write_atomically
+from avbench.files import make_folder, write_atomically
 from avbench.leaderboard.lines import Line, untidy
 from avbench.leaderboard.read import MEASURED, Reading, read_folder
 from avbench.leaderboard.rules import cross_problems, measured_problems
@@ -26,7 +26,7 @@ _FILE = re.compile(r"[A-Za-z0-9][\w.-]*\.csv")
 
 @dataclass(frozen=True)
 class About:
-    """What a run folder does not know about itself, and a row has to say.
+    """Provenance that a run folder does not hold: benchmark, seeds, names, machine.
 
     Attributes:
         benchmark: prompts and protocol, in the words that other rows of the same benchmark use.
@@ -69,19 +69,22 @@ def measured_rows(run: Run, about: About) -> list[MeasuredRow]:
     Raises:
         UsageError: the run has keyed-random weights, or does not say which, or has no value at all.
     """
-    from avbench.statistics.summary import clusters_of, summarize, summarize_run
+    from avbench.statistics.summary import clusters_of, ranges_of, summarize, summarize_run
 
     _refuse_test_weights(run)
-    clusters = clusters_of(run.clips)
+    clusters, ranges = clusters_of(run.clips), ranges_of(run.info)
     models = sorted(str(name) for name in run.scores["model"].dropna().unique())
     if len(models) > 1:
         if about.row:
-            raise UsageError(f"{run.path} has several models ({', '.join(models)}); leave --row out.")
+            raise UsageError(
+                f"{run.path} has several models ({', '.join(models)}); leave out the name of the row (--row)."
+            )
         clip_scores = run.scores[run.scores["scope"] == "clip"]
-        summaries = [(str(e["model"]), e) for e in summarize(clip_scores, clusters, ["model"]) if e["model"] in models]
+        entries = summarize(clip_scores, clusters, ranges, ["model"])
+        summaries = [(str(entry["model"]), entry) for entry in entries if entry["model"] in models]
     else:
         name = about.row or (models[0] if models else run.path.resolve().name)
-        summaries = [(name, entry) for entry in summarize_run(run.scores, clusters, run.categories)["overall"]]
+        summaries = [(name, entry) for entry in summarize_run(run.scores, clusters, run.categories, ranges)["overall"]]
     digest = run_digest(run)
     rows = [_row(run, about, digest, name, entry) for name, entry in summaries if entry["mean"] is not None]
     if not rows:
@@ -95,16 +98,16 @@ def _refuse_test_weights(run: Run) -> None:
         kind = f"{weights} weights" if weights else "weights that run.json does not name"
         raise UsageError(
             f"{run.path} was scored with {kind}: its numbers mean nothing and cannot enter a leaderboard. "
-            "Score the clips again with --weights checkpoints."
+            "Score the clips again with real weights (--weights checkpoints)."
         )
 
 
 def _row(run: Run, about: About, digest: str, name: str, entry: Mapping[str, Any]) -> MeasuredRow:
     info, metric = run.info, str(entry["metric"])
-    facts = (info.get("metrics") or {}).get(metric, {})
+    metadata = (info.get("metrics") or {}).get(metric, {})
     environment = info.get("environment") or {}
-    direction = Direction.of_metadata(facts)
-    own = run.scores.loc[(run.scores["metric"] == metric) & (run.scores["status"] == "ok"), "weights_digest"]
+    direction = Direction.of_metadata(metadata)
+    digests = run.scores.loc[(run.scores["metric"] == metric) & (run.scores["status"] == "ok"), "weights_digest"]
     return MeasuredRow(
         benchmark=about.benchmark,
         row=name,
@@ -113,17 +116,17 @@ def _row(run: Run, about: About, digest: str, name: str, entry: Mapping[str, Any
         method=about.method,
         metric=metric,
         quantity=metric.removesuffix("_compat"),
-        mode=str((facts.get("params") or {}).get("mode", "fixed")),
+        mode=str((metadata.get("params") or {}).get("mode", "fixed")),
         value=_number(entry["mean"]),
         spread="",
         low=_number(entry["low"]),
         high=_number(entry["high"]),
         n=str(entry["n_ok"]),
         n_of=str(entry["n"]),
-        unit=str(facts.get("unit") or "1"),
+        unit=str(metadata.get("unit") or "1"),
         direction="n/a" if direction is Direction.NEITHER else direction.value,
         run_digest=digest,
-        weights_digest=" ".join(sorted(set(own))) or "none",
+        weights_digest=" ".join(sorted(set(digests))) or "none",
         weights=REAL_WEIGHTS,
         precision=str(info.get("precision") or "fp32"),
         protocol=str(info.get("protocol") or ""),
@@ -171,7 +174,7 @@ def append_measured(folder: Path, rows: Sequence[MeasuredRow], file: str = "runs
         return 0
     _refuse_what_disagrees(list(fresh.values()), file, reading)
     target = folder / MEASURED / file
-    target.parent.mkdir(exist_ok=True)
+    make_folder(target.parent)
     kept = target.read_text(encoding="utf-8") if target.exists() else to_csv(MEASURED_COLUMNS, [])
     added = to_csv(MEASURED_COLUMNS, [astuple(row) for row in fresh.values()]).split("\n", 1)[1]
     write_atomically(target, (kept + ("" if kept.endswith("\n") else "\n") + added).encode())

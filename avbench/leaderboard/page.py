@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from avbench.leaderboard.grid import LEGEND, Grid, cell_of, column_of, fill, found_quantities
+from avbench.leaderboard.grid import LEGEND, Grid, cell_of, column_of, fill, quantities_of
 from avbench.leaderboard.schema import Board, Figure
 from avbench.leaderboard.view_tables import grid_table, shown_cell
 from avbench.leaderboard.views import Entry, ViewSpec, entries
@@ -32,7 +32,7 @@ _SECTIONS = (
 def render_page(board: Board, views: Sequence[ViewSpec]) -> str:
     """The page as text; the same folder gives the same bytes."""
     rows = [entry for entry in entries(board.figures) if any(_shown(figure) for figure in entry)]
-    heads = [column_of(name, rows, board) for name in found_quantities(rows, board)]
+    heads = [column_of(name, rows, board) for name in quantities_of(rows, board)]
     first = [entry[0] for entry in rows]
     published = sum(figure.provenance == "published" for figure in board.figures)
     grids = [fill(view, board) for view in views if view.kind == "drift"]
@@ -62,12 +62,12 @@ def render_page(board: Board, views: Sequence[ViewSpec]) -> str:
 def drift_strips(grid: Grid) -> list[Chart]:
     """A strip for every column in which two parties or more have a number."""
     strips = []
-    for place, column in enumerate(grid.columns):
-        found = [
-            (cell.number, cell.text, row.label) for row in grid.rows if (cell := row.cells[place]).number is not None
+    for index, column in enumerate(grid.columns):
+        cells = [
+            (cell.number, cell.text, row.label) for row in grid.rows if (cell := row.cells[index]).number is not None
         ]
-        if len(found) > 1:
-            ordered = sorted(found, key=lambda item: (item[0] or Decimal(0), item[2]))
+        if len(cells) > 1:
+            ordered = sorted(cells, key=lambda item: (item[0] or Decimal(0), item[2]))
             strips.append(
                 strip(column.heading, [(float(number or 0), f"{who} {text}") for number, text, who in ordered])
             )
@@ -99,7 +99,7 @@ def _baseline(figure: Figure) -> str:
 
 def _board_table(rows: Sequence[Entry], heads: Sequence[Column]) -> Table:
     texts = (Column(name, label, kind, data=(("key", name),)) for name, label, kind in _TEXTS)
-    numbers = (replace(head, data=(("column", str(place)),)) for place, head in enumerate(heads))
+    numbers = (replace(head, data=(("column", str(number)),)) for number, head in enumerate(heads))
     return Table("Figures", (*texts, *numbers), tuple(_row(n, entry, heads) for n, entry in enumerate(rows)))
 
 
@@ -124,7 +124,7 @@ def _data(rows: Sequence[Entry], heads: Sequence[Column], board: Board) -> dict[
         return texts.setdefault(text, len(texts))
 
     bases = _base_rows(rows)
-    found = []
+    lines = []
     for entry in rows:
         first = entry[0]
         cells: list[list[Any] | None] = []
@@ -134,12 +134,12 @@ def _data(rows: Sequence[Entry], heads: Sequence[Column], board: Board) -> dict[
                 cells.append(None)
             else:
                 number = figure.value if cell.number is not None else None
-                facts = (figure.status, figure.source, figure.note, figure.computation)
-                cells.append([number, figure.metric, *map(intern, facts)])
+                details = (figure.status, figure.source, figure.note, figure.computation)
+                cells.append([number, figure.metric, *map(intern, details)])
         scope = intern("\n".join(first.scope[:3]))
-        found.append({"base": bases[first.entry_key], "scope": scope, "cells": cells})
+        lines.append({"base": bases[first.entry_key], "scope": scope, "cells": cells})
     columns = [[head.key, head.heading, _group(head, board), head.direction.value] for head in heads]
-    return {"columns": columns, "rows": found, "texts": list(texts)}
+    return {"columns": columns, "rows": lines, "texts": list(texts)}
 
 
 def _group(head: Column, board: Board) -> str:
@@ -158,10 +158,10 @@ def _base_rows(rows: Sequence[Entry]) -> dict[tuple[str, ...], int]:
         if figure.method == "base":
             near.setdefault((*figure.scope, figure.backbone), number)
             near.setdefault((*figure.scope, figure.backbone, figure.table), number)
-    found = {}
+    bases = {}
     for number, entry in enumerate(rows):
         figure = entry[0]
         key = (*figure.scope, figure.backbone)
         other = near.get((*key, figure.table), near.get(key, -1))
-        found[figure.entry_key] = number if figure.method == "base" else other
-    return found
+        bases[figure.entry_key] = number if figure.method == "base" else other
+    return bases

@@ -1,4 +1,4 @@
-"""Read a leaderboards folder: everything that can be read, and everything that is wrong with it."""
+"""Read a leaderboards folder: its contents as far as they can be read, and all problems."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_folder(folder: Path) -> Reading:
     if not (folder / QUANTITIES).is_file() or not (folder / PUBLISHED).is_dir():
         raise UsageError(
             f"{folder} is not a leaderboards folder (no {QUANTITIES} or no {PUBLISHED}/). Go to the repository's "
-            "root, or name the folder with --folder."
+            "root, or name the folder (--folder)."
         )
     problems: list[Problem] = []
     quantities = _read_quantities(folder, problems)
@@ -60,8 +60,8 @@ def read_folder(folder: Path) -> Reading:
             problems.extend(wrong)
             if not wrong:
                 figures.append(_figure(line))
-    measured, own = _read_measured(folder, quantities, problems)
-    figures.extend(own)
+    measured, measured_figures = _read_measured(folder, quantities, problems)
+    figures.extend(measured_figures)
     problems.extend(cross_problems(figures))
     views = read_views(folder / VIEWS, VIEWS, problems)
     board = Board(folder, quantities, conflicts, tuple(figures), tuple(measured))
@@ -87,7 +87,7 @@ def load_board(folder: Path) -> tuple[Board, tuple[ViewSpec, ...]]:
 
 
 def _read_quantities(folder: Path, problems: list[Problem]) -> dict[str, Quantity]:
-    found: dict[str, Quantity] = {}
+    quantities: dict[str, Quantity] = {}
     for line in read_table(folder / QUANTITIES, QUANTITIES, QUANTITY_COLUMNS, problems):
         cells = line.cells
         wrong = [name for name in ("quantity", "label", "group", "unit", "meaning") if not cells[name]]
@@ -95,13 +95,13 @@ def _read_quantities(folder: Path, problems: list[Problem]) -> dict[str, Quantit
             problems.append(Problem(QUANTITIES, line.number, "column direction", "expected higher, lower or either."))
         elif wrong:
             problems.append(Problem(QUANTITIES, line.number, f"column {wrong[0]}", "empty. Fill it in."))
-        elif cells["quantity"] in found:
+        elif cells["quantity"] in quantities:
             problems.append(Problem(QUANTITIES, line.number, "column quantity", f"{cells['quantity']} is there twice."))
         else:
             low, high = (_bound(line, name, problems) for name in ("low", "high"))
             if low is not None and high is not None and low > high:
                 problems.append(Problem(QUANTITIES, line.number, "column low", f"{low} is above high, {high}."))
-            facts = Quantity(
+            quantity = Quantity(
                 cells["quantity"],
                 cells["label"],
                 cells["group"],
@@ -112,8 +112,8 @@ def _read_quantities(folder: Path, problems: list[Problem]) -> dict[str, Quantit
                 cells["avbench"],
                 cells["meaning"],
             )
-            found[facts.quantity] = facts
-    return found
+            quantities[quantity.quantity] = quantity
+    return quantities
 
 
 def _bound(line: Line, column: str, problems: list[Problem]) -> Decimal | None:
@@ -126,16 +126,16 @@ def _bound(line: Line, column: str, problems: list[Problem]) -> Decimal | None:
 
 
 def _read_conflicts(folder: Path, problems: list[Problem]) -> dict[str, Conflict]:
-    found: dict[str, Conflict] = {}
-    content, place = read_toml(folder / CONFLICTS, CONFLICTS, problems)
+    conflicts: dict[str, Conflict] = {}
+    content, origin = read_toml(folder / CONFLICTS, CONFLICTS, problems)
     for key, table in content.items():
         try:
-            entry = build(_ConflictEntry, table, place, (key,))
+            entry = build(_ConflictEntry, table, origin, (key,))
         except ConfigError as error:
             problems.append(Problem(CONFLICTS, error.line, f"entry {key}", error.reason))
         else:
-            found[key] = Conflict(key, entry.title.strip(), " ".join(entry.text.split()))
-    return found
+            conflicts[key] = Conflict(key, entry.title.strip(), " ".join(entry.text.split()))
+    return conflicts
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _read_measured(
     """Only the tables that lie in the folder itself: folders below it hold whole results and are left alone."""
     rows: list[MeasuredRow] = []
     figures: list[Figure] = []
-    places: dict[tuple[str, str, str], str] = {}
+    known: dict[tuple[str, str, str], str] = {}
     for path in sorted((folder / MEASURED).glob("*.csv")):
         name = f"{MEASURED}/{path.name}"
         for line in read_table(path, name, MEASURED_COLUMNS, problems):
@@ -165,9 +165,9 @@ def _read_measured(
             if wrong:
                 continue
             row = MeasuredRow(**line.cells)
-            place = f"{name} line {line.number}"
-            first = places.setdefault((row.run_digest, row.row, row.metric), place)
-            if first != place:
+            where = f"{name} line {line.number}"
+            first = known.setdefault((row.run_digest, row.row, row.metric), where)
+            if first != where:
                 message = f"{row.row}, {row.metric}: the same run and metric as in {first}. Keep one."
                 problems.append(Problem(name, line.number, "", message))
                 continue

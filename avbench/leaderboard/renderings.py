@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from avbench.errors import EnvironmentProblem
-from avbench.files import write_atomically
+from avbench.files import make_folder, write_atomically
 from avbench.leaderboard.grid import fill
 from avbench.leaderboard.page import render_page
 from avbench.leaderboard.read import RENDERED, load_board
@@ -58,10 +57,7 @@ def build(folder: Path) -> list[str]:
     """
     content = render_all(folder)
     target = folder / RENDERED
-    try:
-        target.mkdir(exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot write {target}: {error.strerror or error}") from error
+    make_folder(target)
     changed = [name for name, data in content.items() if _present(target / name) != data]
     for name in changed:
         write_atomically(target / name, content[name])
@@ -76,17 +72,17 @@ def stale(folder: Path) -> list[Stale]:
     """
     content = render_all(folder)
     target = folder / RENDERED
-    found = []
+    outdated = []
     for name, data in content.items():
         old = _present(target / name)
         if old is None:
-            found.append(Stale(name, "missing"))
+            outdated.append(Stale(name, "missing"))
         elif old != data:
-            found.append(Stale(name, "differs", _first_difference(old, data)))
+            outdated.append(Stale(name, "differs", _first_difference(old, data)))
     if target.is_dir():
         extra = sorted(p.name for p in target.iterdir() if p.suffix in _SUFFIXES and p.name not in content)
-        found += [Stale(name, "left over; delete it") for name in extra]
-    return found
+        outdated += [Stale(name, "left over; delete it") for name in extra]
+    return outdated
 
 
 def _render(view: ViewSpec, board: Board) -> dict[str, str]:

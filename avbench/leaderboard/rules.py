@@ -1,4 +1,4 @@
-"""What a line of a published or measured table has to satisfy: units, ranges, directions, sources, duplicates."""
+"""Check lines of published and measured tables: units, ranges, directions, sources, duplicates."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def published_problems(
     line: Line, quantities: Mapping[str, Quantity], conflicts: Mapping[str, Conflict]
 ) -> list[Problem]:
     """Everything that is wrong with one line of a published table."""
-    found: list[Problem] = []
+    problems: list[Problem] = []
 
     def report(column: str, message: str) -> None:
-        found.append(Problem(line.file, line.number, f"column {column}", message))
+        problems.append(Problem(line.file, line.number, f"column {column}", message))
 
     cells = line.cells
     for column in _NEEDED:
@@ -60,17 +60,17 @@ def published_problems(
     elif cells["quantity"] not in quantities:
         report("quantity", f"unknown {cells['quantity']!r}. {near(cells['quantity'], list(quantities))}")
     else:
-        _check_facts(report, cells, quantities[cells["quantity"]])
+        _check_quantity(report, cells, quantities[cells["quantity"]])
         _check_value(report, cells, quantities[cells["quantity"]])
-    return found
+    return problems
 
 
 def measured_problems(line: Line, quantities: Mapping[str, Quantity]) -> list[Problem]:
     """Everything that is wrong with one line of a measured table."""
-    found: list[Problem] = []
+    problems: list[Problem] = []
 
     def report(column: str, message: str) -> None:
-        found.append(Problem(line.file, line.number, f"column {column}", message))
+        problems.append(Problem(line.file, line.number, f"column {column}", message))
 
     cells = line.cells
     for column in _NEEDED_MEASURED:
@@ -90,9 +90,9 @@ def measured_problems(line: Line, quantities: Mapping[str, Quantity]) -> list[Pr
     for column in ("n", "n_of"):
         if cells[column] and not cells[column].isdecimal():
             report(column, f"{cells[column]!r} is not a count.")
-    if not found:
+    if not problems:
         _check_measured_values(report, cells, quantities.get(cells["quantity"]))
-    return found
+    return problems
 
 
 def _check_measured_values(report: Report, cells: Mapping[str, str], quantity: Quantity | None) -> None:
@@ -105,7 +105,7 @@ def _check_measured_values(report: Report, cells: Mapping[str, str], quantity: Q
     if cells["spread"] and Decimal(cells["spread"]) < 0:
         report("spread", f"{cells['spread']}: a standard deviation is not negative.")
     if quantity is not None:
-        _check_facts(report, {**cells, "statistic": "value"}, quantity)
+        _check_quantity(report, {**cells, "statistic": "value"}, quantity)
         _check_bounds(report, Decimal(cells["value"]), quantity)
 
 
@@ -142,7 +142,7 @@ def _check_setting(report: Report, cells: Mapping[str, str]) -> None:
         report("value", "empty. Remove the line.")
 
 
-def _check_facts(report: Report, cells: Mapping[str, str], quantity: Quantity) -> None:
+def _check_quantity(report: Report, cells: Mapping[str, str], quantity: Quantity) -> None:
     unit = "%" if cells["statistic"] == "relative_change" else quantity.unit
     if cells["unit"] != unit:
         report(
@@ -186,8 +186,8 @@ def _is_date(text: str) -> bool:
 
 
 def cross_problems(figures: Sequence[Figure]) -> list[Problem]:
-    """What only several lines together show: duplicates, a spread without a mean, two names for one model."""
-    found: list[Problem] = []
+    """Problems of several lines together: duplicates, a standard deviation without a mean, two names for one model."""
+    problems: list[Problem] = []
     seen: dict[tuple[str, ...], Figure] = {}
     entries: dict[tuple[str, ...], Figure] = {}
     for figure in figures:
@@ -195,16 +195,17 @@ def cross_problems(figures: Sequence[Figure]) -> list[Problem]:
         first = seen.setdefault(key, figure)
         if first is not figure:
             message = f"{figure.row}, {figure.metric}: the same figure as in {first.file} line {first.line}. Keep one."
-            found.append(Problem(figure.file, figure.line, "", message))
+            problems.append(Problem(figure.file, figure.line, "", message))
         model = entries.setdefault(figure.entry_key, figure)
         if (model.backbone, model.method) != (figure.backbone, figure.method):
             message = (
                 f"{figure.row} is {figure.backbone or '-'} / {figure.method or '-'} here and "
                 f"{model.backbone or '-'} / {model.method or '-'} in {model.file} line {model.line}. Make them agree."
             )
-            found.append(Problem(figure.file, figure.line, "columns backbone, method", message))
+            problems.append(Problem(figure.file, figure.line, "columns backbone, method", message))
     for key, figure in seen.items():
         if figure.statistic == "std" and (*key[:-1], "value") not in seen:
-            message = f"the spread of {figure.row}, {figure.metric} has no mean. Add it, with setting 'mean over ...'."
-            found.append(Problem(figure.file, figure.line, "column statistic", message))
-    return found
+            what = f"the standard deviation of {figure.row}, {figure.metric}"
+            message = f"{what} has no mean. Add it, with setting 'mean over ...'."
+            problems.append(Problem(figure.file, figure.line, "column statistic", message))
+    return problems

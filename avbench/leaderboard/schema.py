@@ -1,4 +1,4 @@
-"""What a leaderboards folder holds: figures, quantities, conflicts, measured rows. Values only, no I/O."""
+"""Values of a leaderboards folder: figures, quantities, conflicts, measured rows. No I/O."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUANTITY_COLUMNS = ("quantity", "label", "group", "unit", "direction", "low", "h
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong in one place of the folder, with what to do."""
+    """One problem in the folder: file, line, column, and what to do."""
 
     file: str
     line: int
@@ -32,8 +32,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        place = self.file + (f" line {self.line}" if self.line else "") + (f", {self.column}" if self.column else "")
-        return f"{place}: {self.message}"
+        where = self.file + (f" line {self.line}" if self.line else "") + (f", {self.column}" if self.column else "")
+        return f"{where}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Conflict:
 class Figure:
     """One number of a table with its provenance. `value` is the text as printed, empty where unknown.
 
-    `computation` tells measured numbers apart that come from other modes, protocols, precisions or networks.
+    `computation` separates measured numbers of different modes, protocols, precisions or networks.
     """
 
     provenance: Provenance
@@ -113,7 +113,7 @@ class Figure:
 
     @property
     def entry_key(self) -> tuple[str, ...]:
-        """Figures with the same key stand in one row of a table; a spread stands with its mean."""
+        """Figures with the same key stand in one row of a table; a standard deviation stands with its mean."""
         setting = self.setting.replace("std over", "mean over") if self.statistic == "std" else self.setting
         return (self.provenance, self.paper, self.table, self.benchmark, self.row, setting)
 
@@ -176,7 +176,7 @@ MEASURED_COLUMNS = tuple(field.name for field in fields(MeasuredRow))
 
 
 def as_figures(row: MeasuredRow, file: str, line: int) -> list[Figure]:
-    """A measured row as figures: its mean, and its spread where it has one."""
+    """A measured row as figures: its mean, and its standard deviation where it has one."""
     setting = "; ".join(part for part in (row.setting, f"mode {row.mode}", f"run {row.run_digest[:8]}") if part)
     source = f"run {row.run_digest}, weights {row.weights_digest}, seeds {row.seeds}, {row.machine}, {row.date}"
     counts = f"{row.n} of {row.n_of} clips" + (f", 95 % interval {row.low} to {row.high}" if row.low else "")

@@ -36,18 +36,20 @@ def grid_table(grid: Grid, board: Board) -> Table:
 
 def difference_table(grid: Grid) -> Table | None:
     """Differences to the baseline of a view; None without any."""
-    found = differences(grid)
-    if not found:
+    compared = differences(grid)
+    if not compared:
         return None
-    rows = tuple(Row((table.Cell(row.label), *map(difference_cell, cells))) for row, cells in found)
+    rows = tuple(Row((table.Cell(row.label), *map(difference_cell, cells))) for row, cells in compared)
     return Table(f"Difference to {grid.spec.baseline}", (_ROW, *grid.columns), rows, (_ARROWS,))
 
 
-def difference_cell(found: Difference | None) -> table.Cell:
+def difference_cell(difference: Difference | None) -> table.Cell:
     """A difference in its colour."""
-    if found is None:
+    if difference is None:
         return table.Cell()
-    return table.Cell(found.text, tone="" if found.better is None else "good" if found.better else "warn")
+    return table.Cell(
+        difference.text, tone="" if difference.better is None else "good" if difference.better else "warn"
+    )
 
 
 def settings_table(view: ViewSpec, figures: Sequence[Figure], board: Board) -> Table:
@@ -81,7 +83,7 @@ def view_latex(shown: Table) -> str:
 
 
 def footnote(mark: str, board: Board) -> Footnote:
-    """What a mark of the legend, or a conflict, means."""
+    """The footnote of a mark of the legend, or of a conflict."""
     if mark in LEGEND:
         return Footnote(mark, f"{LEGEND[mark]}.")
     return Footnote(mark, board.conflicts[mark].text, board.conflicts[mark].heading)
@@ -119,8 +121,8 @@ def _joined(texts: Sequence[str]) -> str:
 
 
 def _span(grid: Grid, index: int) -> str:
-    found = [(cell.number, cell.text) for row in grid.rows if (cell := row.cells[index]).number is not None]
-    if len(found) < 2:
+    numbers = [(cell.number, cell.text) for row in grid.rows if (cell := row.cells[index]).number is not None]
+    if len(numbers) < 2:
         return ""
-    ordered = sorted(found, key=lambda pair: pair[0] or 0)
+    ordered = sorted(numbers, key=lambda pair: pair[0] or 0)
     return f"{ordered[0][1]} to {ordered[-1][1]}"

@@ -76,10 +76,10 @@ class _File:
 
 def entries(figures: Iterable[Figure]) -> list[Entry]:
     """Figures by the row that they stand in, in order of first appearance."""
-    found: dict[tuple[str, ...], list[Figure]] = {}
+    groups: dict[tuple[str, ...], list[Figure]] = {}
     for figure in figures:
-        found.setdefault(figure.entry_key, []).append(figure)
-    return [tuple(group) for group in found.values()]
+        groups.setdefault(figure.entry_key, []).append(figure)
+    return [tuple(group) for group in groups.values()]
 
 
 def select(all_entries: Iterable[Entry], selector: Selector) -> list[Entry]:
@@ -89,36 +89,36 @@ def select(all_entries: Iterable[Entry], selector: Selector) -> list[Entry]:
 
 def read_views(path: Path, name: str, problems: list[Problem]) -> list[ViewSpec]:
     """The views of a TOML file; what is malformed becomes a problem and is left out."""
-    content, place = read_toml(path, name, problems)
+    content, origin = read_toml(path, name, problems)
     try:
-        listed = build(_File, content, place).view
+        listed = build(_File, content, origin).view
     except ConfigError as error:
         problems.append(Problem(name, error.line, "", error.reason))
         return []
-    found: list[ViewSpec] = []
+    views: list[ViewSpec] = []
     for number, entry in enumerate(listed):
         label = f"view {entry.get('name', number + 1)}"
         try:
-            view = build(ViewSpec, entry, place, ("view", number))
+            view = build(ViewSpec, entry, origin, ("view", number))
         except ConfigError as error:
             problems.append(Problem(name, error.line, label, error.reason))
             continue
-        if any(other.name == view.name for other in found):
-            line = place.line(("view", number, "name"))
+        if any(other.name == view.name for other in views):
+            line = origin.line(("view", number, "name"))
             problems.append(Problem(name, line, label, "two views have this name. Rename one."))
         else:
-            found.append(view)
-    return found
+            views.append(view)
+    return views
 
 
 def view_problems(views: Sequence[ViewSpec], board: Board) -> list[Problem]:
     """Views that name what the folder does not hold."""
-    found = []
+    problems = []
     known = entries(board.figures)
     for view in views:
         for message in _missing(view, board, known):
-            found.append(Problem("views.toml", 0, f"view {view.name}", message))
-    return found
+            problems.append(Problem("views.toml", 0, f"view {view.name}", message))
+    return problems
 
 
 def _missing(view: ViewSpec, board: Board, known: Sequence[Entry]) -> Iterable[str]:

@@ -98,11 +98,11 @@ def _frames_shape_cure(shape: tuple[int, ...]) -> str | None:
     if len(shape) == 5:
         return "one clip at a time, pass frames[0]"
     if len(shape) == 3:
-        return "pass frames[None] for a single picture, or repeat grey frames along a last axis of 3"
+        return "pass frames[None] for a single image, or repeat grey frames along a last axis of 3"
     if len(shape) != 4:
         return "four axes are needed"
     if 0 in shape:
-        return "it holds no frame; pass None for a clip without picture"
+        return "it holds no frame; pass None for a clip without video"
     if shape[3] == 3:
         return None
     if shape[1] == 3:

@@ -1,4 +1,4 @@
-"""What the index of an MP4 or MOV file claims, read before FFmpeg unfolds it.
+"""Check the index of an MP4 or MOV file before FFmpeg loads it, and refuse one that claims too much.
 
 A few bytes of such an index can claim billions of samples, and FFmpeg makes an entry in memory for each.
 """

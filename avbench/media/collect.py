@@ -102,13 +102,13 @@ class FrameCollector:
 
     def push(self, item: tuple[VideoFrame, float]) -> None:
         """Take the next decoded frame with its time in seconds."""
-        picture, time = item
+        decoded, time = item
         index = len(self.times)
         self.times.append(time)
         wanted = [view for view, indices in self._wanted.items() if index in indices]
         if not self._series and not wanted and index:
             return
-        frame = Frame(self._to_rgb(picture), index, time)
+        frame = Frame(self._to_rgb(decoded), index, time)
         self._sample(frame, wanted)
         for series in self._series:
             if series.heavy:
@@ -164,10 +164,10 @@ class FrameCollector:
                 arrays[sample] = writer.finish()
         return arrays
 
-    def _to_rgb(self, picture: VideoFrame) -> Pixels:
-        rgb: Pixels = orientation_of(picture).apply(to_rgb(picture))
+    def _to_rgb(self, decoded: VideoFrame) -> Pixels:
+        rgb: Pixels = orientation_of(decoded).apply(to_rgb(decoded))
         if self.size not in ((0, 0), rgb.shape[:2]):
-            raise MediaError(f"the picture size changes from {self.size} to {rgb.shape[:2]} (height, width)")
+            raise MediaError(f"the frame size changes from {self.size} to {rgb.shape[:2]} (height, width)")
         self.size = (rgb.shape[0], rgb.shape[1])
         return rgb
 

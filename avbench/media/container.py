@@ -97,7 +97,7 @@ def decoder_options(limits: Limits) -> dict[str, str]:
 
 
 def first_video(container: av.container.InputContainer) -> VideoStream | None:
-    """The first picture track, None without one."""
+    """The first video track, None without one."""
     # An attached picture (cover art) is a video stream to FFmpeg and not a clip.
     attached = av.stream.Disposition.attached_pic
     return next((s for s in container.streams.video if not s.disposition & attached), None)
@@ -111,7 +111,7 @@ def first_audio(container: av.container.InputContainer) -> AudioStream | None:
 def track_problem(
     stream: VideoStream | AudioStream, container: av.container.InputContainer, limits: Limits
 ) -> str | None:
-    """Why a track cannot be decoded as far as its header tells: unknown codec, or more than the limits allow."""
+    """Why a track cannot be decoded, judged by its header: unknown codec, or more than the limits allow."""
     if getattr(stream, "codec_context", None) is None:
         return f"no decoder for this {stream.type} codec: {_codec_name(stream, container)}"
     context = stream.codec_context
@@ -131,13 +131,13 @@ def _check_header(stream: VideoStream | AudioStream, container: av.container.Inp
         limits.check("pixels", width * height, f"the video is {width}x{height}")
         limits.check("frames", stream.frames, f"the header states {stream.frames} frames")
     else:
-        check_sound(stream.codec_context.sample_rate, stream.codec_context.layout.nb_channels, limits)
+        check_audio(stream.codec_context.sample_rate, stream.codec_context.layout.nb_channels, limits)
     if stream.duration and stream.time_base and container.format.name not in _ESTIMATED:
         seconds = float(stream.duration * stream.time_base)
         limits.check("seconds", seconds, f"the header states {seconds:.0f} s of {stream.type}")
 
 
-def check_sound(rate: int, channels: int, limits: Limits) -> None:
+def check_audio(rate: int, channels: int, limits: Limits) -> None:
     """Refuse audio of an absurd rate or number of channels.
 
     Raises:

@@ -37,7 +37,7 @@ def decode_clip(clip: Clip, key: str, views: Iterable[View], options: DecodeOpti
     """Open a clip once and compute all `views` in one pass.
 
     Args:
-        clip: picture file, and a sound file where one replaces the embedded track.
+        clip: video file, and a sound file where one replaces the embedded track.
         key: identity of the content, normally the sha256 of the file(s).
         views: what the scorers declared.
         options: threads, length, spool, limits.
@@ -165,7 +165,7 @@ def _add_sound(media: Media, sound: DecodedTrack, clip: Clip) -> None:
         return
     info: AudioInfo = sound.info
     if clip.audio is not None and media.video is not None:
-        # A sound file has no timeline of its own: it starts with the first picture.
+        # A sound file has no timeline of its own: it starts with the first frame.
         info = replace(info, start=float(media.video.times[0]))
     media.audio = info
 

@@ -1,4 +1,4 @@
-"""Which exception is a clip's fault, which is ours, and how each reads in a table."""
+"""Sort exceptions of decoding into faults of the clip and faults of avbench, and word them as a row's reason."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def reason_of(error: Exception) -> str:
         return error.strerror or type(error).__name__
     if isinstance(error, av.FFmpegError):
         return str(error.strerror or error)
-    said = " ".join(f"{type(error).__name__}: {error}".split())[:_MOST_CHARACTERS]
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:_MOST_CHARACTERS]
     if isinstance(error, (NameError, ImportError)) or (isinstance(error, TypeError) and _CALL.search(str(error))):
         raise EnvironmentProblem(
-            f"the installed packages do not fit avbench ({said}; PyAV {av.__version__}). Install the versions that "
+            f"the installed packages do not fit avbench ({text}; PyAV {av.__version__}). Install the versions that "
             "avbench declares: python -m pip install --upgrade avbench"
         ) from error
     if isinstance(error, (ValueError, ArithmeticError, EOFError)):
-        return said
+        return text
     log.debug("unexpected error in the decoder", exc_info=error)
-    return f"internal error (please report): {said}"
+    return f"internal error (please report): {text}"

@@ -52,7 +52,7 @@ class FrameTimes:
 
 
 def packet_times(packets: Packets, time_base: Any, step: float) -> FrameTimes:
-    """What the container's packets let expect before anything is decoded; every `step` seconds without timestamps."""
+    """Expected frame times from the container's packets, before decoding; every `step` seconds without timestamps."""
     shown = [packet for packet in packets if not packet.is_discard]
     stamped = sorted((packet.pts, packet.duration or 0) for packet in shown if packet.pts is not None)
     if not stamped:
@@ -100,21 +100,21 @@ def presentation_times(stamps: Sequence[float | None], step: float) -> Times:
     Raises:
         NoTimesError: the timestamps go back or are mostly equal.
     """
-    places = np.arange(len(stamps), dtype=np.float64)
+    indices = np.arange(len(stamps), dtype=np.float64)
     known = np.array([np.nan if stamp is None else stamp for stamp in stamps], dtype=np.float64)
     stamped = np.flatnonzero(~np.isnan(known))
     if not len(stamped):
-        return places * np.float64(step)
+        return indices * np.float64(step)
     rises = np.diff(known[stamped], prepend=-np.inf)
     if np.any(rises < 0):
         index = int(np.argmax(rises < 0))
         raise goes_back(known[stamped[index - 1]], known[stamped[index]], int(stamped[index]))
-    own = stamped[rises > 0]
-    if 2 * len(own) < len(stamped):
-        raise NoTimesError(f"{len(stamped)} frames have only {len(own)} different timestamps; {_CURE}")
-    times: Times = np.interp(places, own, known[own]).astype(np.float64)
-    times += np.minimum(places - own[0], 0) * step + np.maximum(places - own[-1], 0) * step
-    times[own] = known[own]
+    distinct = stamped[rises > 0]
+    if 2 * len(distinct) < len(stamped):
+        raise NoTimesError(f"{len(stamped)} frames have only {len(distinct)} different timestamps; {_CURE}")
+    times: Times = np.interp(indices, distinct, known[distinct]).astype(np.float64)
+    times += np.minimum(indices - distinct[0], 0) * step + np.maximum(indices - distinct[-1], 0) * step
+    times[distinct] = known[distinct]
     return times
 
 

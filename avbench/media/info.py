@@ -1,4 +1,4 @@
-"""Facts of the tracks of a clip."""
+"""Metadata of the tracks of a clip."""
 
 from __future__ import annotations
 

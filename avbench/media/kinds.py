@@ -1,4 +1,4 @@
-"""What a file is that is no video or audio file, by its first bytes."""
+"""Recognise files that are neither video nor audio by their first bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TEXT = re.compile(rb"[\t\n\r\x20-\x7e]{16,}")
 
 
 def foreign_kind(head: bytes) -> str | None:
-    """What kind of file begins like this, as the reason for a clip; None for what may be video or audio.
+    """The kind of a file that begins like this, as the reason for a clip; None for what may be video or audio.
 
     Args:
         head: the first bytes.

@@ -6,7 +6,7 @@ from av.audio.layout import AudioLayout
 
 
 def speakers(layout: str) -> tuple[str, ...]:
-    """Speaker of each channel: "FL", "FC", "LFE", "BL", "SL" ...; "NONE" where a layout tells only the count.
+    """Speaker of each channel: "FL", "FC", "LFE", "BL", "SL" ...; "NONE" where a layout gives only the count.
 
     Args:
         layout: "stereo", "5.1(side)", "hexagonal", "FL+FR+LFE" ...

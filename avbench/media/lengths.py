@@ -1,4 +1,4 @@
-"""Whether a track is as long as its file says."""
+"""Check that a track is as long as its file states."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def too_short(
     return f"truncated: {seconds:.2f} s of {promised:.2f} s could be decoded; make the file again"
 
 
-def _extent(info: VideoInfo | AudioInfo | None, own: Packets) -> tuple[float, float]:
+def _extent(info: VideoInfo | AudioInfo | None, packets: Packets) -> tuple[float, float]:
     """Start and length of a track in seconds."""
     if info is None:
-        starts = [float(packet.pts * packet.time_base) for packet in own if packet.pts is not None]
+        starts = [float(packet.pts * packet.time_base) for packet in packets if packet.pts is not None]
         start = min(starts, default=0.0)
-        return start, max(0.0, _latest_end([own]) - start)
+        return start, max(0.0, _latest_end([packets]) - start)
     return (info.start if isinstance(info, AudioInfo) else float(info.times[0])), info.duration
 
 
@@ -91,9 +91,9 @@ def _stated_end(stream: VideoStream | AudioStream, packets: dict[int, Packets], 
     container: Any = stream.container
     whole = container.duration / av.time_base if container.duration else None
     tag = next((text for name, text in stream.metadata.items() if name.upper().startswith("DURATION")), None)
-    own = _clock_seconds(tag) if tagged and tag is not None else None
-    if own is not None:
-        return own if whole is None else min(own, whole)
+    stated = _clock_seconds(tag) if tagged and tag is not None else None
+    if stated is not None:
+        return stated if whole is None else min(stated, whole)
     return None if whole is None or _reaches(_latest_end(packets.values()), whole) else whole
 
 

@@ -21,7 +21,7 @@ class Media:
 
     Attributes:
         key: sha256 of the file(s), or an id that the trainer gives a rollout.
-        video, audio: facts, or None where the track is absent or broken.
+        video, audio: metadata, or None where the track is absent or broken.
         problems: reason per broken track ("video", "audio"); an absent track has no entry.
         views: what was computed while decoding; some of it may wait on disk.
         failures: what a view raised instead; asking for it raises the same.
@@ -56,7 +56,7 @@ class Media:
 
         Args:
             key: unique id of the content.
-            frames: uint8 (T, H, W, 3) RGB; None for no picture. Other dtypes and orders of axes are refused.
+            frames: uint8 (T, H, W, 3) RGB; None for no video. Other dtypes and orders of axes are refused.
             fps: frames per second, a positive number; a Fraction too. Not looked at without frames.
             waveform: (C, N) or (N,); None for no sound. float16, bfloat16, float32 or float64 nominally in [-1, 1],
                 refused above 16, because that is PCM cast to float. Integers are PCM: int8 / 2^7, int16 / 2^15,
@@ -83,8 +83,8 @@ class Media:
             raise self.failures[view]
         if view not in self.views:
             self.views[view] = self._compute(view)
-        found = self.views[view]
-        return found.open() if isinstance(found, Spooled) else found
+        array = self.views[view]
+        return array.open() if isinstance(array, Spooled) else array
 
     def keep_only(self, views: Iterable[View]) -> None:
         """Drop what no later reader asks for."""
@@ -97,7 +97,7 @@ class Media:
                 raise LookupError(f"{view} asked of a clip without sound; add 'audio' to the scorer's needs")
             return render_waveform(self.waveform, self.audio.sample_rate, view)
         if self.video is None:
-            raise LookupError(f"{view} asked of a clip without picture; add 'video' to the scorer's needs")
+            raise LookupError(f"{view} asked of a clip without video; add 'video' to the scorer's needs")
         if self.frames is None:
             raise LookupError(f"{view} was not declared in the scorer's views, so it was not decoded")
         if isinstance(view, Frames):

@@ -1,4 +1,4 @@
-"""What one clip has cost so far."""
+"""Cost of one clip so far, in time and pixels, checked against the limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Meter:
 
     Args:
         limits: the bounds.
-        progress: told at each of these gigapixels.
+        progress: called at each of these gigapixels.
     """
 
     def __init__(self, limits: Limits, progress: Callable[[], None] | None = None) -> None:

@@ -27,7 +27,7 @@ class DecodeOptions:
         seconds: only this much from the start of each track; None for everything.
         spool: folder where sampled frames and sound wait; None keeps them in memory.
         limits: what the clip may cost.
-        progress: told at each gigapixel of decoded video; a watchdog allows `limits.seconds_per_clip` anew then.
+        progress: called at each gigapixel of decoded video; a watchdog allows `limits.seconds_per_clip` anew then.
     """
 
     threads: int | None = None

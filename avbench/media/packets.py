@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from avbench.media.container import check_sound, decoder_options
+from avbench.media.container import check_audio, decoder_options
 from avbench.media.limits import Limits, OverLimitError
 from avbench.media.meter import Meter
 
@@ -142,7 +142,7 @@ def decode_audio_packets(stream: AudioStream, packets: Packets, meter: Meter) ->
     limits, span, samples = meter.limits, _Span("audio", meter.limits), 0
     for frame in _decode(stream, packets, meter):
         rate, channels = frame.sample_rate, frame.layout.nb_channels
-        check_sound(rate, channels, limits)
+        check_audio(rate, channels, limits)
         samples += frame.samples
         limits.check("seconds", samples / max(rate, 1), f"more than {samples / max(rate, 1):.0f} s of audio")
         spanned = 0.0

@@ -17,9 +17,9 @@ from avbench.media.limits import Limits
 
 @dataclass(frozen=True)
 class Probe:
-    """What the headers say. `audio` is "none" or says where the sound comes from; `problem` is None if fine."""
+    """A clip's headers. `audio` is "none" or says where the sound comes from; `problem` is None if fine."""
 
-    picture: str = "none"
+    video: str = "none"
     audio: str = "none"
     duration: float | None = None
     problem: str | None = None
@@ -49,19 +49,19 @@ def _probe_file(clip: Clip, limits: Limits) -> Probe:
     with open_media(clip.video, limits) as container:
         video, audio = first_video(container), first_audio(container)
         duration = container.duration / av.time_base if container.duration else None
-        problems = [] if video is not None else ["no picture track" if audio is not None else NO_TRACKS]
-        picture = sound = "none"
+        problems = [] if video is not None else ["no video track" if audio is not None else NO_TRACKS]
+        video_text = audio_text = "none"
         if video is not None:
             if problem := track_problem(video, container, limits) or _cannot_open(video, limits):
                 problems.append(problem)
             else:
-                picture = f"{video.codec_context.width}x{video.codec_context.height} {video.codec_context.name}"
+                video_text = f"{video.codec_context.width}x{video.codec_context.height} {video.codec_context.name}"
         if audio is not None and clip.audio is None:
             if problem := track_problem(audio, container, limits) or _cannot_open(audio, limits):
                 problems.append(problem)
             else:
-                sound = f"embedded {audio.codec_context.name} {audio.codec_context.sample_rate} Hz"
-    return Probe(picture, sound, duration, "; ".join(problems) or None)
+                audio_text = f"embedded {audio.codec_context.name} {audio.codec_context.sample_rate} Hz"
+    return Probe(video_text, audio_text, duration, "; ".join(problems) or None)
 
 
 def _cannot_open(stream: VideoStream | AudioStream, limits: Limits) -> str | None:

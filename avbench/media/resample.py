@@ -52,9 +52,9 @@ def _kernel(down: int, up: int) -> tuple[NDArray[np.float32], int]:
     """
     cutoff = min(down, up) * ROLLOFF
     half = int(ZERO_CROSSINGS * down * up / cutoff)
-    places = np.arange(-half, half + 1)
-    phase = places * (pow(down, -1, up) if up > 1 else 0) % up
-    tap = (phase * down - places) // up
+    taps = np.arange(-half, half + 1)
+    phase = taps * (pow(down, -1, up) if up > 1 else 0) % up
+    tap = (phase * down - taps) // up
     time = np.float32(-1) * phase.astype(np.float32) / np.float32(up) + tap.astype(np.float32) / np.float32(down)
     time = np.clip(time * np.float32(cutoff), -ZERO_CROSSINGS, ZERO_CROSSINGS)
     window = np.cos(time * np.float32(math.pi) / np.float32(ZERO_CROSSINGS) / np.float32(2)) ** 2

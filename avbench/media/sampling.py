@@ -1,4 +1,4 @@
-"""Which frames and which windows: pure arithmetic on timestamps and counts."""
+"""Sampling of frames and windows: pure arithmetic on timestamps and counts."""
 
 from __future__ import annotations
 

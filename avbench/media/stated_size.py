@@ -1,4 +1,4 @@
-"""How many bytes a media file says it has, against how many it has: what tells a cut file from a whole one."""
+"""Detect truncated media files: the size that a file's headers state, against its size on disk."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def stated_size(path: Path) -> StatedSize | None:
     with path.open("rb") as file:
         magic = file.read(16)
         read = next((read for start, read in _READERS.items() if magic.startswith(start)), _mp3)
-        found = read(file, size)
-    return found if found is not None and found.stated > 0 else None
+        stated = read(file, size)
+    return stated if stated is not None and stated.stated > 0 else None
 
 
 def container_size(container: av.container.Container) -> StatedSize | None:
@@ -75,8 +75,8 @@ def _riff(file: IO[bytes], size: int) -> StatedSize | None:
     return None
 
 
-def _closed(found: StatedSize) -> StatedSize | None:
-    return found if found.stated < _OPEN_ENDED else None
+def _closed(size: StatedSize) -> StatedSize | None:
+    return size if size.stated < _OPEN_ENDED else None
 
 
 def _w64(file: IO[bytes], size: int) -> StatedSize | None:
@@ -112,17 +112,17 @@ def _vint(data: bytes) -> tuple[int | None, int]:
 
 def _flv(file: IO[bytes], size: int) -> StatedSize | None:
     head = _at(file, 0, _HEAD_BYTES)
-    place = head.find(_FLV_FILE_SIZE)
-    if place < 0:
+    at = head.find(_FLV_FILE_SIZE)
+    if at < 0:
         return None
-    number = struct.unpack(">d", head[place + len(_FLV_FILE_SIZE) :][:8].ljust(8, b"\0"))[0]
+    number = struct.unpack(">d", head[at + len(_FLV_FILE_SIZE) :][:8].ljust(8, b"\0"))[0]
     return StatedSize(int(number), size) if 0 < number < _LONGEST else None
 
 
 def _asf(file: IO[bytes], size: int) -> StatedSize | None:
     head = _at(file, 0, _HEAD_BYTES)
-    place = head.find(_ASF_FILE_PROPERTIES)
-    return StatedSize(_little(head[place + 40 : place + 48]), size) if place >= 0 else None
+    at = head.find(_ASF_FILE_PROPERTIES)
+    return StatedSize(_little(head[at + 40 : at + 48]), size) if at >= 0 else None
 
 
 def _mp3(file: IO[bytes], size: int) -> StatedSize | None:
@@ -136,11 +136,11 @@ def _mp3(file: IO[bytes], size: int) -> StatedSize | None:
     if frame[36:40] == b"VBRI":
         return StatedSize(int.from_bytes(frame[46:50], "big"), size - start)
     # Behind the side information, whose size depends on MPEG version and channels.
-    place = next((place for place in (36, 21, 13) if frame[place : place + 4] in (b"Xing", b"Info")), None)
-    if place is None:
+    at = next((at for at in (36, 21, 13) if frame[at : at + 4] in (b"Xing", b"Info")), None)
+    if at is None:
         return None
-    flags = int.from_bytes(frame[place + 4 : place + 8], "big")
-    field = place + 8 + (4 if flags & 1 else 0)
+    flags = int.from_bytes(frame[at + 4 : at + 8], "big")
+    field = at + 8 + (4 if flags & 1 else 0)
     return StatedSize(int.from_bytes(frame[field : field + 4], "big"), size - start) if flags & 2 else None
 
 

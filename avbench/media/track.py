@@ -14,7 +14,7 @@ from avbench.media.views import View
 
 @dataclass
 class DecodedTrack:
-    """What decoding a track gave: facts and views, or a `problem`."""
+    """Result of decoding a track: metadata and views, or a `problem`."""
 
     info: Any
     problem: str | None

@@ -50,8 +50,8 @@ def decode_video(
         av.FFmpegError: the decoder gives up.
     """
     stream.thread_type = "AUTO"
-    own = packets[stream.index]
-    return _decode(_Track(stream, own, _nominal_fps(stream, own), options, meter), views)
+    track_packets = packets[stream.index]
+    return _decode(_Track(stream, track_packets, _nominal_fps(stream, track_packets), options, meter), views)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _pass(track: _Track, views: Sequence[View], expected: FrameTimes, clock: _Cl
         times = clock.times()
         arrays = collector.finish(times)
     if not len(times.times):
-        return DecodedTrack(None, "the picture track holds no frame", {})
+        return DecodedTrack(None, "the video track holds no frame", {})
     height, width = collector.size
     info = VideoInfo(times.times, track.fps, width, height, track.stream.codec_context.name, times.end)
     return DecodedTrack(info, None, arrays, collector.failures)

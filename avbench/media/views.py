@@ -16,7 +16,7 @@ Pixels = NDArray[np.uint8]
 
 
 class Frame:
-    """One decoded picture. Derived pictures are computed at first use and shared by all scorers."""
+    """One decoded frame. Derived images are computed at first use and shared by all scorers."""
 
     __slots__ = ("_grey", "index", "rgb", "time")
 

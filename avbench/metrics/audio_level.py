@@ -190,7 +190,7 @@ def bandwidth(media: Media) -> Score:
 
 
 def _speakers(layout: str | None, channels: int) -> tuple[str, ...]:
-    """Speaker of each channel; "NONE" where neither the layout nor the count tells it."""
+    """Speaker of each channel; "NONE" where neither the layout nor the count determines it."""
     names = speakers(layout) if layout is not None else ("NONE",) * channels
     if set(names) == {"NONE"} and channels <= 2:
         return ("FC",) if channels == 1 else ("FL", "FR")

@@ -9,21 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
 from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT, AXES, MAX_AUDIO_LEN_S
 from avbench.media import Media
 from avbench.metrics.base import Score, Scorer, scorer
 
 Ratings = NDArray[np.float32]
-ScoreFunction = Callable[[Media, Prompt, EncoderStore], Score]
+ScoreFunction = Callable[[Media, EncoderStore], Score]
 
 PAPER = "Tjandra et al., arXiv 2502.05139; facebookresearch/audiobox-aesthetics"
 FIXED = {"mode": "fixed"}
 COMPAT = {"mode": "compat", "flags": "aq_resample_bug,aq_pad_as_valid", "max_audio_len_s": MAX_AUDIO_LEN_S}
 ABSOLUTE = (
     "A regression on human ratings of speech, music and sound effects from 1 to 10, not bounded to them. It hears "
-    "neither picture nor prompt, and silence gets a number too."
+    "neither video nor prompt, and silence gets a number too."
 )
 
 
@@ -44,15 +43,15 @@ def _ratings(encoder: Encoder, media: Media, store: EncoderStore) -> Ratings | N
     return store.embed(encoder, media) if media.audio.samples else None
 
 
-def _no_sound() -> Score:
+def _no_audio() -> Score:
     return Score.skipped("the sound track holds no sample")
 
 
 def _mean_of(encoder: Encoder, summary: str) -> ScoreFunction:
-    def score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+    def score(media: Media, store: EncoderStore) -> Score:
         ratings = _ratings(encoder, media, store)
         if ratings is None:
-            return _no_sound()
+            return _no_audio()
         return Score.ok(mean_quality(ratings), **{axis: float(v) for axis, v in zip(AXES, ratings, strict=True)})
 
     score.__doc__ = summary
@@ -60,16 +59,23 @@ def _mean_of(encoder: Encoder, summary: str) -> ScoreFunction:
 
 
 def _axis(position: int, summary: str) -> ScoreFunction:
-    def score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+    def score(media: Media, store: EncoderStore) -> Score:
         ratings = _ratings(AUDIOBOX_AXES, media, store)
-        return _no_sound() if ratings is None else Score.ok(ratings[position])
+        return _no_audio() if ratings is None else Score.ok(ratings[position])
 
     score.__doc__ = summary
     return score
 
 
 def _register(
-    name: str, function: ScoreFunction, encoder: Encoder, *, better: bool | None, source: str, **facts: Any
+    name: str,
+    function: ScoreFunction,
+    encoder: Encoder,
+    *,
+    better: bool | None,
+    source: str,
+    params: Mapping[str, Any],
+    caveat: str,
 ) -> Scorer:
     return scorer(
         name,
@@ -79,7 +85,8 @@ def _register(
         source=source,
         needs=["audio"],
         encoders=(encoder,),
-        **facts,
+        params=params,
+        caveat=caveat,
     )(function)
 
 
@@ -105,7 +112,7 @@ aq_compat = _register(
     f"filled with silence that is rated too. {ABSOLUTE}",
 )
 
-_AXIS_FACTS: Mapping[str, tuple[str, bool | None, str]] = {
+_AXIS_METADATA: Mapping[str, tuple[str, bool | None, str]] = {
     "CE": ("Content enjoyment: how pleasant, expressive and artistic the sound is.", True, ""),
     "CU": ("Content usefulness: how usable the sound is as material.", True, ""),
     "PC": (
@@ -126,7 +133,7 @@ aq_ce, aq_cu, aq_pc, aq_pq = (
         params=FIXED,
         caveat=ABSOLUTE + note,
     )
-    for axis, (summary, better, note) in _AXIS_FACTS.items()
+    for axis, (summary, better, note) in _AXIS_METADATA.items()
 )
 
 
@@ -144,4 +151,4 @@ aq_ce, aq_cu, aq_pc, aq_pq = (
 def reward_audiobox(media: Media, store: EncoderStore) -> Score:
     """OmniNFT's reward for sound: enjoyment, usefulness and quality less complexity, over 40."""
     ratings = _ratings(AUDIOBOX_AXES, media, store)
-    return _no_sound() if ratings is None else Score.ok(quality_reward(ratings))
+    return _no_audio() if ratings is None else Score.ok(quality_reward(ratings))

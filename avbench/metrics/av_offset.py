@@ -41,7 +41,7 @@ _MIN_DURATION_S = 2.0
 
 @dataclass(frozen=True)
 class Offset:
-    """`lag` in seconds, positive when the sound is late; `confidence` 0..1; None when nothing can be said."""
+    """`lag` in seconds, positive when the sound is late; `confidence` 0..1; None when undetermined."""
 
     lag: float
     confidence: float
@@ -87,10 +87,10 @@ def _standardise(curve: Curve, valid: NDArray[np.bool_]) -> Curve:
     local = gaussian_filter1d(root, _DETREND, mode="constant") / np.maximum(weight, 1e-6)
     band = np.where(valid, gaussian_filter1d(np.where(valid, root, local), _SMOOTH) - local, 0.0)
     band = np.where(valid, band - band[valid].mean(), 0.0)
-    spread = float(band[valid].std())
-    if spread < 1e-9:
+    std = float(band[valid].std())
+    if std < 1e-9:
         return np.zeros(len(curve))
-    return np.asarray(np.clip(band / spread, -_LIMIT, _LIMIT) * valid)
+    return np.asarray(np.clip(band / std, -_LIMIT, _LIMIT) * valid)
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _too_short(media: Media) -> str | None:
     assert media.video is not None
     shorter = min(media.audio.duration, media.video.duration)
     if shorter < _MIN_DURATION_S or len(media.video.times) < 8:
-        return f"too short: {shorter:.2f} s of sound and picture together, {_MIN_DURATION_S:g} s needed"
+        return f"too short: {shorter:.2f} s of audio and video together, {_MIN_DURATION_S:g} s needed"
     return None
 
 
@@ -188,17 +188,17 @@ _FACTS: dict[str, Any] = {
     **_FACTS,
 )
 def av_offset(media: Media) -> Score:
-    """Lag of the sound behind the picture; positive means that the sound is late."""
+    """Lag of the sound behind the video; positive means that the sound is late."""
     short = _too_short(media)
     if short:
         return Score.skipped(short)
-    found = _measure(media)
-    if found.offset is None:
-        return Score.skipped("no sound onset or no change of motion to compare", **found.detail)
-    if found.offset.confidence < MIN_CONFIDENCE:
+    measured = _measure(media)
+    if measured.offset is None:
+        return Score.skipped("no sound onset or no change of motion to compare", **measured.detail)
+    if measured.offset.confidence < MIN_CONFIDENCE:
         reason = f"no clear correspondence of sound and motion (confidence below {MIN_CONFIDENCE:g})"
-        return Score.skipped(reason, **found.detail)
-    return Score.ok(found.offset.lag, **found.detail)
+        return Score.skipped(reason, **measured.detail)
+    return Score.ok(measured.offset.lag, **measured.detail)
 
 
 @scorer(
@@ -214,7 +214,7 @@ def av_offset_confidence(media: Media) -> Score:
     short = _too_short(media)
     if short:
         return Score.skipped(short)
-    found = _measure(media)
-    if found.offset is None:
+    measured = _measure(media)
+    if measured.offset is None:
         return Score.skipped("no sound onset or no change of motion to compare")
-    return Score.ok(found.offset.confidence)
+    return Score.ok(measured.offset.confidence)

@@ -177,7 +177,7 @@ class Scorer:
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def metadata(self) -> dict[str, Any]:
-        """What run.json and `avbench ls --json` say of it; unbounded ends of the range are null."""
+        """Its entry in run.json and `avbench ls --json`; unbounded ends of the range are null."""
         return {
             "family": self.family,
             "summary": self.summary,

@@ -1,4 +1,4 @@
-"""CAVP score: do sound and picture go together, quarter second by quarter second?"""
+"""CAVP score: do audio and video go together, quarter second by quarter second?"""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from avbench.metrics.base import Score, scorer
 
 _SOURCE = "Diff-Foley stage 1, Luo et al., arXiv 2306.17203; JavisDiT eval/javisbench calc_cavp_score"
 _CAVEAT = (
-    "The network learned from clips of four seconds at four frames per second: it judges whether sound and picture "
+    "The network learned from clips of four seconds at four frames per second: it judges whether audio and video "
     "fit in kind and within some tenths of a second, not lip sync. Silence gets a number as well. Above ten seconds "
-    "the picture is seen in pieces of ten seconds. "
+    "the video is seen in pieces of ten seconds. "
 )
 
 
 def mean_similarity(pair: NDArray[np.float32]) -> float:
-    """Mean over time of the cosine between picture and sound, unit vectors (2, T, D) with T > 0."""
+    """Mean over time of the cosine between video and audio, unit vectors (2, T, D) with T > 0."""
     return float((pair[0].astype(np.float64) * pair[1]).sum(axis=1).mean())
 
 
@@ -48,15 +48,15 @@ def _score(encoder: Encoder, steps: int, media: Media, store: EncoderStore) -> S
     needs=["video", "audio"],
     encoders=(CAVP,),
     params={"mode": "fixed"},
-    caveat=_CAVEAT + "Picture and sound are cut to the shorter of the two, in whole quarters of a second.",
+    caveat=_CAVEAT + "Video and audio are cut to the shorter of the two, in whole quarters of a second.",
 )
 def cavp_score(media: Media, store: EncoderStore) -> Score:
-    """Mean cosine of CAVP vectors of picture and sound, four per second."""
+    """Mean cosine of CAVP vectors of video and audio, four per second."""
     assert media.video is not None
     assert media.audio is not None
     steps = common_steps(media.video, media.audio)
     if steps == 0:
-        return Score.skipped("picture and sound share less than a quarter of a second")
+        return Score.skipped("video and audio share less than a quarter of a second")
     return _score(CAVP, steps, media, store)
 
 
@@ -70,17 +70,17 @@ def cavp_score(media: Media, store: EncoderStore) -> Score:
     needs=["video", "audio"],
     encoders=(CAVP_WHOLE_SECONDS,),
     params={"mode": "compat", "flags": "cavp_whole_seconds"},
-    caveat=_CAVEAT + "As in the reference, the whole seconds of the picture are scored and short sound is padded with "
+    caveat=_CAVEAT + "As in the reference, the whole seconds of the video are scored and short sound is padded with "
     "silence. The reference's lossy re-encode is left out: its pixels depend on the x264 version and thread count, and "
     "an imitation came no nearer to them than leaving it out. With random weights it moved scores by up to 0.001; its "
     "effect with the published weights is not measured. Clips that the reference fails on and scores 0.0, "
-    "such as odd picture sizes, get their number.",
+    "such as odd frame sizes, get their number.",
 )
 def cavp_score_compat(media: Media, store: EncoderStore) -> Score:
-    """CAVP score of the picture's whole seconds, as the reference cuts clips."""
+    """CAVP score of the video's whole seconds, as the reference cuts clips."""
     assert media.video is not None
     assert media.audio is not None
     steps = whole_second_steps(media.video, media.audio)
     if steps == 0:
-        return Score.skipped("the picture lasts less than one second; the reference scores whole seconds")
+        return Score.skipped("the video lasts less than one second; the reference scores whole seconds")
     return _score(CAVP_WHOLE_SECONDS, steps, media, store)

@@ -11,9 +11,9 @@ from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
 from avbench.encoders.networks import laion_clap as laion
 from avbench.encoders.networks.clap import (
-    CLAP_SOUND,
-    CLAP_SOUND_SINC,
-    CLAP_SOUND_ZERO_PAD,
+    CLAP_AUDIO,
+    CLAP_AUDIO_SINC,
+    CLAP_AUDIO_ZERO_PAD,
     CLAP_TEXT,
     RATE,
     SECONDS,
@@ -70,35 +70,35 @@ def _similarity(
 def _score(
     media: Media, prompt: Prompt, store: EncoderStore, pair: tuple[Encoder, Encoder], limit: int = TOKENS
 ) -> Score:
-    found = _similarity(media, prompt, store, pair, limit)
-    return found if isinstance(found, Score) else Score.ok(found[0], **found[1])
+    similarity = _similarity(media, prompt, store, pair, limit)
+    return similarity if isinstance(similarity, Score) else Score.ok(similarity[0], **similarity[1])
 
 
 @scorer(
     "clap_score",
     range=(-1.0, 1.0),
     source="JavisDiT eval/javisbench, calc_clap_score; Wu et al., arXiv 2211.06687",
-    encoders=(CLAP_SOUND, CLAP_TEXT),
+    encoders=(CLAP_AUDIO, CLAP_TEXT),
     params={"mode": "fixed", "seconds": SECONDS},
     caveat=_CAVEAT + " Texts over 512 tokens are cut.",
     **_FACTS,
 )
 def clap_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """Similarity of sound and prompt in CLAP.
+    """Similarity of audio and prompt in CLAP.
 
     Formula: cos(sound, text). The sound is mono at 48 kHz: its first 10 s, a shorter one repeated as often as it fits
     and then filled with silence, as the network was trained. The text is the prompt for the sound, else the joint one.
     The detail says when the sound or a text of more than 512 tokens was cut.
     JavisBench takes a random 10 s of a longer sound.
     """
-    return _score(media, prompt, store, (CLAP_SOUND, CLAP_TEXT))
+    return _score(media, prompt, store, (CLAP_AUDIO, CLAP_TEXT))
 
 
 @scorer(
     "clap_score_compat",
     range=(-1.0, 1.0),
     source="JavisDiT eval/javisbench, calc_clap_score, with transformers 4.49",
-    encoders=(CLAP_SOUND_ZERO_PAD, CLAP_TEXT),
+    encoders=(CLAP_AUDIO_ZERO_PAD, CLAP_TEXT),
     params={"mode": "compat", "flags": "clap_zero_pad", "seconds": SECONDS},
     caveat="Short sounds are filled with silence, which the network was not trained on: only for comparison with "
     "published numbers. The reference hears a random 10 s of a longer sound, and resamples with librosa 0.9.2, which "
@@ -114,14 +114,14 @@ def clap_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Scor
     _, tokens = split_text(store.embed(CLAP_TEXT, media, prompt))
     if tokens > TOKENS:
         return Score.skipped(f"text of {tokens} tokens: the reference fails on more than {TOKENS}; see clap_score")
-    return _score(media, prompt, store, (CLAP_SOUND_ZERO_PAD, CLAP_TEXT))
+    return _score(media, prompt, store, (CLAP_AUDIO_ZERO_PAD, CLAP_TEXT))
 
 
 @scorer(
     "reward_clap",
     range=(0.0, 1.0),
     source="zghhui/OmniNFT flow_grpo/rewards.py, clap_score",
-    encoders=(CLAP_SOUND_SINC, CLAP_TEXT),
+    encoders=(CLAP_AUDIO_SINC, CLAP_TEXT),
     params={"mode": "compat", "flags": "clap_zero_pad", "seconds": SECONDS},
     caveat="The reference gives 0 to sounds over 10 s, because its extractor fails on them; here their first 10 s "
     "count. " + _CAVEAT,
@@ -132,23 +132,27 @@ def reward_clap(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: clamp((cos(sound, text) + 1) / 2, 0, 1), the sound resampled as torchaudio does and filled with silence.
     """
-    found = _similarity(media, prompt, store, (CLAP_SOUND_SINC, CLAP_TEXT), TOKENS)
-    return found if isinstance(found, Score) else Score.ok(reward(found[0]), cosine=found[0], **found[1])
+    similarity = _similarity(media, prompt, store, (CLAP_AUDIO_SINC, CLAP_TEXT), TOKENS)
+    return (
+        similarity
+        if isinstance(similarity, Score)
+        else Score.ok(reward(similarity[0]), cosine=similarity[0], **similarity[1])
+    )
 
 
 @scorer(
     "clap_score_laion",
     range=(-1.0, 1.0),
     source="LAION-AI/CLAP, package laion-clap 1.1.7; Wu et al., arXiv 2211.06687",
-    encoders=(laion.LAION_SOUND, laion.LAION_TEXT),
+    encoders=(laion.LAION_AUDIO, laion.LAION_TEXT),
     params={"mode": "fixed", "seconds": SECONDS},
     caveat="A second implementation of clap_score, to check it against; needs the extra 'reference', which pins torch "
     "and NumPy. Texts over 77 tokens are cut. " + _CAVEAT,
     **_FACTS,
 )
 def clap_score_laion(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """Similarity of sound and prompt in CLAP, computed by the authors' package.
+    """Similarity of audio and prompt in CLAP, computed by the authors' package.
 
     Formula: as clap_score; the package rounds the sound to 16 bits and cuts texts at 77 tokens.
     """
-    return _score(media, prompt, store, (laion.LAION_SOUND, laion.LAION_TEXT), laion.TOKENS)
+    return _score(media, prompt, store, (laion.LAION_AUDIO, laion.LAION_TEXT), laion.TOKENS)

@@ -56,7 +56,7 @@ def clip_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: mean over 48 frames spread over the clip of cos(frame, text). The text is the joint prompt, cut to 77
     tokens with the end token kept; the detail says when it was cut.
-    Red and blue are in their places, unlike in JavisBench.
+    Red and blue are not exchanged, unlike in JavisBench.
     """
     return _score(media, prompt, store, CLIP_FRAMES)
 

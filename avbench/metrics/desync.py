@@ -1,4 +1,4 @@
-"""DeSync: by how many seconds are picture and sound out of step, according to Synchformer?"""
+"""DeSync: by how many seconds are video and audio out of step, according to Synchformer?"""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def _logits(encoder: Encoder, media: Media, store: EncoderStore) -> NDArray[np.f
 
 
 def _too_short() -> Score:
-    return Score.skipped("picture and sound share less than 0.64 s, one segment of Synchformer")
+    return Score.skipped("video and audio share less than 0.64 s, one segment of Synchformer")
 
 
 def _detail(logits: NDArray[np.float32]) -> dict[str, Any]:
-    """Facts per block. Offsets are positive when the sound is late, as everywhere in this project."""
+    """Offset and probability of each block; offsets are positive when the sound is late, as in all of avbench."""
     classes = logits.argmax(axis=1)
     return {
         "blocks": len(logits),
@@ -111,7 +111,7 @@ def desync_margin(media: Media, store: EncoderStore) -> Score:
 def desync_compat(media: Media, store: EncoderStore) -> Score:
     """DeSync as the reference computes it: first 4 s, black and silence where the clip is shorter."""
     logits = _logits(FOUR_SECONDS, media, store)
-    return Score.ok(mean_offset(logits), **_detail(logits)) if len(logits) else _no_picture()
+    return Score.ok(mean_offset(logits), **_detail(logits)) if len(logits) else _no_video()
 
 
 @scorer(
@@ -129,8 +129,8 @@ def desync_compat(media: Media, store: EncoderStore) -> Score:
 def reward_desync(media: Media, store: EncoderStore) -> Score:
     """Reward 1 / (1 + DeSync) over 8 s, black and silence where the clip is shorter."""
     logits = _logits(EIGHT_SECONDS, media, store)
-    return Score.ok(1 / (1 + mean_offset(logits)), **_detail(logits)) if len(logits) else _no_picture()
+    return Score.ok(1 / (1 + mean_offset(logits)), **_detail(logits)) if len(logits) else _no_video()
 
 
-def _no_picture() -> Score:
+def _no_video() -> Score:
     return Score.skipped("the reference reads no frame of a clip this short")

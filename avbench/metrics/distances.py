@@ -43,8 +43,8 @@ def frechet_distance(fake: Features, real: Features) -> float:
     _check(fake, real)
     (mean_fake, factor_fake), (mean_real, factor_real) = _moments(fake), _moments(real)
     shared = np.linalg.svd(factor_fake @ factor_real.T, compute_uv=False).sum()
-    spread = np.square(factor_fake).sum() + np.square(factor_real).sum() - 2 * shared
-    return float(np.square(mean_fake - mean_real).sum() + max(spread, 0.0))
+    covariances = np.square(factor_fake).sum() + np.square(factor_real).sum() - 2 * shared
+    return float(np.square(mean_fake - mean_real).sum() + max(covariances, 0.0))
 
 
 def _moments(rows: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

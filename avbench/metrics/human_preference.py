@@ -1,4 +1,4 @@
-"""HPSv3's judgement of single frames: would people like this picture for this prompt?"""
+"""HPSv3's judgement of single frames: would people like this image for this prompt?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FACTS: dict[str, Any] = {
     "encoders": (HPSV3,),
 }
 _CAVEAT = (
-    "The opinion of a language model trained on what people preferred among pictures. Frames are judged one by one, so "
+    "The opinion of a language model trained on what people preferred among images. Frames are judged one by one, so "
     "motion counts for nothing, and neither does the sound. The reference runs in bfloat16, so its last digits differ. "
 )
 
@@ -51,16 +51,16 @@ def _preferences(media: Media, prompt: Prompt, store: EncoderStore) -> NDArray[n
 @scorer(
     "hpsv3",
     range=(-math.inf, math.inf),
-    source="Ma et al., HPSv3, arXiv 2508.03789, for single pictures; the mean over frames is avbench's",
+    source="Ma et al., HPSv3, arXiv 2508.03789, for single images; the mean over frames is avbench's",
     params={"frames": FRAMES},
-    caveat=_CAVEAT + "HPSv3 rates pictures: no publication says how to rate a video, and this mean is avbench's way.",
+    caveat=_CAVEAT + "HPSv3 rates images: no publication says how to rate a video, and this mean is avbench's way.",
     **_FACTS,
 )
 def hpsv3(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Human preference for the frames according to HPSv3.
 
     Formula: mean over 5 frames spread over the clip of HPSv3's mean preference, neither capped nor normalised.
-    HPSv3's number for a picture is the first of the two outputs.
+    HPSv3's number for an image is the first of the two outputs.
     """
     means = _preferences(media, prompt, store)
     return Score.ok(float(np.mean(means)), frames=[float(mean) for mean in means])

@@ -1,4 +1,4 @@
-"""ImageBind similarity of prompt, picture and sound."""
+"""ImageBind similarity of prompt, video and audio."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _FACTS: dict[str, Any] = {
     "source": "JavisDiT eval/javisbench, calc_imagebind_score; Girdhar et al., arXiv 2305.05665",
 }
 _VALUES = "Values of real clips lie near 0 to 0.4 and say little alone."
-_PICTURE = (
-    "The picture is ten frames, each scaled without a low-pass filter: what happens between them counts for nothing. "
+_VIDEO = (
+    "The video is seen as ten frames, scaled without a low-pass filter: what happens between them counts for nothing. "
 )
 _TEXT = f"Only the first {TOKENS} tokens of a text are read. "
-_SOUND = "The sound is three clips of 2 s of the first channel; at over 6 s there are gaps between them. "
+_AUDIO = "The sound is three clips of 2 s of the first channel; at over 6 s there are gaps between them. "
 _CUT_COMPAT = (
     f"All texts over {TOKENS} tokens get one and the same embedding, because the end token is cut off: the scores of "
     "those say nothing about the text. "
@@ -59,25 +59,25 @@ def cosine(first: Embedding, second: Embedding) -> NDArray[np.float64]:
     return np.asarray(np.clip((a * b).sum(axis=-1) / np.multiply(*lengths), -1.0, 1.0))
 
 
-def _text_facts(tokens: int) -> dict[str, Any]:
+def _text_metadata(tokens: int) -> dict[str, Any]:
     return {"tokens": tokens} | ({"note": f"text cut from {tokens} to {TOKENS} tokens"} if tokens > TOKENS else {})
 
 
-def _text_picture(media: Media, prompt: Prompt, store: EncoderStore, text: Encoder) -> Score:
+def _text_video(media: Media, prompt: Prompt, store: EncoderStore, text: Encoder) -> Score:
     words, tokens = split_text(store.embed(text, media, prompt))
     value = cosine(words, store.embed(IMAGEBIND_VIDEO, media, prompt))
-    return Score.ok(float(value), **_text_facts(tokens))
+    return Score.ok(float(value), **_text_metadata(tokens))
 
 
-def _text_sound(media: Media, prompt: Prompt, store: EncoderStore, pair: tuple[Encoder, Encoder]) -> Score:
+def _text_audio(media: Media, prompt: Prompt, store: EncoderStore, pair: tuple[Encoder, Encoder]) -> Score:
     sounds = store.embed(pair[1], media, prompt)
     if not len(sounds):
         return Score.skipped(TOO_SHORT)
     words, tokens = split_text(store.embed(pair[0], media, prompt))
-    return Score.ok(float(cosine(words, sounds[0])), **_text_facts(tokens))
+    return Score.ok(float(cosine(words, sounds[0])), **_text_metadata(tokens))
 
 
-def _sound_picture(media: Media, prompt: Prompt, store: EncoderStore, audio: Encoder) -> Score:
+def _audio_video(media: Media, prompt: Prompt, store: EncoderStore, audio: Encoder) -> Score:
     sounds = store.embed(audio, media, prompt)
     if not len(sounds):
         return Score.skipped(TOO_SHORT)
@@ -91,19 +91,19 @@ def _sound_picture(media: Media, prompt: Prompt, store: EncoderStore, audio: Enc
     prompt_role="text",
     encoders=(IMAGEBIND_VIDEO, IMAGEBIND_TEXT),
     params={"mode": "fixed"},
-    caveat=_PICTURE + _TEXT + _VALUES,
+    caveat=_VIDEO + _TEXT + _VALUES,
     **_FACTS,
 )
 def tv_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """Similarity of picture and prompt in ImageBind.
+    """Similarity of video and prompt in ImageBind.
 
     Formula: cos(text, video); video = mean of unit vectors over 5 clips of 2 s x 3 square crops, each clip by its first
     and last frame. The text is the joint prompt, cut to 77 tokens with the end token kept; the detail says when it was
     cut. A clip below 2 s is taken whole, five times.
     Values are near 0 to 0.4.
-    Texts over 77 tokens are told apart, unlike in JavisBench.
+    Texts over 77 tokens get different embeddings, unlike in JavisBench.
     """
-    return _text_picture(media, prompt, store, IMAGEBIND_TEXT)
+    return _text_video(media, prompt, store, IMAGEBIND_TEXT)
 
 
 @scorer(
@@ -113,7 +113,7 @@ def tv_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     prompt_role="text",
     encoders=(IMAGEBIND_VIDEO, IMAGEBIND_TEXT_COMPAT),
     params={"mode": "compat", "flags": "ib_text_truncation"},
-    caveat=_COMPARE + _CUT_COMPAT + _PICTURE + _VALUES,
+    caveat=_COMPARE + _CUT_COMPAT + _VIDEO + _VALUES,
     **_FACTS,
 )
 def tv_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
@@ -121,7 +121,7 @@ def tv_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: as tv_ib; without its end token a text is read at its start token, before which nothing stands.
     """
-    return _text_picture(media, prompt, store, IMAGEBIND_TEXT_COMPAT)
+    return _text_video(media, prompt, store, IMAGEBIND_TEXT_COMPAT)
 
 
 @scorer(
@@ -131,19 +131,19 @@ def tv_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     prompt_role="audio",
     encoders=(IMAGEBIND_AUDIO, IMAGEBIND_AUDIO_TEXT),
     params={"mode": "fixed"},
-    caveat=_SOUND + _TEXT + _VALUES,
+    caveat=_AUDIO + _TEXT + _VALUES,
     **_FACTS,
 )
 def ta_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """Similarity of sound and prompt in ImageBind.
+    """Similarity of audio and prompt in ImageBind.
 
     Formula: cos(text, audio); audio = mean of vectors of equal length over 3 clips of 2 s at 16 kHz. The text is the
     prompt for the sound, else the joint one, cut as for tv_ib. Sound below 2 s is taken whole, three times; below
     25 ms the clip is skipped.
     Values are near 0 to 0.4.
-    Every sound clip is taken from the untouched sound and long texts are told apart, unlike in JavisBench.
+    Every sound clip is taken from the untouched sound, and long texts get different embeddings, unlike in JavisBench.
     """
-    return _text_sound(media, prompt, store, (IMAGEBIND_AUDIO_TEXT, IMAGEBIND_AUDIO))
+    return _text_audio(media, prompt, store, (IMAGEBIND_AUDIO_TEXT, IMAGEBIND_AUDIO))
 
 
 @scorer(
@@ -153,7 +153,7 @@ def ta_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     prompt_role="audio",
     encoders=(IMAGEBIND_AUDIO_COMPAT, IMAGEBIND_AUDIO_TEXT_COMPAT),
     params={"mode": "compat", "flags": "ib_inplace_mean,ib_text_truncation"},
-    caveat=_COMPARE + _CUT_COMPAT + STEP_COMPAT + _SOUND + _VALUES,
+    caveat=_COMPARE + _CUT_COMPAT + STEP_COMPAT + _AUDIO + _VALUES,
     **_FACTS,
 )
 def ta_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
@@ -161,7 +161,7 @@ def ta_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: as ta_ib, with the two flaws that the flags name.
     """
-    return _text_sound(media, prompt, store, (IMAGEBIND_AUDIO_TEXT_COMPAT, IMAGEBIND_AUDIO_COMPAT))
+    return _text_audio(media, prompt, store, (IMAGEBIND_AUDIO_TEXT_COMPAT, IMAGEBIND_AUDIO_COMPAT))
 
 
 @scorer(
@@ -170,20 +170,17 @@ def ta_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     needs=["video", "audio"],
     encoders=(IMAGEBIND_VIDEO, IMAGEBIND_AUDIO),
     params={"mode": "fixed"},
-    caveat="Whether the sound suits the picture, not whether it comes at the right time. "
-    + _PICTURE
-    + _SOUND
-    + _VALUES,
+    caveat="Whether the sound suits the video, not whether it comes at the right time. " + _VIDEO + _AUDIO + _VALUES,
     **_FACTS,
 )
 def av_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
-    """Similarity of sound and picture in ImageBind.
+    """Similarity of audio and video in ImageBind.
 
     Formula: cos(audio, video), both as for ta_ib and tv_ib.
     Values are near 0 to 0.4.
     Every sound clip is taken from the untouched sound, unlike in JavisBench.
     """
-    return _sound_picture(media, prompt, store, IMAGEBIND_AUDIO)
+    return _audio_video(media, prompt, store, IMAGEBIND_AUDIO)
 
 
 @scorer(
@@ -192,7 +189,7 @@ def av_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     needs=["video", "audio"],
     encoders=(IMAGEBIND_VIDEO, IMAGEBIND_AUDIO_COMPAT),
     params={"mode": "compat", "flags": "ib_inplace_mean"},
-    caveat=_COMPARE + STEP_COMPAT + _PICTURE + _SOUND + _VALUES,
+    caveat=_COMPARE + STEP_COMPAT + _VIDEO + _AUDIO + _VALUES,
     **_FACTS,
 )
 def av_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
@@ -200,4 +197,4 @@ def av_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: as av_ib, of sound clips that see the means of those before them.
     """
-    return _sound_picture(media, prompt, store, IMAGEBIND_AUDIO_COMPAT)
+    return _audio_video(media, prompt, store, IMAGEBIND_AUDIO_COMPAT)

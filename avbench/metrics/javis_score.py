@@ -47,7 +47,7 @@ def pair_windows(frames: int, fps: float, sounds: int) -> list[Span]:
         sounds: number of sound windows, 0 when the sound is no longer than one.
 
     Returns:
-        One range over everything where picture or sound is no longer than a window, and then the whole sound is
+        One range over everything where video or audio is no longer than a window, and then the whole sound is
         meant; otherwise as many as both have.
     """
     spans = frame_windows(frames, fps)

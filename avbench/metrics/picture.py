@@ -1,4 +1,7 @@
-"""Facts of the picture that need no weights. All of them read one series; every frame counts the same."""
+"""Video quality without weights: sharpness, exposure, colour, blocks, black and frozen frames, motion, cuts.
+
+All metrics read one series of numbers per frame; every frame counts the same.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def sharpness(media: Media) -> Score:
     """Mean variance of the Laplacian of luma.
 
     Formula: mean over frames of var(L * Y), L = [0 1 0; 1 -4 1; 0 1 0], Y in 0..255.
-    A flat picture has 0, natural ones 10 to 2000.
+    A flat image has 0, natural ones 10 to 2000.
     """
     values = media.view(PICTURE)[:, Col.SHARPNESS]
     return Score.ok(values.mean(), lowest=float(values.min()))
@@ -49,10 +52,10 @@ def sharpness(media: Media) -> Score:
     needs=("video",),
     views=(PICTURE,),
     params={"crushed": CRUSHED, "blown": BLOWN},
-    caveat="A night scene is rightly dark. The shares of crushed and blown pixels in the detail tell faults.",
+    caveat="A night scene is rightly dark. The fractions of crushed and blown pixels in the detail tell faults.",
 )
 def exposure(media: Media) -> Score:
-    """Mean luma; the detail holds the shares of crushed and blown pixels.
+    """Mean luma; the detail holds the fractions of crushed and blown pixels.
 
     Formula: mean over frames and pixels of Y / 255; crushed: Y <= 5; blown: Y >= 250.
     0 is black, 1 is white.
@@ -97,7 +100,7 @@ def blockiness(media: Media) -> Score:
 
     Formula: mean over frames of (B + 0.5) / (E + 0.5), B and E being the means of |dY| over neighbours in a
     row or a column that a multiple of 8 parts, and over all others. 0.5 is half a luma step: it makes a
-    constant picture 1 and keeps rounding noise from counting.
+    constant image 1 and keeps rounding noise from counting.
     About 1 without blocks.
     """
     values = media.view(PICTURE)[:, Col.BLOCKS]
@@ -206,7 +209,7 @@ def shot_cuts(media: Media) -> Score:
 
 
 def _is_flash(thumbs: Series, times: Series, cut: int) -> bool:
-    """Whether the picture before frame `cut` returns soon after it (or the other way round)."""
+    """Whether the image before frame `cut` returns soon after it (or the other way round)."""
     first = int(np.searchsorted(times, times[cut - 1] - FLASH_S))
     last = int(np.searchsorted(times, times[cut] + FLASH_S, side="right"))
     before, after = thumbs[first:cut], thumbs[cut:last]
@@ -217,5 +220,5 @@ def _is_flash(thumbs: Series, times: Series, cut: int) -> bool:
 
 def _times(media: Media) -> Series:
     if media.video is None:
-        raise LookupError(f"{media.key} has no picture; add 'video' to the scorer's needs")
+        raise LookupError(f"{media.key} has no video; add 'video' to the scorer's needs")
     return media.video.times

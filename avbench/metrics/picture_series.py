@@ -1,4 +1,4 @@
-"""The one series behind all picture metrics: integer passes of OpenCV, no float picture is made.
+"""Numbers per frame that all picture metrics read: integer passes of OpenCV, no float image is made.
 
 Luma is BT.601 as OpenCV computes it, 8 bit full range.
 """
@@ -61,16 +61,16 @@ def _sharpness(grey: Pixels) -> float:
 
 
 def _tones(grey: Pixels) -> tuple[float, float, float, float]:
-    """Mean luma 0..1 and shares of crushed, blown and black pixels, from one histogram."""
-    shares = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.float64) / grey.size  # (256,)
+    """Mean luma 0..1 and fractions of crushed, blown and black pixels, from one histogram."""
+    fractions = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.float64) / grey.size  # (256,)
     black = math.floor(BLACK_LUMA * 255)
-    mean = float(shares @ np.arange(256)) / 255
-    below, above, dark = shares[: CRUSHED + 1].sum(), shares[BLOWN:].sum(), shares[: black + 1].sum()
+    mean = float(fractions @ np.arange(256)) / 255
+    below, above, dark = fractions[: CRUSHED + 1].sum(), fractions[BLOWN:].sum(), fractions[: black + 1].sum()
     return min(mean, 1.0), float(below), float(above), float(dark)
 
 
 def _colour(rgb: Pixels) -> float:
-    """M3 of Hasler & Suesstrunk from sums of squared channel differences, without a float picture."""
+    """M3 of Hasler & Suesstrunk from sums of squared channel differences, without a float image."""
     red, green, blue = cv2.split(rgb)
     size = red.size
     r, g, b = (float(value) for value in cv2.mean(rgb)[:3])

@@ -1,4 +1,4 @@
-"""Whether somebody speaks, when, and how it sounds. Extra [speech]; small networks that run on the CPU."""
+"""Speech: its fraction of the sound, its span, its predicted quality. Extra [speech]; small networks on the CPU."""
 
 from __future__ import annotations
 

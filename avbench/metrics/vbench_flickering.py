@@ -29,7 +29,7 @@ RGB_DIFFERENCE = FrameSeries("rgb difference", _rgb_difference)
     source="VBench (Huang et al., CVPR 2024), section 3.1 and vbench/temporal_flickering.py",
     needs=("video",),
     views=(RGB_DIFFERENCE,),
-    caveat="A frozen picture scores 1, and all motion costs; VBench applies it to static scenes only.",
+    caveat="A frozen video scores 1, and all motion costs; VBench applies it to static scenes only.",
 )
 def temporal_flickering(media: Media) -> Score:
     """Closeness of neighbouring frames.

@@ -1,1 +1,1 @@
-"""What all pages and tables share: the page around a content, charts, tables and their formats, numbers as text."""
+"""Shared parts of pages and tables: page shell, charts, tables with one renderer per format, numbers as text."""

@@ -59,8 +59,8 @@ def tick_texts(values: Sequence[float]) -> list[str]:
     if max(map(abs, values), default=0.0) >= 1e5:
         return [format_significant(value) for value in values]
     step = abs(values[1] - values[0]) if len(values) > 1 else 0.0
-    places = max(0, -math.floor(math.log10(step) + 1e-9)) if step else decimals_for(values)
-    return [format_value(value, min(6, places)) for value in values]
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step else decimals_for(values)
+    return [format_value(value, min(6, decimals)) for value in values]
 
 
 def value_axis(up: Axis, left: float, right: float, label: str) -> list[Markup]:

@@ -106,13 +106,13 @@ def bar_chart(labels: Labels, groups: Sequence[str], series: Sequence[Series], c
         return Chart(labels.title, NO_VALUES, _WIDTH, _HEIGHT, ())
     up = Axis(0.0, 1.04 * max([ceiling or 0.0, *known]) or 1.0, _BOTTOM, _TOP)
     parts = value_axis(up, _LEFT, _RIGHT, labels.y)
-    room = (_RIGHT - _LEFT) / len(groups)
+    width = (_RIGHT - _LEFT) / len(groups)
     every = math.ceil(len(groups) / _MOST_LABELS)
     for index, group in enumerate(groups):
-        left = _LEFT + index * room
+        left = _LEFT + index * width
         if index % every == 0:
-            parts.append(svg.text("tick", left + room / 2, _BOTTOM + 16, group))
-        parts += _group(labels, group, [(bars, bars.values[index]) for bars in series], (left, room), up)
+            parts.append(svg.text("tick", left + width / 2, _BOTTOM + 16, group))
+        parts += _group(labels, group, [(bars, bars.values[index]) for bars in series], (left, width), up)
     parts += step_axis(Axis(0, 1, _LEFT, _RIGHT), _BOTTOM, labels.x, ())
     described = f"{labels.y} by {labels.x}. {_ranges(series)}"
     legend = tuple((f"{style} block", name) for style, name in _legend(series))
@@ -120,15 +120,15 @@ def bar_chart(labels: Labels, groups: Sequence[str], series: Sequence[Series], c
 
 
 def _group(
-    labels: Labels, group: str, bars: Sequence[tuple[Series, Value]], place: tuple[float, float], up: Axis
+    labels: Labels, group: str, bars: Sequence[tuple[Series, Value]], slot: tuple[float, float], up: Axis
 ) -> list[Markup]:
     """The bars of one group in its (left end, width)."""
-    left, room = place
-    width = room * _FILLED / len(bars)
+    left, whole = slot
+    width = whole * _FILLED / len(bars)
     parts = []
     for index, (one, value) in enumerate(bars):
         if value is not None:
-            x, top = left + room * (1 - _FILLED) / 2 + index * width, up.at(value)
+            x, top = left + whole * (1 - _FILLED) / 2 + index * width, up.at(value)
             title = f"{labels.x} {group}, {one.name}: {format_significant(value)}"
             parts.append(svg.rect(f"bar {one.style}", x, top, (max(0.5, width - 0.6), _BOTTOM - top), title))
     return parts

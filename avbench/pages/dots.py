@@ -94,8 +94,8 @@ def distribution(title: str, mean: float | None, interval: Interval, points: Seq
     parts += (_dots if len(points) <= MOST_DOTS else _bars)(points, axis, floor)
     parts.append(svg.line("meanline", axis.at(mean), 4, axis.at(mean), floor))
     parts += scale(axis, floor, ticks(min(values), max(values)))
-    places = decimals_for(values)
-    span = f"{len(values)} values from {format_value(min(values), places)} to {format_value(max(values), places)}"
+    decimals = decimals_for(values)
+    span = f"{len(values)} values from {format_value(min(values), decimals)} to {format_value(max(values), decimals)}"
     described = f"mean {format_mean_interval(mean, interval)}, {span}"
     return Chart(title, described, _WIDTH, _HEIGHT, tuple(parts), note=no_interval(interval))
 
@@ -111,12 +111,12 @@ def _stack(points: Sequence[Point], axis: Axis, bins: int) -> list[list[Point]]:
 def _dots(points: Sequence[Point], axis: Axis, floor: float) -> list[Markup]:
     stacks = _stack(points, axis, 46)
     radius = min(3.4, (floor - 8) / (2 * max(map(len, stacks))))
-    places = decimals_for([p.value for p in points])
+    decimals = decimals_for([p.value for p in points])
     marks = []
     for stack in stacks:
         for height, point in enumerate(stack):
             link = "" if point.index is None else Markup(' data-clip="{}"').format(point.index)
-            title = f"{point.name}: {format_value(point.value, places)}"
+            title = f"{point.name}: {format_value(point.value, decimals)}"
             y = round(floor - radius * (2 * height + 1) - 1, 1)
             marks.append(svg.circle("dot", axis.at(point.value), y, round(radius * 0.94, 2), title, link))
     return marks

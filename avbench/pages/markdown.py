@@ -26,15 +26,15 @@ def table_markdown(table: Table) -> str:
 
 def below_markdown(table: Table) -> list[str]:
     """What stands below a table: what ranks mean, footnotes, notes; a paragraph or list each."""
-    found = notes_as_footnotes(table)
+    noted = notes_as_footnotes(table)
     parts = []
     if table.ranked:
         parts.append(f"**{RANKS[0]}**, <u>{RANKS[1]}</u> {RANKS[2]}: {markdown_text(table.ranking)}")
     lines = []
-    for note in found.footnotes:
+    for note in noted.footnotes:
         heading = f"**{markdown_text(note.heading)}** " if note.heading else ""
         lines.append(f"- <sup>{markdown_text(note.mark)}</sup> {heading}{markdown_text(note.text)}")
-    return [*parts, *["\n".join(lines)] * bool(lines), *map(markdown_text, found.notes)]
+    return [*parts, *["\n".join(lines)] * bool(lines), *map(markdown_text, noted.notes)]
 
 
 def section_markdown(table: Table) -> list[str]:

@@ -19,7 +19,7 @@ MOST_FILE_BYTES = 2**30
 AUTO_BYTES = 40_000_000
 """Embedding grows by a third in base64; browsers open a page of about 50 MB without trouble."""
 CHANGED = "it changed while this report was written"
-HIDDEN = "it lies in a home folder, and a link would tell its name; --media always puts it inside the page"
+HIDDEN = "it lies in a home folder, and a link would show its name; embedded media (--media always) need no link"
 
 _KINDS = {
     "video/mp4": ".mp4 .m4v .mov .qt .f4v .mj2", "video/webm": ".webm", "video/x-matroska": ".mkv .mk3d",
@@ -66,18 +66,18 @@ class MediaBundle:
     embedded: bool
 
 
-def bundle_media(found: Mapping[str, tuple[Located, Located | None]], page_folder: Path, embed: Embed) -> MediaBundle:
+def bundle_media(located: Mapping[str, tuple[Located, Located | None]], page_folder: Path, embed: Embed) -> MediaBundle:
     """Decide how the page reaches its media, and read what goes inside.
 
     Args:
-        found: video and sound file of each shown clip, by clip id.
+        located: video and sound file of each shown clip, by clip id.
         page_folder: where the page will lie; links are relative to it.
         embed: "always", "never", or "auto": inside while all files together have at most `AUTO_BYTES`.
 
     Returns:
         Files with the same content appear once.
     """
-    every = [file for pair in found.values() for file in pair if file is not None]
+    every = [file for pair in located.values() for file in pair if file is not None]
     inside = embed == "always" or (embed == "auto" and _total(every) <= AUTO_BYTES)
     files: list[MediaFile] = []
     known: dict[tuple[object, str], int] = {}
@@ -89,7 +89,9 @@ def bundle_media(found: Mapping[str, tuple[Located, Located | None]], page_folde
             files.append(_media_file(file, page_folder, inside))
         return known[key]
 
-    index = {clip: (number(video), None if sound is None else number(sound)) for clip, (video, sound) in found.items()}
+    index = {
+        clip: (number(video), None if sound is None else number(sound)) for clip, (video, sound) in located.items()
+    }
     return MediaBundle(tuple(files), index, inside)
 
 

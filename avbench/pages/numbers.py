@@ -18,7 +18,7 @@ def finite(value: object) -> float | None:
 
 
 def decimals_for(values: Iterable[float | None]) -> int:
-    """Decimal places that show about three figures of the largest of `values`; the same for all of them."""
+    """Decimals that show about three figures of the largest of `values`; the same for all of them."""
     scale = max((abs(v) for v in values if v is not None), default=0.0)
     if scale >= 0.1:
         return 2 if scale < 10 else 1 if scale < 100 else 0
@@ -62,19 +62,19 @@ def no_interval(interval: Interval) -> str:
 
 
 def interval_decimals(mean: float | None, interval: Interval) -> int:
-    """Decimal places for a mean and its interval, so many that the ends of a short one differ."""
+    """Decimals for a mean and its interval, so many that the ends of a short one differ."""
     if not isinstance(interval, tuple):
         return decimals_for([mean])
-    places, (low, high) = decimals_for([mean, *interval]), interval
-    return max(places, min(places + 2, -math.floor(math.log10(high - low)))) if high > low else places
+    decimals, (low, high) = decimals_for([mean, *interval]), interval
+    return max(decimals, min(decimals + 2, -math.floor(math.log10(high - low)))) if high > low else decimals
 
 
 def format_mean_interval(mean: float | None, interval: Interval) -> str:
     """A mean with its interval as "0.43 [0.40, 0.46]"; the mean alone where there is no interval."""
-    places = interval_decimals(mean, interval)
+    decimals = interval_decimals(mean, interval)
     if mean is None or not isinstance(interval, tuple):
-        return format_value(mean, places)
-    return f"{format_value(mean, places)} {format_ends(interval, places)}"
+        return format_value(mean, decimals)
+    return f"{format_value(mean, decimals)} {format_ends(interval, decimals)}"
 
 
 def format_ends(interval: Interval, decimals: int | None = None, *, signed: bool = False) -> str:

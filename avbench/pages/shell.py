@@ -61,7 +61,7 @@ def write_page(path: Path, text: str) -> None:
 
 
 def policy(style: str, script: str, media: tuple[str, ...] = ()) -> str:
-    """Content security policy: this script, this style sheet, pictures inside the page, nothing from the network."""
+    """Content security policy: this script, this style sheet, images inside the page, nothing from the network."""
     rules = [
         "default-src 'none'",
         f"script-src 'sha256-{_digest(script)}'",

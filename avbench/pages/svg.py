@@ -78,7 +78,7 @@ def _plain_style() -> str:
     """The rules of drawings with the light colours written out: other programs know no variables."""
     colours = dict(_PALETTE.findall(asset("avbench.pages", "base.css")))
     font = "text { font-family: system-ui, sans-serif; }\n"
-    return font + re.sub(r"var\(--([\w-]+)\)", lambda found: colours[found[1]], asset("avbench.pages", "charts.css"))
+    return font + re.sub(r"var\(--([\w-]+)\)", lambda match: colours[match[1]], asset("avbench.pages", "charts.css"))
 
 
 def _joined(parts: Iterable[Markup]) -> Markup:

@@ -61,7 +61,7 @@ class Cell:
 
     Attributes:
         text: as printed; an empty number is unknown, and shown as a dash.
-        rank: its place among the numbers of its column.
+        rank: its rank among the numbers of its column.
         marks: keys of the table's footnotes.
         note: a remark on this cell alone, such as why it has no interval.
         tone: how it is coloured; "bad" is emphasised where there is no colour.
@@ -123,7 +123,7 @@ class Table:
         rows: in order; groups lie together.
         notes: paragraphs below.
         footnotes: what the marks mean, in order.
-        ranking: what is said after "Best, second by the printed value:", where there are ranks.
+        ranking: the text after "Best, second by the printed value:", where there are ranks.
     """
 
     title: str
@@ -148,12 +148,12 @@ def groups(table: Table) -> Iterator[tuple[str, list[Row]]]:
     """Rows that lie together under one heading, with that heading; empty for none."""
     for start, row in enumerate(table.rows):
         if start == 0 or table.rows[start - 1].group != row.group:
-            own = [row]
+            members = [row]
             for other in table.rows[start + 1 :]:
                 if other.group != row.group:
                     break
-                own.append(other)
-            yield row.group, own
+                members.append(other)
+            yield row.group, members
 
 
 def for_people(table: Table, *, narrow: bool = False) -> Table:

@@ -1,14 +1,13 @@
 """Prompt suites: named prompt lists that come with avbench or are pulled from a hub, and JavisBench's taxonomy."""
 
 from avbench.prompts.catalogue import Hub, PromptSuite, get_prompt_suite, list_prompt_suites
-from avbench.prompts.export import FORMATS, Template, as_records, render
+from avbench.prompts.export import Template, as_records, render
 from avbench.prompts.files import find_prompts, load_prompt_suite, prompt_file, shipped_folder
 from avbench.prompts.pull import Pulled, pull_prompts
 from avbench.prompts.select import select_rows
 from avbench.prompts.taxonomy import Aspect, Kind, taxonomy
 
 __all__ = [
-    "FORMATS",
     "Aspect",
     "Hub",
     "Kind",

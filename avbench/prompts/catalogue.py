@@ -1,4 +1,4 @@
-"""The table of prompt suites: what each holds, where it comes from, under which licence."""
+"""The table of prompt suites: content, source and licence of each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PromptSuite:
         name: name used here.
         file: name of its file.
         count: number of prompts.
-        texts: which of a joint, a picture and a sound text its prompts have.
+        texts: which of a joint, a video and an audio text its prompts have.
         summary: what it is.
         licence: licence of the texts.
         source: where they were published, with the commit.
@@ -48,7 +48,7 @@ class PromptSuite:
 
 
 _VBENCH = "github.com/Vchitect/VBench @ 45e79ec14e69"
-_THREE = "joint, picture, sound"
+_THREE = "joint, video, audio"
 # A commit that changes the data card alone; its tree holds the tables. The card states the licence.
 _JAVISBENCH = Hub(
     ("JavisVerse/JavisBench", "JavisDiT/JavisBench"), "2be39272cd8edd362d18c90d7436982aaa8cbbd4", "JavisBench"
@@ -69,7 +69,7 @@ _SUITES = (
         "vbench",
         "vbench.jsonl",
         946,
-        "picture only",
+        "video only",
         "VBench's prompts with their dimensions.",
         "Apache-2.0",
         f"{_VBENCH}, vbench/VBench_full_info.json",
@@ -78,7 +78,7 @@ _SUITES = (
         "vbench-categories",
         "vbench-categories.jsonl",
         800,
-        "picture only",
+        "video only",
         "VBench's prompts by content: 8 categories of 100.",
         "Apache-2.0",
         f"{_VBENCH}, prompts/prompts_per_category",
@@ -87,7 +87,7 @@ _SUITES = (
         "vbench-2",
         "vbench-2.jsonl",
         1230,
-        "picture only",
+        "video only",
         "VBench-2.0's prompts with their dimensions.",
         "Apache-2.0",
         f"{_VBENCH}, VBench-2.0/vbench2/VBench2_full_info.json",

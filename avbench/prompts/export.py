@@ -15,7 +15,6 @@ from avbench.sources.expected import COLUMNS
 from avbench.sources.prompts import PromptRow
 
 Format = Literal["jsonl", "csv", "txt"]
-FORMATS: tuple[Format, ...] = ("jsonl", "csv", "txt")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where the files of prompt suites are: beside the package, in a folder of the user, or in the hub's cache."""
+"""Locate the files of prompt suites: beside the package, in a folder of the user, or in the hub's cache."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def find_prompts(suite: PromptSuite, folder: Path | None = None) -> Path | None:
     """
     if suite.hub is None:
         return shipped_folder() / suite.file
-    return next((path for path in _places(suite, suite.hub, folder) if path.is_file()), None)
+    return next((path for path in _candidates(suite, suite.hub, folder) if path.is_file()), None)
 
 
 def prompt_file(name: str, folder: Path | None = None) -> Path:
@@ -58,8 +58,8 @@ def prompt_file(name: str, folder: Path | None = None) -> Path:
     path = find_prompts(suite, folder)
     if path is None:
         raise EnvironmentProblem(
-            f"{name}: {suite.file} is not here. Get it with 'avbench prompts pull {name}', or name a folder that holds "
-            "it with --prompts-dir or AVBENCH_PROMPTS."
+            f"{name}: {suite.file} is not here. Get it with 'avbench prompts pull {name}', or name the folder that "
+            "holds it (--prompts-dir or AVBENCH_PROMPTS)."
         )
     return path
 
@@ -74,7 +74,7 @@ def load_prompt_suite(name: str, folder: Path | None = None) -> PromptList:
     return read_prompts(prompt_file(name, folder))
 
 
-def _places(suite: PromptSuite, hub: Hub, folder: Path | None) -> Iterator[Path]:
+def _candidates(suite: PromptSuite, hub: Hub, folder: Path | None) -> Iterator[Path]:
     for root in (folder, prompts_folder()):
         if root is not None:
             yield root / suite.file

@@ -57,7 +57,7 @@ def pull_prompts(name: str, folder: Path | None = None) -> Pulled:
 
 
 def _download(suite: PromptSuite, hub: Hub, folder: Path | None) -> Path:
-    by_hand = f"Or put {suite.file} into a folder that you name with --prompts-dir or AVBENCH_PROMPTS."
+    by_hand = f"Or put {suite.file} into your own folder of prompt lists (--prompts-dir or AVBENCH_PROMPTS)."
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise EnvironmentProblem(
             f"HF_HUB_OFFLINE is set, so nothing is downloaded; missing: {suite.name}. Unset it. {by_hand}"
@@ -73,10 +73,10 @@ def _download(suite: PromptSuite, hub: Hub, folder: Path | None) -> Path:
     if reason := unreachable(constants.ENDPOINT):
         raise EnvironmentProblem(f"cannot reach {constants.ENDPOINT} ({reason}). Try again later. {by_hand}")
     try:
-        found = hf_hub_download(hub.repos[0], suite.file, repo_type="dataset", revision=hub.revision, local_dir=folder)
+        path = hf_hub_download(hub.repos[0], suite.file, repo_type="dataset", revision=hub.revision, local_dir=folder)
     except (OSError, ValueError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EnvironmentProblem(
             f"cannot get {suite.file} of {hub.repos[0]} at {hub.revision} ({first[:200]}). {by_hand}"
         ) from error
-    return Path(found)
+    return Path(path)

@@ -1,4 +1,4 @@
-"""Which prompts of a list are wanted: by category, and how many."""
+"""Select prompts of a list by category and number."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ Record = Mapping[str, Any]
 PROMPT_CHARS = 140
 _TEXTS = (
     ("Prompt", "text"),
-    ("Prompt for the picture", "video_text"),
-    ("Prompt for the sound", "audio_text"),
+    ("Prompt for the video", "video_text"),
+    ("Prompt for the audio", "audio_text"),
 )
 
 
@@ -72,9 +72,9 @@ def clip_data(
         scores.setdefault(str(row["clip_id"]), {})[str(row["metric"])] = row
     rows, details = [], []
     for index, clip_id in enumerate(shown):
-        own, marks = scores.get(clip_id, {}), flags.get(clip_id, [])
-        rows.append(_table_row(index, clips[clip_id], own, metrics, marks))
-        details.append(_detail(clips[clip_id], own, metrics, marks, media))
+        clip_scores, marks = scores.get(clip_id, {}), flags.get(clip_id, [])
+        rows.append(_table_row(index, clips[clip_id], clip_scores, metrics, marks))
+        details.append(_detail(clips[clip_id], clip_scores, metrics, marks, media))
     columns = [
         Column("clip", "clip", "text", data=(("key", "id"),)),
         Column("model", "model", "word", optional=True, data=(("key", "model"),)),
@@ -96,18 +96,18 @@ def _records(frame: Any) -> Iterable[Record]:
 
 
 def _table_row(
-    index: int, clip: Record, own: Mapping[str, Record], metrics: Sequence[MetricColumn], marks: list[str]
+    index: int, clip: Record, scores: Mapping[str, Record], metrics: Sequence[MetricColumn], marks: list[str]
 ) -> Row:
     texts = " · ".join(str(clip[key]) for _, key in _TEXTS if clip.get(key))
     prompt = texts if len(texts) <= PROMPT_CHARS else texts[:PROMPT_CHARS].rstrip() + "…"
-    states = {str(row["status"]) for row in own.values()} - {"ok"}
+    states = {str(row["status"]) for row in scores.values()} - {"ok"}
     states |= {"flagged"} if marks else set()
     name, anchor = str(clip["clip_id"]), f"clip-{index}"
     cells = (
         Cell(name, link=f"#{anchor}"),
         Cell(str(clip["model"] or "")),
         Cell(prompt, tone="quiet"),
-        *(_cell(own.get(metric.name), metric, marks) for metric in metrics),
+        *(_cell(scores.get(metric.name), metric, marks) for metric in metrics),
     )
     return Row(cells, anchor=anchor, data=(("row", str(index)), ("state", " ".join(sorted(states)))))
 
@@ -131,9 +131,9 @@ def _cell(row: Record | None, metric: MetricColumn, marks: list[str]) -> Cell:
 
 
 def _detail(
-    clip: Record, own: Mapping[str, Record], metrics: Sequence[MetricColumn], marks: list[str], media: MediaBundle
+    clip: Record, scores: Mapping[str, Record], metrics: Sequence[MetricColumn], marks: list[str], media: MediaBundle
 ) -> dict[str, Any]:
-    offset = own.get("av_offset")
+    offset = scores.get("av_offset")
     video, sound = media.index[str(clip["clip_id"])]
     return {
         "id": clip["clip_id"],
@@ -141,8 +141,8 @@ def _detail(
         "flags": marks,
         "problem": clip.get("problem") or "",
         "texts": [[label, clip[key]] for label, key in _TEXTS if clip.get(key)],
-        "facts": [[label, text] for label, text in _facts(clip) if text],
-        "scores": [_score(own.get(metric.name), metric.decimals) for metric in metrics],
+        "facts": [[label, text] for label, text in _media_metadata(clip) if text],
+        "scores": [_score(scores.get(metric.name), metric.decimals) for metric in metrics],
         "video": video,
         "audio": sound,
         "timeline": _timeline(offset),
@@ -162,12 +162,12 @@ def _timeline(row: Record | None) -> dict[str, Any] | None:
     return timeline(str(row["detail"]), "" if row["status"] == "ok" else str(row["reason"] or ""))
 
 
-def _facts(clip: Record) -> list[tuple[str, str]]:
+def _media_metadata(clip: Record) -> list[tuple[str, str]]:
     def with_unit(key: str, unit: str, form: str = "g") -> str:
         return "" if clip.get(key) is None else f"{clip[key]:{form}} {unit}"
 
     size = f"{clip['width']:g} × {clip['height']:g}" if clip.get("width") and clip.get("height") else ""
-    picture = [
+    video = [
         with_unit("duration", "s", ".2f"),
         size,
         with_unit("fps", "fps", ".3g"),
@@ -180,7 +180,7 @@ def _facts(clip: Record) -> list[tuple[str, str]]:
         str(clip.get("audio_source") or ""),
     ]
     return [
-        ("Picture", ", ".join(filter(None, picture))),
+        ("Video", ", ".join(filter(None, video))),
         ("Sound", ", ".join(filter(None, sound))),
         ("Sample", str(clip.get("sample_index") or "")),
         ("Prompt id", str(clip.get("prompt_id") or "")),

@@ -1,4 +1,4 @@
-"""What to look at first: clips that stand out, rows without a value, and which clips fit on the page."""
+"""Clips that need attention, rows without a value, and the choice of clips that fit on the page."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LATE_SECONDS = 0.2
 """Beyond both limits of acceptability in ITU-R BT.1359: sound 0.09 s early, 0.185 s late."""
 LISTED = 100
 """Most clip ids and most reasons in one list; the rest is counted."""
-_SHARES = (
+_FRACTIONS = (
     ("silence_share", 0.95, "Silent", "more than 95 % of the sound is silence", "silent"),
-    ("frozen_share", 0.5, "Frozen", "more than half of the picture stands still", "frozen"),
-    ("black_share", 0.5, "Black", "more than half of the picture is black", "black"),
+    ("frozen_share", 0.5, "Frozen", "more than half of the video stands still", "frozen"),
+    ("black_share", 0.5, "Black", "more than half of the video is black", "black"),
 )
 
 
@@ -65,14 +65,14 @@ class Failure:
 def attention(run: Run) -> list[Group]:
     """Clips out of sync, with errors, silent, frozen or black; only groups that have any."""
     groups = [_out_of_sync(run.scores), _with_errors(run)]
-    groups += [_above(run.scores, *share) for share in _SHARES]
+    groups += [_above(run.scores, *fraction) for fraction in _FRACTIONS]
     return [group for group in groups if group.findings]
 
 
 def failures(run: Run, status: Literal["error", "skipped"]) -> list[Failure]:
     """Rows of `status` grouped by reason, the most frequent first."""
     rows = run.scores[(run.scores["status"] == status) & run.scores["scope"].isin(["clip", "all"])]
-    found = [
+    collected = [
         Failure(
             str(reason),
             tuple(dict.fromkeys(map(str, group["metric"]))),
@@ -81,7 +81,7 @@ def failures(run: Run, status: Literal["error", "skipped"]) -> list[Failure]:
         )
         for reason, group in rows.groupby("reason", sort=False, dropna=False)
     ]
-    return sorted(found, key=lambda failure: (-failure.rows, failure.reason))
+    return sorted(collected, key=lambda failure: (-failure.rows, failure.reason))
 
 
 def select_clips(run: Run, groups: Sequence[Group], most: int) -> list[str]:
@@ -108,8 +108,8 @@ def select_clips(run: Run, groups: Sequence[Group], most: int) -> list[str]:
 def _by_extremity(scores: pd.DataFrame) -> list[str]:
     good = scores[(scores["status"] == "ok") & scores["clip_id"].notna()]
     by_metric = good.groupby("metric")["value"]
-    spread = by_metric.transform("std").replace(0.0, float("nan"))
-    distance = ((good["value"] - by_metric.transform("mean")) / spread).abs()
+    std = by_metric.transform("std").replace(0.0, float("nan"))
+    distance = ((good["value"] - by_metric.transform("mean")) / std).abs()
     order = distance.groupby(good["clip_id"]).max().sort_values(ascending=False, kind="stable")
     return [str(clip) for clip in order.index]
 
@@ -122,12 +122,12 @@ def _values(scores: pd.DataFrame, metric: str) -> list[tuple[str, float]]:
 def _out_of_sync(scores: pd.DataFrame) -> Group:
     late = [(c, v) for c, v in _values(scores, "av_offset") if abs(v) >= LATE_SECONDS]
     late.sort(key=lambda item: -abs(item[1]))
-    found = tuple(Finding(clip, describe_offset(value)) for clip, value in late)
-    return Group("Out of sync", f"sound and picture differ by {LATE_SECONDS:g} s or more", "bad", found)
+    findings = tuple(Finding(clip, describe_offset(value)) for clip, value in late)
+    return Group("Out of sync", f"audio and video differ by {LATE_SECONDS:g} s or more", "bad", findings)
 
 
 def describe_offset(seconds: float) -> str:
-    """An `av_offset` in words; positive means that the sound comes after the picture."""
+    """An `av_offset` in words; positive means that the sound comes after the video."""
     if abs(seconds) < 0.005:
         return "sound on time"
     return f"sound {abs(seconds):.2f} s {'late' if seconds > 0 else 'early'}"
@@ -135,13 +135,13 @@ def describe_offset(seconds: float) -> str:
 
 def _with_errors(run: Run) -> Group:
     rows = run.scores[(run.scores["status"] == "error") & run.scores["clip_id"].notna()]
-    found = []
+    findings = []
     for clip, group in rows.groupby("clip_id", sort=False):
         reasons = list(dict.fromkeys(map(str, group["reason"])))
         more = f" (+{len(reasons) - 1} more)" if len(reasons) > 1 else ""
         count = f"{len(group)} metric{'s' if len(group) > 1 else ''}"
-        found.append(Finding(str(clip), f"{count}: {shorten(reasons[0], 90)}{more}"))
-    return Group("Errors", "at least one metric failed", "bad", tuple(found))
+        findings.append(Finding(str(clip), f"{count}: {shorten(reasons[0], 90)}{more}"))
+    return Group("Errors", "at least one metric failed", "bad", tuple(findings))
 
 
 def _above(scores: pd.DataFrame, metric: str, limit: float, title: str, rule: str, word: str) -> Group:

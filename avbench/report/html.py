@@ -17,7 +17,7 @@ from avbench.report.sections import (
     category_map,
     glossary,
     metric_decimals,
-    metric_facts,
+    metric_metadata,
     model_table,
     summarise_metrics,
 )
@@ -99,7 +99,7 @@ def _head(run: Run, groups: list[Group]) -> dict[str, Any]:
         "brand": "avbench report",
         "title": _name(run),
         "warning": watermark(run.info),
-        "facts": _about(run),
+        "metadata": _about(run),
         "command": str(run.info.get("command") or ""),
         "notes": run.info.get("notes") or [],
         "counters": _counters(run, groups),
@@ -108,7 +108,7 @@ def _head(run: Run, groups: list[Group]) -> dict[str, Any]:
 
 def _sections(content: dict[str, Any]) -> list[tuple[str, str]]:
     """Ids and names of the sections that the page has."""
-    found = [
+    sections = [
         ("attention", "Attention", content["groups"]),
         ("summary", "Summary", True),
         ("models", "Models", content["models"]),
@@ -118,14 +118,14 @@ def _sections(content: dict[str, Any]) -> list[tuple[str, str]]:
         ("problems", "Problems", content["errors"] or content["skipped"]),
         ("glossary", "Metrics", content["glossary"]),
     ]
-    return [(name, label) for name, label, there in found if there]
+    return [(name, label) for name, label, there in sections if there]
 
 
 def _columns(run: Run, metrics: Sequence[str]) -> list[MetricColumn]:
     decimals = metric_decimals(run)
-    facts = {name: metric_facts(run, name) for name in metrics}
+    metadata = {name: metric_metadata(run, name) for name in metrics}
     return [
-        MetricColumn(name, Direction.of_metadata(facts[name]), format_unit(facts[name]), decimals[name])
+        MetricColumn(name, Direction.of_metadata(metadata[name]), format_unit(metadata[name]), decimals[name])
         for name in metrics
     ]
 
@@ -152,7 +152,7 @@ def _about(run: Run) -> list[tuple[str, str]]:
 
 def _networks(run: Run) -> str:
     """Precision and protocol of a run with networks; empty for one without."""
-    if not any(facts.get("checkpoint") for facts in (run.info.get("metrics") or {}).values()):
+    if not any(metadata.get("checkpoint") for metadata in (run.info.get("metrics") or {}).values()):
         return ""
     parts = (run.info.get("weights"), run.info.get("precision"), run.info.get("protocol"))
     return ", ".join(str(part) for part in parts if part)

@@ -1,4 +1,4 @@
-"""Which files of this machine a report may show: those whose content the run names, in folders where it may look.
+"""Find the media files that a report may show: those with the digest that the run names, in allowed folders.
 
 A run folder may come from a stranger, and its clip table can name any file. A file is taken where it lies below one of
 the folders, its digest is that of the clip, and it is a regular file of bounded size.
@@ -63,13 +63,13 @@ def lookup_folders(run: Run, given: Sequence[Path]) -> list[Path]:
         candidates = [Path.cwd() / named]
         if named.parts and ".." not in named.parts:
             candidates += [parent / named for parent in (home, *home.parents)]
-    found = []
+    folders = []
     for folder in [*given, *candidates, home]:
         resolved = _resolve(folder)
         # Below the root of the file system lies everything.
         if resolved is not None and resolved.parent != resolved and resolved.is_dir():
-            found.append(resolved)
-    return list(dict.fromkeys(found))
+            folders.append(resolved)
+    return list(dict.fromkeys(folders))
 
 
 def _resolve(path: Path) -> Path | None:
@@ -136,10 +136,10 @@ class MediaFinder:
     ) -> tuple[Located, Located | None] | None:
         """The first files that together have the digest of the clip."""
         for video, audio in product(videos, audios):
-            found = [self._look(path) for path in (video, audio) if path is not None]
-            digests = [file.digest for file in found if file.digest is not None]
-            if len(digests) == len(found) and clip_digest(digests) == clip.sha256:
-                return found[0], found[1] if audio is not None else None
+            files = [self._look(path) for path in (video, audio) if path is not None]
+            digests = [file.digest for file in files if file.digest is not None]
+            if len(digests) == len(files) and clip_digest(digests) == clip.sha256:
+                return files[0], files[1] if audio is not None else None
         return None
 
     def _search(self, clip: ClipMedia) -> tuple[Located, Located | None] | None:
@@ -148,8 +148,8 @@ class MediaFinder:
             if not self._may_be_read(video):
                 continue
             sounds = [None] if clip.audio is None else self._searched.beside(video, clip.audio)
-            if found := self._matching(clip, [video], [s for s in sounds if s is None or self._may_be_read(s)]):
-                return found
+            if match := self._matching(clip, [video], [s for s in sounds if s is None or self._may_be_read(s)]):
+                return match
         return None
 
     def _refused(
@@ -191,11 +191,11 @@ class _Listing:
     @cached_property
     def _named(self) -> dict[str, list[Path]]:
         """By name, and by name without suffix."""
-        found: dict[str, list[Path]] = {}
+        paths: dict[str, list[Path]] = {}
         for path in self._all:
             for key in {path.name, path.stem}:
-                found.setdefault(key, []).append(path)
-        return found
+                paths.setdefault(key, []).append(path)
+        return paths
 
     def like(self, name: str) -> Iterator[Path]:
         """Files with this name, then all."""

@@ -140,7 +140,7 @@
     const late = line.late ? " late" : "";
     const head = make("div", "timeline-head");
     head.append(make("b", late.trim(), line.label));
-    if (line.matched.length) head.append(make("span", "hint", "Solid: sound onsets. Dashed: the moment in the picture that each belongs to."));
+    if (line.matched.length) head.append(make("span", "hint", "Solid: sound onsets. Dashed: the moment in the video that each belongs to."));
     const svg = draw("svg", { viewBox: `0 0 ${line.width} ${line.height}`, role: "img" });
     svg.append(draw("title", {}, `Waveform, sound onsets and motion over time: ${line.label}`));
     for (const lane of line.lanes) {

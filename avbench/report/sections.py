@@ -20,7 +20,7 @@ from avbench.report.tables import (
     interval,
     summary_cells,
 )
-from avbench.statistics.summary import clusters_of, summarize, summarize_sets
+from avbench.statistics.summary import clusters_of, ranges_of, summarize, summarize_sets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 COLOUR_STEPS = (0.2, 0.5, 0.8, 1.2)
 """Standardised differences from which a cell is coloured; the first three are Cohen's small to large."""
 FEWEST_COLOURED = 2
-NO_SPREAD = (math.nan, math.nan)
+NO_STATISTICS = (math.nan, math.nan)
 """Overall mean and standard deviation of a metric that has one value for all clips: its cells are not coloured."""
 
 
@@ -61,14 +61,14 @@ class Summary:
     plots: list[Chart]
 
 
-def metric_facts(run: Run, name: str) -> Mapping[str, Any]:
-    """What run.json knows about a metric; empty for an unknown one."""
-    facts = (run.info.get("metrics") or {}).get(name)
-    return facts if isinstance(facts, dict) else {}
+def metric_metadata(run: Run, name: str) -> Mapping[str, Any]:
+    """Metadata of a metric in run.json; empty for an unknown one."""
+    metadata = (run.info.get("metrics") or {}).get(name)
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def metric_decimals(run: Run) -> dict[str, int]:
-    """Decimal places per metric in the run's order, so that its values can be compared at a glance."""
+    """Decimals per metric in the run's order, so that its values can be compared at a glance."""
     good = run.scores[run.scores["status"] == "ok"]
     largest = good["value"].abs().groupby(good["metric"]).max().to_dict()
     return {str(name): decimals_for([largest.get(name)]) for name in dict.fromkeys(run.scores["metric"])}
@@ -87,7 +87,7 @@ def set_scores(run: Run) -> pd.DataFrame:
 def summarise_metrics(run: Run, index: Mapping[str, int]) -> Summary:
     """The summary of a run; `index` holds the clips that the page shows, with their rows."""
     scores = clip_scores(run)
-    entries = summarize(scores, clusters_of(run.clips)) + summarize_sets(set_scores(run))[0]
+    entries = summarize(scores, clusters_of(run.clips), ranges_of(run.info)) + summarize_sets(set_scores(run))[0]
     families = {name: _family(run, name) for name in dict.fromkeys(str(entry["metric"]) for entry in entries)}
     order = list(dict.fromkeys(families.values()))
     entries.sort(key=lambda entry: order.index(families[entry["metric"]]))
@@ -101,13 +101,13 @@ def summarise_metrics(run: Run, index: Mapping[str, int]) -> Summary:
 
 
 def _family(run: Run, name: str) -> str:
-    return str(metric_facts(run, name).get("family") or "other").replace("_", " ")
+    return str(metric_metadata(run, name).get("family") or "other").replace("_", " ")
 
 
 def _distribution(run: Run, entry: dict[str, Any], points: Sequence[Point]) -> Chart:
-    facts = metric_facts(run, entry["metric"])
+    metadata = metric_metadata(run, entry["metric"])
     heading = Column(
-        entry["metric"], entry["metric"], unit=format_unit(facts), direction=Direction.of_metadata(facts)
+        entry["metric"], entry["metric"], unit=format_unit(metadata), direction=Direction.of_metadata(metadata)
     ).heading
     return distribution(f"{heading}, {entry['n_ok']} of {entry['n']}", entry["mean"], interval(entry), points)
 
@@ -123,10 +123,10 @@ def _points(scores: pd.DataFrame, name: str, index: Mapping[str, int]) -> list[P
 
 def _summary_row(run: Run, number: int, entry: dict[str, Any], points: Sequence[Point]) -> Row:
     name = str(entry["metric"])
-    facts = metric_facts(run, name)
-    hint = " ".join(f"{str(facts[key]).rstrip('.')}." for key in ("summary", "caveat") if facts.get(key))
-    bar = interval_bar(name, entry["mean"], interval(entry), [p.value for p in points], facts.get("range") or ())
-    metric, way, mean, *middle, problems = summary_cells(entry, facts, format_problems(entry))
+    metadata = metric_metadata(run, name)
+    hint = " ".join(f"{str(metadata[key]).rstrip('.')}." for key in ("summary", "caveat") if metadata.get(key))
+    bar = interval_bar(name, entry["mean"], interval(entry), [p.value for p in points], metadata.get("range") or ())
+    metric, way, mean, *middle, problems = summary_cells(entry, metadata, format_problems(entry))
     cells = (
         replace(metric, hint=hint, link=f"#metric-{number}"),
         way,
@@ -143,11 +143,12 @@ def model_table(run: Run) -> Table | None:
     models = [str(model) for model in dict.fromkeys(scores["model"].dropna())]
     if len(models) < 2:
         return None
-    found = {(str(e["model"]), str(e["metric"])): e for e in summarize(scores, clusters_of(run.clips), ["model"])}
+    summaries = summarize(scores, clusters_of(run.clips), ranges_of(run.info), ["model"])
+    entries = {(str(entry["model"]), str(entry["metric"])): entry for entry in summaries}
     rows = []
     for metric in dict.fromkeys(map(str, scores["metric"])):
-        cells = [_mean_of(found.get((model, metric))) for model in models]
-        rows.append(Row((Cell(metric), Cell(Direction.of_metadata(metric_facts(run, metric)).arrow), *cells)))
+        cells = [_mean_of(entries.get((model, metric))) for model in models]
+        rows.append(Row((Cell(metric), Cell(Direction.of_metadata(metric_metadata(run, metric)).arrow), *cells)))
     return Table("Models", (*SUMMARY_COLUMNS[:2], *(Column(model, model) for model in models)), tuple(rows))
 
 
@@ -163,64 +164,67 @@ def category_map(run: Run) -> CategoryMap | None:
         return None
     overall = good.groupby("metric", sort=False)["value"].agg(["mean", "std"])
     columns = (overall["mean"].tolist(), overall["std"].tolist())
-    spread = dict(zip(map(str, overall.index), zip(*columns, strict=True), strict=True))
+    statistics = dict(zip(map(str, overall.index), zip(*columns, strict=True), strict=True))
     decimals = metric_decimals(run)
-    metrics = tuple(name for name in decimals if name in spread)
+    metrics = tuple(name for name in decimals if name in statistics)
     cells = joined.groupby(["aspect", "category", "metric"], sort=False)["value"].agg(["mean", "count"])
-    found = {
+    means = {
         key: (float(mean), int(n)) for key, mean, n in zip(cells.index, cells["mean"], cells["count"], strict=True)
     }
     for entry in summarize_sets(set_scores(run))[1]:
         if entry["mean"] is not None:
-            found[entry["aspect"], entry["category"], entry["metric"]] = (entry["mean"], entry["n_ok"])
-    metrics += tuple(dict.fromkeys(name for _, _, name in found if name not in spread))
+            means[entry["aspect"], entry["category"], entry["metric"]] = (entry["mean"], entry["n_ok"])
+    metrics += tuple(dict.fromkeys(name for _, _, name in means if name not in statistics))
     names = run.categories[["aspect", "category"]].drop_duplicates().sort_values(["aspect", "category"])
     aspects: dict[str, list[tuple[str, list[MapCell]]]] = {}
     for aspect, category in zip(names["aspect"], names["category"], strict=True):
         row = []
         for metric in metrics:
-            value = found.get((aspect, category, metric))
-            row.append(_cell(metric_facts(run, metric), value, *spread.get(metric, NO_SPREAD), decimals[metric]))
+            value = means.get((aspect, category, metric))
+            row.append(
+                _cell(metric_metadata(run, metric), value, *statistics.get(metric, NO_STATISTICS), decimals[metric])
+            )
         aspects.setdefault(str(aspect), []).append((str(category), row))
     return CategoryMap(metrics, tuple(aspects.items()))
 
 
 def _cell(
-    facts: Mapping[str, Any], found: tuple[float, int] | None, overall: float, spread: float, decimals: int
+    metadata: Mapping[str, Any], value: tuple[float, int] | None, overall: float, std: float, decimals: int
 ) -> MapCell:
-    if found is None:
+    if value is None:
         return MapCell(NONE, "", "", "no value")
-    mean, n = found
+    mean, n = value
     text = format_value(mean, decimals)
     hint = f"mean {text} of {n}; all clips {format_value(overall, decimals)}"
-    if not spread > 0 or n < FEWEST_COLOURED:
+    if not std > 0 or n < FEWEST_COLOURED:
         return MapCell(text, str(n), "", hint)
-    difference = (mean - overall) / spread
+    difference = (mean - overall) / std
     hint += f"; {abs(difference):.1f} SD {'above' if difference > 0 else 'below'}"
     step = sum(abs(difference) >= limit for limit in COLOUR_STEPS)
-    kind = {True: "b", False: "w", None: "n"}[Direction.of_metadata(facts).better(difference)]
+    kind = {True: "b", False: "w", None: "n"}[Direction.of_metadata(metadata).better(difference)]
     return MapCell(text, str(n), f"{kind}{step}" if step else "", hint)
 
 
 def glossary(run: Run, names: Sequence[str]) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """Per metric its name, summary, and labelled facts."""
+    """Name, summary and labelled metadata of each metric."""
     return [
-        (name, str(metric_facts(run, name).get("summary") or ""), _facts(metric_facts(run, name))) for name in names
+        (name, str(metric_metadata(run, name).get("summary") or ""), _labelled(metric_metadata(run, name)))
+        for name in names
     ]
 
 
-def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    bounds = facts.get("range") or ()
+def _labelled(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    bounds = metadata.get("range") or ()
     span = " to ".join("open" if b is None else f"{b:g}" for b in bounds) if bounds else ""
-    good = Direction.of_metadata(facts).phrase
+    good = Direction.of_metadata(metadata).phrase
     pairs = [
-        ("Unit", format_unit(facts) or "plain number"),
+        ("Unit", format_unit(metadata) or "plain number"),
         ("Range", span),
         ("Direction", good),
-        ("Source", facts.get("source")),
-        ("Checkpoint", facts.get("checkpoint")),
-        ("Licence of weights", facts.get("licence")),
-        ("Version", facts.get("version")),
-        ("Caveat", facts.get("caveat")),
+        ("Source", metadata.get("source")),
+        ("Checkpoint", metadata.get("checkpoint")),
+        ("Licence of weights", metadata.get("licence")),
+        ("Version", metadata.get("version")),
+        ("Caveat", metadata.get("caveat")),
     ]
-    return [(label, str(value)) for label, value in pairs if value not in (None, "")] if facts else []
+    return [(label, str(value)) for label, value in pairs if value not in (None, "")] if metadata else []

@@ -11,7 +11,7 @@ from avbench.pages.table import Cell, Column, Row, Table
 from avbench.terminal.text import shorten
 
 Entry = Mapping[str, Any]
-Facts = Mapping[str, Mapping[str, Any]]
+Metadata = Mapping[str, Mapping[str, Any]]
 SUMMARY_COLUMNS = (
     Column("metric", "metric", "name"),
     Column("direction", "which way is better", "sign"),
@@ -24,10 +24,10 @@ SUMMARY_COLUMNS = (
 
 
 def watermark(info: Mapping[str, Any]) -> str:
-    """What stands over every table of a run whose networks had test weights; empty for a real run."""
+    """Text above every table of a run whose networks had test weights; empty for a real run."""
     weights = info.get("weights", "checkpoints")
     if weights == "unknown":
-        return "WEIGHTS UNKNOWN: nothing tells whether the numbers of learned metrics mean anything"
+        return "WEIGHTS UNKNOWN: it is unknown whether the numbers of learned metrics mean anything"
     return "" if weights == "checkpoints" else f"TEST WEIGHTS ({weights}): the numbers of learned metrics mean nothing"
 
 
@@ -49,9 +49,9 @@ def format_mean(entry: Entry) -> str:
     return f"{format_mean_interval(entry['mean'], interval(entry))} ({entry['n_ok']} of {entry['n']})"
 
 
-def format_unit(facts: Mapping[str, Any] | None) -> str:
+def format_unit(metadata: Mapping[str, Any] | None) -> str:
     """The unit, empty for a plain number."""
-    unit = str((facts or {}).get("unit") or "")
+    unit = str((metadata or {}).get("unit") or "")
     return "" if unit == "1" else unit
 
 
@@ -74,45 +74,45 @@ def problem_counts(entry: Entry) -> str:
     return ", ".join(f"{entry[f'n_{s}']} {s}" for s in ("error", "skipped") if entry.get(f"n_{s}"))
 
 
-def summary_table(entries: Sequence[Entry], metrics_facts: Facts, title: str) -> Table:
+def summary_table(entries: Sequence[Entry], metrics: Metadata, title: str) -> Table:
     """The summary as a table; reasons for missing values stand below it.
 
     Args:
         entries: entries of `avbench.aggregate.summarize`.
-        metrics_facts: `run.json`'s "metrics"; a metric that is missing there has no unit and no direction.
+        metrics: `run.json`'s "metrics"; a metric that is missing there has no unit and no direction.
         title: heading.
     """
-    rows = [Row(summary_cells(entry, metrics_facts.get(entry["metric"]), problem_counts(entry))) for entry in entries]
+    rows = [Row(summary_cells(entry, metrics.get(entry["metric"]), problem_counts(entry))) for entry in entries]
     return Table(title, SUMMARY_COLUMNS, tuple(rows), tuple(_reason_lines(entries)))
 
 
-def summary_cells(entry: Entry, facts: Mapping[str, Any] | None, problems: str) -> tuple[Cell, ...]:
+def summary_cells(entry: Entry, metadata: Mapping[str, Any] | None, problems: str) -> tuple[Cell, ...]:
     """The cells of one entry, in the order of `SUMMARY_COLUMNS`."""
     return (
         Cell(str(entry["metric"])),
-        Cell(Direction.of_metadata(facts).arrow),
+        Cell(Direction.of_metadata(metadata).arrow),
         mean_cell(entry),
         Cell(format_value(entry.get("median"))),
         Cell(f"{entry['n_ok']} of {entry['n']}"),
-        Cell(format_unit(facts)),
+        Cell(format_unit(metadata)),
         Cell(problems),
     )
 
 
 def mean_cell(entry: Entry) -> Cell:
     """Mean and interval, without counts; where there is no interval, why."""
-    found = interval(entry)
-    return Cell(format_mean_interval(entry["mean"], found), note=no_interval(found))
+    bounds = interval(entry)
+    return Cell(format_mean_interval(entry["mean"], bounds), note=no_interval(bounds))
 
 
 def _reason_lines(entries: Sequence[Entry], most: int = 8) -> list[str]:
     """One line per reason with its number of rows and its metrics, the most frequent first."""
-    found: dict[str, tuple[int, list[str]]] = {}
+    counts: dict[str, tuple[int, list[str]]] = {}
     for entry in entries:
         for reason, count in dict(entry.get("reasons") or {}).items():
-            rows, metrics = found.get(reason, (0, []))
-            found[reason] = (rows + count, [*metrics, str(entry["metric"])])
-    ordered = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
+            rows, metrics = counts.get(reason, (0, []))
+            counts[reason] = (rows + count, [*metrics, str(entry["metric"])])
+    ordered = sorted(counts.items(), key=lambda item: (-item[1][0], item[0]))
     lines = [
         f"{rows} × {shorten(reason, 160)} ({shorten(', '.join(metrics), 80)})"
         for reason, (rows, metrics) in ordered[:most]

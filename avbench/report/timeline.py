@@ -50,18 +50,18 @@ def timeline(detail: str, reason: str = "") -> dict[str, Any] | None:
 
 def _usable(content: dict[str, Any]) -> dict[str, tuple[list[float], float, float]]:
     """Per lane its curve, rate and start; only lanes that can be drawn."""
-    found = {}
+    curves = {}
     for _, kind, _, _ in _LANES:
         rate = _number(content.get("rate_wave" if kind == "wave" else f"{kind}_rate"))
         curve = _curve(content.get(kind))
         start = _number(content.get("video_start" if kind == "motion" else "audio_start"))
         if curve and rate and rate > 0:
-            found[kind] = (curve, rate, start or 0.0)
-    return found
+            curves[kind] = (curve, rate, start or 0.0)
+    return curves
 
 
 def _marks(content: dict[str, Any], axis: Axis, reason: str) -> dict[str, Any]:
-    """Onset ticks, and the moment in the picture that each belongs to, where the offset is known."""
+    """Onset ticks, and the moment in the video that each belongs to, where the offset is known."""
     offset = None if reason else _number(content.get("offset"))
     start = _number(content.get("audio_start")) or 0.0
     onsets = [start + t for t in _curve(content.get("onset_times"))[:MOST_ONSETS]]
@@ -86,15 +86,15 @@ def _path(curve: list[float], rate: float, start: float, axis: Axis, kind: str, 
     step = math.ceil(len(curve) / MOST_POINTS)
     loudest = max(curve) if max(curve) >= 0.01 else 1.0  # quiet curves are drawn in full, silent ones stay flat
     peaks = [min(1.0, max(0.0, max(curve[i : i + step]) / loudest)) for i in range(0, len(curve), step)]
-    places = [axis.at(start + (i * step + min(step, len(curve) - i * step) / 2) / rate) for i in range(len(peaks))]
+    xs = [axis.at(start + (i * step + min(step, len(curve) - i * step) / 2) / rate) for i in range(len(peaks))]
     if kind == "wave":
         middle, half = (top + bottom) / 2, (bottom - top) / 2
-        upper = [(x, middle - max(0.4, p * half)) for x, p in zip(places, peaks, strict=True)]
-        lower = [(x, middle + max(0.4, p * half)) for x, p in zip(places, peaks, strict=True)]
+        upper = [(x, middle - max(0.4, p * half)) for x, p in zip(xs, peaks, strict=True)]
+        lower = [(x, middle + max(0.4, p * half)) for x, p in zip(xs, peaks, strict=True)]
         outline = upper + lower[::-1]
     else:
-        line = [(x, bottom - p * (bottom - top)) for x, p in zip(places, peaks, strict=True)]
-        outline = [(places[0], bottom), *line, (places[-1], bottom)]
+        line = [(x, bottom - p * (bottom - top)) for x, p in zip(xs, peaks, strict=True)]
+        outline = [(xs[0], bottom), *line, (xs[-1], bottom)]
     return "M" + "L".join(f"{x:g} {y:.1f}" for x, y in outline) + "Z"
 
 

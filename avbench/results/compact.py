@@ -1,4 +1,4 @@
-"""Which rows of the record stand in the table: the newest of each clip and metric."""
+"""Choose the rows of the record that stand in the table: the newest of each clip and metric."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a run folder that cannot be used, and which of its entries may be opened at all."""
+"""Errors of damaged run folders, and opening their entries only where they are regular files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def shown(text: str) -> str:
     return (line if len(line) <= _QUOTED else line[: _QUOTED - 1] + "…").rstrip(". ")
 
 
-def open_own(folder: Path, name: str, *, most: int) -> BufferedReader:
+def open_entry(folder: Path, name: str, *, most: int) -> BufferedReader:
     """Open a file of a run folder. A link is refused: it could name any file of this machine.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The run folder: what is written while a run goes on, and when it ends.
+"""The run folder: its records while a run goes on, its tables and summary at the end.
 
 A run folder:
 
@@ -6,7 +6,7 @@ A run folder:
     scores.jsonl     one row per clip x metric, appended while running
     clips.jsonl      one row per decoded clip, appended while running
     scores.parquet   the same, compacted: one row per clip x metric, sorted
-    clips.parquet    one row per clip: paths, prompt, media facts, sha256
+    clips.parquet    one row per clip: paths, prompt, media metadata, sha256
     categories.parquet   one row per clip x label
     summary.json     means with intervals and counts
     features/        what metrics over sets of clips need of each clip

@@ -9,7 +9,7 @@ from types import NoneType
 from typing import Any
 
 from avbench.errors import UsageError
-from avbench.results.damage import DamagedRunError, open_own, why
+from avbench.results.damage import DamagedRunError, open_entry, why
 from avbench.results.rules import LARGEST
 from avbench.results.schema import SCHEMA_VERSION
 
@@ -18,7 +18,7 @@ _TEXTS = (
     "run_id", "created", "command", "source", "source_kind", "matching", "suite", "suite_version", "weights",
     "precision", "protocol", "reference",
 )  # fmt: skip
-_FACTS: Mapping[str, tuple[type, ...]] = {
+_METADATA: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("family", "summary", "unit", "source", "caveat", "checkpoint", "licence"), (str, NoneType)),
     "higher_is_better": (bool, NoneType),
     "version": (int,),
@@ -65,7 +65,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 def _read_object(folder: Path, name: str) -> dict[str, Any]:
     try:
-        with open_own(folder, name, most=MOST_BYTES) as file:
+        with open_entry(folder, name, most=MOST_BYTES) as file:
             content = json.loads(file.read(MOST_BYTES))
         # Refuses NaN, and halves of surrogate pairs, which no file and no terminal takes.
         json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
@@ -95,17 +95,18 @@ def _info_problem(info: Mapping[str, Any]) -> str | None:
     if not isinstance(metrics, dict):
         return "metrics is not an object"
     return next(
-        (f"metric {name}: {found}" for name, facts in metrics.items() if (found := _facts_problem(facts))), None
+        (f"metric {name}: {problem}" for name, metadata in metrics.items() if (problem := _metadata_problem(metadata))),
+        None,
     )
 
 
-def _facts_problem(facts: object) -> str | None:
-    if not isinstance(facts, dict):
-        return "its facts are not an object"
-    for key, kinds in _FACTS.items():
-        if key in facts and type(facts[key]) not in kinds:
-            return f"{key} is of a wrong type ({type(facts[key]).__name__})"
-    ends = facts.get("range", [])
+def _metadata_problem(metadata: object) -> str | None:
+    if not isinstance(metadata, dict):
+        return "its metadata is not an object"
+    for key, kinds in _METADATA.items():
+        if key in metadata and type(metadata[key]) not in kinds:
+            return f"{key} is of a wrong type ({type(metadata[key]).__name__})"
+    ends = metadata.get("range", [])
     if len(ends) not in (0, 2) or not all(end is None or _is_number(end) for end in ends):
         return "range is not a pair of numbers or nulls"
     return None

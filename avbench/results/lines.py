@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from avbench.results.damage import DamagedRunError, open_own, why
+from avbench.results.damage import DamagedRunError, open_entry, why
 from avbench.results.rules import columns_of, row_problem
 from avbench.results.schema import ClipRow, ScoreRow
 
@@ -28,7 +28,7 @@ def read_lines(folder: Path, name: str, row: type[Row]) -> Iterator[tuple[int, R
     """
     if not (folder / name).is_symlink() and not (folder / name).exists():
         return
-    with open_own(folder, name, most=MOST_RECORD_BYTES) as file:
+    with open_entry(folder, name, most=MOST_RECORD_BYTES) as file:
         offset = 0
         for number, line in enumerate(_whole_lines(folder, name, file), 1):
             yield offset, _parse(folder, name, number, line, row)
@@ -37,7 +37,7 @@ def read_lines(folder: Path, name: str, row: type[Row]) -> Iterator[tuple[int, R
 
 def read_at(folder: Path, name: str, offsets: Iterable[int], row: type[Row]) -> Iterator[Row]:
     """The rows at offsets that `read_lines` gave, in the order given."""
-    with open_own(folder, name, most=MOST_RECORD_BYTES) as file:
+    with open_entry(folder, name, most=MOST_RECORD_BYTES) as file:
         for offset in offsets:
             file.seek(offset)
             yield _build(json.loads(file.readline()), row)

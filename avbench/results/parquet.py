@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from avbench.results.damage import DamagedRunError, open_own, why
+from avbench.results.damage import DamagedRunError, open_entry, why
 from avbench.results.rules import Column, RowType, columns_of
 from avbench.results.schema import ClipRow, ScoreRow
 
@@ -36,7 +36,7 @@ def read_table(folder: Path, name: str, row: RowType) -> pd.DataFrame:
     """
     import pyarrow as pa
 
-    with open_own(folder, name, most=MOST_FILE_BYTES) as file:
+    with open_entry(folder, name, most=MOST_FILE_BYTES) as file:
         try:
             return _read(file, os.fstat(file.fileno()).st_size, columns_of(row))
         except (OSError, ValueError, TypeError, KeyError, OverflowError, MemoryError, pa.ArrowException) as error:
@@ -105,21 +105,23 @@ def _present(schema: Any, columns: tuple[Column, ...]) -> list[Column]:
     for column in present:
         if schema.names.count(column.name) > 1:
             raise ValueError(f"column {column.name} is there twice")
-        found = schema.field(column.name).type
-        if not _fits(pa.types, found, column):
-            raise ValueError(f"column {column.name} is {found}, expected {column.kind}")
+        actual = schema.field(column.name).type
+        if not _fits(pa.types, actual, column):
+            raise ValueError(f"column {column.name} is {actual}, expected {column.kind}")
     return present
 
 
-def _fits(types: Any, found: Any, column: Column) -> bool:
-    if types.is_null(found):
+def _fits(types: Any, actual: Any, column: Column) -> bool:
+    if types.is_null(actual):
         return column.nullable
-    if types.is_dictionary(found):
-        found = found.value_type
+    if types.is_dictionary(actual):
+        actual = actual.value_type
     if column.kind == "text":
-        return bool(types.is_string(found) or types.is_large_string(found))
+        return bool(types.is_string(actual) or types.is_large_string(actual))
     # pandas writes integers with gaps as floats; `_conform` refuses fractions.
-    return bool(types.is_integer(found) or (types.is_floating(found) and (column.kind == "number" or column.nullable)))
+    return bool(
+        types.is_integer(actual) or (types.is_floating(actual) and (column.kind == "number" or column.nullable))
+    )
 
 
 def _unfolded(array: Any) -> int:

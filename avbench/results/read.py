@@ -1,4 +1,4 @@
-"""Read a run folder back. Whatever it holds, the answer is a checked `Run` or one sentence."""
+"""Read a run folder back, as a checked `Run` or a one-line error."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from avbench.results.parquet import to_frame, to_rows
 from avbench.results.read import Run, load_run, read_clips, read_labels, read_scores
 from avbench.results.rules import score_table_problem
 from avbench.results.schema import SCHEMA_VERSION, ClipRow, ScoreRow, set_digest
-from avbench.statistics.summary import clusters_of, summarize_parts
+from avbench.statistics.summary import clusters_of, ranges_of, summarize_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,7 +146,8 @@ def _write(run: Run, names: Sequence[str]) -> str | None:
 def _summary(run: Run) -> dict[str, Any]:
     names = sorted(run.scores["metric"].unique())
     parts = (run.scores[run.scores["metric"] == name] for name in names)
-    return {"schema_version": SCHEMA_VERSION} | summarize_parts(parts, clusters_of(run.clips), run.categories)
+    summary = summarize_parts(parts, clusters_of(run.clips), run.categories, ranges_of(run.info))
+    return {"schema_version": SCHEMA_VERSION} | summary
 
 
 def restore_record(folder: RunFolder) -> list[str]:
@@ -173,5 +174,5 @@ def restore_record(folder: RunFolder) -> list[str]:
 
 def made_again(error: DamagedRunError) -> str:
     """The note on a file that was made again."""
-    found = "was missing" if error.missing else f"was damaged ({error.reason})"
-    return f"{error.name} {found} and was made again"
+    what = "was missing" if error.missing else f"was damaged ({error.reason})"
+    return f"{error.name} {what} and was made again"

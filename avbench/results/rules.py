@@ -1,4 +1,4 @@
-"""What every row of a run's tables has to satisfy, for one row at a time and for whole tables."""
+"""Check rows of a run's tables, one at a time and in whole tables."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def score_table_problem(scores: pd.DataFrame, clips: pd.DataFrame) -> str | None
     for wrong, column, message in checks:
         if wrong.any():
             return f"{message}: {_some(scores.loc[wrong, column])}"
-    return next((found for d in scores.loc[~of_clip, "detail"] if (found := _set_problem(str(d)))), None)
+    return next((problem for d in scores.loc[~of_clip, "detail"] if (problem := _set_problem(str(d)))), None)
 
 
 def clip_table_problem(clips: pd.DataFrame) -> str | None:

@@ -1,1 +1,1 @@
-"""The run: what is missing, who scores it, what a clip and a set of clips give, and what is written."""
+"""Runs: plan what is missing, score clips in processes, score sets of clips, write results."""

@@ -1,4 +1,4 @@
-"""What is known of a clip's tracks, kept beside its embeddings: where those are at hand, it is not decoded again."""
+"""Cache of track metadata beside the embeddings, so that a clip whose embeddings are cached is not decoded again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The content of a clip's files: its digest, and whether the files are still those that it was taken of."""
+"""Content digest of a clip's files, and the check that they did not change while it was scored."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ChangedError(MediaError):
 
 @dataclass(frozen=True)
 class Content:
-    """What a clip's files hold.
+    """Digest of a clip's files, and the state of the files when it was taken.
 
     Attributes:
         sha256: digest over the bytes of the file(s); over their paths where one cannot be read.
@@ -76,19 +76,19 @@ def unchanged(clip: Clip, content: Content) -> Iterator[None]:
     if before != _look(clip):
         now = read_content(clip)
         if now.sha256 != content.sha256:
-            raise _changed(clip, before, now.stamps)
+            raise _changed(before, now.stamps)
         before = now.stamps
     try:
         yield
     except MediaError as error:
         if before != (after := _look(clip)):
-            raise _changed(clip, before, after) from error
+            raise _changed(before, after) from error
         raise
     if before != (after := _look(clip)):
-        raise _changed(clip, before, after)
+        raise _changed(before, after)
 
 
-def _changed(clip: Clip, before: Stamps, after: Stamps) -> ChangedError:
+def _changed(before: Stamps, after: Stamps) -> ChangedError:
     same = [index < len(before) and before[index] == stamp for index, stamp in enumerate(after)]
     index = same.index(False) if False in same else 0
     name = "audio file" if index else "video file"

@@ -1,4 +1,4 @@
-"""The unit of work: a clip with the metrics that it lacks, what one step of it gives, and metrics that have stopped."""
+"""`ClipJob`, a clip with the metrics that it still lacks; `ClipResult`, what one step gives; `Stopped` metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from avbench.weights.config import WeightsConfig
 
 @dataclass(frozen=True)
 class RunContext:
-    """What every row of a run repeats, and what every number of it depends on.
+    """Values that all rows of a run have in common: ids, suite, weights, protocol.
 
     `root` is the folder of the source: the clip table names files relative to it.
     """
@@ -66,7 +66,7 @@ def steps_of(job: ClipJob) -> int:
 
 @dataclass(frozen=True)
 class ClipResult:
-    """What one step of a job gave.
+    """Result of one step of a job.
 
     Attributes:
         clip_row: the clip as it was understood.

@@ -1,4 +1,4 @@
-"""What a run has to do: which clip lacks which metric, and which rows exist already."""
+"""Plan a run: the metrics that each clip still lacks, and the earlier rows that can be reused."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def make_plan(
     retry_errors: bool,
     limits: Limits,
 ) -> Plan:
-    """What is missing for these clips and metrics, and what an earlier invocation or no computation gives.
+    """Plan these clips and metrics: jobs for what is missing, rows that exist or need no computation.
 
     Reads the bytes of every clip, for its digest. A clip that was refused for a limit which is higher now counts as
     missing.

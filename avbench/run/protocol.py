@@ -1,4 +1,4 @@
-"""Protocols: what is done to every clip before it is judged."""
+"""Protocols: preprocessing that every clip of a run gets before it is scored."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is done to every clip before it is judged.
+    """Preprocessing of every clip before it is scored.
 
     Attributes:
         name: name of the protocol; empty for none.

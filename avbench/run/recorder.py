@@ -1,4 +1,4 @@
-"""Results on their way into the run folder: what is written when, and that no clip is left without a row."""
+"""Write results into the run folder as they come, so that no clip is left without a row."""
 
 from __future__ import annotations
 

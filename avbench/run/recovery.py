@@ -24,7 +24,7 @@ _NOTE = "run.json was damaged and was made again from the score rows; source, co
 def earlier_info(
     folder: RunFolder, prompts: Mapping[str, Prompt], setup: WeightsConfig
 ) -> tuple[dict[str, Any], list[str]]:
-    """What run.json holds, or the score rows tell where it is damaged; empty for a new folder. With notes.
+    """The content of run.json, remade from score rows where it is damaged; empty for a new folder. With notes.
 
     Args:
         folder: the run.

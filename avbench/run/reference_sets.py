@@ -34,7 +34,7 @@ _PREFIX = "features/"
 
 
 def encoder_key(encoder: Encoder) -> str:
-    """What features of an encoder are kept under: features of another version are others."""
+    """Key of an encoder's features, version included."""
     return f"{encoder.name}:{encoder.version}"
 
 
@@ -126,7 +126,7 @@ class ReferenceSet:
         held = ", ".join(sorted(self.features))
         return (
             f"{name} holds features of {held}, the metric compares those of {key}. Make them with 'avbench reference' "
-            "and its option --metrics."
+            "for the metrics in question (--metrics)."
         )
 
 
@@ -176,8 +176,8 @@ def _load(path: Path) -> ReferenceSet:
     others = {name.removeprefix(_PREFIX): rows for name, rows in content.items() if name.startswith(_PREFIX)}
     absent = [name for name in COLUMNS if name not in content]
     if absent and (not others or len(absent) < len(COLUMNS)):
-        found = ", ".join(sorted(map(str, content))) or "nothing"
-        raise UsageError(f"{path}: array {' and '.join(absent)} missing; the file holds {found}.")
+        names = ", ".join(sorted(map(str, content))) or "nothing"
+        raise UsageError(f"{path}: array {' and '.join(absent)} missing; the file holds {names}.")
     try:
         source, ids = content.get("source", path.name), _ids(content.get("ids"))
         features: dict[str, Features] = {name: _as_features(rows) for name, rows in others.items()}

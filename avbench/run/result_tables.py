@@ -11,17 +11,17 @@ from avbench.errors import UsageError
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, load_run, read_by_metric, read_clips
 from avbench.results.compact import compact
 from avbench.results.damage import DamagedRunError
-from avbench.results.info import read_summary
+from avbench.results.info import read_info, read_summary
 from avbench.results.repair import made_again
 from avbench.run.rows import clip_row
 from avbench.run.set_metrics import set_digests
 from avbench.sources import Source
-from avbench.statistics.summary import clusters_of, summarize_parts
+from avbench.statistics.summary import clusters_of, ranges_of, summarize_parts
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What the tables of a finished run hold.
+    """Contents of the tables of a finished run.
 
     Attributes:
         summary: content of summary.json.
@@ -85,7 +85,8 @@ def _summarize(path: Path, source: Source) -> dict[str, Any]:
     labels = [(clip.clip_id, label.aspect, label.name) for clip in source.clips for label in clip.categories]
     categories = pd.DataFrame(labels, columns=["clip_id", "aspect", "category"])
     clusters = clusters_of(read_clips(path))
-    return {"schema_version": SCHEMA_VERSION} | summarize_parts(read_by_metric(path), clusters, categories)
+    summary = summarize_parts(read_by_metric(path), clusters, categories, ranges_of(read_info(path)))
+    return {"schema_version": SCHEMA_VERSION} | summary
 
 
 def _clip_table(folder: RunFolder, source: Source, shas: Mapping[str, str]) -> Iterator[ClipRow]:

@@ -59,7 +59,7 @@ def detail_text(detail: Mapping[str, object]) -> str:
 
 
 def checked_score(score: object) -> Score:
-    """What a metric returned, where it is a score.
+    """The return value of a metric, checked to be a score.
 
     Raises:
         TypeError: it is something else.

@@ -84,7 +84,7 @@ def _notes(options: RunOptions) -> list[str]:
         notes.append(f"TEST RUN: networks have {options.setup.weights} weights, so learned metrics mean nothing")
     if options.protocol.seconds is not None:
         notes.append(
-            f"protocol {options.protocol.name}: only the first {options.protocol.seconds:g} s of picture and sound are "
+            f"protocol {options.protocol.name}: only the first {options.protocol.seconds:g} s of video and audio are "
             "judged; nothing else is cut, and frame rates are kept"
         )
     return notes

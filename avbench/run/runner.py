@@ -27,7 +27,7 @@ from avbench.terminal.interrupts import ending_in_order
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to.
+    """Result of a run.
 
     Attributes:
         path: the run folder.

@@ -1,4 +1,4 @@
-"""One clip: it is decoded once, judged by what needs no large network, then after each large network that has run.
+"""Score one clip: decode it once, score what needs no large network, then the rest as each large network has run.
 
 The only place that catches exceptions of scorers: a scorer that fails costs one row, and one that cannot go on here
 costs its own rows of later clips.
@@ -32,7 +32,7 @@ from avbench.run.rows import checked_score, clip_row, detail_text, error_rows, f
 
 log = logging.getLogger(__name__)
 
-_TRACK_NAMES = {"video": "picture", "audio": "sound"}
+_TRACK_NAMES = {"video": "video", "audio": "sound"}
 
 Watch = Callable[[ClipJob | None], None]
 """Called with the job whose clip is about to be decoded, and with None when it is."""
@@ -181,7 +181,7 @@ def unmet_need(scorer: Scorer, job: ClipJob, media: Media) -> Score | None:
                 return Score.error(media.problems[need])
             return Score.skipped(f"no {_TRACK_NAMES[need]} track")
     if _lacks_prompt(scorer, job):
-        return Score.skipped("no prompt; give one with a manifest or --prompts")
+        return Score.skipped("no prompt; give one in a manifest or a prompt list (--prompts)")
     return None
 
 

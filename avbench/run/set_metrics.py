@@ -28,12 +28,12 @@ from avbench.statistics.intervals import jackknife_interval
 log = logging.getLogger(__name__)
 
 ALL = "all"
-_NO_REFERENCE = "no reference set; give features of real clips with --reference (see 'avbench reference --help')"
+_NO_REFERENCE = "no reference set; give features of real clips (--reference; 'avbench reference' makes them)"
 
 
 @dataclass(frozen=True)
 class SetInputs:
-    """What set metrics of one run are computed from.
+    """Inputs of the set metrics of one run.
 
     Attributes:
         folder: where the features of clips are.
@@ -136,8 +136,8 @@ def _compare(scorer: Scorer, scope: str, members: Sequence[Clip], sets: SetInput
         real = real[[row for row, name in enumerate(ids) if name in wanted]]
         if len(real) < 2:
             return Score.skipped("fewer than 2 reference clips with the prompt ids of this category")
-    found = [(clip, _features(scorer, clip, sets)) for clip in members]
-    usable = [(clip, rows) for clip, rows in found if rows is not None]
+    pairs = [(clip, _features(scorer, clip, sets)) for clip in members]
+    usable = [(clip, rows) for clip, rows in pairs if rows is not None]
     if len(usable) < 2:
         return Score.skipped(f"{len(usable)} of {len(members)} clips have features; 2 are needed")
     wrong = next((rows for _, rows in usable if rows.shape != real.shape[1:]), None)
@@ -160,11 +160,10 @@ def _interval(
         part = scorer.function(fake[use], real)
         return math.nan if part.value is None else part.value
 
-    found = jackknife_interval(distance, whole, prompts)
-    if found.low is None or found.high is None:
-        return {"no_interval": found.reason, "prompts": found.clusters}
-    low, high = scorer.range
-    return {"low": max(low, found.low), "high": min(high, found.high), "prompts": found.clusters}
+    interval = jackknife_interval(distance, whole, prompts).within(*scorer.range)
+    if interval.low is None or interval.high is None:
+        return {"no_interval": interval.reason, "prompts": interval.clusters}
+    return {"low": interval.low, "high": interval.high, "prompts": interval.clusters}
 
 
 def _features(scorer: Scorer, clip: Clip, sets: SetInputs) -> NDArray[np.float32] | None:

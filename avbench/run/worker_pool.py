@@ -1,4 +1,4 @@
-"""The worker processes of a run, as their parent sees them: started, given work, listened to, ended."""
+"""Start, feed, watch and end the worker processes of a run, from the parent's side."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Worker:
             self.connection.send((list(shard), stopped.reasons()))
 
     def receive(self) -> Message | None:
-        """What it says next, None when it has died."""
+        """Its next message; None when it has died."""
         try:
             message: Message = self.connection.recv()
         except (EOFError, OSError):
@@ -119,7 +119,7 @@ class WorkerPool:
             self._members.append(_start(self._workers, number, self._metrics))
 
     def listen(self) -> Iterator[tuple[Worker, Message | None]]:
-        """What workers say; None, after which it is gone, from one that died.
+        """Messages of workers; None, after which it is gone, from one that died.
 
         Raises:
             Exception: what ended a worker's work and ends the run.
@@ -181,18 +181,18 @@ class WorkerPool:
 def _start(workers: Workers, number: int, metrics: dict[str, str]) -> Worker:
     # "spawn": forked children of a threaded process can hang, and CUDA does not survive a fork.
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
+    parent_end, child_end = context.Pipe()
     folder = new_folder(workers.spool.folder)
     process = context.Process(
-        target=work, name=NAME, args=(theirs, workers.alone(number, folder), metrics), daemon=True
+        target=work, name=NAME, args=(child_end, workers.alone(number, folder), metrics), daemon=True
     )
     try:
         with _interrupts_held(), contextlib.nullcontext() if "__main__" in metrics.values() else _script_hidden():
             process.start()
     except OSError as error:
         raise EnvironmentProblem(f"no worker process can be started: {error.strerror or error}") from error
-    theirs.close()
-    return Worker(process, ours, number, folder)
+    child_end.close()
+    return Worker(process, parent_end, number, folder)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A worker process: it scores what it is given, says what it is at, and ends with its parent."""
+"""Main loop of a worker process: it scores jobs, reports its progress, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 @dataclass(frozen=True)
 class Workers:
-    """The processes that score, and what each of them holds.
+    """Settings of the worker processes.
 
     Attributes:
         count: 1 works in this process.
@@ -62,7 +62,7 @@ class Workers:
         return EncoderStore(device, self.max_resident, self.setup, cache)
 
     def alone(self, number: int, folder: Path) -> Workers:
-        """What process `number` of these has for itself, with inputs of networks below `folder`."""
+        """The settings of process `number` alone, with inputs of networks below `folder`."""
         spool = SpoolLimit(folder, self.spool.max_bytes // self.count)
         return replace(self, devices=(self.devices[number % len(self.devices)],), spool=spool)
 
@@ -171,7 +171,7 @@ def _end_with_parent() -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The exception with its traceback as a note, or what can be said of it where it cannot be sent."""
+    """The exception with its traceback as a note; its text alone where it cannot be pickled."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
         copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - just made here

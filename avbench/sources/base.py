@@ -1,4 +1,4 @@
-"""What reading a source gives."""
+"""`Source`: the clips that reading a source gives."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def vbench_hint(clips: Sequence[Clip]) -> str | None:
         return None
     return (
         f"files are named <text>-<number> ({clips[0].clip_id}), but the numbers do not count samples from 0, so the "
-        "texts are not taken as prompts; pass --layout vbench if they are"
+        "texts are not taken as prompts; choose layout vbench (--layout) if they are"
     )
 
 
@@ -71,7 +71,9 @@ def pair_javisbench(clips: Sequence[Clip], prompts: PromptList) -> tuple[PromptL
     if pairing is not None:
         return prompts, pairing
     pairing = _by_row(clips, prompts)
-    cure = "Add a column `video` with the file name of each clip, or pass --layout javisbench if the rows count"
+    cure = (
+        "Add a column `video` with the file name of each clip, or choose layout javisbench (--layout) if the rows count"
+    )
     if message := other_numbers(clips, prompts, pairing):
         raise UsageError(f"{message} {cure}.")
     padded = all(len(_row_number(clip)) >= _JAVISBENCH_DIGITS for clip in clips)
@@ -125,12 +127,12 @@ def _row_number(clip: Clip) -> str:
 
 def only_csv(root: Path) -> Path | None:
     """The single visible CSV file directly in a folder, or None."""
-    found = [
+    files = [
         path
         for path in sorted(root.iterdir())
         if path.suffix.lower() == ".csv" and not path.name.startswith(".") and path.is_file()
     ]
-    return found[0] if len(found) == 1 else None
+    return files[0] if len(files) == 1 else None
 
 
 def vbench_clips(clips: Sequence[Clip]) -> list[Clip]:
@@ -150,6 +152,6 @@ def vbench_clips(clips: Sequence[Clip]) -> list[Clip]:
     if wrong:
         raise UsageError(
             f"{len(wrong)} of {len(clips)} files are not named <prompt>-<number> as VBench's are: "
-            f"{some_of(wrong)}. Rename them, or use layout `folder` with --prompts."
+            f"{some_of(wrong)}. Rename them, or use layout `folder` with a prompt list (--prompts)."
         )
     return result

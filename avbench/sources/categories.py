@@ -42,26 +42,26 @@ def parse_integer(text: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def javisbench_categories(aspect_index: int, cell: str, place: str) -> tuple[Category, ...]:
+def javisbench_categories(aspect_index: int, cell: str, location: str) -> tuple[Category, ...]:
     """Names for a `cat<i>_ind` cell: one integer or comma-separated integers.
 
     Raises:
         UsageError: not an integer, or not an index of this aspect.
     """
     aspect, names = JAVISBENCH[aspect_index]
-    found = []
+    categories = []
     for part in cell.strip().removeprefix("[").removesuffix("]").split(","):
         index = parse_integer(part)
         if index is None or not 0 <= index < len(names):
             raise UsageError(
-                f"{place}: cat{aspect_index}_ind ({aspect}) has {part.strip()[:60]!r}; expected 0 to "
+                f"{location}: cat{aspect_index}_ind ({aspect}) has {part.strip()[:60]!r}; expected 0 to "
                 f"{len(names) - 1} ({', '.join(names)}). Correct the cell."
             )
-        found.append(Category(aspect, names[index]))
-    return unique(found)
+        categories.append(Category(aspect, names[index]))
+    return unique(categories)
 
 
-def parse_categories(cell: str, place: str) -> tuple[Category, ...]:
+def parse_categories(cell: str, location: str) -> tuple[Category, ...]:
     """Categories from "aspect: name; aspect: name", a JSON object or list, or plain names.
 
     Raises:
@@ -70,10 +70,10 @@ def parse_categories(cell: str, place: str) -> tuple[Category, ...]:
     text = cell.strip()
     if not text.startswith(("{", "[")):
         return unique(_from_text(part, DEFAULT_ASPECT) for part in text.split(";") if part.strip())
-    return unique(_from_json(_load_json(text, place), place))
+    return unique(_from_json(_load_json(text, location), location))
 
 
-def aspect_categories(aspect: str, cell: str, place: str) -> tuple[Category, ...]:
+def aspect_categories(aspect: str, cell: str, location: str) -> tuple[Category, ...]:
     """Categories of one aspect from "name; name" or a JSON list of names.
 
     Raises:
@@ -81,10 +81,10 @@ def aspect_categories(aspect: str, cell: str, place: str) -> tuple[Category, ...
     """
     text = cell.strip()
     parts = [part for part in text.split(";") if part.strip()]
-    names = _load_json(text, place) if text.startswith("[") else parts
+    names = _load_json(text, location) if text.startswith("[") else parts
     if not isinstance(names, list):
-        raise _bad_name(names, place)
-    return unique(Category(aspect, _name(name, place)) for name in names)
+        raise _bad_name(names, location)
+    return unique(Category(aspect, _name(name, location)) for name in names)
 
 
 def unique(categories: Iterable[Category]) -> tuple[Category, ...]:
@@ -92,12 +92,12 @@ def unique(categories: Iterable[Category]) -> tuple[Category, ...]:
     return tuple(dict.fromkeys(categories))
 
 
-def _load_json(text: str, place: str) -> object:
+def _load_json(text: str, location: str) -> object:
     try:
         return parse_json(text)
     except ValueError as exc:
         raise UsageError(
-            f"{place}: the categories {text[:60]!r} are not valid JSON ({exc}). Write for example "
+            f"{location}: the categories {text[:60]!r} are not valid JSON ({exc}). Write for example "
             '{"Sound Type": "Speech sounds"} or Sound Type: Speech sounds.'
         ) from exc
 
@@ -109,38 +109,38 @@ def _from_text(part: str, aspect: str) -> Category:
     return Category(aspect, part.strip())
 
 
-def _from_json(value: object, place: str) -> list[Category]:
+def _from_json(value: object, location: str) -> list[Category]:
     if isinstance(value, list):
-        return [category for item in value for category in _from_item(item, place)]
+        return [category for item in value for category in _from_item(item, location)]
     if not isinstance(value, dict):
-        raise _bad_name(value, place)
-    found = []
+        raise _bad_name(value, location)
+    categories = []
     for aspect, names in value.items():
         for name in names if isinstance(names, list) else [names]:
             if name is not None:
-                found.append(Category(_name(aspect or DEFAULT_ASPECT, place), _name(name, place)))
-    return found
+                categories.append(Category(_name(aspect or DEFAULT_ASPECT, location), _name(name, location)))
+    return categories
 
 
-def _from_item(item: object, place: str) -> list[Category]:
+def _from_item(item: object, location: str) -> list[Category]:
     if isinstance(item, dict) and set(item) == {"aspect", "name"}:
-        return [Category(_name(item["aspect"], place), _name(item["name"], place))]
+        return [Category(_name(item["aspect"], location), _name(item["name"], location))]
     if isinstance(item, dict):
-        return _from_json(item, place)
-    return [_from_text(_name(item, place), DEFAULT_ASPECT)]
+        return _from_json(item, location)
+    return [_from_text(_name(item, location), DEFAULT_ASPECT)]
 
 
-def _name(value: object, place: str) -> str:
+def _name(value: object, location: str) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise _bad_name(value, place)
+        raise _bad_name(value, location)
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as exc:
-        raise _bad_name(value, place) from exc
+        raise _bad_name(value, location) from exc
     return value.strip()
 
 
-def _bad_name(value: object, place: str) -> UsageError:
-    return UsageError(f"{place}: {str(value)[:60]!a} is no category name; expected a text. Correct the cell.")
+def _bad_name(value: object, location: str) -> UsageError:
+    return UsageError(f"{location}: {str(value)[:60]!a} is no category name; expected a text. Correct the cell.")

@@ -1,4 +1,4 @@
-"""What the columns of a table mean: aliases of column names, and the prompt and categories of a row."""
+"""Map columns of a table to their meanings by aliases of their names; read prompt and categories of a row."""
 
 from __future__ import annotations
 
@@ -226,18 +226,18 @@ def read_categories(row: Row, columns: Columns) -> tuple[Category, ...]:
     Raises:
         UsageError: an index out of range or a malformed cell.
     """
-    found: list[Category] = []
+    categories: list[Category] = []
     for column in columns.categories:
         if (cell := row.structure(column)) is None:
             continue
-        place = row.place
+        location = row.location
         if index := _JAVISBENCH_INDEX.fullmatch(normalize_name(column)):
-            found.extend(javisbench_categories(int(index[1]), cell, place))
+            categories.extend(javisbench_categories(int(index[1]), cell, location))
         elif aspect := _ASPECT_COLUMN.fullmatch(column):
-            found.extend(aspect_categories(aspect[1].strip() or DEFAULT_ASPECT, cell, place))
+            categories.extend(aspect_categories(aspect[1].strip() or DEFAULT_ASPECT, cell, location))
         else:
-            found.extend(parse_categories(cell, place))
-    return unique(found)
+            categories.extend(parse_categories(cell, location))
+    return unique(categories)
 
 
 def _is_category(column: str) -> bool:

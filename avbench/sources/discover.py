@@ -90,8 +90,8 @@ def _load_manifest(path: Path, prompts: Path | None, allow_outside: bool) -> Sou
     has_prompts = not all(clip.prompt.is_empty for clip in clips)
     if prompts is not None and has_prompts:
         raise UsageError(
-            f"{path} has prompts of its own, and {prompts} was given too. Leave out --prompts, or remove the "
-            "text columns from the manifest."
+            f"{path} has prompts of its own, and {prompts} was given too. Leave that list out (--prompts), or "
+            "remove the text columns from the manifest."
         )
     if prompts is not None:
         return _with_prompts("manifest", root, clips, notes, prompts)
@@ -108,12 +108,12 @@ def _load_folder(root: Path, prompts: Path | None, layout: Layout, allow_outside
         names = [manifest.name for manifest in manifests if manifest.resolve() != _resolved(prompts)]
         notes.extend([f"not used as the manifest: {some_of(names)}"] if names else [])
     if layout == "javisbench":
-        found, pairing, disagreements = insist_on_javisbench(clips, _javisbench_prompts(root, prompts))
-        return _as_source("javisbench", root, clips, [*notes, *disagreements], found, pairing)
+        prompt_list, pairing, disagreements = insist_on_javisbench(clips, _javisbench_prompts(root, prompts))
+        return _as_source("javisbench", root, clips, [*notes, *disagreements], prompt_list, pairing)
     if layout == "vbench" and prompts is not None:
         raise UsageError(
-            f"layout 'vbench' takes the prompts from the file names, and {prompts} was given too. Leave out "
-            "--prompts, or use layout 'folder'."
+            f"layout 'vbench' takes the prompts from the file names, and {prompts} was given too. Leave that "
+            "list out (--prompts), or use layout 'folder'."
         )
     if layout == "vbench" or (layout == "auto" and prompts is None and looks_like_vbench(clips)):
         clips = vbench_clips(clips)
@@ -155,7 +155,7 @@ def _javisbench_prompts(root: Path, prompts: Path | None) -> PromptList:
     if table is None:
         raise UsageError(
             f"{root}: layout 'javisbench' needs the benchmark's CSV, and the folder does not hold exactly "
-            "one. Pass it with --prompts JavisBench.csv."
+            "one. Give it as the prompt list (--prompts JavisBench.csv)."
         )
     return read_prompts(table)
 
@@ -163,22 +163,24 @@ def _javisbench_prompts(root: Path, prompts: Path | None) -> PromptList:
 def _load_numbered(root: Path, clips: list[Clip], notes: list[str], prompts: Path | None) -> Source:
     """Clips called sample_<n>: JavisBench if a table is there that does not name the clips itself."""
     if prompts is not None:
-        found = read_prompts(prompts)
+        prompt_list = read_prompts(prompts)
     elif (csv_file := only_csv(root)) is not None and find_columns(table := read_table(csv_file)).has_text:
-        found = as_prompts(table)
+        prompt_list = as_prompts(table)
     else:
-        hint = "files are named as JavisBench's, and no CSV with texts was found; pass it with --prompts"
+        hint = (
+            "files are named as JavisBench's, and no CSV with texts was found; give it as the prompt list (--prompts)"
+        )
         return _with_prompts("folder", root, clips, [*notes, hint], None)
-    if (pairing := pair_by_name(clips, found)) is not None:
-        return _as_source("folder", root, clips, notes, found, pairing)
-    return _as_source("javisbench", root, clips, notes, *pair_javisbench(clips, found))
+    if (pairing := pair_by_name(clips, prompt_list)) is not None:
+        return _as_source("folder", root, clips, notes, prompt_list, pairing)
+    return _as_source("javisbench", root, clips, notes, *pair_javisbench(clips, prompt_list))
 
 
 def _with_prompts(kind: str, root: Path, clips: list[Clip], notes: list[str], prompts: Path | None) -> Source:
     if prompts is None:
         return Source(root, kind, tuple(clips), matching_sentence(_NO_PROMPTS, clips), tuple(notes))
-    found = read_prompts(Path(prompts))
-    return _as_source(kind, root, clips, notes, found, pair_prompts(clips, found))
+    prompt_list = read_prompts(Path(prompts))
+    return _as_source(kind, root, clips, notes, prompt_list, pair_prompts(clips, prompt_list))
 
 
 def _as_source(

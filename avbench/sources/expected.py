@@ -35,7 +35,7 @@ def read_expected(row: Row, columns: Mapping[str, str]) -> Expected:
     """
     expected = Expected()
     if AUXILIARY in columns and (cell := row.structure(columns[AUXILIARY])):
-        expected = _auxiliary(cell, row.place)
+        expected = _auxiliary(cell, row.location)
     stated = {field: row.text(columns[name]) for name, field in COLUMNS.items() if name in columns}
     return replace(expected, **{field: text for field, text in stated.items() if text is not None})
 

@@ -18,7 +18,7 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 @dataclass
 class Listing:
-    """What lies below a folder: paths of videos and sounds, and what was passed over."""
+    """Media below a folder: paths of videos and sounds, and what was passed over."""
 
     videos: list[Path] = field(default_factory=list)
     sounds: list[Path] = field(default_factory=list)
@@ -126,19 +126,19 @@ def add_sounds(clips: Sequence[Clip], root: Path, *, allow_outside: bool) -> tup
     folders = {clip.video.parent for clip in clips}
     beside = [sound for folder in folders for sound in _sounds_in(folder)]
     sounds = _Sounds(beside, [clip.video for clip in clips])
-    result, found, several = [], [], []
+    result, names, several = [], [], []
     for clip in clips:
         choices = sounds.beside(clip.video)
         if choices:
             require_inside(choices[0], root, f"sound of {clip.clip_id}", allow_outside=allow_outside)
             clip = replace(clip, audio=choices[0])
-            found.append(printable(choices[0].name))
+            names.append(printable(choices[0].name))
         if len(choices) > 1:
             several.append(f"{clip.clip_id} uses {printable(choices[0].name)}")
         result.append(clip)
     notes = [_several_note(several)] if several else []
-    if found:
-        notes.append(f"{len(found)} clips take their sound from a file beside the video: {some_of(found)}")
+    if names:
+        notes.append(f"{len(names)} clips take their sound from a file beside the video: {some_of(names)}")
     return result, notes
 
 
@@ -170,15 +170,15 @@ class _Sounds:
         Raises:
             UsageError: several of one kind whose names differ in their Unicode form only.
         """
-        if found := self._exact.get((video.parent, video.stem)):
-            return found
-        found = self._composed.get((video.parent, composed(video.stem)), [])
-        if len({sound.stem for sound in found}) > 1:
+        if sounds := self._exact.get((video.parent, video.stem)):
+            return sounds
+        sounds = self._composed.get((video.parent, composed(video.stem)), [])
+        if len({sound.stem for sound in sounds}) > 1:
             raise UsageError(
                 f"{printable(str(video))}: several sound files have its name in other Unicode forms: "
-                f"{some_of([ascii(sound.name) for sound in found])}. Rename all but one."
+                f"{some_of([ascii(sound.name) for sound in sounds])}. Rename all but one."
             )
-        return found
+        return sounds
 
 
 def _preference(path: Path) -> tuple[int, str]:
@@ -190,7 +190,7 @@ def _by_suffix(names: Sequence[str]) -> str:
     kinds: dict[str, list[str]] = {}
     for name in names:
         kinds.setdefault(PurePosixPath(name).suffix.lower(), []).append(name)
-    return ", ".join(f"{len(found)} {suffix} ({some_of(found)})" for suffix, found in kinds.items())
+    return ", ".join(f"{len(members)} {suffix} ({some_of(members)})" for suffix, members in kinds.items())
 
 
 def _several_note(several: list[str]) -> str:
@@ -202,8 +202,8 @@ def _listing_notes(listing: Listing, several: list[str], alone: list[str]) -> li
     if alone:
         notes.append(f"{len(alone)} sound files have no video of the same name: {some_of(alone)}")
     if listing.other_videos:
-        found = _by_suffix(listing.other_videos)
-        notes.append(f"{len(listing.other_videos)} videos of other kinds were not taken: {found}")
+        by_suffix = _by_suffix(listing.other_videos)
+        notes.append(f"{len(listing.other_videos)} videos of other kinds were not taken: {by_suffix}")
     if listing.programs:
         notes.append(
             f"{len(listing.programs)} files hold text, not MPEG-TS, and were not taken: {some_of(listing.programs)}"

@@ -77,16 +77,16 @@ def _named_prompts(prompts: Mapping[str, object], path: Path) -> list[tuple[str,
     return records
 
 
-def _parse(text: str, place: str) -> object:
+def _parse(text: str, location: str) -> object:
     try:
         return parse_json(text)
     except json.JSONDecodeError as exc:
         raise UsageError(
-            f"{place}: invalid JSON ({exc.msg} at line {exc.lineno}, column {exc.colno} of it). Write one "
+            f"{location}: invalid JSON ({exc.msg} at line {exc.lineno}, column {exc.colno} of it). Write one "
             "complete JSON object per line (.jsonl) or a list of objects (.json)."
         ) from exc
     except ValueError as exc:
-        raise UsageError(f"{place}: JSON that cannot be read ({exc}). Correct the value.") from exc
+        raise UsageError(f"{location}: JSON that cannot be read ({exc}). Correct the value.") from exc
 
 
 def _from_records(records: Iterable[tuple[str, object]], path: Path) -> Rows:
@@ -105,12 +105,12 @@ def _from_records(records: Iterable[tuple[str, object]], path: Path) -> Rows:
     return tuple(columns), rows
 
 
-def _cells(record: Mapping[str, object], place: str) -> dict[str, object]:
+def _cells(record: Mapping[str, object], location: str) -> dict[str, object]:
     cells: dict[str, object] = {}
     for key, value in record.items():
-        if not (name := column_name(key, place)):
+        if not (name := column_name(key, location)):
             continue
         if name in cells:
-            raise UsageError(f"{place}: the key {name!r} appears twice, once with spaces. Remove one.")
+            raise UsageError(f"{location}: the key {name!r} appears twice, once with spaces. Remove one.")
         cells[name] = value
     return cells

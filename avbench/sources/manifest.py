@@ -59,9 +59,9 @@ def _no_video_column(table: Table, columns: Columns) -> UsageError:
     names = some_of(table.columns, 12) or "none"
     if columns.has_text:
         return UsageError(
-            f"{table.path}: no video column (columns: {names}); this looks like a prompt list. Pass the "
-            f"folder of clips as SOURCE and this file with --prompts {table.path.name}, or add a column "
-            "`video`."
+            f"{table.path}: no video column (columns: {names}); this looks like a prompt list. Give the "
+            f"folder of clips as the source and this file as the prompt list (--prompts {table.path.name}), or add a "
+            "column `video`."
         )
     return UsageError(
         f"{table.path}: no video column; expected one of video, video_path, path, file, filename, "
@@ -70,16 +70,16 @@ def _no_video_column(table: Table, columns: Columns) -> UsageError:
 
 
 def _read_clip(row: Row, reading: _Reading) -> Clip:
-    place, columns, root = row.place, reading.columns, reading.root
+    location, columns, root = row.location, reading.columns, reading.root
     if (cell := row.cell(columns.video)) is None:
-        raise UsageError(f"{place}: column {columns.video!r} is empty. Name the video or remove the row.")
-    video = listed_path(cell, root, place, allow_outside=reading.allow_outside)
+        raise UsageError(f"{location}: column {columns.video!r} is empty. Name the video or remove the row.")
+    video = listed_path(cell, root, location, allow_outside=reading.allow_outside)
     audio = None
     if (sound := row.cell(columns.audio)) is not None:
-        audio = listed_path(sound, root, place, allow_outside=reading.allow_outside)
+        audio = listed_path(sound, root, location, allow_outside=reading.allow_outside)
         audio = None if audio.resolve() == video.resolve() else audio
     prompt, model = read_prompt(row, columns), row.cell(columns.model)
-    index = _sample_index(row.cell(columns.sample_index), (prompt, model), reading, place)
+    index = _sample_index(row.cell(columns.sample_index), (prompt, model), reading, location)
     wanted = (row.cell(columns.clip_id) or "").strip() or relative_id(video, root)
     return Clip(
         clip_id=_unique_id(wanted, index, reading),
@@ -92,11 +92,11 @@ def _read_clip(row: Row, reading: _Reading) -> Clip:
     )
 
 
-def _sample_index(cell: str | None, owner: tuple[Prompt, str | None], reading: _Reading, place: str) -> int:
+def _sample_index(cell: str | None, owner: tuple[Prompt, str | None], reading: _Reading, location: str) -> int:
     if cell is not None:
         index = parse_integer(cell)
         if index is None or index < 0:
-            raise UsageError(f"{place}: sample_index is {cell[:60]!r}; expected 0, 1, 2, ... Correct the cell.")
+            raise UsageError(f"{location}: sample_index is {cell[:60]!r}; expected 0, 1, 2, ... Correct the cell.")
         return index
     prompt, model = owner
     texts = (prompt.text, prompt.video_text, prompt.audio_text)

@@ -56,24 +56,24 @@ class Numbering:
 
     def rows(self) -> dict[int, list[int]]:
         """Positions of the rows by number."""
-        found: dict[int, list[int]] = {}
+        rows: dict[int, list[int]] = {}
         for position, number in enumerate(self.numbers):
             if number is not None:
-                found.setdefault(number, []).append(position)
-        return found
+                rows.setdefault(number, []).append(position)
+        return rows
 
     @property
     def counts(self) -> bool:
         """Whether the numbers are 0, 1, 2, ... or 1, 2, 3, ... in any order."""
-        found = sorted(number for number in self.numbers if number is not None)
-        return bool(found) and found[0] in (0, 1) and found == list(range(found[0], found[0] + len(found)))
+        known = sorted(number for number in self.numbers if number is not None)
+        return bool(known) and known[0] in (0, 1) and known == list(range(known[0], known[0] + len(known)))
 
 
 def number_columns(table: Table) -> tuple[str, ...]:
     """Columns that number the rows by their name, the likeliest first."""
     ranks = {name: rank for rank, name in enumerate(NUMBERS)}
-    found = [(ranks[name], column) for column in table.columns if (name := normalize_name(column)) in ranks]
-    return tuple(column for _, column in sorted(found))
+    ranked = [(ranks[name], column) for column in table.columns if (name := normalize_name(column)) in ranks]
+    return tuple(column for _, column in sorted(ranked))
 
 
 def counting_columns(table: Table) -> tuple[str, ...]:
@@ -105,11 +105,11 @@ def read_numbers(cells: Sequence[str | None]) -> Numbering:
         if cell is None or not cell.strip():
             numbers.append(None)
             continue
-        found = _cell_number(cell)
-        if found is not None:
-            prefixes.add(found[0])
-        is_complete = is_complete and found is not None
-        numbers.append(found[1] if found else None)
+        parsed = _cell_number(cell)
+        if parsed is not None:
+            prefixes.add(parsed[0])
+        is_complete = is_complete and parsed is not None
+        numbers.append(parsed[1] if parsed else None)
     prefix = next(iter(prefixes)) if len(prefixes) == 1 else None
     return Numbering(tuple(numbers), prefix, is_complete and bool(prefixes))
 
@@ -123,10 +123,10 @@ def _cell_number(cell: str) -> tuple[tuple[str, ...], int] | None:
     if match := _NUMBER.fullmatch(cell):
         return (), int(match[1])
     name = without_suffix(cell.rsplit("/", 1)[-1])
-    found = numbered_name(name)
-    if not found.numbers or name.startswith("-") or (len(found.numbers) > 1 and found.behind):
+    parsed = numbered_name(name)
+    if not parsed.numbers or name.startswith("-") or (len(parsed.numbers) > 1 and parsed.behind):
         return None
-    return words(found.before) or (".",), found.numbers[-1].value
+    return words(parsed.before) or (".",), parsed.numbers[-1].value
 
 
 @dataclass(frozen=True)
@@ -161,17 +161,17 @@ class NumberedName:
 def numbered_name(stem: str) -> NumberedName:
     """The numbers in a file name without its suffix."""
     text = _DATE.sub("", stem)
-    found = list(_IN_NAME.finditer(text))
-    if not found:
+    matches = list(_IN_NAME.finditer(text))
+    if not matches:
         return NumberedName((), text, "")
-    ends = [*(match.start() for match in found[1:]), len(text)]
+    ends = [*(match.start() for match in matches[1:]), len(text)]
     numbers = []
-    for match, end in zip(found, ends, strict=True):
+    for match, end in zip(matches, ends, strict=True):
         before = text[: match.start()]
         label = next((word for word in words(before)[-1:] if word.isalpha()), "")
         between = any(word.isalpha() for word in words(text[match.end() : end]))
         numbers.append(NameNumber(int(match[0]), label, before[-1:].isalpha(), between))
-    return NumberedName(tuple(numbers), text[: found[-1].start()], text[found[-1].end() :])
+    return NumberedName(tuple(numbers), text[: matches[-1].start()], text[matches[-1].end() :])
 
 
 def is_version(numbers: Sequence[NameNumber]) -> bool:

@@ -79,13 +79,13 @@ def _check_names(names: list[str], path: Path) -> None:
 
 
 def _leaves(schema: Any, sizes: list[tuple[int, int]]) -> list[_Leaf]:
-    found = []
+    leaves = []
     # A file without row groups states no sizes.
     for column, (size, values) in zip(schema, sizes or [(0, 0)] * len(schema), strict=True):
         kind, is_array = column.logical_type.type, column.physical_type == "BYTE_ARRAY"
         is_bytes = kind == "NONE" and column.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
-        found.append(_Leaf(column.path, size, values, is_array and kind in ("STRING", "NONE"), is_bytes))
-    return found
+        leaves.append(_Leaf(column.path, size, values, is_array and kind in ("STRING", "NONE"), is_bytes))
+    return leaves
 
 
 def _may_be_numbers(file: Any, name: str, leaves: list[_Leaf]) -> bool:
@@ -100,14 +100,14 @@ def _may_be_numbers(file: Any, name: str, leaves: list[_Leaf]) -> bool:
 def _column(file: Any, name: str, leaves: list[_Leaf], path: Path) -> list[object]:
     """The cells of a column, bounded before they are read and before they are unfolded."""
     count = file.metadata.num_rows
-    own = [leaf for leaf in leaves if leaf.path == name or leaf.path.startswith(f"{name}.")]
-    if any(leaf.is_media for leaf in own):
-        beside = [leaf for leaf in own if leaf.path == f"{name}.path" and leaf.is_text]
-        if len(own) != 2 or not beside:
+    parts = [leaf for leaf in leaves if leaf.path == name or leaf.path.startswith(f"{name}.")]
+    if any(leaf.is_media for leaf in parts):
+        beside = [leaf for leaf in parts if leaf.path == f"{name}.path" and leaf.is_text]
+        if len(parts) != 2 or not beside:
             return [Media()] * count
         cells = _read(file, beside[0].path, beside, path)
         return [Media(cell["path"] if isinstance(cell, dict) else None) for cell in cells]
-    return _read(file, name, own, path)
+    return _read(file, name, parts, path)
 
 
 def _read(file: Any, name: str, leaves: list[_Leaf], path: Path) -> list[object]:

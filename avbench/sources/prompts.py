@@ -19,7 +19,7 @@ from avbench.sources.text_files import check_rows, lines_of, read_text, require_
 
 @dataclass(frozen=True)
 class PromptRow:
-    """One prompt of a list, with its place ("line 12") and what its columns of names and numbers say."""
+    """One prompt of a list, with its position ("line 12") and what its columns of names and numbers say."""
 
     where: str
     prompt: Prompt

@@ -1,4 +1,4 @@
-"""Rows of a table, and what a cell means where a prompt, a name or a structure is asked for."""
+"""Rows of a table, and their cells read as a prompt, a name or a structure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Row:
 
     Attributes:
         path: the file.
-        where: the row's place in it ("line 12").
+        where: the row's position in it ("line 12").
         cells: values as the file's format gives them: text, number, bool, list, dict, bytes, Media, None.
     """
 
@@ -41,7 +41,7 @@ class Row:
     cells: Mapping[str, object]
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """File and line, for messages."""
         return f"{self.path}, {self.where}"
 
@@ -119,10 +119,10 @@ class Row:
             cure = "Save each as a file and write its path, such as a.mp4, as text."
         elif isinstance(value, list):
             cure = "Write one text, or a row for each."
-        return UsageError(f"{self.place}: {column} is {describe(value)}; expected one text. {cure}")
+        return UsageError(f"{self.location}: {column} is {describe(value)}; expected one text. {cure}")
 
     def _valid(self, text: str) -> str:
-        return valid_text(text, self.place)
+        return valid_text(text, self.location)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def describe(value: object) -> str:
     return f"the number {shown}" if isinstance(value, (int, float)) else f"a {type(value).__name__} ({shown})"
 
 
-def column_name(raw: str, place: str) -> str:
+def column_name(raw: str, location: str) -> str:
     """A column's name on one line, with control characters as escapes; empty if there is none.
 
     Raises:
@@ -161,9 +161,9 @@ def column_name(raw: str, place: str) -> str:
     """
     if len(raw) > _LONGEST_NAME:
         raise UsageError(
-            f"{place}: a column name of {len(raw):,} characters. Begin the file with the names of its columns."
+            f"{location}: a column name of {len(raw):,} characters. Begin the file with the names of its columns."
         )
-    return visible(_BREAKS.sub(" ", valid_text(raw, place).strip()))
+    return visible(_BREAKS.sub(" ", valid_text(raw, location).strip()))
 
 
 def is_missing(text: str) -> bool:
@@ -176,7 +176,7 @@ def says_missing(text: str) -> bool:
     return text.strip().casefold() in MISSING_WORDS
 
 
-def valid_text(text: str, place: str) -> str:
+def valid_text(text: str, location: str) -> str:
     """`text`, if it can be written as UTF-8 and passed to other programs.
 
     Raises:
@@ -186,10 +186,10 @@ def valid_text(text: str, place: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError as exc:
         raise UsageError(
-            f"{place}: {text[:60]!a} is not valid Unicode (half of a surrogate pair). Write the text again."
+            f"{location}: {text[:60]!a} is not valid Unicode (half of a surrogate pair). Write the text again."
         ) from exc
     if "\0" in text:
-        raise UsageError(f"{place}: {text[:60]!r} has a NUL character. Remove it.")
+        raise UsageError(f"{location}: {text[:60]!r} has a NUL character. Remove it.")
     return text
 
 

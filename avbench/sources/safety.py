@@ -1,4 +1,4 @@
-"""Which paths a source may name: files below its folder, never an address, a device or a folder."""
+"""Check paths that a source names: files below its folder, never an address, a device or a folder."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def as_on_disk(path: Path) -> Path:
     """
     if str(path).isascii() or file_kind(path) != "missing":
         return path
-    found = Path(path.anchor)
+    actual = Path(path.anchor)
     for part in path.parts[bool(path.anchor) :]:
-        is_there = part.isascii() or file_kind(found / part) != "missing"
-        found = found / (part if is_there else _on_disk(found, part))
-    return found
+        is_there = part.isascii() or file_kind(actual / part) != "missing"
+        actual = actual / (part if is_there else _on_disk(actual, part))
+    return actual
 
 
 def _on_disk(folder: Path, name: str) -> str:
@@ -73,13 +73,13 @@ def _on_disk(folder: Path, name: str) -> str:
 @lru_cache(maxsize=16)
 def _spellings(folder: Path, changed: int) -> dict[str, list[str]]:
     """Names in a folder by their composed form; `changed` makes a folder that changed another one to the cache."""
-    found: dict[str, list[str]] = {}
+    spellings: dict[str, list[str]] = {}
     for entry in sorted(folder.iterdir()):
-        found.setdefault(composed(entry.name), []).append(entry.name)
-    return found
+        spellings.setdefault(composed(entry.name), []).append(entry.name)
+    return spellings
 
 
-def require_inside(path: Path, root: Path, place: str, *, allow_outside: bool) -> Path:
+def require_inside(path: Path, root: Path, location: str, *, allow_outside: bool) -> Path:
     """The resolved `path`, which must lie below `root` unless `allow_outside`.
 
     Raises:
@@ -89,24 +89,24 @@ def require_inside(path: Path, root: Path, place: str, *, allow_outside: bool) -
         resolved = path.resolve()
     except (OSError, RuntimeError, ValueError) as exc:
         raise UsageError(
-            f"{place}: the path {printable(str(path))!r} cannot be resolved ({exc}). Correct the path."
+            f"{location}: the path {printable(str(path))!r} cannot be resolved ({exc}). Correct the path."
         ) from exc
     if not allow_outside and not resolved.is_relative_to(root):
         raise UsageError(
-            f"{place}: {printable(str(path))!r} leads to {printable(str(resolved))!r}, which is outside of "
+            f"{location}: {printable(str(path))!r} leads to {printable(str(resolved))!r}, which is outside of "
             f"{root}. Move the file below that folder, or allow outside paths (--allow-outside) if you "
             "trust this source."
         )
     return resolved
 
 
-def listed_path(raw: str, root: Path, place: str, *, allow_outside: bool) -> Path:
+def listed_path(raw: str, root: Path, location: str, *, allow_outside: bool) -> Path:
     """The file that a manifest cell names. It need not exist.
 
     Args:
         raw: the cell; relative paths are taken from `root`.
         root: the resolved folder of the manifest.
-        place: file and line, for messages.
+        location: file and line, for messages.
 
     Raises:
         UsageError: an address with a scheme, a NUL, a network share, a folder, a device, a drive of another system, a
@@ -114,24 +114,24 @@ def listed_path(raw: str, root: Path, place: str, *, allow_outside: bool) -> Pat
     """
     text = raw.strip()
     if "\0" in text:
-        raise UsageError(f"{place}: the path {text!r} has a NUL character. Write a plain file path.")
+        raise UsageError(f"{location}: the path {text!r} has a NUL character. Write a plain file path.")
     if _SCHEME.match(text):
         raise UsageError(
-            f"{place}: {text!r} looks like an address, and only local files are read. Download the file "
+            f"{location}: {text!r} looks like an address, and only local files are read. Download the file "
             "and list its path (write ./ in front of a file name that has a colon)."
         )
     if text.replace("\\", "/").startswith("//"):
-        raise UsageError(f"{place}: {text!r} is a network path. Copy the file below {root} and list that.")
-    path = _spelled_path(text, root, place, allow_outside=allow_outside)
-    resolved = require_inside(path, root, place, allow_outside=allow_outside)
+        raise UsageError(f"{location}: {text!r} is a network path. Copy the file below {root} and list that.")
+    path = _spelled_path(text, root, location, allow_outside=allow_outside)
+    resolved = require_inside(path, root, location, allow_outside=allow_outside)
     kind = file_kind(resolved)
     if kind in ("folder", "special"):
         what = "a folder" if kind == "folder" else "a device, pipe or socket"
-        raise UsageError(f"{place}: {text!r} is {what}; expected a media file. Correct the path.")
+        raise UsageError(f"{location}: {text!r} is {what}; expected a media file. Correct the path.")
     return resolved if ".." in path.parts else path
 
 
-def _spelled_path(text: str, root: Path, place: str, *, allow_outside: bool) -> Path:
+def _spelled_path(text: str, root: Path, location: str, *, allow_outside: bool) -> Path:
     """The file that a cell means: as it is written, else with / for backslashes, else in another Unicode form."""
     path = root / text
     if file_kind(path) != "missing":
@@ -139,12 +139,12 @@ def _spelled_path(text: str, root: Path, place: str, *, allow_outside: bool) -> 
     if "\\" in text and os.sep == "/":
         if _DRIVE.match(text):
             raise UsageError(
-                f"{place}: {text!r} names a drive of Windows. Write the path from the folder of the manifest, {root}."
+                f"{location}: {text!r} names a drive of Windows. Write the path from the manifest's folder, {root}."
             )
         path = root / text.replace("\\", "/")
     # Looked at before folders on the way are listed.
-    require_inside(path, root, place, allow_outside=allow_outside)
+    require_inside(path, root, location, allow_outside=allow_outside)
     try:
         return as_on_disk(path)
     except UsageError as exc:
-        raise UsageError(f"{place}: {exc}") from exc
+        raise UsageError(f"{location}: {exc}") from exc

@@ -29,7 +29,7 @@ def read_separated(path: Path) -> Rows:
     """
     text = read_text(path)
     first = next(lines_of(text, path), "")
-    delimiter = _said_by_excel(first, path)
+    delimiter = _excel_separator(first, path)
     skipped = int(delimiter is not None)
     if delimiter is None:
         delimiter = _shown_by_header(text, path)
@@ -61,15 +61,15 @@ def known_names(lines: Iterable[str], delimiter: str) -> int:
     return sum(has_meaning(cell) and "\t" not in cell.strip() for cell in cells[:_MAX_COLUMNS])
 
 
-def _said_by_excel(first: str, path: Path) -> str | None:
+def _excel_separator(first: str, path: Path) -> str | None:
     """The separator of a first line `sep=;`."""
-    said = first.strip(" \r\n").strip('"')
-    if not said.lower().startswith("sep="):
+    line = first.strip(" \r\n").strip('"')
+    if not line.lower().startswith("sep="):
         return None
-    delimiter = said[4:]
+    delimiter = line[4:]
     if delimiter not in _NAMES:
         raise UsageError(
-            f"{path}, line 1: {said[:20]!r} names a separator that is not read; expected one of "
+            f"{path}, line 1: {line[:20]!r} names a separator that is not read; expected one of "
             f"{', '.join(_NAMES.values())} (sep=;). Save the file with one of these."
         )
     return delimiter

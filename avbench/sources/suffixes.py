@@ -1,4 +1,4 @@
-"""Which files are clips and sounds, by suffix; only `.ts` and `.mts` are looked into."""
+"""Recognise video and audio files by suffix; only `.ts` and `.mts` are looked into."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text files of strangers: their size, their encoding, and what is in them that no text has."""
+"""Read text files from others: check size and encoding, refuse binary content."""
 
 from __future__ import annotations
 
@@ -123,11 +123,11 @@ def _not_decoded(path: Path, exc: UnicodeDecodeError, encoding: str) -> UsageErr
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         keys = [key for key, _ in pairs]
         raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)[:60]!a} appears twice")
-    return found
+    return content
 
 
 def _deeper_than(value: object, depth: int) -> bool:

@@ -1,4 +1,4 @@
-"""Intervals, tests and summaries: the one place where uncertainty is computed."""
+"""Intervals, tests and summaries: uncertainty is computed nowhere else."""
 
 from avbench.statistics.intervals import LEVEL, MIN_CLUSTERS, Interval, mean_interval, mean_intervals, seed_interval
 

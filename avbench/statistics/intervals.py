@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,6 +46,13 @@ class Interval:
     def excludes_zero(self) -> bool:
         """Whether there is an interval, with 0 outside."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+    def within(self, low: float, high: float) -> Interval:
+        """The interval without what lies outside of the range of the values; unchanged where its mean lies outside."""
+        if self.low is None or self.high is None or self.mean is None or not low <= self.mean <= high:
+            return self
+        # The true mean of values in a range lies in that range too, so what is cut off never held it: coverage stays.
+        return replace(self, low=max(low, self.low), high=min(high, self.high))
 
 
 def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | None = None, level: float = LEVEL) -> Interval:
@@ -161,12 +168,12 @@ def _index(clusters: Sequence[Hashable] | None, n: int) -> tuple[Indices, int]:
 def _exceptions(numbers: Floats, index: Indices) -> int:
     """Clusters that hold another value than the commonest; of two values, clusters that hold the rarer of both.
 
-    Where only one cluster differs, nothing tells how much clusters differ.
+    Where only one cluster differs, the variance between clusters is unknown.
     """
-    found, inverse = np.unique(numbers, return_inverse=True)
+    distinct, inverse = np.unique(numbers, return_inverse=True)
     commonest = inverse == np.bincount(inverse).argmax()
     others = len(np.unique(index[~commonest]))
-    return min(others, len(np.unique(index[commonest]))) if len(found) == 2 else others
+    return min(others, len(np.unique(index[commonest]))) if len(distinct) == 2 else others
 
 
 def _reach(contributions: Floats, freedom: float, level: float) -> tuple[float, float]:
@@ -178,7 +185,7 @@ def _reach(contributions: Floats, freedom: float, level: float) -> tuple[float, 
     variance = float(np.square(deviations).mean())
     if variance <= (_TINY * float(np.abs(contributions).max(initial=0.0))) ** 2:
         return 0.0, 0.0
-    skewness = float((deviations**3).mean()) / variance**1.5
+    skewness = float(((deviations / math.sqrt(variance)) ** 3).mean())  # scaled first: cubes of tiny numbers vanish
     error = math.sqrt(variance / (count - 1))
     quantile = float(t.isf((1 - level) / 2, max(freedom, 1.0)))
     bend = skewness / (3 * math.sqrt(count))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OLD_SET = "scored by a version without intervals of sets"
+Ranges = Mapping[str, tuple[float, float]]
+"""Least and greatest possible value of each metric; infinite where it is unbounded."""
+_UNBOUNDED = (-math.inf, math.inf)
 
 
 def clusters_of(clips: pd.DataFrame) -> dict[str, PromptKey]:
@@ -26,12 +30,25 @@ def clusters_of(clips: pd.DataFrame) -> dict[str, PromptKey]:
     }
 
 
-def summarize(scores: pd.DataFrame, clusters: Mapping[str, PromptKey], by: Sequence[str] = ()) -> list[dict[str, Any]]:
+def ranges_of(info: Mapping[str, Any]) -> Ranges:
+    """The range of each metric that run.json describes; null ends are infinite."""
+    ranges = {name: metadata.get("range") for name, metadata in dict(info.get("metrics") or {}).items()}
+    return {
+        name: (-math.inf if ends[0] is None else ends[0], math.inf if ends[1] is None else ends[1])
+        for name, ends in ranges.items()
+        if ends
+    }
+
+
+def summarize(
+    scores: pd.DataFrame, clusters: Mapping[str, PromptKey], ranges: Ranges, by: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """One entry per metric (and per value of `by`, columns of `scores`).
 
     Args:
         scores: rows of metrics of single clips.
         clusters: the prompt of each clip, of `clusters_of`: the independent units of the intervals.
+        ranges: of the metrics, of `ranges_of`: intervals end there. A metric that is missing is unbounded.
         by: columns to group by.
 
     Returns:
@@ -45,6 +62,7 @@ def summarize(scores: pd.DataFrame, clusters: Mapping[str, PromptKey], by: Seque
         good = group[group["status"] == "ok"]
         values = good["value"].to_numpy(dtype=np.float64)
         interval = mean_interval(values, [clusters[clip] for clip in good["clip_id"]])
+        interval = interval.within(*ranges.get(str(key[-1]), _UNBOUNDED))
         bad = group[group["status"] != "ok"]
         entries.append(
             dict(zip(keys, key, strict=True))
@@ -90,13 +108,13 @@ def summarize_sets(scores: pd.DataFrame) -> tuple[list[dict[str, Any]], list[dic
 
 
 def _set_interval(detail: Mapping[str, Any], value: float | None) -> dict[str, Any]:
-    found = {name: detail.get(name) for name in ("low", "high", "prompts")}
-    reason = detail.get("no_interval", _OLD_SET) if value is not None and found["low"] is None else ""
-    return found | {"no_interval": str(reason)}
+    entry = {name: detail.get(name) for name in ("low", "high", "prompts")}
+    reason = detail.get("no_interval", _OLD_SET) if value is not None and entry["low"] is None else ""
+    return entry | {"no_interval": str(reason)}
 
 
 def summarize_run(
-    scores: pd.DataFrame, clusters: Mapping[str, PromptKey], categories: pd.DataFrame
+    scores: pd.DataFrame, clusters: Mapping[str, PromptKey], categories: pd.DataFrame, ranges: Ranges
 ) -> dict[str, list[dict[str, Any]]]:
     """Overall, per category and per model entries; the latter two empty where there is nothing to split."""
     over_sets, set_categories = summarize_sets(scores[scores["scope"] != "clip"])
@@ -104,15 +122,16 @@ def summarize_run(
     joined = scores.merge(categories, on="clip_id")
     models = scores["model"].dropna().unique()
     return {
-        "overall": summarize(scores, clusters) + over_sets,
-        "categories": (summarize(joined, clusters, ["aspect", "category"]) if len(joined) else []) + set_categories,
-        "models": summarize(scores, clusters, ["model"]) if len(models) > 1 else [],
+        "overall": summarize(scores, clusters, ranges) + over_sets,
+        "categories": (summarize(joined, clusters, ranges, ["aspect", "category"]) if len(joined) else [])
+        + set_categories,
+        "models": summarize(scores, clusters, ranges, ["model"]) if len(models) > 1 else [],
     }
 
 
 def summarize_parts(
-    parts: Iterable[pd.DataFrame], clusters: Mapping[str, PromptKey], categories: pd.DataFrame
+    parts: Iterable[pd.DataFrame], clusters: Mapping[str, PromptKey], categories: pd.DataFrame, ranges: Ranges
 ) -> dict[str, list[dict[str, Any]]]:
     """The content of summary.json from a score table that comes one metric at a time."""
-    found = [summarize_run(scores, clusters, categories) for scores in parts]
-    return {key: [entry for part in found for entry in part[key]] for key in ("overall", "categories", "models")}
+    summaries = [summarize_run(scores, clusters, categories, ranges) for scores in parts]
+    return {key: [entry for part in summaries for entry in part[key]] for key in ("overall", "categories", "models")}

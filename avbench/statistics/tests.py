@@ -121,7 +121,7 @@ class RunNoise:
 
 
 def run_noise(table: Floats, level: float = LEVEL) -> RunNoise:
-    """The spread between repeated runs from a complete table of scores.
+    """Standard deviation between repeated runs from a complete table of scores.
 
     An analysis of variance over prompts and runs. If runs differ by no more than the scatter of their clips (F test
     at 1 - level), the scatter, which many clips tell well, gives the floor; otherwise the runs' means do, and few
@@ -145,14 +145,14 @@ def run_noise(table: Floats, level: float = LEVEL) -> RunNoise:
 
 
 def run_floor(run_sd: float, runs: int, level: float = LEVEL) -> float:
-    """Difference of two runs that repeated runs stay within, from the spread of a few runs' values alone."""
+    """Difference of two runs that repeated runs stay within, from the standard deviation of a few runs."""
     from scipy.stats import t
 
     return float(t.isf((1 - level) / 2, runs - 1)) * math.sqrt(2) * run_sd
 
 
 def repeat_run_p(difference: float, run_sd: float, runs: int) -> float:
-    """Two-sided p of a difference of two runs, from the spread of `runs` repeated runs."""
+    """Two-sided p of a difference of two runs, from the standard deviation of `runs` repeated runs."""
     from scipy.stats import t
 
     if difference == 0 or run_sd == 0:

@@ -1,1 +1,1 @@
-"""Between a process and its terminal: exit codes, printing, text of strangers, signals."""
+"""Terminal handling of the commands: exit codes, printing, escaping of foreign text, signals."""

@@ -1,4 +1,4 @@
-"""A fault of avbench itself: one line for the user, the traceback in a file, and an exit code of its own.
+"""Report a crash of avbench: one line for the user, the traceback in a file, exit code 70.
 
 Imports nothing but Python's own library, so that it works where a package is missing or broken.
 """
@@ -47,7 +47,7 @@ def report_crash(error: BaseException, program: str) -> int:
 def _header(program: str) -> str:
     """What was called, and by which versions."""
     try:
-        own = version("avbench")
+        avbench_version = version("avbench")
     except PackageNotFoundError:
-        own = "not installed"
-    return f"{program} {' '.join(sys.argv[1:])}\navbench {own}\nPython {sys.version}\n{sys.platform}"
+        avbench_version = "not installed"
+    return f"{program} {' '.join(sys.argv[1:])}\navbench {avbench_version}\nPython {sys.version}\n{sys.platform}"

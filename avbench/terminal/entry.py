@@ -1,4 +1,4 @@
-"""From a typer app to a process: errors as one line, and exit codes that mean one thing each."""
+"""Run a typer app as a process: errors become one line, and each exit code means one thing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run_app(app: typer.Typer, program: str, *, interrupted: str) -> None:
         interrupted: what an interrupted user has to know.
     """
     prepare_streams()
-    with interruptible():  # also while the outcome is told
+    with interruptible():  # also while the outcome is printed
         code = _exit_code(app, program, interrupted)
     if reason := lost_output():
         say(f"{program}: stdout could not be written ({reason}); the exit code does not depend on it", err=True)
@@ -107,7 +107,7 @@ def _leave(message: str, code: int) -> None:
     if path := os.environ.get(ERROR_FILE):
         try:
             write_atomically(Path(path), json.dumps({"exit_code": code, "message": message}).encode())
-        except AvbenchError as error:  # the message has been said, and the exit code tells the rest
+        except AvbenchError as error:  # the message has been printed, and the exit code is what counts
             _log.warning("%s", error)
 
 

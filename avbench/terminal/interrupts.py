@@ -32,7 +32,7 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """What shells report for the signal: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
+        """Exit code of the signal, as shells report it: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + self.number
 
     def settle(self) -> None:

@@ -37,7 +37,7 @@ def prepare_streams() -> None:
     """
     codecs.register_error(_REPLACE, _replace)
     _fill_closed()
-    # A stream that someone else put there, as tests do, is theirs.
+    # A stream that other code put there, as tests do, is left alone.
     if sys.stdout is sys.__stdout__:
         sys.stdout = _forgiving(sys.stdout, 1)
     if sys.stderr is sys.__stderr__:
@@ -142,10 +142,10 @@ def console(*, err: bool = False) -> Console:
     from rich.console import Console
 
     # By name: else rich takes any stream for one of UTF-8.
-    found = Console(file=sys.stderr if err else sys.stdout, highlight=False)
-    if not found.is_terminal:  # COLUMNS says nothing then: a shell of Python's exports it to its children
-        found.width = _WIDE
-    return found
+    result = Console(file=sys.stderr if err else sys.stdout, highlight=False)
+    if not result.is_terminal:  # COLUMNS says nothing then: a shell of Python's exports it to its children
+        result.width = _WIDE
+    return result
 
 
 def cell(text: str) -> Text:

@@ -1,4 +1,4 @@
-"""Validity: does a metric get worse when a clip is made worse? Dose and response on real clips."""
+"""Validity: does a metric get worse when a clip is made worse? Severity and response on real clips."""
 
 from avbench.validity.plot import draw_responses
 from avbench.validity.render import render_markdown, write_study

@@ -1,4 +1,4 @@
-"""One clip under every corruption, judged by metrics that share their networks."""
+"""Score one clip under every corruption, with metrics that share their networks."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Row:
     metric: str
     corruption: str
     level: int
-    dose: str
+    severity: str
     value: float | None
     status: Literal["ok", "skipped", "error"]
     reason: str
 
 
 class TrackStore(EncoderStore):
-    """Embeds what a corruption leaves alone from the untouched clip, so that it is embedded once for all doses."""
+    """Embeds what a corruption leaves alone from the untouched clip, so that it is embedded once for all severities."""
 
     untouched: Media | None = None
     touches: Need = "prompt"
@@ -48,7 +48,7 @@ def _track(view: View) -> Need:
     return "audio" if isinstance(view, Waveform) else "video"
 
 
-class Bench:
+class CorruptionScorer:
     """Scores clips with some metrics; their networks stay loaded.
 
     Args:
@@ -78,21 +78,21 @@ class Bench:
         for corruption in CORRUPTIONS:
             noticing = [scorer for scorer in self.scorers if corruption.concerns(scorer.needs)]
             self.store.touches = corruption.touches
-            for level, dose in enumerate(corruption.labels if noticing else ()):
-                scores = self._at_dose(case, media, corruption, level, noticing) if level else baseline
+            for level, severity in enumerate(corruption.labels if noticing else ()):
+                scores = self._at_severity(case, media, corruption, level, noticing) if level else baseline
                 for name in (scorer.name for scorer in noticing):
                     value, status, reason = scores[name].value, scores[name].status, scores[name].reason
                     yield Row(
-                        clip.clip_id, case.job.sha256, name, corruption.name, level, dose, value, status, reason
+                        clip.clip_id, case.job.sha256, name, corruption.name, level, severity, value, status, reason
                     )  # fmt: skip
         self.store.forget(media.key)
 
-    def _at_dose(
+    def _at_severity(
         self, case: Case, media: Media, corruption: Corruption, level: int, scorers: Sequence[Scorer]
     ) -> dict[str, Score]:
         key = f"{media.key}:{corruption.name}:{level}"
         seed = seed_of(self.seed, case.job.sha256, corruption.name)
-        variant = Variant(corruption.doses[level - 1], seed, open_arrays(case.donor) if case.donor else None)
+        variant = Variant(corruption.severities[level - 1], seed, open_arrays(case.donor) if case.donor else None)
         try:
             job = _with_wrong_prompt(case) if corruption.touches == "prompt" else case.job
             damaged = corrupt(corruption, media, variant, key)
@@ -104,16 +104,16 @@ class Bench:
 
     def _judge(self, job: ClipJob, media: Media, scorers: Sequence[Scorer]) -> dict[str, Score]:
         scores = ClipScores(job)
-        found: dict[str, Score] = {}
+        results: dict[str, Score] = {}
         for scorer in scorers:
             if reason := self.stopped.reason(scorer.name):
-                found[scorer.name] = Score.error(reason)
+                results[scorer.name] = Score.error(reason)
                 continue
             scores.score(scorer, media, self.store)
             row = scores.rows[-1]
-            found[scorer.name] = Score(row.value, row.status, row.reason)
+            results[scorer.name] = Score(row.value, row.status, row.reason)
             self.stopped.add(scores.stopped)
-        return found
+        return results
 
 
 def _with_wrong_prompt(case: Case) -> ClipJob:

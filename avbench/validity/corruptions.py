@@ -1,4 +1,4 @@
-"""Controlled damage: pure functions on decoded clips, each with doses from mild to strong."""
+"""Controlled damage: pure functions on decoded clips, each with severities from mild to strong."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Pixels = NDArray[np.uint8]
 Sound = NDArray[np.float32]
 
 _LOW_PASS_ORDER = 8
-_LEAST_SHARE_OF_SHIFT = 0.95
+_LEAST_FRACTION_OF_SHIFT = 0.95
 
 
-class Inapplicable(Exception):  # noqa: N818 - a fact about a clip and a dose, not an error
-    """This corruption at this dose does not exist for this clip; the message says why."""
+class Inapplicable(Exception):  # noqa: N818 - a property of a clip and a severity, not an error
+    """This corruption at this severity does not exist for this clip; the message says why."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What a corruption is applied with.
+    """Arguments of a corruption.
 
     Attributes:
-        dose: how much, in the corruption's unit.
-        seed: seeds of the generator; the same for all doses, so that doses differ in strength alone.
+        severity: how much, in the corruption's unit.
+        seed: seeds of the generator; the same for all severities, so that severities differ in strength alone.
         other: another clip of the source, or None where there is none.
     """
 
-    dose: float
+    severity: float
     seed: tuple[int, ...] = (0,)
     other: Media | None = None
 
@@ -46,8 +46,8 @@ class Corruption:
     Attributes:
         name: short, snake_case.
         touches: the track that it changes, or "prompt".
-        doses: from mild to strong. The untouched clip is level 0 of every corruption and not listed here.
-        unit: of the doses; empty where there is only one.
+        severities: from mild to strong. The untouched clip is level 0 of every corruption and not listed here.
+        unit: of the severities; empty where there is only one.
         untouched: how level 0 is written.
         what: one line for tables.
         apply: the damaged clip; the key of the result is set by the caller.
@@ -56,7 +56,7 @@ class Corruption:
 
     name: str
     touches: Need
-    doses: tuple[float, ...]
+    severities: tuple[float, ...]
     unit: str
     untouched: str
     what: str
@@ -70,12 +70,12 @@ class Corruption:
     @property
     def labels(self) -> tuple[str, ...]:
         """All levels as text, the untouched clip first."""
-        return (self.untouched, *(f"{dose:g}" for dose in self.doses))
+        return (self.untouched, *(f"{severity:g}" for severity in self.severities))
 
     @property
     def binary(self) -> bool:
         """Whether there is only with and without."""
-        return len(self.doses) == 1
+        return len(self.severities) == 1
 
 
 def seed_of(seed: int, *names: str) -> tuple[int, ...]:
@@ -84,14 +84,14 @@ def seed_of(seed: int, *names: str) -> tuple[int, ...]:
     return (seed, *np.frombuffer(digest[:16], dtype=np.uint32).tolist())
 
 
-def shift_sound(sound: Sound, rate: int, seconds: float) -> Sound:
+def shift_audio(sound: Sound, rate: int, seconds: float) -> Sound:
     """The sound (C, N) later by `seconds`; what leaves at the end comes in at the start, so the length stays.
 
     Raises:
         Inapplicable: the sound is too short: shifted around further than by half its length, it comes closer again.
     """
     length = sound.shape[1] / rate
-    if min(seconds, length - seconds) < _LEAST_SHARE_OF_SHIFT * seconds:
+    if min(seconds, length - seconds) < _LEAST_FRACTION_OF_SHIFT * seconds:
         raise Inapplicable(f"sound of {length:.2f} s is too short to be shifted by {seconds:g} s")
     return np.roll(sound, round(seconds * rate), axis=1)
 
@@ -101,7 +101,7 @@ def blur(frames: Pixels, sigma: float) -> Pixels:
     return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames]).astype(np.uint8)
 
 
-def add_picture_noise(frames: Pixels, sigma: float, seed: tuple[int, ...]) -> Pixels:
+def add_video_noise(frames: Pixels, sigma: float, seed: tuple[int, ...]) -> Pixels:
     """Frames (T, H, W, 3) with independent Gaussian noise of `sigma` of 255 on each pixel and channel."""
     generator = np.random.default_rng(seed)
     noisy = np.empty(frames.shape, dtype=np.uint8)
@@ -134,13 +134,13 @@ def low_pass(sound: Sound, rate: int, cutoff: float) -> Sound:
     return np.asarray(np.fft.irfft(spectrum * gain, n=sound.shape[1], axis=1), dtype=np.float32)
 
 
-def clip_sound(sound: Sound, gain_db: float) -> Sound:
+def clip_audio(sound: Sound, gain_db: float) -> Sound:
     """The sound (C, N) amplified by `gain_db` and cut at full scale."""
 
     return np.asarray(np.clip(sound * 10 ** (gain_db / 20), -1.0, 1.0), dtype=np.float32)
 
 
-def add_sound_noise(sound: Sound, snr_db: float, seed: tuple[int, ...]) -> Sound:
+def add_audio_noise(sound: Sound, snr_db: float, seed: tuple[int, ...]) -> Sound:
     """The sound (C, N) with white noise `snr_db` below its own power.
 
     Raises:
@@ -159,7 +159,7 @@ def fit_length(sound: Sound, samples: int) -> Sound:
     return fitted
 
 
-def exchange_sound(media: Media, variant: Variant) -> Media:
+def exchange_audio(media: Media, variant: Variant) -> Media:
     """The clip with the sound of the other one, at its rate and channels, over the own length and start.
 
     Raises:
@@ -174,7 +174,7 @@ def exchange_sound(media: Media, variant: Variant) -> Media:
     return replace(media, waveform=fit_length(other.waveform, samples), audio=info)
 
 
-def _on_sound(change: Callable[[Sound, int, Variant], Sound]) -> Callable[[Media, Variant], Media]:
+def _on_audio(change: Callable[[Sound, int, Variant], Sound]) -> Callable[[Media, Variant], Media]:
     def apply(media: Media, variant: Variant) -> Media:
         assert media.waveform is not None
         assert media.audio is not None
@@ -185,7 +185,7 @@ def _on_sound(change: Callable[[Sound, int, Variant], Sound]) -> Callable[[Media
     return apply
 
 
-def _on_picture(change: Callable[[Pixels, Variant], Pixels]) -> Callable[[Media, Variant], Media]:
+def _on_video(change: Callable[[Pixels, Variant], Pixels]) -> Callable[[Media, Variant], Media]:
     def apply(media: Media, variant: Variant) -> Media:
         assert media.frames is not None
         return replace(media, frames=change(media.frames, variant))
@@ -197,7 +197,7 @@ def corrupt(corruption: Corruption, media: Media, variant: Variant, key: str) ->
     """The damaged clip. What was computed on the track that stays is kept; a clip without the track stays as it is.
 
     Raises:
-        Inapplicable: this dose does not exist for this clip.
+        Inapplicable: this severity does not exist for this clip.
     """
     if corruption.touches == "prompt" or getattr(media, corruption.touches) is None:
         return media
@@ -211,36 +211,36 @@ CORRUPTIONS = (
     Corruption(
         "sound_shift", "audio", (0.1, 0.2, 0.5, 1.0, 2.0), "seconds", "0",
         "the sound comes later; its end moves to its start",
-        _on_sound(lambda sound, rate, v: shift_sound(sound, rate, v.dose)),
+        _on_audio(lambda sound, rate, v: shift_audio(sound, rate, v.severity)),
     ),
     Corruption(
-        "sound_of_another_clip", "audio", (1.0,), "", "0", "the sound of another clip", exchange_sound, between=True
+        "sound_of_another_clip", "audio", (1.0,), "", "0", "the sound of another clip", exchange_audio, between=True
     ),
     Corruption(
         "blur", "video", (1.0, 2.0, 4.0, 8.0), "sigma in pixels", "0", "Gaussian blur",
-        _on_picture(lambda frames, v: blur(frames, v.dose)),
+        _on_video(lambda frames, v: blur(frames, v.severity)),
     ),
     Corruption(
         "picture_noise", "video", (5.0, 10.0, 20.0, 40.0), "sigma of 255", "0",
         "Gaussian noise on each pixel and channel",
-        _on_picture(lambda frames, v: add_picture_noise(frames, v.dose, v.seed)),
+        _on_video(lambda frames, v: add_video_noise(frames, v.severity, v.seed)),
     ),
     Corruption(
         "frame_drops", "video", (0.1, 0.25, 0.5, 0.75), "fraction of frames", "0",
         "frames replaced by their predecessor",
-        _on_picture(lambda frames, v: drop_frames(frames, v.dose, v.seed)),
+        _on_video(lambda frames, v: drop_frames(frames, v.severity, v.seed)),
     ),
     Corruption(
         "low_pass", "audio", (8.0, 4.0, 2.0, 1.0), "cutoff in kHz", "none", "no sound above a cutoff",
-        _on_sound(lambda sound, rate, v: low_pass(sound, rate, 1000 * v.dose)),
+        _on_audio(lambda sound, rate, v: low_pass(sound, rate, 1000 * v.severity)),
     ),
     Corruption(
         "clipping", "audio", (6.0, 12.0, 24.0), "gain in dB", "0", "amplified, then cut at full scale",
-        _on_sound(lambda sound, rate, v: clip_sound(sound, v.dose)),
+        _on_audio(lambda sound, rate, v: clip_audio(sound, v.severity)),
     ),
     Corruption(
         "sound_noise", "audio", (30.0, 20.0, 10.0, 0.0), "signal-to-noise ratio in dB", "none", "white noise",
-        _on_sound(lambda sound, rate, v: add_sound_noise(sound, v.dose, v.seed)),
+        _on_audio(lambda sound, rate, v: add_audio_noise(sound, v.severity, v.seed)),
     ),
     Corruption(
         "wrong_prompt", "prompt", (1.0,), "", "0", "the prompt of another clip", lambda media, v: media, between=True

@@ -72,19 +72,19 @@ def decode_cases(
     limits = limits or Limits()
     media = [_decode(job, seconds, size, spool, limits) for job in jobs]
     cases = []
-    for index, (job, own) in enumerate(zip(jobs, media, strict=True)):
+    for index, (job, clip_media) in enumerate(zip(jobs, media, strict=True)):
         others = [(jobs[k].clip, media[k]) for k in (*range(index + 1, len(jobs)), *range(index))]
-        # Another sound to the same picture is another take, not another clip.
-        others = [(clip, found) for clip, found in others if clip.video != job.clip.video]
-        donor = next((found for _, found in others if found.audio is not None), None)
+        # Another sound to the same video is another take, not another clip.
+        others = [(clip, other) for clip, other in others if clip.video != job.clip.video]
+        donor = next((other for _, other in others if other.audio is not None), None)
         prompts = (clip.prompt for clip, _ in others)
         prompt = next((p for p in prompts if not p.is_empty and not _same_texts(p, job.clip.prompt)), None)
-        cases.append(Case(job, own, donor, prompt))
+        cases.append(Case(job, clip_media, donor, prompt))
     return cases
 
 
 def open_arrays(media: Media) -> Media:
-    """A decoded clip with its arrays, memory-mapped: pictures as uint8 (T, H, W, 3), sound as float32 (C, N)."""
+    """A decoded clip with its arrays, memory-mapped: frames as uint8 (T, H, W, 3), sound as float32 (C, N)."""
     opened = replace(media, views={}, failures={})
     if media.video is not None:
         opened.frames = media.view(next(view for view in media.views if isinstance(view, Frames)))

@@ -1,4 +1,4 @@
-"""Small multiples as one SVG: a row per metric, a column per corruption, score against dose in each cell."""
+"""Small multiples as one SVG: a row per metric, a column per corruption, score against severity in each cell."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TONES: dict[Verdict, str] = {
     "no change": "none", "too few clips": "none",
 }  # fmt: skip
 _LEGEND = (
-    ("good", "gets worse with the dose"), ("bad", "gets better with the dose"),
+    ("good", "gets worse with the severity"), ("bad", "gets better with the severity"),
     ("moves", "moves; neither direction is good"), ("none", "unclear, unchanged or too few clips"),
 )  # fmt: skip
 
@@ -48,7 +48,7 @@ def draw_responses(rows: Sequence[Row], responses: Sequence[Response]) -> str:
     width = LABEL_WIDTH + len(corruptions) * (CELL_WIDTH + GAP)
     height = HEAD + len(metrics) * (CELL_HEIGHT + GAP)
     described = "A row per metric, a column per corruption; thin lines are clips, thick ones means."
-    chart = Chart("Score against dose", described, max(width, 480), height + 6, tuple(parts), _LEGEND)
+    chart = Chart("Score against severity", described, max(width, 480), height + 6, tuple(parts), _LEGEND)
     return chart.standalone().decode("utf-8")
 
 
@@ -70,10 +70,10 @@ def _cell(response: Response, table: Floats) -> Markup:
 def _ends(response: Response) -> list[Markup]:
     """The first and the last mean below the lines."""
     first, last = response.means[0], response.means[-1]
-    places = decimals_for((first, last))
+    decimals = decimals_for((first, last))
     return [
-        svg.text("small start", 4, CELL_HEIGHT - 4, format_value(first, places)),
-        svg.text("small end", CELL_WIDTH - 4, CELL_HEIGHT - 4, format_value(last, places)),
+        svg.text("small start", 4, CELL_HEIGHT - 4, format_value(first, decimals)),
+        svg.text("small end", CELL_WIDTH - 4, CELL_HEIGHT - 4, format_value(last, decimals)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""A study as files: the long table, means and correlations, Markdown, a plot, and the facts to repeat it."""
+"""A study as files: the long table, means and correlations, Markdown, a plot, and the settings to repeat it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def write_study(study: Study, responses: Sequence[Response], out: Path) -> list[
 _SUMMARY_COLUMNS = (
     "metric", "corruption", "expected", "rho", "clip_rho", "clip_rho_low", "clip_rho_high", "p", "compared", "worse",
     "n_ok", "n_skipped", "n_error", "verdict",
-    *(f"{name}_{level}" for level in range(_LEVELS) for name in ("dose", "mean", "n")),
+    *(f"{name}_{level}" for level in range(_LEVELS) for name in ("severity", "mean", "n")),
 )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def describe_study(study: Study) -> dict[str, Any]:
         "seed": settings.seed,
         "device": settings.device,
         "precision": settings.setup.precision,
-        "corruptions": {c.name: {"what": c.what, "unit": c.unit, "doses": c.labels} for c in CORRUPTIONS},
+        "corruptions": {c.name: {"what": c.what, "unit": c.unit, "severities": c.labels} for c in CORRUPTIONS},
         "metrics": {s.name: s.metadata() | {"weights_digest": s.weights_digest(settings.setup)} for s in study.scorers},
         "passed_over": study.passed_over,
         "stopped": study.stopped,
@@ -103,9 +103,9 @@ def describe_study(study: Study) -> dict[str, Any]:
 
 def render_markdown(study: Study, responses: Sequence[Response]) -> str:
     """Overview, one table for each corruption, and what is missing, as GitHub Markdown."""
-    picture = f"pictures at most {study.settings.size} px long" if study.settings.size else "pictures at full size"
+    frames = f"frames at most {study.settings.size} px long" if study.settings.size else "frames at full size"
     parts = [
-        f"{len(study.shas)} clips, the first {study.settings.seconds:g} s of each, {picture}.",
+        f"{len(study.shas)} clips, the first {study.settings.seconds:g} s of each, {frames}.",
         table_markdown(_overview_table(responses)),
     ]
     ordered = sorted(responses, key=lambda r: [c.name for c in CORRUPTIONS].index(r.corruption))
@@ -117,13 +117,15 @@ def render_markdown(study: Study, responses: Sequence[Response]) -> str:
 
 def overview(responses: Sequence[Response]) -> list[tuple[str, dict[str, str]]]:
     """(metric, corruptions by heading of `GROUPS`) in the order of `responses`; headings without any are left out."""
-    found = []
+    rows = []
     for metric, group in groupby(responses, key=lambda r: r.metric):
-        own = list(group)
-        named = {title: [r.corruption for r in own if r.verdict in kinds] for title, kinds in GROUPS.items()}
+        answers = list(group)
+        named = {title: [r.corruption for r in answers if r.verdict in kinds] for title, kinds in GROUPS.items()}
         cells = {title: ", ".join(names) for title, names in named.items() if names}
-        found.append((metric, {title: f"all {len(own)}" for title in cells} if len(cells) == 1 < len(own) else cells))
-    return found
+        rows.append(
+            (metric, {title: f"all {len(answers)}" for title in cells} if len(cells) == 1 < len(answers) else cells)
+        )
+    return rows
 
 
 def overview_table(study: Study, responses: Sequence[Response]) -> Table:
@@ -143,12 +145,12 @@ def _overview_table(responses: Sequence[Response]) -> Table:
 
 
 def _corruption_parts(corruption: Corruption, responses: Sequence[Response]) -> list[str]:
-    doses = ["with"] if corruption.binary else [f"{dose:g}" for dose in corruption.doses]
-    unit = f" Doses: {corruption.unit}." if corruption.unit else ""
+    severities = ["with"] if corruption.binary else [f"{severity:g}" for severity in corruption.severities]
+    unit = f" Severities: {corruption.unit}." if corruption.unit else ""
     parts = [f"### {corruption.name}", f"{corruption.what[0].upper()}{corruption.what[1:]}.{unit}"]
     moving = [response for response in responses if response.verdict != "no change"]
     if moving:
-        levels = (Column(f"mean_{number}", label) for number, label in enumerate(["untouched", *doses]))
+        levels = (Column(f"mean_{number}", label) for number, label in enumerate(["untouched", *severities]))
         columns = (_METRIC, Column("direction", "direction", "sign"), *levels, *_RESPONSE)
         parts.append(table_markdown(Table(corruption.name, columns, tuple(map(_response_row, moving)))))
     if still := [f"`{response.metric}`" for response in responses if response.verdict == "no change"]:
@@ -157,12 +159,12 @@ def _corruption_parts(corruption: Corruption, responses: Sequence[Response]) -> 
 
 
 def _response_row(r: Response) -> TableRow:
-    places = _places(r)
+    decimals = _decimals(r)
     counts = f"{r.counts[0]}" if len(set(r.counts)) == 1 else ", ".join(map(str, r.counts))
     texts = (
         r.metric,
         r.direction.arrow,
-        *(format_value(mean, places) for mean in r.means),
+        *(format_value(mean, decimals) for mean in r.means),
         counts,
         format_value(r.rho, 2),
         _with_interval(r.clip_rho, r.interval),
@@ -173,12 +175,12 @@ def _response_row(r: Response) -> TableRow:
     return row_of(texts)
 
 
-def _places(r: Response) -> int:
+def _decimals(r: Response) -> int:
     """Decimals for the means: up to two more where they would all look the same."""
     known = [mean for mean in r.means if mean is not None]
-    places = decimals_for(known)
+    decimals = decimals_for(known)
     span = max(known, default=0.0) - min(known, default=0.0)
-    return max(places, min(places + 2, 1 - math.floor(math.log10(span)))) if span > 0 else places
+    return max(decimals, min(decimals + 2, 1 - math.floor(math.log10(span)))) if span > 0 else decimals
 
 
 def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:

@@ -1,4 +1,4 @@
-"""Dose and response as numbers: means per dose, Spearman's rho, and whether the score moved the way it should."""
+"""How scores respond to damage: means per severity, Spearman's rho, and whether the score moved the way it should."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Verdict = Literal["gets worse", "gets better", "rises", "falls", "unclear", "no 
 Floats = NDArray[np.float64]
 
 MIN_CLIPS = 5
-"""With fewer, nothing is said: what holds for four clips may be theirs alone."""
+"""With fewer clips there is no verdict: what holds for four may hold for these four alone."""
 
 LEVEL = 0.05
 """A direction is stated where p is at most this and the interval over clips leaves out 0."""
@@ -37,7 +37,7 @@ class Response:
     """How one metric answers one corruption.
 
     Attributes:
-        labels: the doses as text, the untouched clip first.
+        labels: the severities as text, the untouched clip first.
         direction: which way the metric is better.
         means, counts: mean score and number of clips with a score, at each level.
         rho: Spearman's correlation of score and level over clips x levels; None where no score ever changes.
@@ -114,8 +114,8 @@ def _response(rows: Sequence[Row], labels: tuple[str, ...], direction: Direction
 
 
 def _rho_interval(rhos: Floats) -> tuple[float, float] | None:
-    found = mean_interval(rhos)
-    return None if found.low is None or found.high is None else (max(-1.0, found.low), min(1.0, found.high))
+    interval = mean_interval(rhos).within(-1.0, 1.0)
+    return None if interval.low is None or interval.high is None else (interval.low, interval.high)
 
 
 def _verdict(
@@ -137,11 +137,11 @@ def _verdict(
 def score_table(rows: Sequence[Row], levels: int) -> Floats:
     """Scores (clips, levels); NaN inside this package stands for a status without a number."""
     clips = list(dict.fromkeys(row.clip_id for row in rows))
-    place = {clip_id: index for index, clip_id in enumerate(clips)}
+    position = {clip_id: index for index, clip_id in enumerate(clips)}
     table = np.full((len(clips), levels), np.nan)
     for row in rows:
         if row.value is not None:
-            table[place[row.clip_id], row.level] = row.value
+            table[position[row.clip_id], row.level] = row.value
     return table
 
 

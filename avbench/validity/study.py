@@ -1,4 +1,4 @@
-"""The study: every clip, every corruption, every dose, every metric, through the scorers that judge real runs."""
+"""Run a validity study: every clip under every corruption and severity, with the scorers that judge real runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from avbench.run.content import read_content
 from avbench.run.jobs import ClipJob, RunContext, Stopped
 from avbench.sources import Source
 from avbench.suites import Suite
-from avbench.validity.bench import Bench, Row
+from avbench.validity.bench import CorruptionScorer, Row
 from avbench.validity.corruptions import CORRUPTIONS
 from avbench.validity.decoding import decode_cases
 
 
 class Progress(TypingProtocol):
-    """Told about the study; the command line draws a bar from it."""
+    """Follows a study; the command line draws a bar from it."""
 
     def start(self, total: int, reused: int) -> None:
         """`total` steps to go; nothing is ever reused."""
@@ -36,7 +36,7 @@ class Settings:
 
     Attributes:
         seconds: how much of each clip, from the start of each track.
-        size: pictures are made smaller so that their long side has this many pixels; 0 keeps them.
+        size: frames are made smaller so that their long side has this many pixels; 0 keeps them.
         seed: of noise and of the choice of dropped frames.
         device: where networks run.
         setup: weights and precision.
@@ -53,7 +53,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Study:
-    """What a study gave.
+    """Result of a study.
 
     Attributes:
         scorers: metrics that were scored.
@@ -100,12 +100,12 @@ def run_study(
         if progress:
             progress.start(len(cases) * len(groups), 0)
         for group in groups:
-            bench = Bench(group, settings.device, settings.setup, settings.seed, stopped)
+            bench = CorruptionScorer(group, settings.device, settings.setup, settings.seed, stopped)
             for case in cases:
-                found = list(bench.score(case))
-                rows += found
+                clip_rows = list(bench.score(case))
+                rows += clip_rows
                 if progress:
-                    progress.advance(case.job.clip.clip_id, any(row.status == "error" for row in found), 1)
+                    progress.advance(case.job.clip.clip_id, any(row.status == "error" for row in clip_rows), 1)
     shas = {job.clip.clip_id: job.sha256 for job in jobs}
     return Study(
         source, suite, settings, able, passed_over, stopped.reasons(), shas, _in_order(rows, able, tuple(shas))
@@ -116,7 +116,7 @@ def _who_takes_part(scorers: Sequence[Scorer], setup: WeightsConfig) -> tuple[tu
     if setup.is_test:
         raise UsageError(
             f"a study of validity with {setup.weights} weights would mean nothing: such networks know nothing about "
-            "pictures and sounds. Leave --weights out."
+            "the clips themselves. Use real weights (no --weights)."
         )
     passed_over = {s.name: why for s in scorers if (why := _cannot_take_part(s, setup))}
     able = tuple(scorer for scorer in scorers if scorer.name not in passed_over)
@@ -128,7 +128,7 @@ def _who_takes_part(scorers: Sequence[Scorer], setup: WeightsConfig) -> tuple[tu
 
 def _cannot_take_part(scorer: Scorer, setup: WeightsConfig) -> str | None:
     if scorer.level == "set":
-        return "judges sets of clips; a dose is given to single ones"
+        return "judges sets of clips; corruptions are applied to single ones"
     return scorer.unavailable(setup)
 
 

@@ -1,1 +1,1 @@
-"""Checkpoints: the table of them, where they are, how they come here, and which bytes they hold."""
+"""Checkpoints: their table, locating, downloading and checksums."""

@@ -1,4 +1,4 @@
-"""Which weights networks run with, and how: what a run decides once for all of them."""
+"""`WeightsConfig`: which weights networks use, from where, at which precision; one for all networks of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checkpoints: whether each is here and may be used, where its files are, and which bytes they hold."""
+"""Locate checkpoints: whether each is here and may be used, the paths of its files, and their digest."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def checkpoint_licence(name: str) -> str:
 
 
 def weights_root() -> Path:
-    """Weights folder without `--weights-dir`: $AVBENCH_WEIGHTS, else a folder in the user's cache."""
+    """Weights folder where none is given: $AVBENCH_WEIGHTS, else a folder in the user's cache."""
     given = os.environ.get("AVBENCH_WEIGHTS")
     return expand_home(given) if given else cache_folder() / "weights"
 

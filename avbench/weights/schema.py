@@ -1,4 +1,4 @@
-"""What the table of checkpoints says about each of them."""
+"""Rows of the table of checkpoints: files with sizes and checksums, source, licence."""
 
 from __future__ import annotations
 

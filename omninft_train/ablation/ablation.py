@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from avbench.errors import UsageError
+from avbench.files import make_folder
 from omninft_train.ablation.backends import Backend
 from omninft_train.ablation.grid import Grid
 from omninft_train.ablation.outcome import Outcome, make_outcome
@@ -15,14 +16,14 @@ from omninft_train.ablation.plan import Choice, Plan, check_choice, chosen_steps
 from omninft_train.ablation.processes import check_command, with_paths
 from omninft_train.ablation.reading import load_grid
 from omninft_train.ablation.runner import Report, check_needs, run_steps
-from omninft_train.ablation.state import make_folder, refuse_others
+from omninft_train.ablation.state import refuse_others
 from omninft_train.ablation.steps import TABLES, Step, make_steps
 from omninft_train.ablation.variants import pretraining, resolve
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """Settings of an ablation from the command line.
 
     Attributes:
         grid: name or file. budget: of its budgets; empty for none.
@@ -65,16 +66,16 @@ class Ablation:
 
         Each with what it runs in turn. Those alone would leave no record of what they did.
         """
-        found: dict[str, list[str]] = {}
+        commands: dict[str, list[str]] = {}
         for planned in self.plan().todo:
             step = planned.step
-            own = f"{self.again} --only {step.kind}"
+            line = f"{self.again} --only {step.kind}"
             if step.variant:
-                own += f" --variant {step.variant} --seed {step.seed}"
-            runs = found.setdefault(own, [])
+                line += f" --variant {step.variant} --seed {step.seed}"
+            runs = commands.setdefault(line, [])
             if step.command:
                 runs.append(" ".join(map(_quoted, with_paths(step.command, self.out))))
-        return list(found.items())
+        return list(commands.items())
 
     def run(self, backend: Backend, report: Report | None = None, *, redo: bool = False) -> None:
         """Run the chosen steps that are not complete.
@@ -84,7 +85,7 @@ class Ablation:
             EnvironmentProblem: a step failed.
         """
         try:
-            make_folder(self.out)
+            make_folder(self.out, "--out")
             refuse_others(self.out, list(self.chosen), redo=redo)
             check_needs(self.out, self.chosen, self.steps, self.again)
         except BaseException:
@@ -132,7 +133,7 @@ def _only_tables(grid: Grid, request: Request) -> Grid:
     by_name = {table.name: table for table in whole.tables}
     for name in request.tables:
         if name not in by_name:
-            raise UsageError(f"--table {name}: {grid.source} has {', '.join(by_name)}.")
+            raise UsageError(f"no table {name} (--table): {grid.source} has {', '.join(by_name)}.")
     return replace(grid, tables=tuple(by_name[name] for name in dict.fromkeys(request.tables)))
 
 

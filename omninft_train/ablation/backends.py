@@ -1,4 +1,4 @@
-"""Where steps run: in processes of this machine, or on a Ray cluster."""
+"""Backends that run steps: processes of this machine, or a Ray cluster."""
 
 from __future__ import annotations
 

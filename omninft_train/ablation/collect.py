@@ -1,4 +1,4 @@
-"""What the steps left, as tables: one row per clip and metric, one per set metric, one per training step."""
+"""Collect results of complete steps as tables: one row per clip and metric, per set metric, per training step."""
 
 from __future__ import annotations
 
@@ -63,32 +63,40 @@ class Results:
 
 
 def collect(grid: Grid, out: Path, steps: list[Step]) -> Results:
-    """Read what complete steps left.
+    """Read the outputs of complete steps.
 
     Raises:
         UsageError: a file is not what its step wrote.
     """
     import pandas as pd
 
-    found = _Found()
+    collected = _Collected()
     for step in steps:
         if step.kind == "evaluate":
-            _read_evaluation(found, out, step)
+            _read_evaluation(collected, out, step)
         elif step.kind == "score":
-            _read_scores(found, grid, out, step)
-    clips = pd.DataFrame(found.clips, columns=list(CLIP_COLUMNS)).astype({"value": float, "seed": int})
-    sets = pd.DataFrame(found.sets, columns=list(SET_COLUMNS)).astype({"value": float, "seed": int})
+            _read_scores(collected, grid, out, step)
+    clips = pd.DataFrame(collected.clips, columns=list(CLIP_COLUMNS)).astype({"value": float, "seed": int})
+    sets = pd.DataFrame(collected.sets, columns=list(SET_COLUMNS)).astype({"value": float, "seed": int})
     trainings = tuple(_training(out, step) for step in steps if step.kind == "train")
-    names = sorted(found.rewarded, key=_first_place(found))
-    names += [name for name in found.names if name not in found.rewarded]
-    metrics = tuple(_known(grid, name, found.facts.get(name, {})) for name in names)
-    notes = tuple(dict.fromkeys(found.notes))
+    names = sorted(collected.rewarded, key=_first_position(collected))
+    names += [name for name in collected.names if name not in collected.rewarded]
+    metrics = tuple(_known(grid, name, collected.metadata.get(name, {})) for name in names)
+    notes = tuple(dict.fromkeys(collected.notes))
     return Results(
-        clips, sets, metrics, frozenset(found.rewarded), trainings, notes, found.digests, found.weights, *found.how
+        clips,
+        sets,
+        metrics,
+        frozenset(collected.rewarded),
+        trainings,
+        notes,
+        collected.digests,
+        collected.weights,
+        *collected.how,
     )
 
 
-class _Found:
+class _Collected:
     """What was read so far."""
 
     def __init__(self) -> None:
@@ -96,67 +104,69 @@ class _Found:
         self.sets: list[tuple[Any, ...]] = []
         self.names: dict[str, None] = {}
         self.rewarded: set[str] = set()
-        self.facts: dict[str, Mapping[str, Any]] = {}
+        self.metadata: dict[str, Mapping[str, Any]] = {}
         self.notes: list[str] = []
         self.digests: dict[tuple[str, int], str] = {}
         self.weights: dict[str, str] = {}
         self.how = ("fp32", "")
 
 
-def _first_place(found: _Found) -> Any:
-    order = list(found.names)
+def _first_position(collected: _Collected) -> Any:
+    order = list(collected.names)
     return order.index
 
 
-def _known(grid: Grid, name: str, facts: Mapping[str, Any]) -> Metric:
+def _known(grid: Grid, name: str, metadata: Mapping[str, Any]) -> Metric:
     """What the grid says of a metric, else what the run that judged it says."""
-    if name in grid.metrics or not facts:
+    if name in grid.metrics or not metadata:
         return grid.metric(name)
-    higher = facts.get("higher_is_better")
+    higher = metadata.get("higher_is_better")
     direction: Direction = "none" if higher is None else "higher" if higher else "lower"
-    return Metric(name, name, direction, str(facts.get("unit") or "1"))
+    return Metric(name, name, direction, str(metadata.get("unit") or "1"))
 
 
-def _read_evaluation(found: _Found, out: Path, step: Step) -> None:
+def _read_evaluation(collected: _Collected, out: Path, step: Step) -> None:
     path = out / step.folder / EVALUATION
     try:
         evaluation = read_evaluation(path)
     except UsageError as error:
         raise UsageError(f"{error} Remove it and run the step again.") from error
     for name, metric in evaluation.metrics.items():
-        found.names[name] = None
+        collected.names[name] = None
         if metric.rewarded:
-            found.rewarded.add(name)
-        for place, value in enumerate(metric.values):
-            prompt, sample = divmod(place, evaluation.samples)
-            found.clips.append((step.variant, step.seed, name, prompt, sample, math.nan if value is None else value))
+            collected.rewarded.add(name)
+        for index, value in enumerate(metric.values):
+            prompt, sample = divmod(index, evaluation.samples)
+            collected.clips.append(
+                (step.variant, step.seed, name, prompt, sample, math.nan if value is None else value)
+            )
     for name, value in evaluation.sets.items():
-        found.names[name] = None
-        found.sets.append((step.variant, step.seed, name, math.nan if value is None else value))
-    found.digests[(step.variant, step.seed or 0)] = step.digest
+        collected.names[name] = None
+        collected.sets.append((step.variant, step.seed, name, math.nan if value is None else value))
+    collected.digests[(step.variant, step.seed or 0)] = step.digest
 
 
-def _read_scores(found: _Found, grid: Grid, out: Path, step: Step) -> None:
+def _read_scores(collected: _Collected, grid: Grid, out: Path, step: Step) -> None:
     folder = (out / step.folder / step.outputs[0]).parent
     run = load_run(folder)
     scores = run.scores
     part = folder.name.removeprefix("scores-")
-    facts = run.info.get("metrics") or {}
+    metadata = run.info.get("metrics") or {}
     ok = scores[scores["scope"] == "clip"]
     for metric, prompt, sample, value in zip(
         ok["metric"], ok["prompt_id"], ok["sample_index"], ok["value"].astype(float), strict=True
     ):
-        found.names[str(metric)] = None
-        found.clips.append((step.variant, step.seed, str(metric), f"{part}-{prompt}", int(sample), float(value)))
-    for name, own in scores[scores["status"] == "ok"].groupby("metric"):
-        found.facts[str(name)] = facts.get(str(name), {})
-        found.weights[str(name)] = " ".join(sorted(set(own["weights_digest"])))
-    found.rewarded |= {name for name in grid.evaluation.rewarded if name in found.names}
+        collected.names[str(metric)] = None
+        collected.clips.append((step.variant, step.seed, str(metric), f"{part}-{prompt}", int(sample), float(value)))
+    for name, rows in scores[scores["status"] == "ok"].groupby("metric"):
+        collected.metadata[str(name)] = metadata.get(str(name), {})
+        collected.weights[str(name)] = " ".join(sorted(set(rows["weights_digest"])))
+    collected.rewarded |= {name for name in grid.evaluation.rewarded if name in collected.names}
     if run.info.get("weights") != "checkpoints":
-        found.notes.append(f"Judged with {run.info.get('weights')} weights: these numbers mean nothing.")
-    found.how = (str(run.info.get("precision") or "fp32"), str(run.info.get("protocol") or ""))
+        collected.notes.append(f"Judged with {run.info.get('weights')} weights: these numbers mean nothing.")
+    collected.how = (str(run.info.get("precision") or "fp32"), str(run.info.get("protocol") or ""))
     key = (step.variant, step.seed or 0)
-    found.digests[key] = found.digests.get(key, "") + step.digest
+    collected.digests[key] = collected.digests.get(key, "") + step.digest
 
 
 def _training(out: Path, step: Step) -> Training:

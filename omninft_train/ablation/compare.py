@@ -1,4 +1,4 @@
-"""Means over seeds, paired differences with intervals, and what they allow to say about an ordering."""
+"""Means over seeds, paired differences with intervals, and verdicts on the order of variants."""
 
 from __future__ import annotations
 
@@ -77,21 +77,23 @@ class Difference:
 
 def summarise(results: Results, seeds: Sequence[int], variants: Sequence[str]) -> dict[tuple[str, str], Summary]:
     """Every metric of every variant, by (variant, metric)."""
-    found = {}
+    summaries = {}
     for variant in variants:
         for metric in results.metrics:
-            own = _of(results.clips, variant, metric.name)
-            if len(own):
-                table = _by_prompt(own, seeds)  # (prompts, seeds)
-                means = _column_means(own.pivot_table("value", ["prompt", "sample"], "seed", dropna=False), seeds)
+            rows = _of(results.clips, variant, metric.name)
+            if len(rows):
+                table = _by_prompt(rows, seeds)  # (prompts, seeds)
+                means = _column_means(rows.pivot_table("value", ["prompt", "sample"], "seed", dropna=False), seeds)
                 ends = _interval(table.mean(axis=1))
-                count = int(own["value"].notna().sum())
-                found[variant, metric.name] = _summary(variant, metric, means, (ends.low, ends.high), count, len(own))
+                count = int(rows["value"].notna().sum())
+                summaries[variant, metric.name] = _summary(
+                    variant, metric, means, (ends.low, ends.high), count, len(rows)
+                )
             else:
                 sets = _of(results.sets, variant, metric.name)
                 means = [_value(sets.loc[sets["seed"] == seed, "value"]) for seed in seeds]
-                found[variant, metric.name] = _summary(variant, metric, means, (None, None), 0, 0)
-    return found
+                summaries[variant, metric.name] = _summary(variant, metric, means, (None, None), 0, 0)
+    return summaries
 
 
 def _of(frame: pd.DataFrame, variant: str, metric: str) -> pd.DataFrame:
@@ -106,9 +108,9 @@ def _column_means(wide: pd.DataFrame, seeds: Sequence[int]) -> list[float | None
     return [_value(wide[seed]) if seed in wide else None for seed in seeds]
 
 
-def _by_prompt(own: pd.DataFrame, seeds: Sequence[int]) -> Floats:
+def _by_prompt(rows: pd.DataFrame, seeds: Sequence[int]) -> Floats:
     """Mean over samples, (prompts, seeds), NaN where there is none."""
-    wide = own.pivot_table("value", "prompt", "seed", aggfunc="mean", dropna=False).reindex(columns=list(seeds))
+    wide = rows.pivot_table("value", "prompt", "seed", aggfunc="mean", dropna=False).reindex(columns=list(seeds))
     return np.asarray(wide.to_numpy(dtype=np.float64))
 
 
@@ -144,8 +146,8 @@ def columns(results: Results, table: Table) -> list[Metric]:
 def _pairs(table: Table) -> Iterator[tuple[Row, Row, Literal["previous", "baseline"]]]:
     """Each row with the one before it in its group, then with the baseline; no two rows twice."""
     seen: set[frozenset[str]] = set()
-    for place, row in enumerate(table.rows):
-        before = table.rows[place - 1] if place and table.rows[place - 1].group == row.group else None
+    for index, row in enumerate(table.rows):
+        before = table.rows[index - 1] if index and table.rows[index - 1].group == row.group else None
         if before is not None and before.variant != row.variant:
             seen.add(frozenset((row.variant, before.variant)))
             yield row, before, "previous"
@@ -174,9 +176,9 @@ def compare(
     over_seeds, over_prompts = seed_interval(known), _interval(prompts)
     ends = (over_seeds.low, over_seeds.high, over_prompts.low, over_prompts.high)
     verdict = judge(known, ends[:2], ends[2:], metric)
-    told = _sentence(metric, row, against, known, verdict)
+    sentence = _sentence(metric, row, against, known, verdict)
     return Difference(
-        table, metric.name, row, against, role, mean, tuple(by_seed), *ends, pairs, verdict, told,
+        table, metric.name, row, against, role, mean, tuple(by_seed), *ends, pairs, verdict, sentence,
         over_seeds.reason, over_prompts.reason if len(prompts) else "one value for all prompts",
     )  # fmt: skip
 
@@ -207,7 +209,7 @@ def judge(
     prompts: tuple[float | None, float | None],
     metric: Metric,
 ) -> Verdict:
-    """What the seeds say about the sign of a difference.
+    """Verdict on the sign of a difference.
 
     "supported" asks for both intervals to exclude 0: other seeds would give the same order, and so would other prompts.
     A metric over sets has no interval over prompts; then the seeds decide alone.
@@ -248,11 +250,11 @@ def _sentence(metric: Metric, row: Row, against: Row, by_seed: Sequence[float], 
     return f"{metric.label}: {row.label} is {word} {against.label}: {tails[verdict]}."
 
 
-def order_sentences(table: Table, found: Sequence[Difference], shown: Sequence[Metric]) -> list[str]:
+def order_sentences(compared: Sequence[Difference], shown: Sequence[Metric]) -> list[str]:
     """For each metric with a direction, whether the seeds support the order of the rows as improvements."""
-    told = []
+    sentences = []
     for metric in shown:
-        steps = [one for one in found if one.metric == metric.name and one.role == "previous"]
+        steps = [one for one in compared if one.metric == metric.name and one.role == "previous"]
         if metric.direction == "none" or not steps:
             continue
         better = [one for one in steps if one.verdict == "supported" and _improves(one, metric)]
@@ -264,8 +266,8 @@ def order_sentences(table: Table, found: Sequence[Difference], shown: Sequence[M
             text += " improvements that they support"
             if worse:
                 text += "; worse, and supported: " + ", ".join(one.row.label for one in worse)
-        told.append(f"{metric.label}: {text}.")
-    return told
+        sentences.append(f"{metric.label}: {text}.")
+    return sentences
 
 
 def _improves(one: Difference, metric: Metric) -> bool:

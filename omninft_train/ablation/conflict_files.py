@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from avbench.errors import EnvironmentProblem, UsageError
-from avbench.files import write_atomically
+from avbench.files import make_folder, rename, write_atomically
 from avbench.pages.markdown import section_markdown
 from avbench.pages.numbers import format_value, with_sign
 from avbench.pages.scatter import matrix, scatter
@@ -26,7 +26,6 @@ from omninft_train.ablation.conflicts import Study, read_rollouts, sentence, stu
 from omninft_train.ablation.curves import Plot
 from omninft_train.ablation.page import Page, render_page
 from omninft_train.ablation.processes import environment, failure
-from omninft_train.ablation.state import make_folder
 
 PAPER = (
     "OmniNFT's Figure 2a: nearly half of 1,400 rollouts (175 prompts x 8) of LTX-2, as digests print it. With another "
@@ -38,7 +37,7 @@ Role = Literal["policy", "old", "reference"]
 
 @dataclass(frozen=True)
 class StudyRequest:
-    """What is studied.
+    """Settings of a study of reward conflicts.
 
     Attributes:
         sources: runs of the trainer, folders of ablations, or JSON files that `conflicts` wrote.
@@ -70,18 +69,20 @@ def run_study(request: StudyRequest) -> list[Study]:
         EnvironmentProblem: the trainer cannot be started, or a file cannot be written.
     """
     if request.group_size < 2:
-        raise UsageError(f"--group-size {request.group_size}: advantages need at least 2 rollouts of a prompt.")
+        raise UsageError(
+            f"group size {request.group_size} (--group-size): advantages need at least 2 rollouts of a prompt."
+        )
     if request.prompts < 2:
-        raise UsageError(f"--prompts {request.prompts}: the interval over groups needs at least 2.")
+        raise UsageError(f"prompts = {request.prompts} (--prompts): the interval over groups needs at least 2.")
     named = [pair for source in request.sources for pair in _runs(source, request.role)]
     labels = [name for name, _ in named]
     if len(set(labels)) < len(labels):  # the same name in several places: show where
         named = [(str(path), path) for _, path in named]
-    make_folder(request.out)
+    make_folder(request.out, "--out")
     files = [(name, _rollouts(request, name, path)) for name, path in named]
-    found = [study(read_rollouts(file, name), request.std) for name, file in files]
-    _write(request, found)
-    return found
+    studies = [study(read_rollouts(file, name), request.std) for name, file in files]
+    _write(request, studies)
+    return studies
 
 
 def _runs(source: Path, role: Role) -> list[tuple[str, Path]]:
@@ -91,16 +92,16 @@ def _runs(source: Path, role: Role) -> list[tuple[str, Path]]:
     if (source / "metrics.jsonl").is_file() or any(source.glob("checkpoint-*")):
         name = source.name if source.name != "run" else source.parent.as_posix()
         return [(f"{name} before training" if role == "reference" else name, source)]
-    found = sorted((source / "runs").glob("*/seed-*/run")) if source.is_dir() else []
-    if not found:
+    runs = sorted((source / "runs").glob("*/seed-*/run")) if source.is_dir() else []
+    if not runs:
         raise UsageError(
             f"{source}: neither a run of the trainer, nor an ablation's folder, nor a JSON file of rollouts. "
             "Give what 'omninft-train train --out' or 'avbench ablate --out' wrote."
         )
     if role == "reference":  # before training, all variants are the same policy
-        first = [path for path in found if path.parts[-3] == found[0].parts[-3]]
+        first = [path for path in runs if path.parts[-3] == runs[0].parts[-3]]
         return [(f"before training/{path.parts[-2]}", path) for path in first]
-    return [("/".join(path.parts[-3:-1]), path) for path in found]
+    return [("/".join(path.parts[-3:-1]), path) for path in runs]
 
 
 def _rollouts(request: StudyRequest, name: str, path: Path) -> Path:
@@ -114,14 +115,14 @@ def _rollouts(request: StudyRequest, name: str, path: Path) -> Path:
     file = request.out / "rollouts" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-')}-{how}.json"
     if file.is_file():
         return file
-    make_folder(file.parent)
+    make_folder(file.parent, "--out")
     partial = file.with_suffix(".partial.json")
     arguments = ["--prompts", str(request.prompts), "--group-size", str(request.group_size)]
     arguments += [] if request.seed is None else ["--seed", str(request.seed)]
     arguments += [] if request.role == "policy" else ["--role", request.role]
     _sample([*request.trainer, "conflicts", str(path), "--out", str(partial), *arguments], path, file)
     read_rollouts(partial)
-    partial.replace(file)
+    rename(partial, file)
     return file
 
 
@@ -135,20 +136,22 @@ def _sample(command: Sequence[str], run: Path, file: Path) -> None:
                 list(command), stdout=output, stderr=output, env=environment(1, error_file), check=False
             ).returncode
     except OSError as error:
-        raise EnvironmentProblem(f"cannot start {command[0]}: {error.strerror or error}. Check --trainer.") from error
+        raise EnvironmentProblem(
+            f"cannot start {command[0]}: {error.strerror or error}. Check the trainer's command (--trainer)."
+        ) from error
     if code:
         code, message = failure(code, error_file, log)
         text = f"{run}: no rollouts, {message}"
         raise UsageError(text) if code == 2 else EnvironmentProblem(text)
 
 
-def _write(request: StudyRequest, found: Sequence[Study]) -> None:
-    blocks = [summary_block(found), *(_matrix_block(one) for one in found)]
-    plots = [plot for number, one in enumerate(found) for plot in _plots(number, one)]
-    sentences = [sentence(one) for one in found]
+def _write(request: StudyRequest, studies: Sequence[Study]) -> None:
+    blocks = [summary_block(studies), *(_matrix_block(one) for one in studies)]
+    plots = [plot for number, one in enumerate(studies) for plot in _plots(number, one)]
+    sentences = [sentence(one) for one in studies]
     content: dict[str, bytes] = {
-        "conflicts.json": (json.dumps([_facts(one) for one in found], indent=1) + "\n").encode(),
-        "conflicts.csv": _rows(found).encode(),
+        "conflicts.json": (json.dumps([_record(one) for one in studies], indent=1) + "\n").encode(),
+        "conflicts.csv": _rows(studies).encode(),
         "conflicts.md": _markdown(blocks, sentences).encode(),
     }
     content |= {f"{plot.name}.svg": plot.chart.standalone() for plot in plots}
@@ -157,7 +160,10 @@ def _write(request: StudyRequest, found: Sequence[Study]) -> None:
         brand="avbench study",
         about="Advantages of a rollout's video rewards and of its audio rewards, each normalised within its group. "
         "Where the signs differ, one summed reward teaches one of the two branches the wrong thing.",
-        facts=[("Runs", ", ".join(one.rollouts.name for one in found)), ("Normalised by", f"{request.std} deviation")],
+        metadata=[
+            ("Runs", ", ".join(one.rollouts.name for one in studies)),
+            ("Normalised by", f"{request.std} standard deviation"),
+        ],
         command=request.command,
         notes=[PAPER],
         sentences=sentences,
@@ -178,14 +184,14 @@ _SUMMARY = (
 )  # fmt: skip
 
 
-def summary_block(found: Sequence[Study]) -> Table:
+def summary_block(studies: Sequence[Study]) -> Table:
     """One line for each run."""
     rows = []
-    for one in found:
+    for one in studies:
         texts = (
             one.rollouts.name,
-            f"{one.share:.1%}",
-            _ends(one.share_interval, lambda value: f"{value:.1%}"),
+            f"{one.fraction:.1%}",
+            _ends(one.fraction_interval, lambda value: f"{value:.1%}"),
             _signed(one.correlation),
             _ends(one.correlation_interval, _signed),
             f"{one.counted} of {len(one.video)}",
@@ -216,7 +222,7 @@ def _matrix_block(one: Study) -> Table:
             apart = "" if i == j or not math.isfinite(one.by_reward[i, j]) else f" ({one.by_reward[i, j]:.0%})"
             texts.append(_signed(float(one.matrix[i, j])) + apart)
         rows.append(row_of(texts))
-    note = "Correlation within groups; in brackets the share of rollouts with opposite signs."
+    note = "Correlation within groups; in brackets the fraction of rollouts with opposite signs."
     return Table(f"Rewards with each other: {one.rollouts.name}", columns, tuple(rows), (note,))
 
 
@@ -240,12 +246,12 @@ def _ends(interval: Interval, text: Callable[[float], str]) -> str:
     return f"[{text(interval.low)}, {text(interval.high)}]"
 
 
-def _facts(one: Study) -> dict[str, Any]:
+def _record(one: Study) -> dict[str, Any]:
     def table(values: Any) -> list[list[float | None]]:
         return [[float(v) if math.isfinite(v) else None for v in row] for row in values]
 
     numbers = {
-        "share": one.share, "low": one.share_interval.low, "high": one.share_interval.high,
+        "share": one.fraction, "low": one.fraction_interval.low, "high": one.fraction_interval.high,
         "correlation": one.correlation, "correlation_low": one.correlation_interval.low,
         "correlation_high": one.correlation_interval.high,
     }  # fmt: skip
@@ -265,9 +271,9 @@ def _facts(one: Study) -> dict[str, Any]:
     }
 
 
-def _rows(found: Sequence[Study]) -> str:
+def _rows(studies: Sequence[Study]) -> str:
     lines = []
-    for one in found:
+    for one in studies:
         for group, video, audio in zip(one.rollouts.groups, one.video, one.audio, strict=True):
             known = math.isfinite(video) and math.isfinite(audio)
             opposite = ("yes" if video * audio < 0 else "no") if known else ""

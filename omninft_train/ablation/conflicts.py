@@ -1,4 +1,4 @@
-"""How often the rewards of one rollout pull its picture and its sound in opposite directions.
+"""Study of reward conflicts: how often the rewards of a rollout pull video and audio in opposite directions.
 
 Source: OmniNFT (arXiv 2605.12480), Figure 2a: "nearly half" of 1,400 rollouts, 175 prompts x 8.
 """
@@ -20,7 +20,7 @@ from avbench.config import build
 from avbench.errors import UsageError
 from avbench.statistics import Interval, mean_interval
 from avbench.statistics.intervals import jackknife_interval
-from avbench.toml import Place
+from avbench.toml import Origin
 from omninft_train.method.advantages import AdvantageOptions, Route, advantages, modality_advantages
 
 Floats = NDArray[np.float64]
@@ -35,7 +35,7 @@ class Rollouts:
         name: of the run, for tables.
         rewards, routes, weights: of R rewards.
         groups: (B,) number of each rollout's group.
-        values: (B, R). valid: (B, R); what stands at invalid places is never read.
+        values: (B, R). valid: (B, R); invalid entries are never read.
     """
 
     name: str
@@ -49,24 +49,24 @@ class Rollouts:
 
 @dataclass(frozen=True)
 class Study:
-    """What the rollouts say.
+    """Result of the study of one run.
 
     Attributes:
         video, audio: (B,) advantages of the rewards of one modality; NaN where one of them failed.
-        share: of rollouts with opposite signs, in [0, 1].
+        fraction: of rollouts with opposite signs, in [0, 1].
         correlation: of the two advantages.
-        share_interval, correlation_interval: of these, over groups: rollouts of one prompt have much in common.
+        fraction_interval, correlation_interval: of these, over groups: rollouts of one prompt have much in common.
         matrix: (R, R) correlations of rewards within groups; NaN where one is constant.
         counted: rollouts with both advantages. ties: of them, those where one is exactly 0, which count as no conflict.
         group_count: groups.
-        by_reward: share of opposite signs of each pair of rewards, (R, R).
+        by_reward: fraction of opposite signs of each pair of rewards, (R, R).
     """
 
     rollouts: Rollouts
     video: Floats
     audio: Floats
-    share: float
-    share_interval: Interval
+    fraction: float
+    fraction_interval: Interval
     correlation: float
     correlation_interval: Interval
     matrix: Floats
@@ -77,7 +77,7 @@ class Study:
 
 
 def read_rollouts(path: Path, name: str = "") -> Rollouts:
-    """What `conflicts` of the trainer wrote.
+    """Read rollouts that `omninft-train conflicts` wrote.
 
     Raises:
         UsageError: no such file, or not one of these: which key, and what is wrong with it.
@@ -97,7 +97,7 @@ def read_rollouts(path: Path, name: str = "") -> Rollouts:
 
 def _checked(path: Path, content: Mapping[str, Any], name: str) -> Rollouts:
     rewards = tuple(map(str, content["rewards"]))
-    routes = build(tuple[Route, ...], content["routes"], Place(str(path)), ("routes",))
+    routes = build(tuple[Route, ...], content["routes"], Origin(str(path)), ("routes",))
     try:
         weights = tuple(float(weight) for weight in content["weights"])
         groups = np.asarray(content["groups"], dtype=np.int64)
@@ -114,7 +114,7 @@ def _checked(path: Path, content: Mapping[str, Any], name: str) -> Rollouts:
             f"weights; expected ({b}, {r}) for {b} rollouts and {r} rewards."
         )
     for route in ("video", "audio"):
-        if not any(own == route and weight for own, weight in zip(routes, weights, strict=True)):
+        if not any(other == route and weight for other, weight in zip(routes, weights, strict=True)):
             raise UsageError(f"{path}: no reward of route {route} alone, so there is no such advantage to compare.")
     return Rollouts(name or path.stem, rewards, routes, weights, groups, values, valid)
 
@@ -124,10 +124,10 @@ def study(rollouts: Rollouts, std: Literal["batch", "group"] = "batch") -> Study
 
     Args:
         rollouts: at least two groups.
-        std: rewards are divided by their deviation over all rollouts, as the release does, or over their group.
+        std: rewards are divided by their standard deviation over all rollouts, as in the release, or over their group.
 
     Raises:
-        UsageError: fewer than two groups: nothing can be said of others. Or no rollout with both advantages.
+        UsageError: fewer than two groups: the variance between groups is unknown. Or no rollout with both advantages.
     """
     groups, index = np.unique(rollouts.groups, return_inverse=True)
     if len(groups) < 2:
@@ -141,14 +141,14 @@ def study(rollouts: Rollouts, std: Literal["batch", "group"] = "batch") -> Study
         )
     opposite = np.where(counted, video * audio < 0, False)
     members = index[counted].tolist()
-    share = mean_interval(opposite[counted], members)
+    fraction = mean_interval(opposite[counted], members)
     correlation = _correlation_interval(video[counted], audio[counted], members)
     return Study(
         rollouts=rollouts,
         video=video,
         audio=audio,
-        share=float(opposite.sum() / counted.sum()),
-        share_interval=share,
+        fraction=float(opposite.sum() / counted.sum()),
+        fraction_interval=fraction,
         correlation=_correlation(video[counted], audio[counted]),
         correlation_interval=correlation,
         matrix=_pairs(normal, _correlation),
@@ -183,39 +183,39 @@ def _opposite(a: Floats, b: Floats) -> float:
 def _pairs(normal: Floats, measure: Any) -> Floats:
     """A measure of every two rewards over rollouts where both are valid."""
     count = normal.shape[1]
-    found = np.full((count, count), np.nan)
+    matrix = np.full((count, count), np.nan)
     for i in range(count):
         for j in range(count):
             both = np.isfinite(normal[:, i]) & np.isfinite(normal[:, j])
-            found[i, j] = measure(normal[both, i], normal[both, j])
-    return found
+            matrix[i, j] = measure(normal[both, i], normal[both, j])
+    return matrix
 
 
 def _correlation_interval(video: Floats, audio: Floats, groups: Sequence[int]) -> Interval:
-    """Interval of the correlation over groups, on Fisher's scale, where its spread does not depend on its size."""
+    """Interval of the correlation over groups, on Fisher's scale, where its variance does not depend on its size."""
 
     def statistic(use: Bools) -> float:
         r = _correlation(video[use], audio[use])
         return math.atanh(r) if abs(r) < 1 else math.nan
 
-    found = jackknife_interval(statistic, statistic(np.ones(len(video), dtype=bool)), groups)
-    if found.low is None or found.high is None:
-        return found
-    return replace(found, low=math.tanh(found.low), high=math.tanh(found.high))
+    interval = jackknife_interval(statistic, statistic(np.ones(len(video), dtype=bool)), groups)
+    if interval.low is None or interval.high is None:
+        return interval
+    return replace(interval, low=math.tanh(interval.low), high=math.tanh(interval.high))
 
 
-def sentence(found: Study) -> str:
+def sentence(result: Study) -> str:
     """The finding in words."""
     where = "one half, as rewards give that have nothing to do with each other, lies within the interval"
-    low, high = found.share_interval.low, found.share_interval.high
+    low, high = result.fraction_interval.low, result.fraction_interval.high
     if low is None or high is None:
-        where = f"no interval: {found.share_interval.reason}"
+        where = f"no interval: {result.fraction_interval.reason}"
     elif low > 0.5:
         where = "more than half: what makes the picture better tends to make the sound worse"
     elif high < 0.5:
         where = "less than half: the two tend to agree, and still disagree in the others"
     ends = "" if low is None or high is None else f" [{low:.1%}, {high:.1%}]"
     return (
-        f"{found.rollouts.name}: {found.share:.1%}{ends} of {found.counted} rollouts in "
-        f"{found.group_count} groups have video and audio advantages of opposite signs; {where}."
+        f"{result.rollouts.name}: {result.fraction:.1%}{ends} of {result.counted} rollouts in "
+        f"{result.group_count} groups have video and audio advantages of opposite signs; {where}."
     )

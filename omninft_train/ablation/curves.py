@@ -13,7 +13,7 @@ from omninft_train.ablation.grid import Grid
 from omninft_train.training.tracking import reward_key, reward_names
 
 _OTHERS = {
-    "conflict_share": "share of rollouts whose video and audio advantages have opposite signs",
+    "conflict_share": "fraction of rollouts whose video and audio advantages have opposite signs",
     "loss": "loss",
     "gradient_norm": "gradient norm",
     "distance_reference": "distance from the base policy's parameters",
@@ -45,14 +45,14 @@ def _plot(grid: Grid, results: Results, order: Sequence[str], key: str, title: s
     steps = sorted({int(row["step"]) for training in results.trainings for row in training.rows})
     curves = []
     for number, variant in enumerate(order[:COLOURS]):
-        own = [training for training in results.trainings if training.variant == variant]
-        curves.append(_curve(grid.variants[variant].label, f"s{number}", own, key, steps))
+        trainings = [training for training in results.trainings if training.variant == variant]
+        curves.append(_curve(grid.variants[variant].label, f"s{number}", trainings, key, steps))
     dropped = f" (first {COLOURS} variants)" if len(order) > COLOURS else ""
     return line_chart(Labels(title + dropped, "step", key.replace("_", " ")), steps, curves)
 
 
-def _curve(label: str, style: str, own: Sequence[Training], key: str, steps: Sequence[int]) -> Series:
-    by_seed = [{int(row["step"]): _number(row, key) for row in training.rows} for training in own]
+def _curve(label: str, style: str, trainings: Sequence[Training], key: str, steps: Sequence[int]) -> Series:
+    by_seed = [{int(row["step"]): _number(row, key) for row in training.rows} for training in trainings]
     middle: list[Value] = []
     low: list[Value] = []
     high: list[Value] = []

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avbench.errors import AvbenchError, EnvironmentProblem
+from avbench.files import make_folder
 from omninft_train.ablation.grid import Grid
 from omninft_train.ablation.processes import environment, failure, filled
 from omninft_train.ablation.prompt_files import write_prompts
-from omninft_train.ablation.state import locked, make_folder, read_record, status, write_record
+from omninft_train.ablation.state import locked, read_record, status, write_record
 from omninft_train.ablation.steps import Step
 
 _LOG = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ _GRACE = 10.0  # seconds that a step has to end by itself after an interruption
 
 @dataclass(frozen=True)
 class Finished:
-    """What became of a step.
+    """Outcome of a step.
 
     `state`: "done"; "cached", another process had done it; "busy", another process is at it; "failed"; "interrupted".
     """
@@ -43,7 +44,7 @@ class Finished:
 
 
 def outcome(step_id: str, result: Callable[[], Finished]) -> Finished:
-    """What a step returned; an error that it raised is a failure of that step."""
+    """Result of a step; an error that it raised is a failure of that step."""
     try:
         return result()
     except AvbenchError as error:
@@ -108,10 +109,10 @@ def execute(grid: Grid, out: Path, step: Step, children: Children | None = None)
     with locked(out, step) as held:
         if held is None:
             return Finished(step.id, "busy")
-        found = status(out, step)
-        if found.state == "complete":
+        current = status(out, step)
+        if current.state == "complete":
             return Finished(step.id, "cached")
-        if found.state == "stale":
+        if current.state == "stale":
             _clear(out, step)
         started = time.perf_counter()
         content = _begin(out, step)
@@ -145,7 +146,7 @@ def _begin(out: Path, step: Step) -> dict[str, Any]:
         "step": step.id,
         "state": "started",
         "digest": step.digest,
-        "facts": step.facts,
+        "facts": step.settings,
         "amount": step.amount,
         "host": platform.machine(),
         "started": _now(),
@@ -163,7 +164,7 @@ def _run(grid: Grid, out: Path, step: Step, held: int, children: Children) -> di
     """The step's command, its output into a log; resources that it used."""
     command = filled(step.command, grid.source, out)
     folder = out / step.folder
-    make_folder(folder)
+    make_folder(folder, "--out")
     log, error_file = folder / f"{step.record}.log", folder / f"{step.record}.error.json"
     error_file.unlink(missing_ok=True)
     with log.open("ab") as output:
@@ -201,7 +202,7 @@ def _wait(child: subprocess.Popen[bytes]) -> tuple[int, float | None]:
 def _finish(out: Path, step: Step, content: Mapping[str, Any], used: Mapping[str, Any], seconds: float) -> Finished:
     outputs: dict[str, int] = {}
     if step.kind == "pretrain":  # the trainer decides which files there are
-        folder = out / step.folder / str(step.facts["name"])
+        folder = out / step.folder / str(step.settings["name"])
         outputs = {f"{step.folder}/{folder.name}/{p.name}": p.stat().st_size for p in folder.glob("*") if p.is_file()}
         if not outputs:
             message = f"{folder} is missing although the command ended well. Look into {step.record}.log beside it."

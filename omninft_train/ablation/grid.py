@@ -1,4 +1,4 @@
-"""What an ablation is: base policy, variants as overrides of the trainer's configuration, seeds, prompts, tables.
+"""Grid of an ablation: base policy, variants as overrides of the trainer's configuration, seeds, prompts, tables.
 
 Values only. `load_grid` in reading.py makes them from a TOML file.
 """
@@ -139,7 +139,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Metric:
-    """What the results do not say about a metric. `published` is the quantity of published tables that it equals."""
+    """Metadata of a metric that the results do not hold; `published` is the equal quantity of published tables."""
 
     name: str = key(None, default="")
     label: str = ""
@@ -160,7 +160,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Cost:
-    """What steps are expected to take, in seconds of one slot, before any of the folder's own was measured.
+    """Expected cost of steps, in seconds of one slot, until steps of this folder were measured.
 
     Attributes:
         start: of any step.
@@ -223,5 +223,5 @@ class Grid:
         return list(dict.fromkeys(row.variant for table in self.tables for row in table.rows))
 
     def metric(self, name: str) -> Metric:
-        """What is known of a metric."""
+        """Metadata of a metric."""
         return self.metrics.get(name, Metric(name, name))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.errors import UsageError
-from avbench.files import write_atomically
+from avbench.files import make_folder, write_atomically
 from omninft_train.ablation.collect import Results, collect
 from omninft_train.ablation.compare import Summary, summarise
 from omninft_train.ablation.curves import curve_plots
@@ -18,7 +18,7 @@ from omninft_train.ablation.page import Page, render_page
 from omninft_train.ablation.published import published_beside
 from omninft_train.ablation.runner import unfinished
 from omninft_train.ablation.sheet import Sheet, make_sheet
-from omninft_train.ablation.state import make_folder, status
+from omninft_train.ablation.state import status
 from omninft_train.ablation.steps import Step
 from omninft_train.ablation.table_files import differences_csv, latex, markdown, results_csv
 from omninft_train.ablation.variants import settings
@@ -29,7 +29,7 @@ _BAND = "Line: mean over seeds; band: lowest to highest seed. Rollouts of a step
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was made of the results."""
+    """Tables and files of an ablation."""
 
     grid: Grid
     out: Path
@@ -54,8 +54,8 @@ def make_outcome(grid: Grid, out: Path, steps: Sequence[Step], again: str, leade
         EnvironmentProblem: a file cannot be written.
     """
     for step in steps:
-        if (found := status(out, step)).state != "complete":
-            raise UsageError(unfinished(out, step, found.state, again, "tables need all steps"))
+        if (current := status(out, step)).state != "complete":
+            raise UsageError(unfinished(out, step, current.state, again, "tables need all steps"))
     return write_outcome(grid, out, collect(grid, out, list(steps)), again, leaderboards)
 
 
@@ -91,11 +91,11 @@ def _write(
     content[DIFFERENCES] = differences_csv(sheets, results.metrics).encode()
     for plot in plots:
         content[f"curves/{plot.name}.svg"] = plot.chart.standalone()
-    content[FACTS] = (json.dumps(_facts(grid, again), indent=1, sort_keys=True) + "\n").encode()
+    content[FACTS] = (json.dumps(_provenance(grid, again), indent=1, sort_keys=True) + "\n").encode()
     page = Page(
         title=grid.title,
         about=grid.about,
-        facts=_shown_facts(grid, results),
+        metadata=_page_metadata(grid, results),
         command=again,
         notes=results.notes,
         sheets=sheets,
@@ -106,12 +106,12 @@ def _write(
     )
     content[PAGE] = render_page(page).encode("utf-8", "replace")
     for name, data in content.items():
-        make_folder((out / name).parent)
+        make_folder((out / name).parent, "--out")
         write_atomically(out / name, data)
     return tuple(content)
 
 
-def _facts(grid: Grid, again: str) -> dict[str, Any]:
+def _provenance(grid: Grid, again: str) -> dict[str, Any]:
     return {
         "grid": grid.name,
         "budget": grid.budget,
@@ -125,7 +125,7 @@ def _facts(grid: Grid, again: str) -> dict[str, Any]:
     }
 
 
-def _shown_facts(grid: Grid, results: Results) -> list[tuple[str, str]]:
+def _page_metadata(grid: Grid, results: Results) -> list[tuple[str, str]]:
     clips = results.clips.drop_duplicates(["variant", "seed", "prompt", "sample"])
     each = len(clips) // max(1, len(clips.drop_duplicates(["variant", "seed"])))
     return [
@@ -138,10 +138,10 @@ def _shown_facts(grid: Grid, results: Results) -> list[tuple[str, str]]:
 
 
 def _settings(grid: Grid) -> dict[str, str]:
-    found = {}
+    texts = {}
     for name in grid.used:
         variant = grid.variants[name]
         changes = " ".join(f"--set {text}" for text in settings(grid, variant))
         what = f"{variant.recipe} {changes}".strip() if variant.recipe else "not trained"
-        found[variant.label] = what + (f" – {variant.about}" if variant.about else "")
-    return found
+        texts[variant.label] = what + (f" – {variant.about}" if variant.about else "")
+    return texts

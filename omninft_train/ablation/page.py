@@ -15,11 +15,11 @@ KIND = Kind("omninft_train.ablation", "page.html.j2")
 
 @dataclass(frozen=True)
 class Page:
-    """What is shown.
+    """Content of the page.
 
     Attributes:
         title, about: heading and what it is.
-        facts: pairs of a name and a text.
+        metadata: pairs of a name and a text.
         command: that makes it.
         notes: to be read first.
         sheets: tables with their statements.
@@ -30,7 +30,7 @@ class Page:
 
     title: str
     about: str
-    facts: Sequence[tuple[str, str]]
+    metadata: Sequence[tuple[str, str]]
     command: str
     brand: str = "avbench ablation"
     notes: Sequence[str] = ()
@@ -58,7 +58,7 @@ def render_page(page: Page) -> str:
         "brand": page.brand,
         "title": page.title,
         "about": page.about,
-        "facts": page.facts,
+        "metadata": page.metadata,
         "command": page.command,
         "notes": page.notes,
         "sections": [(name, label) for name, label, there in parts if there],

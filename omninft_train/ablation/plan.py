@@ -13,7 +13,7 @@ from omninft_train.ablation.grid import Grid
 from omninft_train.ablation.state import Status, read_record, status
 from omninft_train.ablation.steps import KINDS, TABLES, Step
 
-_SHOWN_AS = {"complete": "done", "started": "half done", "stale": "other settings", "foreign": "place taken"}
+_SHOWN_AS = {"complete": "done", "started": "half done", "stale": "other settings", "foreign": "folder in use"}
 
 
 @dataclass(frozen=True)
@@ -67,18 +67,18 @@ def check_choice(grid: Grid, choice: Choice) -> None:
     """
     for name in choice.only:
         if name not in (*KINDS, TABLES):
-            raise UsageError(f"--only {name}: unknown step. {near(name, (*KINDS, TABLES))}")
+            raise UsageError(f"unknown step {name} (--only). {near(name, (*KINDS, TABLES))}")
     for name in choice.variants:
         if name not in grid.used:
-            raise UsageError(f"--variant {name}: no variant of the chosen tables. {near(name, grid.used)}")
+            raise UsageError(f"the chosen tables have no variant {name} (--variant). {near(name, grid.used)}")
     for seed in choice.seeds:
         if seed not in grid.seeds:
-            raise UsageError(f"--seed {seed}: the grid has seeds {', '.join(map(str, grid.seeds))}.")
+            raise UsageError(f"no seed {seed} (--seed): the grid has seeds {', '.join(map(str, grid.seeds))}.")
 
 
 def chosen_steps(steps: Sequence[Step], choice: Choice) -> list[Step]:
     """Steps that were chosen. Those of no variant, such as the pretraining, belong to every variant and seed."""
-    found = []
+    chosen = []
     for step in steps:
         if choice.only and step.kind not in choice.only:
             continue
@@ -86,15 +86,15 @@ def chosen_steps(steps: Sequence[Step], choice: Choice) -> list[Step]:
             continue
         if step.seed is not None and choice.seeds and step.seed not in choice.seeds:
             continue
-        found.append(step)
+        chosen.append(step)
     if not choice.only:
-        return _with_needs(steps, found)
-    return found
+        return _with_needs(steps, chosen)
+    return chosen
 
 
-def _with_needs(steps: Sequence[Step], found: list[Step]) -> list[Step]:
+def _with_needs(steps: Sequence[Step], chosen: list[Step]) -> list[Step]:
     """Add what the steps need: the base policy is sampled from another variant's run."""
-    wanted = {step.id for step in found}
+    wanted = {step.id for step in chosen}
     for step in reversed(steps):
         if step.id in wanted:
             wanted.update(step.needs)
@@ -107,14 +107,14 @@ def make_plan(grid: Grid, out: Path, steps: Sequence[Step]) -> Plan:
     Steps that were done in this folder tell the speed of others of their kind; where there are none, the grid does.
     """
     speeds: dict[str, list[float]] = {}
-    found = [(step, status(out, step)) for step in steps]
-    for step, state in found:
+    states = [(step, status(out, step)) for step in steps]
+    for step, state in states:
         if state.state == "complete" and step.amount:
             record = read_record(out, step) or {}
             if record.get("attempts") == 1:  # others were done in part before
                 speeds.setdefault(step.kind, []).append(float(record.get("seconds", 0)) / step.amount)
     planned = []
-    for step, state in found:
+    for step, state in states:
         known = speeds.get(step.kind)
         seconds = median(known) * step.amount if known else step.seconds
         planned.append(Planned(step, state, seconds))
@@ -133,20 +133,20 @@ def plan_table(plan: Plan) -> Table:
     groups: dict[tuple[str, str], list[Planned]] = {}
     for planned in plan.steps:
         groups.setdefault((planned.step.kind, planned.step.variant), []).append(planned)
-    for (kind, variant), own in groups.items():
-        seeds = dict.fromkeys(p.step.seed for p in own if p.step.seed is not None)
-        done = sum(p.status.state == "complete" for p in own)
-        odd = dict.fromkeys(_SHOWN_AS[p.status.state] for p in own if p.status.state in _SHOWN_AS)
+    for (kind, variant), members in groups.items():
+        seeds = dict.fromkeys(p.step.seed for p in members if p.step.seed is not None)
+        done = sum(p.status.state == "complete" for p in members)
+        odd = dict.fromkeys(_SHOWN_AS[p.status.state] for p in members if p.status.state in _SHOWN_AS)
         odd.pop("done", None)
-        state = f"{done} of {len(own)}" + (f", {', '.join(odd)}" if odd else "")
-        rest = sum(p.seconds for p in own if p.status.state != "complete")
+        state = f"{done} of {len(members)}" + (f", {', '.join(odd)}" if odd else "")
+        rest = sum(p.seconds for p in members if p.status.state != "complete")
         texts = (kind, variant, " ".join(map(str, seeds)), state, duration(rest) if rest else "")
         rows.append(row_of(texts))
     return Table("", _COLUMNS, tuple(rows))
 
 
 def cost_line(plan: Plan) -> str:
-    """What is to be done, in words."""
+    """Remaining steps and their cost, in words."""
     grid = plan.grid
     if not plan.todo:
         return f"{len(plan.steps)} steps, all done"

@@ -35,8 +35,8 @@ def filled(command: Sequence[str], source: str, out: Path | None = None) -> list
 
 def with_paths(command: Sequence[str], out: Path | None = None) -> list[str]:
     """A command with placeholders filled in, and environment variables left as they are."""
-    found = [part.replace("{python}", sys.executable) for part in command]
-    return found if out is None else [part.replace("{out}", str(out.resolve())) for part in found]
+    parts = [part.replace("{python}", sys.executable) for part in command]
+    return parts if out is None else [part.replace("{out}", str(out.resolve())) for part in parts]
 
 
 def check_command(command: Sequence[str], source: str) -> None:
@@ -54,8 +54,8 @@ def check_command(command: Sequence[str], source: str) -> None:
 def environment(threads: int, error_file: Path) -> dict[str, str]:
     """Of a step: as many threads as the grid says, in each library that has its own, and where to leave an error."""
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    own = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", ERROR_FILE: str(error_file.resolve())}
-    return {**os.environ, **counts, **own}
+    fixed = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", ERROR_FILE: str(error_file.resolve())}
+    return {**os.environ, **counts, **fixed}
 
 
 def failure(exit_code: int, error_file: Path, log: Path) -> tuple[int, str]:

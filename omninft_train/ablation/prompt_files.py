@@ -16,8 +16,8 @@ from omninft_train.ablation.grid import Grid
 _TEXTS = ("prompt_av", "prompt_v", "prompt_a")
 
 
-def prompt_facts(grid: Grid) -> dict[str, Any]:
-    """What decides on the prompts, without reading lists that would have to be pulled first.
+def prompt_metadata(grid: Grid) -> dict[str, Any]:
+    """Settings that determine the prompts, without reading lists that would have to be pulled first.
 
     Raises:
         UsageError: a list that is neither a suite nor a file.

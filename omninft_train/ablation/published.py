@@ -21,9 +21,9 @@ class Beside:
 
 
 def published_beside(grid: Grid, results: Results, table: Table, leaderboards: Path) -> Beside:
-    """The paper's figures that may stand beside ours.
+    """The paper's figures that may stand beside measured ones.
 
-    A figure is shown where the grid's benchmark is the paper's, the metric is said to be the paper's quantity, and the
+    A figure is shown where the grid's benchmark is the paper's, the metric names the paper's quantity, and the
     row names the published one. Everything else would compare different things.
     """
     source = grid.published
@@ -36,11 +36,11 @@ def published_beside(grid: Grid, results: Results, table: Table, leaderboards: P
             f"{grid.benchmark or 'other clips'}.",
         )
     if not (leaderboards / "published").is_dir():
-        return Beside({}, f"No published figures: {leaderboards} is no leaderboards folder. Give --leaderboards.")
+        return Beside({}, f"No published figures: {leaderboards} is no leaderboards folder. Name one (--leaderboards).")
     reading = read_folder(leaderboards)
     wanted = {metric.published: metric.name for metric in columns(results, table) if metric.published}
     labels = {row.published: row.label for row in table.rows if row.published}
-    found = {
+    figures = {
         (labels[figure.row], wanted[figure.quantity]): figure
         for figure in reading.board.figures
         if figure.provenance == "published"
@@ -50,4 +50,4 @@ def published_beside(grid: Grid, results: Results, table: Table, leaderboards: P
         and figure.row in labels
         and figure.quantity in wanted
     }
-    return Beside(found, source.caveat)
+    return Beside(figures, source.caveat)

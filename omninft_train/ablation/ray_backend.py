@@ -33,8 +33,8 @@ class RayBackend:
             import ray
         except ImportError as error:
             raise EnvironmentProblem(
-                "--backend ray needs Ray, which is not installed: pip install 'avbench[ray]'. Without it, use "
-                "--backend local; several machines can run the same command on a shared folder."
+                "The Ray backend needs Ray, which is not installed: pip install 'avbench[ray]'. Without it, use the "
+                "local backend (--backend local); several machines can run the same command on a shared folder."
             ) from error
         self._ray: Any = ray
         self._cpus, self._gpus = cpus, gpus
@@ -44,7 +44,7 @@ class RayBackend:
                 ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise EnvironmentProblem(
-                    f"no Ray cluster: {error}. Check RAY_ADDRESS, or use --backend local."
+                    f"no Ray cluster: {error}. Check RAY_ADDRESS, or use the local backend (--backend local)."
                 ) from error
         self._running: dict[Any, Step] = {}
 
@@ -78,7 +78,7 @@ class RayBackend:
 
 
 def _unwrapped(ray: Any, reference: Any) -> Finished:
-    """A task's result; an error of ours comes wrapped in one of Ray's."""
+    """A task's result; errors of avbench come wrapped in one of Ray's."""
     try:
         result: Finished = ray.get(reference)
     except ray.exceptions.RayTaskError as error:

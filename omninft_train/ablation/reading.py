@@ -1,4 +1,4 @@
-"""Grid files: TOML in, `Grid` out; an unknown key, a wrong kind or an impossible size is an error with its place."""
+"""Grid files: TOML in, `Grid` out; errors name file, line and key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from avbench.config import Must, at_least, build, refuse
 from avbench.errors import UsageError, near
-from avbench.toml import Place, merge, parse_toml, read_text
+from avbench.toml import Origin, merge, parse_toml, read_text
 from omninft_train.ablation.grid import (
     Base,
     Cost,
@@ -85,9 +85,9 @@ def load_grid(grid: str | Path, budget: str = "", *, all_tables: bool = False) -
         UsageError: no such grid or budget, no TOML, an unknown key, a wrong value; file and line are named.
     """
     name, text, folder = _find(str(grid))
-    content, place = parse_toml(text, name), Place(name, text)
-    whole = _checked(content, [place])
-    budgets = {key: _checked(merge(content, content["budget"][key]), [place, replace(place, root=("budget", key))])
+    content, origin = parse_toml(text, name), Origin(name, text)
+    whole = _checked(content, [origin])
+    budgets = {key: _checked(merge(content, content["budget"][key]), [origin, replace(origin, root=("budget", key))])
                for key in whole.budget}  # fmt: skip
     if budget and budget not in budgets:
         known = near(budget, budgets) if budgets else "The grid has none."
@@ -135,7 +135,7 @@ def _find(grid: str) -> tuple[str, str, Path]:
     return str(path), read_text(path), path.resolve().parent
 
 
-def _checked(content: Mapping[str, Any], where: Sequence[Place]) -> _File:
+def _checked(content: Mapping[str, Any], where: Sequence[Origin]) -> _File:
     """The keys of a file, whose names go together."""
     file = build(_File, content, where)
     for kind in ("variant", "table"):
@@ -152,7 +152,7 @@ def _checked(content: Mapping[str, Any], where: Sequence[Place]) -> _File:
     return file
 
 
-def _check_rows(file: _File, name: str, table: Table, where: Sequence[Place]) -> None:
+def _check_rows(file: _File, name: str, table: Table, where: Sequence[Origin]) -> None:
     for i, row in enumerate(table.rows):
         if row.variant not in file.variant:
             path = ("table", name, "rows", i, "variant")

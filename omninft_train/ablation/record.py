@@ -68,7 +68,7 @@ def _row(outcome: Outcome, label: str, metric: Metric, summary: Summary, command
     return MeasuredRow(
         benchmark=grid.benchmark,
         row=label,
-        setting="; ".join(part for part in (_setting(grid, results, summary.variant), grid.budget) if part),
+        setting="; ".join(part for part in (_setting(results, summary.variant), grid.budget) if part),
         backbone=grid.trainer.backbone,
         method=summary.variant,
         metric=metric.name,
@@ -97,7 +97,7 @@ def _row(outcome: Outcome, label: str, metric: Metric, summary: Summary, command
     )
 
 
-def _setting(grid: Grid, results: Results, variant: str) -> str:
+def _setting(results: Results, variant: str) -> str:
     steps = {len(training.rows) for training in results.trainings if training.variant == variant}
     return f"{max(steps)} steps" if steps else "not trained"
 

@@ -43,7 +43,7 @@ def run_steps(
         out: its folder.
         steps: those to run; what they need besides must be complete.
         backend: where they run; closed at the end.
-        report: told of each step that ends.
+        report: called for each step that ends.
 
     Returns:
         Steps that were run here.
@@ -65,13 +65,13 @@ def run_steps(
             _submit(grid, out, progress, running, backend)
             if not running and not progress.later:
                 break
-            for found in backend.collect(_POLL) if running else _sleep():
-                running.discard(found.step_id)
-                _note(found, steps, progress)
-                if found.state == "done":
-                    finished.append(found)
-                if report is not None and found.state in ("done", "cached", "failed"):
-                    report(found, progress.total - len(progress.pending) - len(running), progress.total)
+            for ended in backend.collect(_POLL) if running else _sleep():
+                running.discard(ended.step_id)
+                _note(ended, steps, progress)
+                if ended.state == "done":
+                    finished.append(ended)
+                if report is not None and ended.state in ("done", "cached", "failed"):
+                    report(ended, progress.total - len(progress.pending) - len(running), progress.total)
         stop = False
     finally:
         backend.close(stop=stop)
@@ -104,26 +104,27 @@ def _submit(grid: Grid, out: Path, progress: _Progress, running: set[str], backe
             backend.submit(grid, out, step)
 
 
-def _note(found: Finished, steps: Sequence[Step], progress: _Progress) -> None:
-    if found.state in ("done", "cached"):
-        progress.complete.add(found.step_id)
-    elif found.state == "failed":
-        progress.failed[found.step_id] = found
-    elif found.state == "busy":
-        progress.later[found.step_id] = time.monotonic() + _RETRY
+def _note(ended: Finished, steps: Sequence[Step], progress: _Progress) -> None:
+    if ended.state in ("done", "cached"):
+        progress.complete.add(ended.step_id)
+    elif ended.state == "failed":
+        progress.failed[ended.step_id] = ended
+    elif ended.state == "busy":
+        progress.later[ended.step_id] = time.monotonic() + _RETRY
         order = [step.id for step in steps]
-        progress.pending.append(next(step for step in steps if step.id == found.step_id))
+        progress.pending.append(next(step for step in steps if step.id == ended.step_id))
         progress.pending.sort(key=lambda step: order.index(step.id))
 
 
 def _raise_failures(progress: _Progress) -> None:
-    told = [found for found in progress.failed.values() if found.message]
-    if not told:
+    failures = [ended for ended in progress.failed.values() if ended.message]
+    if not failures:
         return
     rest = len(progress.failed) - 1
     more = f" {rest} more steps failed or could not start." if rest > 1 else " 1 more step failed or could not start."
-    text = f"{told[0].step_id} failed, {told[0].message}.{more if rest else ''} The same command goes on from here."
-    raise UsageError(text) if told[0].exit_code == 2 else EnvironmentProblem(text)
+    first = failures[0]
+    text = f"{first.step_id} failed, {first.message}.{more if rest else ''} The same command goes on from here."
+    raise UsageError(text) if first.exit_code == 2 else EnvironmentProblem(text)
 
 
 def check_needs(out: Path, steps: Sequence[Step], all_steps: Sequence[Step], again: str) -> None:
@@ -138,12 +139,12 @@ def check_needs(out: Path, steps: Sequence[Step], all_steps: Sequence[Step], aga
     Raises:
         UsageError: the first that is not, and the command that makes it.
     """
-    own = {step.id for step in steps}
+    chosen = {step.id for step in steps}
     by_id = {step.id: step for step in all_steps}
     for step in steps:
         for name in step.needs:
-            if name not in own and (found := status(out, by_id[name])).state != "complete":
-                raise UsageError(unfinished(out, by_id[name], found.state, again, f"'{step.id}' needs it"))
+            if name not in chosen and (current := status(out, by_id[name])).state != "complete":
+                raise UsageError(unfinished(out, by_id[name], current.state, again, f"'{step.id}' needs it"))
 
 
 def unfinished(out: Path, step: Step, state: str, again: str, why: str) -> str:

@@ -62,9 +62,11 @@ def make_sheet(
     shown = columns(results, table)
     rewarded = [metric for metric in shown if metric.name in results.rewarded]
     held_out = [metric for metric in shown if metric.name not in results.rewarded]
-    found = differences(grid, results, table)
+    compared = differences(grid, results, table)
     seeds = (
-        f"Mean ± standard deviation over {len(grid.seeds)} seeds." if len(grid.seeds) > 1 else "One seed: no spread."
+        f"Mean ± standard deviation over {len(grid.seeds)} seeds."
+        if len(grid.seeds) > 1
+        else "One seed: no standard deviation."
     )
     blocks = [
         _block("Rewards, which training saw", table, rewarded, summaries, seeds),
@@ -73,10 +75,12 @@ def make_sheet(
     ]
     if beside.figures:
         blocks.append(_beside(table, shown, summaries, beside))
-    blocks.append(_differences(found, shown))
-    said = [d.sentence for d in found if d.verdict not in ("no direction", "no values")]
-    orders = tuple(order_sentences(table, found, shown))
-    return Sheet(table, tuple(block for block in blocks if block.rows), orders, tuple(said), tuple(found), beside)
+    blocks.append(_differences(compared, shown))
+    sentences = [d.sentence for d in compared if d.verdict not in ("no direction", "no values")]
+    orders = tuple(order_sentences(compared, shown))
+    return Sheet(
+        table, tuple(block for block in blocks if block.rows), orders, tuple(sentences), tuple(compared), beside
+    )
 
 
 def column(metric: Metric) -> Column:
@@ -99,22 +103,22 @@ def _block(
 
 
 def _column(rows: Sequence[Row], metric: Metric, summaries: Mapping[tuple[str, str], Summary]) -> list[Cell]:
-    own = [summaries.get((row.variant, metric.name)) for row in rows]
-    digits = places([s.mean for s in own if s and s.mean is not None])
-    printed = [None if s is None or s.mean is None else round(s.mean, digits) for s in own]
+    row_summaries = [summaries.get((row.variant, metric.name)) for row in rows]
+    digits = significant_decimals([s.mean for s in row_summaries if s and s.mean is not None])
+    printed = [None if s is None or s.mean is None else round(s.mean, digits) for s in row_summaries]
     ranks = rank(printed, Direction.named(metric.direction))
-    return [Cell(_mean_text(summary, digits), place) for summary, place in zip(own, ranks, strict=True)]
+    return [Cell(_mean_text(summary, digits), position) for summary, position in zip(row_summaries, ranks, strict=True)]
 
 
 def _mean_text(summary: Summary | None, digits: int) -> str:
     if summary is None or summary.mean is None:
         return ""
-    spread = f" ± {summary.sd:.{digits}f}" if summary.sd is not None else ""
+    std = f" ± {summary.sd:.{digits}f}" if summary.sd is not None else ""
     lost = f" ({summary.n} of {summary.n_of})" if summary.n < summary.n_of else ""
-    return f"{summary.mean:.{digits}f}{spread}{lost}"
+    return f"{summary.mean:.{digits}f}{std}{lost}"
 
 
-def places(values: Sequence[float]) -> int:
+def significant_decimals(values: Sequence[float]) -> int:
     """Decimals that show a column to about four significant digits."""
     largest = max((abs(value) for value in values), default=0.0)
     return 3 if largest < 10 else 2 if largest < 100 else 1
@@ -123,33 +127,33 @@ def places(values: Sequence[float]) -> int:
 def _cost(grid: Grid, results: Results, table: Table) -> ShownTable:
     rows = []
     for row, label in zip(table.rows, _labels(table), strict=True):
-        own = [training for training in results.trainings if training.variant == row.variant]
-        if own:
-            rows.append(row_of((label, _time(own), _each(own), _memory(own), str(len(own)))))
+        trainings = [training for training in results.trainings if training.variant == row.variant]
+        if trainings:
+            rows.append(row_of((label, _time(trainings), _each(trainings), _memory(trainings), str(len(trainings)))))
     note = (
         f"Time of the logged steps, mean ± standard deviation over seeds; {grid.jobs} steps of the plan side by side."
     )
     return ShownTable("Cost", _COST, tuple(rows), (note,))
 
 
-def _time(own: Sequence[Training]) -> str:
-    seconds = [training.seconds for training in own]
+def _time(trainings: Sequence[Training]) -> str:
+    seconds = [training.seconds for training in trainings]
     unit, divisor = ("h", 3600.0) if max(seconds) >= 7200 else ("min", 60.0) if max(seconds) >= 120 else ("s", 1.0)
-    return _spread([value / divisor for value in seconds], 1) + f" {unit}"
+    return _mean_and_std([value / divisor for value in seconds], 1) + f" {unit}"
 
 
-def _each(own: Sequence[Training]) -> str:
-    return _spread([training.seconds / max(1, len(training.rows)) for training in own], 2)
+def _each(trainings: Sequence[Training]) -> str:
+    return _mean_and_std([training.seconds / max(1, len(training.rows)) for training in trainings], 2)
 
 
-def _memory(own: Sequence[Training]) -> str:
-    known = [training.memory_gb for training in own if training.memory_gb is not None]
+def _memory(trainings: Sequence[Training]) -> str:
+    known = [training.memory_gb for training in trainings if training.memory_gb is not None]
     return f"{max(known):.2f}" if known else ""
 
 
-def _spread(values: Sequence[float], digits: int) -> str:
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}"
+def _mean_and_std(values: Sequence[float], digits: int) -> str:
+    std = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{std}"
 
 
 def _beside(
@@ -170,35 +174,35 @@ def _beside(
     return ShownTable("Beside the published figures", (_ROW, *heads), tuple(rows), (note,))
 
 
-def _differences(found: Sequence[Difference], shown: Sequence[Metric]) -> ShownTable:
+def _differences(compared: Sequence[Difference], shown: Sequence[Metric]) -> ShownTable:
     headings = {metric.name: column(metric).heading for metric in shown}
-    rows = [_difference(one, headings[one.metric]) for one in found if one.difference is not None]
-    tested = sum(one.verdict in ("supported", "agree", "disagree") for one in found)
+    rows = [_difference(one, headings[one.metric]) for one in compared if one.difference is not None]
+    tested = sum(one.verdict in ("supported", "agree", "disagree") for one in compared)
     note = (
         "Paired by seed, and by prompt and sample within a seed. Over seeds: 95 % t interval; over prompts: 95 % "
-        "bootstrap interval of the mean over seeds. Supported: the seeds agree and neither interval includes 0. "
+        "interval of the mean over seeds. Supported: the seeds agree and neither interval includes 0. "
         f"Of {tested} orderings tested, up to {tested * _BY_CHANCE:.1f} may look supported where nothing has an effect."
     )
     return ShownTable("Differences", _DIFFERENCE, tuple(rows), (note,))
 
 
 def _difference(one: Difference, heading: str) -> ShownRow:
-    places = decimals_for([one.difference, *one.by_seed])
+    decimals = decimals_for([one.difference, *one.by_seed])
     texts = (
         f"{one.row.label} – {one.against.label}",
         heading,
-        with_sign(format_value(one.difference, places)),
+        with_sign(format_value(one.difference, decimals)),
     )
     ends = (
         interval_of(one.low, one.high, one.no_seeds),
         interval_of(one.prompt_low, one.prompt_high, one.no_prompts),
     )
-    each = ", ".join(with_sign(format_value(value, places)) for value in one.by_seed)
-    intervals = (_ends_cell(interval, places) for interval in ends)
+    each = ", ".join(with_sign(format_value(value, decimals)) for value in one.by_seed)
+    intervals = (_ends_cell(interval, decimals) for interval in ends)
     return ShownRow((*map(Cell, texts), *intervals, Cell(each), Cell(one.verdict)))
 
 
-def _ends_cell(interval: Interval, places: int) -> Cell:
+def _ends_cell(interval: Interval, decimals: int) -> Cell:
     if isinstance(interval, tuple):
-        return Cell(format_ends(interval, places, signed=True))
+        return Cell(format_ends(interval, decimals, signed=True))
     return Cell(note=no_interval(interval))

@@ -1,4 +1,4 @@
-"""What is done in an ablation's folder: a record beside the outputs of each step, and a lock while it runs.
+"""State of an ablation's steps on disk: a record beside the outputs of each, and a lock while it runs.
 
 A record says "started" before the first output exists and "complete" after the last, so whatever is half written is
 known as such. The lock is held by the step's own process too: after avbench was killed, a trainer that still runs keeps
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from avbench.errors import EnvironmentProblem, UsageError
-from avbench.files import write_atomically
+from avbench.errors import UsageError
+from avbench.files import inheritable_lock, make_folder, write_atomically
 from omninft_train.ablation.steps import Step, canonical
 
 State = Literal["complete", "todo", "started", "stale", "damaged", "foreign"]
@@ -55,30 +54,24 @@ def read_record(out: Path, step: Step) -> dict[str, Any] | None:
 def write_record(out: Path, step: Step, content: Mapping[str, Any]) -> None:
     """Write the record of a step, whole or not at all."""
     path = record_path(out, step)
-    make_folder(path.parent)
+    make_folder(path.parent, "--out")
     write_atomically(path, (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder.
-
-    Raises:
-        EnvironmentProblem: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot make {folder}: {error.strerror or error}. Choose another --out.") from error
-
-
 def status(out: Path, step: Step) -> Status:
-    """Whether a step is done, half done, to be done, or something else is in its place."""
+    """Whether a step is done, half done, to be done, or its folder holds something else."""
     record = read_record(out, step)
     if record is None:
-        found = next((out / step.folder / name for name in _roots(step) if (out / step.folder / name).exists()), None)
-        return Status("foreign", f"{found} is there without a record of how it was made") if found else Status("todo")
+        existing = next(
+            (out / step.folder / name for name in _roots(step) if (out / step.folder / name).exists()), None
+        )
+        return (
+            Status("foreign", f"{existing} is there without a record of how it was made")
+            if existing
+            else Status("todo")
+        )
     if record.get("digest") != step.digest:
-        return Status("stale", difference(record.get("facts", {}), step.facts) or "other steps or another trainer")
+        return Status("stale", difference(record.get("facts", {}), step.settings) or "other steps or another trainer")
     if record.get("state") != "complete":
         return Status("started")
     for name, size in record.get("outputs", {}).items():
@@ -96,9 +89,9 @@ def _roots(step: Step) -> list[str]:
 
 
 def difference(old: Any, new: Any, prefix: str = "") -> str:
-    """The first facts that differ, as "run.steps 40, now 60"."""
-    found = list(_differences(old, new, prefix))
-    return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+    """The first settings that differ, as "run.steps 40, now 60"."""
+    texts = list(_differences(old, new, prefix))
+    return ", ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else "")
 
 
 def _differences(old: Any, new: Any, prefix: str) -> Iterator[str]:
@@ -117,21 +110,21 @@ def refuse_others(out: Path, steps: list[Step], *, redo: bool) -> None:
     """Refuse to work where other settings, or someone else, left something.
 
     Raises:
-        UsageError: a step was made with other settings and `redo` is not given, or its place is taken.
+        UsageError: a step was made with other settings and `redo` is not given, or its folder holds something else.
     """
-    found = [(step, status(out, step)) for step in steps]
-    for _, state in found:
+    states = [(step, status(out, step)) for step in steps]
+    for _, state in states:
         if state.state == "foreign":
             raise UsageError(
-                f"{state.why}: half written, or not by 'avbench ablate'. Remove it, or choose another --out."
+                f"{state.why}: half written, or not by 'avbench ablate'. Remove it, or choose another folder (--out)."
             )
-    stale = [(step, state) for step, state in found if state.state == "stale"]
+    stale = [(step, state) for step, state in states if state.state == "stale"]
     if stale and not redo:
         step, state = stale[0]
         more = f" ({len(stale)} steps in all)" if len(stale) > 1 else ""
         raise UsageError(
             f"{out / step.folder}: '{step.id}' was made with other settings: {state.why}{more}. "
-            "Choose another --out, or --redo to replace what is there."
+            "Choose another folder (--out), or replace what is there (--redo)."
         )
 
 
@@ -142,41 +135,6 @@ def locked(out: Path, step: Step) -> Iterator[int | None]:
     Raises:
         EnvironmentProblem: the folder cannot be written, or has no locks.
     """
-    make_folder(out / LOCKS)
-    path = out / LOCKS / f"{step.id.replace(' ', '-')}.lock"
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        with _locked_by_name(path) as held:
-            yield held
-        return
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot write {path}: {error.strerror or error}. Choose another --out.") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        except OSError as error:
-            from avbench.files import no_locks
-
-            raise no_locks(out, "--out", error) from error
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _locked_by_name(path: Path) -> Iterator[int | None]:
-    from filelock import Timeout
-
-    from avbench.files import locked
-
-    try:
-        with locked(path, "--out"):
-            yield -1
-    except Timeout:
-        yield None
+    make_folder(out / LOCKS, "--out")
+    with inheritable_lock(out / LOCKS / f"{step.id.replace(' ', '-')}.lock", "--out") as held:
+        yield held

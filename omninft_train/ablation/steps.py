@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from avbench.errors import UsageError
 from omninft_train.ablation.grid import Grid, Variant
-from omninft_train.ablation.prompt_files import evaluated_count, prompt_facts
+from omninft_train.ablation.prompt_files import evaluated_count, prompt_metadata
 from omninft_train.ablation.variants import pretrain_arguments, rollouts, training_arguments
 from omninft_train.training import tracking
 
@@ -31,9 +31,9 @@ class Step:
         record: name of the record, without ".json".
         command: with placeholders "{out}" and "{python}"; empty for what is done in this process.
         outputs: files below `folder` that it leaves.
-        facts: everything that its outcome depends on, but for other steps.
+        settings: everything that its outcome depends on, but for other steps; "facts" in its record.
         needs: ids of steps that must be complete first.
-        digest: over facts, trainer and digests of other steps. 16 hexadecimal digits.
+        digest: over settings, trainer and digests of other steps. 16 hexadecimal digits.
         amount: how much there is to do, in the unit of its kind.
         seconds: that it is expected to take, before anything was measured.
     """
@@ -46,7 +46,7 @@ class Step:
     record: str
     command: tuple[str, ...]
     outputs: tuple[str, ...]
-    facts: Mapping[str, Any]
+    settings: Mapping[str, Any]
     needs: tuple[str, ...]
     digest: str
     amount: float
@@ -107,26 +107,26 @@ class _Plan:
         self._base = grid.base.path or f"{{out}}/base/{pretraining}"
         self._prompts = bool(grid.evaluation.prompts or grid.train_prompts)
         if self._prompts:
-            facts = prompt_facts(grid)
+            settings = prompt_metadata(grid)
             parts = [f"evaluate-{part:02d}.jsonl" for part in range(grid.evaluation.parts)]
             outputs = (*(["train.jsonl"] if grid.train_prompts else []), *(parts if grid.evaluation.prompts else []))
-            self._add("prompts", "prompts", "prompts", outputs, facts)
+            self._add("prompts", "prompts", "prompts", outputs, settings)
         if not grid.base.path:
             self._pretrain(pretraining)
 
     def _add(
-        self, kind: Kind, step_id: str, folder: str, outputs: Sequence[str], facts: Mapping[str, Any], **more: Any
+        self, kind: Kind, step_id: str, folder: str, outputs: Sequence[str], settings: Mapping[str, Any], **more: Any
     ) -> None:
         needs, amount = tuple(more.get("needs", ())), float(more.get("amount", 0))
         inputs = [self._digests[name] for name in more.get("inputs", needs)]
         trainer = {"version": self.grid.trainer.version, "backbone": self.grid.trainer.backbone}
-        content = {"kind": kind, "facts": facts, "inputs": inputs, "trainer": trainer}
+        content = {"kind": kind, "facts": settings, "inputs": inputs, "trainer": trainer}
         digest = hashlib.sha256(json.dumps(canonical(content), sort_keys=True).encode()).hexdigest()[:16]
         self._digests[step_id] = digest
         self.steps.append(
             Step(
                 step_id, kind, more.get("variant", ""), more.get("seed"), folder, more.get("record", kind),
-                tuple(more.get("command", ())), tuple(outputs), facts, needs, digest, amount,
+                tuple(more.get("command", ())), tuple(outputs), settings, needs, digest, amount,
                 self._seconds(kind, amount),
             )
         )  # fmt: skip
@@ -142,9 +142,9 @@ class _Plan:
     def _pretrain(self, name: str) -> None:
         base = self.grid.base
         command = [*self.grid.trainer.command, *pretrain_arguments(self.grid), "--out", "{out}/base"]
-        facts = {"steps": base.pretrain_steps, "seed": base.pretrain_seed, "name": name}
+        settings = {"steps": base.pretrain_steps, "seed": base.pretrain_seed, "name": name}
         amount = base.pretrain_steps or self.grid.cost.pretrain_steps
-        self._add("pretrain", "pretrain", "base", (), facts, command=command, amount=amount)
+        self._add("pretrain", "pretrain", "base", (), settings, command=command, amount=amount)
 
     def _base_needs(self) -> tuple[str, ...]:
         return () if self.grid.base.path else ("pretrain",)
@@ -162,9 +162,9 @@ class _Plan:
             *(grid.trainer.launch or grid.trainer.command), "train", "--out", f"{{out}}/{folder}/{RUN}",
             *training_arguments(grid, variant, sets),
         ]  # fmt: skip
-        facts = {"config": config, "seed": seed, "base": grid.base.path}
+        settings = {"config": config, "seed": seed, "base": grid.base.path}
         self._add(
-            "train", f"train {variant.name} seed {seed}", folder, (METRICS,), facts, variant=variant.name, seed=seed,
+            "train", f"train {variant.name} seed {seed}", folder, (METRICS,), settings, variant=variant.name, seed=seed,
             needs=needs, command=command, amount=rollouts(config),
         )  # fmt: skip
 
@@ -174,37 +174,41 @@ class _Plan:
         trained = f"train {run_of} seed {seed}"
         needs: tuple[str, ...] = (trained, *(("prompts",) if self.grid.evaluation.prompts else ()))
         config = self.resolved[run_of]
-        facts: dict[str, Any] = {"role": "policy" if variant.recipe else "reference"}
+        settings: dict[str, Any] = {"role": "policy" if variant.recipe else "reference"}
         # The base policy does not depend on the run that it is taken from, only on how it is judged there.
         if not variant.recipe:
-            facts |= {"base": self.grid.base.path, "sampling": config.get("sampling"), "rewards": config.get("rewards")}
+            settings |= {
+                "base": self.grid.base.path,
+                "sampling": config.get("sampling"),
+                "rewards": config.get("rewards"),
+            }
             inputs = (*self._base_needs(), *needs[1:])
         else:
             inputs = needs
         more = {"variant": variant.name, "seed": seed, "needs": needs, "inputs": inputs}
         if self.grid.evaluation.judge == "trainer":
-            self._evaluate(run, facts, more)
+            self._evaluate(run, settings, more)
         else:
-            self._generate_and_score(run, facts, more)
+            self._generate_and_score(run, settings, more)
 
-    def _evaluate(self, run: str, facts: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+    def _evaluate(self, run: str, settings: Mapping[str, Any], more: Mapping[str, Any]) -> None:
         how = self.grid.evaluation
         folder = seed_folder(more["variant"], more["seed"])
         command = [*self.grid.trainer.command, "evaluate", run, "--out", f"{{out}}/{folder}/{EVALUATION}"]
         if how.prompts:
             command += ["--prompts", "{out}/prompts/evaluate-00.jsonl"]
-        command += self._sampling(facts, how.seed + more["seed"])
-        own = {**facts, "samples": how.samples, "steps": how.steps, "seed": how.seed + more["seed"]}
+        command += self._sampling(settings, how.seed + more["seed"])
+        step_settings = {**settings, "samples": how.samples, "steps": how.steps, "seed": how.seed + more["seed"]}
         name = f"evaluate {more['variant']} seed {more['seed']}"
         amount = evaluated_count(self.grid) * how.samples
-        self._add("evaluate", name, folder, (EVALUATION,), own, command=command, amount=amount, **more)
+        self._add("evaluate", name, folder, (EVALUATION,), step_settings, command=command, amount=amount, **more)
 
-    def _sampling(self, facts: Mapping[str, Any], seed: int) -> list[str]:
+    def _sampling(self, settings: Mapping[str, Any], seed: int) -> list[str]:
         how = self.grid.evaluation
-        found = ["--samples", str(how.samples), "--seed", str(seed), "--role", str(facts["role"])]
-        return found + (["--steps", str(how.steps)] if how.steps else [])
+        arguments = ["--samples", str(how.samples), "--seed", str(seed), "--role", str(settings["role"])]
+        return arguments + (["--steps", str(how.steps)] if how.steps else [])
 
-    def _generate_and_score(self, run: str, facts: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+    def _generate_and_score(self, run: str, settings: Mapping[str, Any], more: Mapping[str, Any]) -> None:
         how, folder = self.grid.evaluation, seed_folder(more["variant"], more["seed"])
         amount = evaluated_count(self.grid) * how.samples / how.parts
         for part in range(how.parts):
@@ -214,12 +218,18 @@ class _Plan:
             clips, scores = f"clips-{part:02d}", f"scores-{part:02d}"
             command = [
                 *self.grid.trainer.command, "sample", run, "--out", f"{{out}}/{folder}/{clips}",
-                "--prompts", f"{{out}}/prompts/evaluate-{part:02d}.jsonl", *self._sampling(facts, seed),
+                "--prompts", f"{{out}}/prompts/evaluate-{part:02d}.jsonl", *self._sampling(settings, seed),
             ]  # fmt: skip
-            own = {**facts, "samples": how.samples, "steps": how.steps, "seed": seed, "part": [part, how.parts]}
+            step_settings = {
+                **settings,
+                "samples": how.samples,
+                "steps": how.steps,
+                "seed": seed,
+                "part": [part, how.parts],
+            }
             name = f"generate {more['variant']} seed {more['seed']}{tail}"
             self._add(
-                "generate", name, folder, (f"{clips}/manifest.csv",), own, command=command, amount=amount,
+                "generate", name, folder, (f"{clips}/manifest.csv",), step_settings, command=command, amount=amount,
                 record=f"generate-{part:02d}", **more,
             )  # fmt: skip
             command = [
@@ -227,8 +237,8 @@ class _Plan:
                 "--out", f"{{out}}/{folder}/{scores}", "--metrics", ",".join(how.metrics), "--quiet", *how.options,
             ]  # fmt: skip
             judged = {"metrics": list(how.metrics), "options": list(how.options)}
-            own_more = {"variant": more["variant"], "seed": more["seed"], "needs": (name,)}
+            common = {"variant": more["variant"], "seed": more["seed"], "needs": (name,)}
             self._add(
                 "score", name.replace("generate", "score", 1), folder, (f"{scores}/scores.parquet",), judged,
-                command=command, amount=amount, record=f"score-{part:02d}", **own_more,
+                command=command, amount=amount, record=f"score-{part:02d}", **common,
             )  # fmt: skip

@@ -56,8 +56,8 @@ def results_csv(
     for sheet in sheets:
         for row in sheet.table.rows:
             for metric in metrics:
-                facts = ["yes" if metric.name in rewarded else "no", metric.direction, metric.unit]
-                key = [sheet.table.name, row.label, row.variant, metric.name, *facts]
+                cells = ["yes" if metric.name in rewarded else "no", metric.direction, metric.unit]
+                key = [sheet.table.name, row.label, row.variant, metric.name, *cells]
                 summary = summaries.get((row.variant, metric.name))
                 if summary is not None and summary.mean is not None:
                     seeds = " ".join(map(str, grid.seeds))

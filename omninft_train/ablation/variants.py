@@ -21,10 +21,10 @@ _APART = {"backbone": ("path", "cache"), "run": ("seed", "mirror"), "prompts": (
 
 def settings(grid: Grid, variant: Variant) -> list[str]:
     """Settings of a variant, as `--set` takes them: those of the grid, then its own, which win."""
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for content in (grid.train, variant.overrides):
-        found |= dict(_flat(content))
-    return [f"{key}={value}" for key, value in found.items()]
+        flat |= dict(_flat(content))
+    return [f"{key}={value}" for key, value in flat.items()]
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -71,7 +71,7 @@ def pretraining(grid: Grid) -> str:
     Raises:
         UsageError: neither a model is given, nor the miniature pretrained.
     """
-    from omninft_train.miniature.pretrain import PretrainOptions, place
+    from omninft_train.miniature.pretrain import PretrainOptions, folder_of
 
     if grid.base.path:
         return ""
@@ -80,7 +80,7 @@ def pretraining(grid: Grid) -> str:
     options = PretrainOptions(seed=grid.base.pretrain_seed)
     if grid.base.pretrain_steps is not None:
         options = replace(options, steps=grid.base.pretrain_steps)
-    return place(Path(), options).name
+    return folder_of(Path(), options).name
 
 
 def pretrain_arguments(grid: Grid) -> list[str]:
@@ -97,6 +97,6 @@ def rollouts(config: Mapping[str, Any]) -> int:
 
 def training_arguments(grid: Grid, variant: Variant, sets: Mapping[str, Any]) -> list[str]:
     """Arguments of the trainer for a run of a variant; `sets` are settings of the run itself."""
-    own = [f"{key}={json.dumps(value)}" for key, value in sets.items()]
-    arguments = [part for text in (*settings(grid, variant), *own) for part in ("--set", text)]
+    run_settings = [f"{key}={json.dumps(value)}" for key, value in sets.items()]
+    arguments = [part for text in (*settings(grid, variant), *run_settings) for part in ("--set", text)]
     return ["--recipe", recipe_of(grid, variant), "--backbone", grid.trainer.backbone, *arguments]

@@ -58,8 +58,8 @@ def command(
     if record is not None:
         check_record(ablation.grid, record)
     if commands:
-        for own, runs in ablation.commands():
-            for line in (own, *(f"#   {text}" for text in runs)):
+        for command_line, runs in ablation.commands():
+            for line in (command_line, *(f"#   {text}" for text in runs)):
                 say(line)
         return
     if not quiet:
@@ -81,7 +81,7 @@ def _run(ablation: Ablation, backend: Literal["local", "ray"], *, quiet: bool, r
     from omninft_train.ablation import make_backend
 
     try:
-        ablation.run(make_backend(backend, ablation.grid), None if quiet else _told, redo=redo)
+        ablation.run(make_backend(backend, ablation.grid), None if quiet else _report_step, redo=redo)
     except Interrupted as stop:
         stop.settle()
         say("avbench: interrupted. Steps that are done are kept; the same command goes on from here.", err=True)
@@ -99,7 +99,7 @@ def _show_plan(ablation: Ablation) -> None:
         say(cost_line(plan))
 
 
-def _told(finished: Any, done: int, total: int) -> None:
+def _report_step(finished: Any, done: int, total: int) -> None:
     from omninft_train.ablation import duration
 
     word = {"done": "done", "cached": "done elsewhere", "failed": "FAILED"}[finished.state]

@@ -19,14 +19,14 @@ def command(
     """Pretrain the miniature from random weights; one with the same options is not trained again."""
     from dataclasses import replace
 
-    from omninft_train.miniature.pretrain import PretrainOptions, place, pretrained
+    from omninft_train.miniature.pretrain import PretrainOptions, folder_of, pretrained
 
     options = PretrainOptions(seed=seed)
     if steps is not None:
         options = replace(options, steps=steps)
-    folder = place(out, options) if dry_run else pretrained(out, options, _told)
+    folder = folder_of(out, options) if dry_run else pretrained(out, options, _report_step)
     say(str(folder))
 
 
-def _told(step: int, loss: float) -> None:
+def _report_step(step: int, loss: float) -> None:
     say(f"pretraining step {step}: loss {loss:.4f}", err=True)

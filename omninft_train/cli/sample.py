@@ -39,12 +39,12 @@ def command(
     chosen = (load_prompts(prompts) if prompts else load_training_prompts(read_config(run)))[:limit]
     trained = load_trained(run, default_device(), [prompt.prompt_av for prompt in chosen])
     sampling = trained.config.sampling
-    own = sampling.guidance
+    training_guidance = sampling.guidance
     how = Generation(
         role=role,
         samples=samples,
         steps=steps or 2 * sampling.steps,
-        guidance=replace(own, video=guidance[0], audio=guidance[1]) if guidance else own,
+        guidance=replace(training_guidance, video=guidance[0], audio=guidance[1]) if guidance else training_guidance,
         seed=seed,
         batch=batch or sampling.batch,
     )

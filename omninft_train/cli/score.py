@@ -27,9 +27,9 @@ def command(
     decoded, prompts = read_clips(clips)
     scored = make_rewards(config.rewards).score(decoded, prompts, [str(i) for i in range(len(decoded))])
     rows = []
-    for place, spec in enumerate(config.rewards.reward):
-        valid = scored.valid[:, place]
-        values = scored.values[valid, place]
+    for index, spec in enumerate(config.rewards.reward):
+        valid = scored.valid[:, index]
+        values = scored.values[valid, index]
         error = f"{values.std() / len(values) ** 0.5:.4f}" if len(values) > 1 else ""
         mean = f"{values.mean():.4f}" if len(values) else ""
         rows.append(row_of((spec.name, mean, error, str(len(values)), str(int((~valid).sum())))))

@@ -1,4 +1,4 @@
-"""`avbench study`: what rollouts say about the rewards that judge them."""
+"""`avbench study`: study reward conflicts on rollouts."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def conflicts(
         Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
     ] = "policy",
     std: Annotated[
-        Literal["batch", "group"], typer.Option("--std", help="Rewards are divided by this deviation.")
+        Literal["batch", "group"], typer.Option("--std", help="Rewards are divided by this standard deviation.")
     ] = "batch",
     trainer: Annotated[
         str, typer.Option("--trainer", help="Command of the trainer; default: omninft_train of this Python.")
     ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table.")] = False,
 ) -> None:
-    """How often the rewards of a rollout pull picture and sound in opposite directions (the paper's Figure 2a).
+    """How often the rewards of a rollout pull video and audio in opposite directions (the paper's Figure 2a).
 
     Rollouts are sampled by the trainer, in groups of one prompt. JSON files that it wrote before are used as they are.
     """
@@ -56,10 +56,10 @@ def conflicts(
 
     command = shlex.join(["avbench", *sys.argv[1:]])
     called = tuple(shlex.split(trainer)) or (sys.executable, "-m", "omninft_train")
-    found = run_study(StudyRequest(tuple(sources), out, prompts, group_size, seed, role, std, called, command))
+    studies = run_study(StudyRequest(tuple(sources), out, prompts, group_size, seed, role, std, called, command))
     if quiet:
         return
-    print_table(summary_block(found))
-    for one in found:
+    print_table(summary_block(studies))
+    for one in studies:
         say(sentence(one))
     say(f"page: {out / 'conflicts.html'}")

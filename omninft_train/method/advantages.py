@@ -54,11 +54,11 @@ class Conflict:
     """How far the branches want different things.
 
     Attributes:
-        share: of rollouts whose advantages from video-only and audio-only rewards have opposite signs, in [0, 1].
+        fraction: of rollouts whose advantages from video-only and audio-only rewards have opposite signs, in [0, 1].
         correlation: of those two advantages, in [-1, 1]; 0 where one of them is constant.
     """
 
-    share: float
+    fraction: float
     correlation: float
 
 
@@ -73,7 +73,7 @@ def advantages(
     """Advantages of all rollouts of a step.
 
     Args:
-        rewards: (B, R); what stands at invalid places is never read.
+        rewards: (B, R); invalid entries are never read.
         valid: (B, R) bool.
         groups: (B,) integer, the group of each rollout.
         weights: (R,) of the rewards; one of weight 0 counts for nothing, not even by failing.
@@ -107,7 +107,7 @@ def optimality(advantage: Tensor, clip: float = 5.0) -> Tensor:
 
 def conflict(per_reward: Tensor, weights: Tensor, routes: Sequence[Route], valid: Tensor) -> Conflict:
     """Compare the weighted advantages (B,) of video-only and of audio-only rewards, over valid rollouts (B,)."""
-    video, audio = (own[valid] for own in modality_advantages(per_reward, weights, routes))
+    video, audio = (part[valid] for part in modality_advantages(per_reward, weights, routes))
     if not len(video):
         return Conflict(0.0, 0.0)
     opposite = float((video * audio < 0).double().mean())
@@ -133,19 +133,19 @@ def _normalise(values: Tensor, valid: Tensor, groups: Tensor, options: Advantage
     """(R - mean of the group) / (s + eps) where valid, else 0."""
     original = options.mode == "gdpo-original"
     by_group, sample = options.std == "group" or original, options.sample_std or original
-    found = torch.zeros_like(values)
-    whole = _deviation(values[valid], sample)
+    normalised = torch.zeros_like(values)
+    whole = _std(values[valid], sample)
     for group in torch.unique(groups):
         members = (groups == group) & valid
         chosen = values[members]
         if not len(chosen):
             continue
-        spread = _deviation(chosen, sample) if by_group else whole
-        found[members] = (chosen - chosen.mean()) / (spread + options.eps)
-    return found
+        std = _std(chosen, sample) if by_group else whole
+        normalised[members] = (chosen - chosen.mean()) / (std + options.eps)
+    return normalised
 
 
-def _deviation(values: Tensor, sample: bool) -> Tensor:
+def _std(values: Tensor, sample: bool) -> Tensor:
     """Standard deviation; 0 for fewer values than it needs."""
     if len(values) <= int(sample):
         return values.new_zeros(())
@@ -156,4 +156,4 @@ def _whiten(values: Tensor, valid: Tensor, eps: float) -> Tensor:
     chosen = values[valid]
     if not len(chosen):
         return values
-    return (values - chosen.mean()) / (_deviation(chosen, True) + eps)
+    return (values - chosen.mean()) / (_std(chosen, True) + eps)

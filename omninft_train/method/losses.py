@@ -92,9 +92,9 @@ def branch_loss(branch: Branch, r: Tensor, token_weights: Tensor | None, options
     plus = beta * now + (1 - beta) * old - target
     minus = (1 + beta) * old - beta * now - target
     weight_plus, weight_minus = (_adaptive_weight(residual, options) for residual in (plus, minus))
-    share = r[:, None]
-    per_token = share * plus.square().mean(dim=-1) / weight_plus[:, None]  # (B, L)
-    per_token = per_token + (1 - share) * minus.square().mean(dim=-1) / weight_minus[:, None]
+    positive = r[:, None]
+    per_token = positive * plus.square().mean(dim=-1) / weight_plus[:, None]  # (B, L)
+    per_token = per_token + (1 - positive) * minus.square().mean(dim=-1) / weight_minus[:, None]
     if token_weights is None:
         mean = per_token.mean(dim=1)
     else:

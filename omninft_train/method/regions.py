@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 _SPREAD = 1e-6
-"""Spreads below this share of a frame's mean are rounding, and weigh nothing."""
+"""Spreads below this fraction of a frame's mean are rounding, and weigh nothing."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ def warmed_maximum(maximum: float, step: int, warmup_steps: int) -> float:
 
 def _sigmoid(values: Tensor, maximum: float) -> Tensor:
     mean = values.mean(dim=-1, keepdim=True)
-    spread = values.std(dim=-1, keepdim=True)
-    flat = spread <= _SPREAD * mean.abs()
-    z = torch.where(flat, 0.0, (values - mean) / spread.clamp(min=1e-30))
+    std = values.std(dim=-1, keepdim=True)
+    flat = std <= _SPREAD * mean.abs()
+    z = torch.where(flat, 0.0, (values - mean) / std.clamp(min=1e-30))
     return (1 + (maximum - 1) * torch.sigmoid((maximum - 1) * z)).clamp(1, maximum)
 
 
@@ -73,8 +73,8 @@ def _minmax(values: Tensor) -> Tensor:
     return torch.where(flat, 0.0, (values - low) / (high - low).clamp(min=1e-30))
 
 
-def _top(scores: Tensor, maximum: float, share: float = 0.4, clip: float = 0.99) -> Tensor:
+def _top(scores: Tensor, maximum: float, fraction: float = 0.4, clip: float = 0.99) -> Tensor:
     clipped = scores.clamp(max=scores.quantile(clip, dim=1, keepdim=True))
-    count = math.ceil(share * scores.shape[1])
+    count = math.ceil(fraction * scores.shape[1])
     bound = _minmax(clipped).topk(count, dim=1).values[:, -1:]
     return 1 + (maximum - 1) * (_minmax(clipped) >= bound).to(scores.dtype)

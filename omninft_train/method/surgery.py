@@ -1,4 +1,4 @@
-"""Layer-wise gradient surgery: which share of a gradient passes in each block, and how it is scaled."""
+"""Layer-wise gradient surgery: which fraction of a gradient passes in each block, and how it is scaled."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class SurgeryRule:
     """One rule.
 
     Attributes:
-        blocks: "3", "1-10" (inclusive), ">20", "<10", or shares of the depth such as "0.0-0.25". Block b of a network
-            of n blocks lies at (b + 0.5) / n, and a share covers the blocks that lie in it, the upper end left out.
-        keep: share of the gradient that passes, in [0, 1].
+        blocks: "3", "1-10" (inclusive), ">20", "<10", or fractions of the depth such as "0.0-0.25". Block b of
+            a network of n blocks lies at (b + 0.5) / n, and a range of fractions covers the blocks that lie in it, the
+            upper end left out.
+        keep: fraction of the gradient that passes, in [0, 1].
     """
 
     blocks: str
@@ -54,11 +55,11 @@ PRESETS: dict[str, SurgeryPreset] = {
     "paper-keep10": SurgeryPreset((SurgeryRule("<10", 0.1),), "kv"),
     "deep": SurgeryPreset((SurgeryRule(">20", 0.9),), "kv"),
 }
-"""For LTX-2's 48 blocks. "paper" reads the paper's alpha_s = 0.1 as its formula does, as the share that is detached."""
+"""For LTX-2's 48 blocks. "paper" reads the paper's alpha_s = 0.1 as its formula does: as the fraction detached."""
 
 
 def keep_by_block(rules: Sequence[SurgeryRule], depth: int) -> list[float]:
-    """Share that passes in each of `depth` blocks; 1 where no rule says otherwise.
+    """Fraction that passes in each of `depth` blocks; 1 where no rule says otherwise.
 
     Raises:
         UsageError: a rule that cannot be read, names a block that is not there, or keeps less than 0 or more than 1.
@@ -83,10 +84,10 @@ def check_rule(rule: SurgeryRule) -> None:
 
 
 def preset_keep(preset: SurgeryPreset, depth: int) -> list[float]:
-    """Share that passes in each of `depth` blocks.
+    """Fraction that passes in each of `depth` blocks.
 
-    A network of another depth than LTX-2's takes, for its block b, the share of the block at the same relative place:
-    floor((b + 0.5) / depth x 48).
+    A network of another depth than LTX-2's takes, for its block b, the fraction of the block at the same relative
+    depth: floor((b + 0.5) / depth x 48).
     """
     keep = keep_by_block(preset.rules, _LTX2_DEPTH)
     return [keep[int((block + 0.5) / depth * _LTX2_DEPTH)] for block in range(depth)]
@@ -97,20 +98,20 @@ def _blocks(text: str, depth: int) -> list[int]:
     try:
         if text.startswith((">", "<")):
             bound = int(text[1:])
-            found = [b for b in range(depth) if (b > bound if text[0] == ">" else b < bound)]
+            blocks = [b for b in range(depth) if (b > bound if text[0] == ">" else b < bound)]
         elif "." in text:
             low, high = (float(part) for part in text.split("-"))
-            found = [b for b in range(depth) if low <= (b + 0.5) / depth < high]
+            blocks = [b for b in range(depth) if low <= (b + 0.5) / depth < high]
         else:
             first, _, last = text.partition("-")
-            found = list(range(int(first), int(last or first) + 1))
+            blocks = list(range(int(first), int(last or first) + 1))
     except ValueError as error:
         raise UsageError(
-            f"surgery rule for blocks '{text}': expected '3', '1-10', '>20', '<10' or shares such as '0.0-0.25'."
+            f"surgery rule for blocks '{text}': expected '3', '1-10', '>20', '<10' or fractions such as '0.0-0.25'."
         ) from error
-    if found and found[-1] >= depth:
+    if blocks and blocks[-1] >= depth:
         raise UsageError(f"surgery rule for blocks '{text}': the network has {depth} blocks, 0 to {depth - 1}.")
-    return found
+    return blocks
 
 
 class _ScaleGradient(torch.autograd.Function):

@@ -128,12 +128,12 @@ class MiniatureBackbone:
         transformer = build_transformer(size, 0)
         try:
             # A pretraining of an older version states no checksum.
-            if meta.get("weights_sha256", found := weights_digest(folder)) != found:
+            if meta.get("weights_sha256", digest := weights_digest(folder)) != digest:
                 raise EnvironmentProblem(f"{folder / WEIGHTS}: is damaged (its checksum differs). Pretrain again.")
             transformer.load_state_dict(load_file(folder / WEIGHTS))
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            told = str(error).partition("\n")[0]
-            raise EnvironmentProblem(f"{folder / WEIGHTS}: cannot be read ({told}). Pretrain again.") from error
+            reason = str(error).partition("\n")[0]
+            raise EnvironmentProblem(f"{folder / WEIGHTS}: cannot be read ({reason}). Pretrain again.") from error
         return cls(transformer, meta["digest"], device)
 
     def condition(self, prompts: Sequence[str]) -> Condition:
@@ -179,7 +179,7 @@ def weights_digest(folder: Path) -> str:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """What a finished pretraining says about itself.
+    """Content of a finished pretraining's meta.json.
 
     Raises:
         UsageError: there is none in the folder.

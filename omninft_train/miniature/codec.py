@@ -1,4 +1,4 @@
-"""The fixed mapping between clips and latents: cosine transforms, of patches for pictures and of short times for sound.
+"""The fixed mapping between clips and latents: cosine transforms, of patches for frames and of short times for sound.
 
 Both transforms are orthonormal and keep the lower part of the spectrum, as a trained autoencoder would, so decoded
 latents encode to themselves, up to 8-bit pixels and clipping; a clip loses what is finer than half its resolution, and
@@ -43,8 +43,8 @@ _COLOURS = torch.tensor([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / torch.tensor([3.0
 
 def _cosines(size: int) -> Tensor:
     """Orthonormal cosine transform (size, size), rows by rising frequency."""
-    place = torch.arange(size, dtype=torch.float64)
-    rows = torch.cos(torch.pi / size * (place + 0.5) * place[:, None]) * (2 / size) ** 0.5
+    position = torch.arange(size, dtype=torch.float64)
+    rows = torch.cos(torch.pi / size * (position + 0.5) * position[:, None]) * (2 / size) ** 0.5
     rows[0] /= 2**0.5
     cosines: Tensor = rows.float()
     return cosines
@@ -52,10 +52,10 @@ def _cosines(size: int) -> Tensor:
 
 def _window_cosines() -> Tensor:
     """The kept rows of the modified cosine transform with a sine window, (bins, 2 hops)."""
-    place = torch.arange(2 * _HOP, dtype=torch.float64)
+    position = torch.arange(2 * _HOP, dtype=torch.float64)
     index = torch.arange(_HOP, dtype=torch.float64)[_BINS, None]
-    window = torch.sin(torch.pi / (2 * _HOP) * (place + 0.5))
-    rows = torch.cos(torch.pi / _HOP * (place + 0.5 + _HOP / 2) * (index + 0.5))
+    window = torch.sin(torch.pi / (2 * _HOP) * (position + 0.5))
+    rows = torch.cos(torch.pi / _HOP * (position + 0.5 + _HOP / 2) * (index + 0.5))
     kept: Tensor = (window * rows * (2 / _HOP) ** 0.5).float()
     return kept
 
@@ -79,13 +79,13 @@ def _video_scale() -> Tensor:
     Halfway, in logarithms, between one scale for all and unit variance of each: fine detail stays small, but not so
     small that a network passes over it.
     """
-    spread = [1.3 * torch.exp(-0.35 * _frequency(kept)) + 0.06 for kept in (_LUMA, _CHROMA, _CHROMA)]
-    return torch.cat(spread).sqrt() * _VIDEO_UNIT
+    std = [1.3 * torch.exp(-0.35 * _frequency(kept)) + 0.06 for kept in (_LUMA, _CHROMA, _CHROMA)]
+    return torch.cat(std).sqrt() * _VIDEO_UNIT
 
 
 def _frequency(kept: int) -> Tensor:
-    place = torch.arange(kept, dtype=torch.float32)
-    return (place[:, None] + place).flatten()
+    position = torch.arange(kept, dtype=torch.float32)
+    return (position[:, None] + position).flatten()
 
 
 # Make the latents of the world's scenes about unit variance.

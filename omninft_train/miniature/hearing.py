@@ -1,4 +1,4 @@
-"""What the judges of the miniature world see and hear: the path of the shape, contacts, the spectrum of the sound."""
+"""Features for the judges of the miniature world: path of the shape, contacts, spectrum of the sound."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SMOOTH = 0.04  # seconds; longer than the beat of the two partials of any sound
 
 @dataclass(frozen=True)
 class Sight:
-    """What is seen of the shape.
+    """Position and contrast of the shape in each frame.
 
     Attributes:
         cover: how much of each pixel belongs to it, (T, H, W) in [0, 1].

@@ -78,12 +78,12 @@ def impact_distance(clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], sc
         Not a number if no clip has two contacts.
     """
     real = [
-        draw_scene(_SCENES + index * scenes + place, understand(prompt.prompt_av))
+        draw_scene(_SCENES + index * scenes + scene, understand(prompt.prompt_av))
         for index, prompt in enumerate(prompts)
-        for place in range(scenes)
+        for scene in range(scenes)
     ]
-    found, wanted = (_intervals(part) for part in (clips, render_scenes(real)))
-    return float(wasserstein_distance(found, wanted)) if len(found) and len(wanted) else math.nan
+    generated, wanted = (_intervals(part) for part in (clips, render_scenes(real)))
+    return float(wasserstein_distance(generated, wanted)) if len(generated) and len(wanted) else math.nan
 
 
 def _intervals(clips: Sequence[Decoded]) -> NDArray[np.float64]:

@@ -55,7 +55,7 @@ def picture_parts(frames: Frames, prompt_text: str) -> dict[str, float]:
 
 
 def _visible(sight: Sight) -> float:
-    """Share of frames that show anything, or else an empty room would be sharp and steady."""
+    """Fraction of frames that show anything, or else an empty room would be sharp and steady."""
     return float(np.minimum(sight.mass / _LEAST_AREA, 1).mean())
 
 
@@ -70,20 +70,20 @@ def _shape_match(sight: Sight, wanted: Subject) -> float:
     area = float(np.median(sight.mass))
     radius = RADII[wanted.size] if wanted.size else float(np.clip(math.sqrt(area / math.pi), 2, SIDE / 3))
     seen = sight.cover - sight.cover.mean(axis=(1, 2), keepdims=True)
-    spread = np.sqrt((seen**2).sum(axis=(1, 2)))
+    norm = np.sqrt((seen**2).sum(axis=(1, 2)))
     fits = {}
     for shape in SHAPES:
         ideal = coverage(shape, radius, sight.centre)
         ideal -= ideal.mean(axis=(1, 2), keepdims=True)
         overlap = (seen * ideal).sum(axis=(1, 2))
-        fits[shape] = float((overlap / (spread * np.sqrt((ideal**2).sum(axis=(1, 2))) + 1e-6)).mean())
+        fits[shape] = float((overlap / (norm * np.sqrt((ideal**2).sum(axis=(1, 2))) + 1e-6)).mean())
     fit = fits.pop(str(wanted.shape))
     margin = fit - max(fits.values())
     return 0.5 * _rise(fit, 0.6, 0.12) + 0.5 * _rise(margin, 0.0, 0.02)
 
 
 def _sharpness(sight: Sight) -> float:
-    """Share of the shape's pixels that are clearly inside."""
+    """Fraction of the shape's pixels that are clearly inside."""
     half = 4 * sight.cover * (1 - sight.cover)
     # An edge of constant width takes less of a larger shape; the length of its rim goes with the root of its area.
     width = half.sum(axis=(1, 2)) / (np.sqrt(np.maximum(sight.mass, 1)) * 3.5)
@@ -153,17 +153,17 @@ def _pitch_match(frequencies: NDArray[np.floating[Any]], power: NDArray[np.float
     """Likeness of the spectrum to the wanted one, and how much better than to any other of the world."""
     heard = np.sqrt(power)
     heard = heard / (np.sqrt((heard**2).sum()) + 1e-9)
-    likeness = {}
+    similarity = {}
     for pitch in PITCHES:
         for timbre in TIMBRES:
             ideal = _ideal_spectrum(frequencies, pitch, timbre)
-            likeness[pitch, timbre] = float(heard @ ideal / np.sqrt((ideal**2).sum()))
-    fit = likeness.pop((str(wanted.pitch), str(wanted.timbre)))
-    return 0.5 * fit + 0.5 * _rise(fit - max(likeness.values()), 0.0, 0.06)
+            similarity[pitch, timbre] = float(heard @ ideal / np.sqrt((ideal**2).sum()))
+    fit = similarity.pop((str(wanted.pitch), str(wanted.timbre)))
+    return 0.5 * fit + 0.5 * _rise(fit - max(similarity.values()), 0.0, 0.06)
 
 
 def _purity(frequencies: NDArray[np.floating[Any]], power: NDArray[np.floating[Any]], wanted: Subject) -> float:
-    """Share of the power that lies about the wanted partials."""
+    """Fraction of the power that lies about the wanted partials."""
     near = _ideal_spectrum(frequencies, str(wanted.pitch), str(wanted.timbre))
     return float((power * np.minimum(1.5 * near, 1)).sum() / (power.sum() + 1e-9))
 

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
+from omninft_train.files import path_aside, write_atomically
 from omninft_train.miniature.backbone import (
     META,
     WEIGHTS,
@@ -51,7 +52,7 @@ class PretrainOptions:
         weight_decay: of both.
         ema: decay of the running average of the weights that is kept.
         shift: noise levels are uniform, then shifted towards noise by this factor; 1 for not at all.
-        drop: share of scenes trained with the empty prompt, for guidance.
+        drop: fraction of scenes trained with the empty prompt, for guidance.
         size: of the network.
     """
 
@@ -89,16 +90,16 @@ def pretrained(folder: Path, options: PretrainOptions = PretrainOptions(), repor
     Args:
         folder: holds one folder for each set of options.
         options: see `PretrainOptions`.
-        report: told of progress.
+        report: called with progress.
 
     Raises:
         TrainingStopped: the loss is not finite.
         EnvironmentProblem: the folder cannot be written.
     """
-    own = place(folder, options)
-    if is_complete(own, options):
-        return own
-    _make(own)
+    target = folder_of(folder, options)
+    if is_complete(target, options):
+        return target
+    _make(target)
     start = time.perf_counter()
     backbone, losses = pretrain(options, report)
     meta = {
@@ -112,11 +113,11 @@ def pretrained(folder: Path, options: PretrainOptions = PretrainOptions(), repor
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-    _save(own, backbone, meta)
-    return own
+    _save(target, backbone, meta)
+    return target
 
 
-def place(folder: Path, options: PretrainOptions) -> Path:
+def folder_of(folder: Path, options: PretrainOptions) -> Path:
     """Where a pretraining with these options lies in `folder`."""
     return folder / f"miniature-{options.digest}"
 
@@ -140,13 +141,10 @@ def _make(folder: Path) -> None:
 def _save(folder: Path, backbone: MiniatureBackbone, meta: dict[str, Any]) -> None:
     """Weights first and meta.json last, each renamed into place: a folder with a meta.json is whole."""
     try:
-        partial = folder / f"{WEIGHTS}.partial"
-        save_file({name: value.contiguous() for name, value in backbone.transformer.state_dict().items()}, partial)
-        partial.replace(folder / WEIGHTS)
+        with path_aside(folder / WEIGHTS) as aside:
+            save_file({name: value.contiguous() for name, value in backbone.transformer.state_dict().items()}, aside)
         meta = meta | {"weights_sha256": weights_digest(folder)}
-        partial = folder / f"{META}.partial"
-        partial.write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
-        partial.replace(folder / META)
+        write_atomically(folder / META, (json.dumps(meta, indent=2) + "\n").encode())
     except OSError as error:
         raise EnvironmentProblem(f"{folder}: the pretrained miniature cannot be written ({error}).") from error
 
@@ -171,7 +169,7 @@ def pretrain(options: PretrainOptions, report: Report | None = None) -> tuple[Mi
     for step in range(options.steps):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["highest_lr"] * warmed_share(options, step)
+                group["lr"] = group["highest_lr"] * warmed_fraction(options, step)
         latents, condition = draw_batch(backbone, options, step)
         loss = flow_matching(policy, latents, condition, options, step)
         if not math.isfinite(loss.item()):
@@ -208,12 +206,12 @@ def _optimizers(parameters: list[Tensor], options: PretrainOptions) -> list[torc
     return made
 
 
-def warmed_share(options: PretrainOptions, step: int) -> float:
-    """Share of the highest learning rate: linear warm-up, then a cosine to 0."""
+def warmed_fraction(options: PretrainOptions, step: int) -> float:
+    """Fraction of the highest learning rate: linear warm-up, then a cosine to 0."""
     if step < options.warmup:
         return (step + 1) / options.warmup
-    share = (step - options.warmup) / max(1, options.steps - options.warmup)
-    return 0.5 * (1 + math.cos(math.pi * share))
+    fraction = (step - options.warmup) / max(1, options.steps - options.warmup)
+    return 0.5 * (1 + math.cos(math.pi * fraction))
 
 
 def draw_batch(backbone: MiniatureBackbone, options: PretrainOptions, step: int) -> tuple[Latents, Condition]:
@@ -232,8 +230,8 @@ def flow_matching(policy: FullPolicy, x0: Latents, condition: Condition, options
     even = torch.rand(len(x0), generator=generator)
     t = options.shift * even / (1 + (options.shift - 1) * even)  # (B,)
     noise = x0.map(lambda stream: torch.randn(stream.shape, generator=generator))
-    share = t[:, None, None]
-    x_t = Latents(x0.video.lerp(noise.video, share), x0.audio.lerp(noise.audio, share))
+    fraction = t[:, None, None]
+    x_t = Latents(x0.video.lerp(noise.video, fraction), x0.audio.lerp(noise.audio, fraction))
     v = policy.velocity("policy", x_t, t, condition)
     video = (v.video - (noise.video - x0.video)).square().mean()
     audio = (v.audio - (noise.audio - x0.audio)).square().mean()

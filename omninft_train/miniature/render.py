@@ -45,12 +45,12 @@ def render_scenes(scenes: Sequence[Scene]) -> list[Decoded]:
 
 
 def frame_times() -> NDArray[np.floating[Any]]:
-    """When each frame is taken: in the middle of its share of the clip, (T,) seconds."""
+    """When each frame is taken: in the middle of its part of the clip, (T,) seconds."""
     return (np.arange(FRAMES) + 0.5) / FPS
 
 
 def render_frames(scenes: Sequence[Scene]) -> NDArray[np.uint8]:
-    """Pictures of scenes: uint8 (B, T, H, W, 3)."""
+    """Frames of scenes: uint8 (B, T, H, W, 3)."""
     centres = np.stack([positions(scene, frame_times()) for scene in scenes]).astype(np.float32)  # (B, T, 2)
     frames = np.empty((len(scenes), FRAMES, SIDE, SIDE, 3), np.uint8)
     for index, scene in enumerate(scenes):
@@ -76,9 +76,9 @@ def coverage(shape: str, radius: float, centres: NDArray[np.float32], blur: floa
     Returns:
         (T, H, W) in [0, 1].
     """
-    place = np.arange(SIDE, dtype=np.float32)
-    down = (place - centres[:, 0:1])[:, :, None]  # (T, H, 1)
-    right = (place - centres[:, 1:2])[:, None, :]  # (T, 1, W)
+    position = np.arange(SIDE, dtype=np.float32)
+    down = (position - centres[:, 0:1])[:, :, None]  # (T, H, 1)
+    right = (position - centres[:, 1:2])[:, None, :]  # (T, 1, W)
     if shape == "circle":
         inside = radius - np.sqrt(down**2 + right**2)
     elif shape == "square":

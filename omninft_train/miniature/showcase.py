@@ -41,7 +41,7 @@ _PROGRESS = 50
 
 @dataclass(frozen=True)
 class Showcase:
-    """What to do.
+    """Settings of the showcase.
 
     Attributes:
         recipe: name or file.
@@ -77,12 +77,12 @@ def run_showcase(show: Showcase) -> Path:
     run = show.out / "run"
     train(assemble(config, run, World()))
     trained, prompts = load_trained(run, "cpu"), evaluation_prompts()
-    found, clips = {}, {}
+    evaluations, clips = {}, {}
     for when, role in (("before", "reference"), ("after", "policy")):
         how = _generation(trained, show, "reference" if role == "reference" else "policy")
         clips[when] = generate(trained.backbone, trained.policy, prompts, how)
-        found[when] = judge_clips(trained, clips[when], prompts, how)
-        write_evaluation(found[when], show.out / f"{when}.json")
+        evaluations[when] = judge_clips(trained, clips[when], prompts, how)
+        write_evaluation(evaluations[when], show.out / f"{when}.json")
         _LOG.info("%s training: %d clips sampled and judged", when, show.samples * len(prompts))
     report = Report(
         title="Post-training of the miniature",
@@ -90,8 +90,8 @@ def run_showcase(show: Showcase) -> Path:
         seed=config.run.seed,
         config_toml=to_toml(config),
         log=read_metrics(run),
-        pairs=_pairs(show, clips, found, prompts),
-        scores=_scores(found["before"], found["after"]),
+        pairs=_pairs(show, clips, evaluations, prompts),
+        scores=_scores(evaluations["before"], evaluations["after"]),
         overlays=_overlays(trained, prompts),
         notes=_notes(trained, show),
     )
@@ -118,22 +118,22 @@ def _generation(trained: Trained, show: Showcase, role: str) -> Generation:
 def _pairs(
     show: Showcase,
     clips: dict[str, list[list[Decoded]]],
-    found: dict[str, Evaluation],
+    evaluations: dict[str, Evaluation],
     prompts: Sequence[TrainPrompt],
 ) -> list[ClipPair]:
     pairs = []
     shown = range(0, len(prompts), -(-len(prompts) // _PAIRS))
-    for place in shown:
+    for number in shown:
         files = {
-            when: save_mp4(enlarge(clips[when][place][0], _FACTOR), show.out / "clips" / f"{place:02d}-{when}.mp4")
+            when: save_mp4(enlarge(clips[when][number][0], _FACTOR), show.out / "clips" / f"{number:02d}-{when}.mp4")
             for when in ("before", "after")
         }
-        index = place * show.samples
+        index = number * show.samples
         scores = [
-            (name, metric.values[index], found["after"].metrics[name].values[index])
-            for name, metric in found["before"].metrics.items()
+            (name, metric.values[index], evaluations["after"].metrics[name].values[index])
+            for name, metric in evaluations["before"].metrics.items()
         ]
-        pairs.append(ClipPair(prompts[place].prompt_av, files["before"], files["after"], scores))
+        pairs.append(ClipPair(prompts[number].prompt_av, files["before"], files["after"], scores))
     return pairs
 
 
@@ -163,7 +163,7 @@ def _overlays(trained: Trained, prompts: Sequence[TrainPrompt]) -> list[Overlay]
     if capture is None:
         return []
     chosen = prompts[:: -(-len(prompts) // _OVERLAYS)]
-    first, last = (int(share * config.sampling.steps) for share in config.regions.window)
+    first, last = (int(fraction * config.sampling.steps) for fraction in config.regions.window)
     latents = sample(
         trained.policy,
         "old",

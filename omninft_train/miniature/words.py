@@ -30,7 +30,7 @@ def _table(rows: int, stream: int) -> Tensor:
     return torch.randn(rows, FEATURES, generator=generator)
 
 
-# Each word a random direction; places are told apart by a weaker one.
+# Each word a random direction; positions differ by a weaker one.
 _WORDS = dict(zip(VOCABULARY, _table(len(VOCABULARY), 0), strict=True))
 _PLACES = 0.3 * _table(LENGTH, 1)
 
@@ -52,8 +52,8 @@ def _embed_one(prompt: str) -> Tensor:
     if len(words) > LENGTH:
         raise UsageError(f"prompt {prompt!r} has {len(words)} words; the miniature takes {LENGTH}. Shorten it.")
     rows = torch.zeros(LENGTH, FEATURES)
-    for place, word in enumerate(words):
+    for position, word in enumerate(words):
         if word not in _WORDS:
             raise UsageError(f"prompt {prompt!r}: the miniature has no word '{word}'. {near(word, VOCABULARY)}")
-        rows[place] = _WORDS[word] + _PLACES[place]
+        rows[position] = _WORDS[word] + _PLACES[position]
     return rows

@@ -1,7 +1,7 @@
 """Scenes of the miniature world, drawn from a seed, and the words that describe them.
 
 A coloured shape bounces on the floor or glides between two walls. Each contact sounds at that instant: the shape gives
-the timbre, the size the pitch. Picture and sound are disturbed by a varying amount that no prompt mentions, so that
+the timbre, the size the pitch. Video and audio are disturbed by a varying amount that no prompt mentions, so that
 clips differ in quality.
 """
 
@@ -63,10 +63,10 @@ _EDGE = 0.1
 
 @dataclass(frozen=True)
 class Subject:
-    """What a prompt says; None where it says nothing.
+    """Attributes that a prompt states; None where it states nothing.
 
     Attributes:
-        size, colour, shape, motion, speed: of the picture.
+        size, colour, shape, motion, speed: of the video.
         pitch, timbre: of the sound.
     """
 
@@ -84,7 +84,7 @@ class Quality:
     """How much a scene is disturbed.
 
     Attributes:
-        grain: standard deviation of picture noise, in units of full brightness.
+        grain: standard deviation of video noise, in units of full brightness.
         flicker: standard deviation of a frame's brightness, relative.
         blur: width of an edge in pixels.
         hiss: root mean square of background noise; contacts peak at about 0.5.
@@ -168,7 +168,7 @@ def split_words(text: str) -> list[str]:
 
 
 def understand(text: str) -> Subject:
-    """What a prompt says of a scene; words that mean nothing here are passed over.
+    """Parse the attributes of a scene from a prompt; unknown words are passed over.
 
     Raises:
         UsageError: it names two of a kind, "red" and "green" for example.
@@ -187,10 +187,10 @@ def understand(text: str) -> Subject:
 
 
 def _one(words: set[str], known: Mapping[str, object] | tuple[str, ...], text: str) -> str | None:
-    found = [word for word in known if word in words]
-    if len(found) > 1:
-        raise UsageError(f"prompt {text!r} names both {found[0]} and {found[1]}; a scene has one.")
-    return found[0] if found else None
+    named = [word for word in known if word in words]
+    if len(named) > 1:
+        raise UsageError(f"prompt {text!r} names both {named[0]} and {named[1]}; a scene has one.")
+    return named[0] if named else None
 
 
 def draw_scene(seed: int, subject: Subject | None = None) -> Scene:
@@ -240,11 +240,11 @@ def positions(scene: Scene, times: NDArray[np.floating[Any]]) -> NDArray[np.floa
     """Centre of the shape at some times: (T,) seconds -> (T, 2) pixels, row and column."""
     contacts = np.array(scene.contacts)
     before = np.clip(np.searchsorted(contacts, times, side="right") - 1, 0, len(contacts) - 2)
-    share = (times - contacts[before]) / (contacts[before + 1] - contacts[before])
+    fraction = (times - contacts[before]) / (contacts[before + 1] - contacts[before])
     radius = RADII[str(scene.subject.size)]
     along = scene.drift[0] + (scene.drift[1] - scene.drift[0]) * times / DURATION
     if scene.subject.motion == "bounces":
-        height = scene.reach * 4 * share * (1 - share)
+        height = scene.reach * 4 * fraction * (1 - fraction)
         return np.stack([SIDE - 1 - radius - height, along], axis=1)
     forth = (before + scene.start) % 2 == 0
-    return np.stack([along, 1 + radius + scene.reach * np.where(forth, share, 1 - share)], axis=1)
+    return np.stack([along, 1 + radius + scene.reach * np.where(forth, fraction, 1 - fraction)], axis=1)

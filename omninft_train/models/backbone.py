@@ -1,4 +1,4 @@
-"""What a generator has to offer to be trained: its transformer, its conditioning, and its decoder."""
+"""Interface of a generator that can be trained: its transformer, its conditioning, and its decoder."""
 
 from __future__ import annotations
 

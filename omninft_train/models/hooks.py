@@ -29,13 +29,13 @@ def attention_modules(transformer: nn.Module, direction: Direction) -> list[nn.M
         UsageError: this is no LTX-2 transformer.
     """
     blocks = getattr(transformer, "transformer_blocks", None)
-    found = [getattr(block, _MODULES[direction], None) for block in blocks or ()]
-    if not found or None in found:
+    modules = [getattr(block, _MODULES[direction], None) for block in blocks or ()]
+    if not modules or None in modules:
         raise UsageError(
             f"{type(transformer).__name__} has no {_MODULES[direction]} in each of its blocks; "
             "expected diffusers' LTX2VideoTransformer3DModel."
         )
-    return [module for module in found if module is not None]
+    return [module for module in modules if module is not None]
 
 
 def compile_blocks(transformer: nn.Module, backend: str = "inductor") -> None:
@@ -51,7 +51,7 @@ class Surgery:
 
     Args:
         transformer: an LTX-2 transformer, with its adapters.
-        keep: share of the gradient that passes, for each block.
+        keep: fraction of the gradient that passes, for each block.
         where: "context": what reaches the other stream's state; "kv": the projected keys and values.
         direction: "a2v" scales the gradient from video into audio, "v2a" the other way.
 
@@ -63,7 +63,7 @@ class Surgery:
     ) -> None:
         self._modules = attention_modules(transformer, direction)
         if len(keep) != len(self._modules):
-            raise UsageError(f"surgery: {len(keep)} shares for {len(self._modules)} blocks.")
+            raise UsageError(f"surgery: {len(keep)} fractions for {len(self._modules)} blocks.")
         self.keep = list(keep)
         self.where = where
         self._on = False

@@ -1,4 +1,4 @@
-"""What a joint audio-video model works on: two token streams, their conditioning, and their shape."""
+"""Latents of a joint audio-video model: two token streams, their conditioning, and their shape."""
 
 from __future__ import annotations
 

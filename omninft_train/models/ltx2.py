@@ -162,7 +162,7 @@ def describe(folder: Path) -> dict[str, Any]:
         UsageError: a network that is neither of LTX-2.0 nor of LTX-2.3.
         EnvironmentProblem: a configuration is missing.
     """
-    found = {}
+    networks = {}
     for name in NETWORKS:
         path = folder / name / "config.json"
         try:
@@ -173,8 +173,8 @@ def describe(folder: Path) -> dict[str, Any]:
         if kind not in _CLASSES:
             raise UsageError(f"{path}: {name} is a {kind}; known are {', '.join(_CLASSES)} (LTX-2.0 and LTX-2.3).")
         with torch.device("meta"):
-            found[name] = _CLASSES[kind].from_config(config)
-    return found
+            networks[name] = _CLASSES[kind].from_config(config)
+    return networks
 
 
 def clip_geometry(parts: dict[str, Any], section: BackboneSection) -> Geometry:
@@ -237,8 +237,8 @@ def _check_positions(section: BackboneSection, sound_seconds: float, config: Any
 def config_digest(transformer: nn.Module) -> str:
     """Identity of an architecture: hash of its configuration, without versions and paths."""
     config: Any = transformer.config
-    own = {key: value for key, value in dict(config).items() if not key.startswith("_")}
-    return hashlib.sha256(json.dumps(own, sort_keys=True, default=list).encode()).hexdigest()[:16]
+    content = {key: value for key, value in dict(config).items() if not key.startswith("_")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()[:16]
 
 
 def _load(folder: Path, name: str, dtype: torch.dtype, device: str) -> Any:

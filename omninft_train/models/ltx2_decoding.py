@@ -64,8 +64,8 @@ def decode_video(tokens: Tensor, geometry: Geometry, decoders: Decoders) -> NDAr
     z = z * std / vae.config.scaling_factor + mean  # (1, C, F, H, W)
     pixels = vae.decode(z.to(vae.dtype), level, return_dict=False)[0][0]  # (3, T, H, W) in [-1, 1]
     frames = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
-    found: NDArray[np.uint8] = frames.permute(1, 2, 3, 0).cpu().numpy()
-    return found
+    video: NDArray[np.uint8] = frames.permute(1, 2, 3, 0).cpu().numpy()
+    return video
 
 
 def decode_audio(tokens: Tensor, decoders: Decoders) -> tuple[NDArray[np.float32], int]:

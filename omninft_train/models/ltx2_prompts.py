@@ -6,7 +6,6 @@ import gc
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.files import path_aside
 from omninft_train.models.latents import Condition
 
 _LOG = logging.getLogger(__name__)
@@ -84,8 +84,8 @@ class PromptStore:
         if self.prepare(prompts):
             _LOG.warning("prompts were encoded in the middle of a run; call `prepare` with all of them beforehand")
         distinct = list(dict.fromkeys(prompts))
-        found = Condition.cat([self._read(prompt) for prompt in distinct])
-        return found[[distinct.index(prompt) for prompt in prompts]]
+        conditions = Condition.cat([self._read(prompt) for prompt in distinct])
+        return conditions[[distinct.index(prompt) for prompt in prompts]]
 
     def path(self, prompt: str) -> Path:
         """File of a prompt."""
@@ -99,23 +99,19 @@ class PromptStore:
 
     def _write(self, prompt: str, condition: Condition) -> None:
         path = self.path(prompt)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.part")
         tensors = {"video": condition.video, "audio": condition.audio}
         if condition.mask is not None:
             tensors["mask"] = condition.mask
         try:
             self._cache.mkdir(parents=True, exist_ok=True)
             tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file(tensors, aside, metadata={"digest": _tensors_digest(tensors)})
-            aside.replace(path)
+            with path_aside(path) as aside:
+                save_file(tensors, aside, metadata={"digest": _tensors_digest(tensors)})
         except (SafetensorError, OSError) as error:
             raise EnvironmentProblem(
                 f"{path}: the conditioning of a prompt cannot be written ({error}). Set backbone.cache to a folder "
                 "with space: 16 MB per prompt."
             ) from error
-        finally:
-            if aside.exists():
-                aside.unlink()
 
 
 def _is_whole(path: Path) -> bool:
@@ -191,14 +187,16 @@ def _text_pipeline(folder: Path, options: TextOptions) -> Any:
     encoder = getattr(transformers, str(name), None)
     if encoder is None:
         raise UsageError(f"{folder}: text encoder {name} is not in the installed transformers.")
-    place = {"": options.device}
+    device_map = {"": options.device}
     try:
         pipeline: Any = LTX2Pipeline
         return pipeline(
-            text_encoder=encoder.from_pretrained(folder / "text_encoder", dtype=options.dtype, device_map=place).eval(),
+            text_encoder=encoder.from_pretrained(
+                folder / "text_encoder", dtype=options.dtype, device_map=device_map
+            ).eval(),
             tokenizer=transformers.AutoTokenizer.from_pretrained(folder / "tokenizer"),
             connectors=LTX2TextConnectors.from_pretrained(
-                folder, subfolder="connectors", torch_dtype=options.dtype, device_map=place
+                folder, subfolder="connectors", torch_dtype=options.dtype, device_map=device_map
             ).eval(),
             scheduler=None,
             vae=None,

@@ -151,7 +151,7 @@ class LoraPolicy(Policy):
 
     @torch.no_grad()
     def _init(self, seed: int) -> None:
-        """A of normal numbers with deviation 1/r, B zero; in the order of names, whatever the network's format."""
+        """A normal with standard deviation 1/r, B zero; in the order of names, whatever the network's format."""
         for adapter in ("policy", "old"):
             generator = torch.Generator().manual_seed(seed)
             for name, parameter in self._adapter(adapter).items():
@@ -174,16 +174,16 @@ class LoraPolicy(Policy):
         return dict(self._adapter("old"))
 
     def _adapter(self, adapter: str) -> dict[str, nn.Parameter]:
-        found = ((name.replace("_orig_mod.", ""), p) for name, p in self._transformer.named_parameters())
-        marked = {name.replace(f".{adapter}.", "."): p for name, p in found if f".{adapter}." in name}
+        parameters = ((name.replace("_orig_mod.", ""), p) for name, p in self._transformer.named_parameters())
+        marked = {name.replace(f".{adapter}.", "."): p for name, p in parameters if f".{adapter}." in name}
         return dict(sorted(marked.items()))
 
     def check_before_backward(self) -> None:
         """With another adapter in force, autograd would drop every gradient of the policy without a word."""
         for layer in self._layers:
             if layer.disable_adapters or layer.active_adapters != ["policy"]:
-                found = "none" if layer.disable_adapters else ", ".join(layer.active_adapters)
-                raise RuntimeError(f"adapter in force: {found}; a pass that trains needs 'policy'")
+                active = "none" if layer.disable_adapters else ", ".join(layer.active_adapters)
+                raise RuntimeError(f"adapter in force: {active}; a pass that trains needs 'policy'")
         _check_gradients(self.trainable())
 
     @contextmanager

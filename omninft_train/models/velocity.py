@@ -1,4 +1,4 @@
-"""One call of diffusers' LTX-2 transformer, 2.0 or later: everything that it wants to be told, always."""
+"""One call of diffusers' LTX-2 transformer (2.0 or later), with all arguments given explicitly."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def predict(
 def crosses_time(config: Any) -> bool:
     """Whether cross-attention is modulated by the other stream's noise level: from LTX-2.3 on.
 
-    LTX-2.3 is told by what no LTX-2.0 has: text states modulated by the noise level. Both streams share one level here,
-    so the answer only matters where they would differ.
+    LTX-2.3 is recognised by what no LTX-2.0 has: text states modulated by the noise level. Both streams share one
+    level here, so the answer only matters where they would differ.
     """
     return bool(config.cross_attn_mod or config.audio_cross_attn_mod)
 

@@ -1,4 +1,4 @@
-"""What a page about a run is made of."""
+"""Content of the training report: log, clip pairs, scores, overlays."""
 
 from __future__ import annotations
 

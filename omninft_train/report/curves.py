@@ -1,4 +1,4 @@
-"""What a run's log says, as charts."""
+"""Charts of a run's log: rewards, conflicts, optimisation, gradient norms by depth."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def reward_charts(log: Log, config_toml: str) -> list[Chart]:
         _curve(log, f"Reward: {name}", "mean of rollouts", column(log, reward_key(name, "mean"))) for name in names
     ]
     if len(names) > 1:
-        found = reward_weights(config_toml)
-        known = set(names) <= set(found)
-        weights = {name: found[name] if known else 1.0 for name in names}
+        configured = reward_weights(config_toml)
+        known = set(names) <= set(configured)
+        weights = {name: configured[name] if known else 1.0 for name in names}
         terms = " + ".join(
             name if weights[name] == 1 else f"{format_significant(weights[name])} {name}" for name in names
         )
@@ -62,16 +62,16 @@ def reward_charts(log: Log, config_toml: str) -> list[Chart]:
 
 
 def conflict_charts(log: Log) -> list[Chart]:
-    """Opposite signs of the branches' advantages, their correlation, and their spread."""
+    """Opposite signs of the branches' advantages, their correlation, and their standard deviations."""
     charts = []
     if _logged(log, "conflict_share"):
-        share = column(log, "conflict_share")
-        charts.append(_curve(log, "Conflict share", "share of rollouts", share, (0.0, 1.0)))
+        fraction = column(log, "conflict_share")
+        charts.append(_curve(log, "Conflicts", "fraction of rollouts", fraction, (0.0, 1.0)))
     if _logged(log, "conflict_correlation"):
         correlation = column(log, "conflict_correlation")
         charts.append(_curve(log, "Correlation of advantages", "correlation", correlation, (-1.0, 1.0)))
     keys = {"video branch": "advantage_video_std", "audio branch": "advantage_audio_std"}
-    return charts + _several(log, "Spread of advantages", "standard deviation", keys)
+    return charts + _several(log, "Standard deviation of advantages", "standard deviation", keys)
 
 
 def optimisation_charts(log: Log) -> list[Chart]:
@@ -98,7 +98,7 @@ def depth_charts(log: Log) -> list[Chart]:
     charts = []
     for stream in STREAMS:
         values = [norms(row, key, stream) for row in measured for key in (WITHOUT, WITH)]
-        ceiling = max((value for own in values for value in own if value is not None), default=None)
+        ceiling = max((value for block_norms in values for value in block_norms if value is not None), default=None)
         for row in measured:
             series = _bars(row, stream)
             if series:
@@ -110,11 +110,11 @@ def depth_charts(log: Log) -> list[Chart]:
 
 def running_mean(values: Sequence[Value], width: int) -> list[Value]:
     """Mean of the values at most width // 2 steps away; None where there is no value."""
-    found: list[Value] = []
+    means: list[Value] = []
     for index, value in enumerate(values):
         near = [v for v in values[max(0, index - width // 2) : index + width // 2 + 1] if v is not None]
-        found.append(None if value is None else sum(near) / len(near))
-    return found
+        means.append(None if value is None else sum(near) / len(near))
+    return means
 
 
 def _curve(
@@ -131,9 +131,9 @@ def _curve(
 
 def _several(log: Log, title: str, label: str, keys: Mapping[str, str]) -> list[Chart]:
     """One chart of several keys; none where no step has any of them."""
-    found = [(name, key) for name, key in keys.items() if _logged(log, key)]
+    logged = [(name, key) for name, key in keys.items() if _logged(log, key)]
     series = [
-        Series(name, column(log, key), f"s{place}", dots=len(found) == 1) for place, (name, key) in enumerate(found)
+        Series(name, column(log, key), f"s{index}", dots=len(logged) == 1) for index, (name, key) in enumerate(logged)
     ]
     return [line_chart(Labels(title, "step", label), [row["step"] for row in log], series)] if series else []
 
@@ -161,4 +161,4 @@ def _bars(row: Mapping[str, Any], stream: str) -> list[Series]:
         return [Series("gradient", operated)] if operated else []
     depth = max(len(without), len(operated))
     pairs = (("without surgery", without, "plain"), ("with surgery", operated, "s0"))
-    return [Series(name, own + [None] * (depth - len(own)), style) for name, own, style in pairs]
+    return [Series(name, values + [None] * (depth - len(values)), style) for name, values, style in pairs]

@@ -1,4 +1,4 @@
-"""Region weights as heat over frames: PNG pictures as data addresses."""
+"""Region weights as heat over frames: PNG images as data addresses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from avbench.pages.media import data_address
 from omninft_train.report.content import Overlay
 
 _NARROWEST, _WIDEST = 144, 480  # pixels of a frame on the page
-_HEAT = 0.62  # share of the heat's colour; the rest is the frame in grey
+_HEAT = 0.62  # fraction of the heat's colour; the rest is the frame in grey
 # From the lowest to the largest weight; brightness rises along it, so it reads without colour too.
 _RAMP = np.array([[16, 10, 70], [120, 28, 130], [212, 60, 88], [248, 146, 34], [252, 240, 144]], np.float64)
 
@@ -32,7 +32,7 @@ class HeatFrame:
 
 @dataclass(frozen=True)
 class HeatScale:
-    """Weights at the ends of the colour scale, and a picture of it."""
+    """Weights at the ends of the colour scale, and an image of it."""
 
     low: float
     high: float
@@ -53,21 +53,21 @@ def heat_frames(overlay: Overlay, scale: HeatScale) -> list[HeatFrame]:
     Raises:
         ValueError: not one array of weights for each frame.
     """
-    found = []
+    frames = []
     for pixels, weights in zip(overlay.frames, overlay.weights, strict=True):
         frame = _fit(pixels)
         span = scale.high - scale.low
-        share = (weights - scale.low) / span if span > 0 else np.zeros(weights.shape)
-        heat = _blend(frame, _nearest(np.clip(share, 0, 1), frame.shape[0], frame.shape[1]))
-        found.append(HeatFrame(_png(frame), _png(heat), float(weights.min()), float(weights.max())))
-    return found
+        fraction = (weights - scale.low) / span if span > 0 else np.zeros(weights.shape)
+        heat = _blend(frame, _nearest(np.clip(fraction, 0, 1), frame.shape[0], frame.shape[1]))
+        frames.append(HeatFrame(_png(frame), _png(heat), float(weights.min()), float(weights.max())))
+    return frames
 
 
-def _blend(frame: NDArray[np.uint8], share: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey frame (H, W, 3) under heat; shares (H, W) in [0, 1]."""
+def _blend(frame: NDArray[np.uint8], fraction: NDArray[Any]) -> NDArray[np.uint8]:
+    """Grey frame (H, W, 3) under heat; fractions (H, W) in [0, 1]."""
     grey = (frame @ np.array([0.299, 0.587, 0.114]))[..., None]  # (H, W, 1)
-    places = np.linspace(0, 1, len(_RAMP))
-    colour = np.stack([np.interp(share, places, channel) for channel in _RAMP.T], axis=-1)  # (H, W, 3)
+    stops = np.linspace(0, 1, len(_RAMP))
+    colour = np.stack([np.interp(fraction, stops, channel) for channel in _RAMP.T], axis=-1)  # (H, W, 3)
     mixed: NDArray[np.uint8] = np.round(_HEAT * colour + (1 - _HEAT) * grey).astype(np.uint8)
     return mixed
 

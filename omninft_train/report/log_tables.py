@@ -1,4 +1,4 @@
-"""What a run's log says, as tables."""
+"""Tables of a run's log: rewards, gradient norms by depth, time per phase."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from omninft_train.report.curves import STREAMS, WITH, WITHOUT, Log, column, nor
 from omninft_train.training.tracking import reward_key, reward_names
 
 _NOTE = (
-    "Spread: standard deviation over the rollouts of a step, mean of all steps. Flat groups: share of groups whose "
+    "Standard deviation over the rollouts of a step, mean of all steps. Flat groups: fraction of groups whose "
     "rollouts all scored the same, which teach nothing. Failed: rewards without a value; their rollouts were masked."
 )
 _PHASES = (
     Column("phase", "phase", "word"),
     Column("step", "per step"),
     Column("all", "in all"),
-    Column("share", "share"),
+    Column("fraction", "fraction"),
 )
 _DEPTH = (
     Column("block", "block", "word"),
@@ -28,12 +28,12 @@ _DEPTH = (
 
 
 def reward_table(log: Log) -> Table:
-    """What the curves do not show: ends of the run over `ends_width` steps, spread, flat groups, failures."""
+    """Start and end of the run (over `ends_width` steps), standard deviation, flat groups and failures per reward."""
     width = ends_width(log)
     ends = f"{width} step{'' if width == 1 else 's'}"
     columns = (
         Column("reward", "reward", "word"), Column("first", f"first {ends}"), Column("last", f"last {ends}"),
-        Column("spread", "spread of rollouts"), Column("flat", "flat groups"), Column("failed", "failed"),
+        Column("std", "standard deviation of rollouts"), Column("flat", "flat groups"), Column("failed", "failed"),
     )  # fmt: skip
     rows = []
     for name in reward_names(log):
@@ -64,7 +64,7 @@ def depth_tables(log: Log) -> list[Table]:
     for probe in probes(log):
         columns = [norms(probe, key, stream) for stream in STREAMS for key in (WITHOUT, WITH)]
         depth = max(map(len, columns))
-        padded = [own + [None] * (depth - len(own)) for own in columns]
+        padded = [column + [None] * (depth - len(column)) for column in columns]
         rows = [
             Row((Cell(str(block)), *(Cell(format_significant(value)) for value in line)))
             for block, line in enumerate(zip(*padded, strict=True))
@@ -82,9 +82,9 @@ def phase_table(log: Log) -> Table:
     for key, values in columns.items():
         if values:
             total = sum(values)
-            share = f"{100 * total / every:.1f} %" if every else ""
+            fraction = f"{100 * total / every:.1f} %" if every else ""
             texts = (key.removeprefix("seconds_"), format_significant(total / len(values)), format_significant(total))
-            rows.append(Row((*map(Cell, texts), Cell(share))))
+            rows.append(Row((*map(Cell, texts), Cell(fraction))))
     if len(rows) > 1:
         sums = ("all phases", format_significant(every / len(log)), format_significant(every), "100 %")
         rows.append(Row(tuple(map(Cell, sums)), summary=True))

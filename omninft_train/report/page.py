@@ -11,7 +11,7 @@ from avbench.pages.numbers import finite, format_significant, with_sign
 from avbench.pages.shell import Kind, render, write_page
 from avbench.pages.table import Cell, Column, Row, Table, Tone, row_of
 from avbench.statistics import Interval
-from omninft_train.errors import EnvironmentProblem
+from omninft_train.files import make_folder
 from omninft_train.report import curves, log_tables
 from omninft_train.report.content import ClipPair, Report, ScoreRow
 from omninft_train.report.heat import HeatFrame, HeatScale, heat_frames, heat_scale
@@ -69,12 +69,7 @@ def write_report(report: Report, path: Path) -> Path:
         EnvironmentProblem: the page cannot be written.
     """
     text = render_report(report)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"cannot make {path.parent}: {error.strerror or error}. Choose another one."
-        ) from error
+    make_folder(path.parent)
     write_page(path, text)
     return path
 
@@ -84,13 +79,13 @@ def render_report(report: Report) -> str:
     log = report.log
     phases = log_tables.phase_table(log)
     lost = sum(log_tables.failed(log, name) for name in reward_names(log))
-    facts = [("Recipe", report.recipe), ("Seed", str(report.seed)), ("Steps logged", str(len(log)))]
-    facts += [("Seconds in all", phases.rows[-1].cells[2].text)] if phases.rows else []
-    facts += [("Failed rewards", str(lost))] if lost else []
+    metadata = [("Recipe", report.recipe), ("Seed", str(report.seed)), ("Steps logged", str(len(log)))]
+    metadata += [("Seconds in all", phases.rows[-1].cells[2].text)] if phases.rows else []
+    metadata += [("Failed rewards", str(lost))] if lost else []
     context = {
         "brand": "omninft-train report",
         "title": report.title,
-        "facts": facts,
+        "metadata": metadata,
         "notes": report.notes,
         "sections": _SECTIONS,
         "report": report,

@@ -28,7 +28,16 @@ from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.spec import RewardOptions, Rewards, RewardSpec, Score, Scored
 
-__all__ = ["Judge", "LocalPanel", "RewardSpec", "Rewards", "Scored", "find_source", "make_rewards", "read_clips"]
+__all__ = [
+    "Judge",
+    "LocalRewardBackend",
+    "RewardSpec",
+    "Rewards",
+    "Scored",
+    "find_source",
+    "make_rewards",
+    "read_clips",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,7 +45,7 @@ Judge = Callable[[NDArray[Any], float, NDArray[Any], int, str], float]
 """(frames (T, H, W, 3) uint8, fps, waveform (C, N), sample rate, prompt text) -> value; pure, and changes no input."""
 
 
-class LocalPanel:
+class LocalRewardBackend:
     """Scores in this process.
 
     Args:
@@ -78,7 +87,7 @@ class LocalPanel:
             for encoder in self._encoders:
                 self._store.prefetch(encoder, whole)
             return [
-                [self._judge_one(place, job, item, text) for place in range(len(self._specs))]
+                [self._judge_one(index, job, item, text) for index in range(len(self._specs))]
                 for job, item, text in zip(jobs, items, texts, strict=True)
             ]
         except (MemoryError, EnvironmentProblem) as error:
@@ -87,9 +96,9 @@ class LocalPanel:
             for _, _, key in jobs:
                 self._store.forget(key)
 
-    def _judge_one(self, place: int, job: tuple[Decoded, TrainPrompt, str], item: Media | str, text: Prompt) -> Score:
+    def _judge_one(self, index: int, job: tuple[Decoded, TrainPrompt, str], item: Media | str, text: Prompt) -> Score:
         clip, prompt, key = job
-        spec, source = self._specs[place], self._sources[place]
+        spec, source = self._specs[index], self._sources[index]
         try:
             if not isinstance(source, Scorer):
                 words = _text(prompt, spec.route)
@@ -126,12 +135,12 @@ def make_rewards(options: RewardOptions) -> Rewards:
     folder = Path(options.weights_dir) if options.weights_dir else None
     setup = Setup(options.weights, folder, options.precision, frozenset(options.accepted))
     if options.backend == "local":
-        return Rewards(specs, LocalPanel(specs, options.device, setup), options.max_failed_fraction)
-    from omninft_train.rewards.ray import RayPanel
+        return Rewards(specs, LocalRewardBackend(specs, options.device, setup), options.max_failed_fraction)
+    from omninft_train.rewards.ray import RayRewardBackend
 
     device = options.device.partition(":")[0]  # a worker sees one GPU, its own
-    panel = RayPanel(partial(LocalPanel, specs, device, setup), device, GROUP)
-    return Rewards(specs, panel, options.max_failed_fraction)
+    backend = RayRewardBackend(partial(LocalRewardBackend, specs, device, setup), device, GROUP)
+    return Rewards(specs, backend, options.max_failed_fraction)
 
 
 def find_source(spec: RewardSpec) -> Scorer | Judge:
@@ -145,7 +154,7 @@ def find_source(spec: RewardSpec) -> Scorer | Judge:
         return _find_judge(spec.scorer, module, function)
     known = registry()
     if spec.scorer not in known:
-        # The release names its rewards without the prefix that tells them from metrics here.
+        # The release names its rewards without the prefix that distinguishes them from metrics here.
         hint = near(f"reward_{spec.scorer}" if f"reward_{spec.scorer}" in known else spec.scorer, known)
         raise UsageError(f"unknown reward '{spec.scorer}'. {hint} See 'avbench ls', or name a module:function.")
     if known[spec.scorer].level != "clip":
@@ -155,12 +164,12 @@ def find_source(spec: RewardSpec) -> Scorer | Judge:
 
 def _find_judge(name: str, module: str, function: str) -> Judge:
     try:
-        found = importlib.import_module(module)
+        loaded = importlib.import_module(module)
     except (ImportError, ValueError) as error:
         raise UsageError(f"reward '{name}': {error}. Expected module:function, importable from here.") from error
-    judge: Judge | None = getattr(found, function, None)
+    judge: Judge | None = getattr(loaded, function, None)
     if judge is None or not callable(judge):
-        functions = [key for key, value in vars(found).items() if callable(value)]
+        functions = [key for key, value in vars(loaded).items() if callable(value)]
         raise UsageError(f"reward '{name}': {module} has no function '{function}'. {near(function, functions)}")
     return judge
 
@@ -174,19 +183,19 @@ def read_clips(source: Path) -> tuple[list[Decoded], list[TrainPrompt]]:
     """Clips of a folder or manifest, as `avbench score` takes it, with their prompts; all are held in memory.
 
     Raises:
-        UsageError: nothing there, a clip that cannot be read, or one without picture, sound or prompt.
+        UsageError: nothing there, a clip that cannot be read, or one without video, sound or prompt.
     """
     clips, prompts = [], []
-    picture, sound = Frames(), Waveform(mono=False, limit=False)
+    video_view, audio_view = Frames(), Waveform(mono=False, limit=False)
     for clip in load_source(source).clips:
         try:
-            media = decode_clip(clip, clip.clip_id, [picture, sound])
+            media = decode_clip(clip, clip.clip_id, [video_view, audio_view])
         except MediaError as error:
             raise UsageError(f"{clip.video}: {error}") from error
         if media.video is None or media.audio is None:
-            told = "; ".join(media.problems.values()) or "picture or sound is missing"
-            raise UsageError(f"{clip.video}: {told}; rewards need both.")
-        frames, waveform = media.view(picture), media.view(sound)
+            reason = "; ".join(media.problems.values()) or "video or audio is missing"
+            raise UsageError(f"{clip.video}: {reason}; rewards need both.")
+        frames, waveform = media.view(video_view), media.view(audio_view)
         clips.append(Decoded(frames, media.video.fps, waveform, media.audio.sample_rate))
         text = clip.prompt.text or clip.prompt.for_video or clip.prompt.for_audio
         if text is None:

@@ -10,28 +10,28 @@ from typing import Any
 from omninft_train.errors import AvbenchError, EnvironmentProblem
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
-from omninft_train.rewards.spec import Panel, Score
+from omninft_train.rewards.spec import RewardBackend, Score
 
 _NAMESPACE = "omninft_train"
 
 
-class RayPanel:
+class RayRewardBackend:
     """Scores from actors: one on each GPU of the cluster, or one per two CPU cores for rewards on the CPU.
 
     Processes that train together share the actors. Ray finds the cluster itself (RAY_ADDRESS, or one that runs here);
     where there is none it starts one on this machine.
 
     Args:
-        make: builds the panel that each actor holds.
+        make: builds the backend that each actor holds.
         device: kind of device of the networks, "cpu" or "cuda".
         group: clips handed out at a time.
 
     Raises:
-        EnvironmentProblem: Ray is not installed or not reached, has no GPU for a panel on GPUs, or an actor cannot
-            build its panel.
+        EnvironmentProblem: Ray is not installed or not reached, has no GPU for a backend on GPUs, or an actor cannot
+            build its backend.
     """
 
-    def __init__(self, make: Callable[[], Panel], device: str, group: int) -> None:
+    def __init__(self, make: Callable[[], RewardBackend], device: str, group: int) -> None:
         self._ray = _ray()
         self._group = group
         resources = self._ray.cluster_resources()
@@ -79,29 +79,29 @@ class RayPanel:
 
 
 class Worker:
-    """What an actor runs.
+    """Code of an actor: a backend and its answers.
 
     Args:
-        make: builds its panel.
+        make: builds its backend.
     """
 
-    def __init__(self, make: Callable[[], Panel]) -> None:
+    def __init__(self, make: Callable[[], RewardBackend]) -> None:
         self._make = make
-        self._panel: Panel | None = None
+        self._backend: RewardBackend | None = None
 
     def prepare(self) -> str | None:
-        """Build the panel once; what is wrong, if anything is."""
+        """Build the backend once; what is wrong, if anything is."""
         try:
-            self._panel = self._panel or self._make()
+            self._backend = self._backend or self._make()
         except AvbenchError as error:
             return str(error)
         return None
 
     def judge(self, clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], keys: Sequence[str]) -> list[list[Score]]:
         """Scores of B clips by R rewards."""
-        if self._panel is None:
+        if self._backend is None:
             raise RuntimeError("prepare was not called")
-        return self._panel.judge(clips, prompts, keys)
+        return self._backend.judge(clips, prompts, keys)
 
 
 def _ray() -> Any:

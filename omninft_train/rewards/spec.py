@@ -1,4 +1,4 @@
-"""What a reward is, and what all rewards say of the rollouts of a step, wherever their scores come from."""
+"""Rewards: their specification, the backend that gives their scores, and their values for the rollouts of a step."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Scored:
 
 
 class RewardOptions(Protocol):
-    """What `make_rewards` needs to know; see `config.RewardSection`."""
+    """Options of `make_rewards`; see `config.RewardSection`."""
 
     @property
     def reward(self) -> tuple[RewardSpec, ...]: ...
@@ -98,8 +98,8 @@ class RewardOptions(Protocol):
     def max_failed_fraction(self) -> float: ...
 
 
-class Panel(Protocol):
-    """Where scores come from: this process or others."""
+class RewardBackend(Protocol):
+    """Backend of rewards: scores clips in this process or in others."""
 
     def judge(self, clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], keys: Sequence[str]) -> list[list[Score]]:
         """Scores of B clips by R rewards."""
@@ -115,13 +115,13 @@ class Rewards:
 
     Args:
         specs: the rewards.
-        panel: gives their scores.
-        max_failed_fraction: share of failures of one reward in a step that ends the run, in [0, 1].
+        backend: gives their scores.
+        max_failed_fraction: fraction of failures of one reward in a step that ends the run, in [0, 1].
     """
 
-    def __init__(self, specs: Sequence[RewardSpec], panel: Panel, max_failed_fraction: float) -> None:
+    def __init__(self, specs: Sequence[RewardSpec], backend: RewardBackend, max_failed_fraction: float) -> None:
         self.specs = tuple(specs)
-        self._panel = panel
+        self._backend = backend
         self._max_failed = max_failed_fraction
 
     def score(self, clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], keys: Sequence[str]) -> Scored:
@@ -137,7 +137,7 @@ class Rewards:
         """
         if len(set(keys)) != len(clips) or any("|" in key for key in keys):
             raise ValueError(f"{len(clips)} clips need as many different keys without '|', got {list(keys)}")
-        scores = self._panel.judge(clips, prompts, keys)
+        scores = self._backend.judge(clips, prompts, keys)
         rows = [[spec.value(score) for spec, score in zip(self.specs, row, strict=True)] for row in scores]
         values = torch.tensor(rows, dtype=torch.float64).reshape(len(clips), len(self.specs))
         valid = values.isfinite()
@@ -153,22 +153,22 @@ class Rewards:
             TrainingStopped: a reward failed for more than `max_failed_fraction` of the rollouts; with the reasons,
                 equal ones counted.
         """
-        counted = [place for place, spec in enumerate(self.specs) if spec.weight != 0]
+        counted = [index for index, spec in enumerate(self.specs) if spec.weight != 0]
         total = len(scored.valid)
-        failed = {self.specs[place].scorer: int((~scored.valid[:, place]).sum()) for place in counted}
+        failed = {self.specs[index].scorer: int((~scored.valid[:, index]).sum()) for index in counted}
         worst = max(failed, key=lambda name: failed[name], default=None)
         if worst is None or failed[worst] <= self._max_failed * total:
             return
-        told = "\n".join(f"  {count} x {reason}" for reason, count in Counter(scored.reasons).most_common(10))
+        failures = "\n".join(f"  {count} x {reason}" for reason, count in Counter(scored.reasons).most_common(10))
         raise TrainingStopped(
             f"reward '{worst}' failed for {failed[worst]} of {total} rollouts of this step; "
             f"rewards.max_failed_fraction = {self._max_failed:g} allows {int(self._max_failed * total)}. Failures:\n"
-            f"{told}\nThe last checkpoint is untouched: mend the reward or the clips and run the same command again."
+            f"{failures}\nThe last checkpoint is untouched. Fix the reward or the clips and run the same command again."
         )
 
     def close(self) -> None:
         """Give back networks or workers."""
-        self._panel.close()
+        self._backend.close()
 
 
 def _reason(score: Score) -> str:

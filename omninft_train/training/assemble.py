@@ -1,4 +1,4 @@
-"""From a configuration to what the loop works with."""
+"""Build everything that the training loop needs from a configuration."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def assemble(config: Config, out: Path, world: World) -> Training:
     rewards = make_rewards(config.rewards)
     needed = _drawn(config, prompts)
     backbone = load_backbone(config, world.device, needed[world.rank :: world.size])
-    world.barrier()  # each process has encoded its share of the prompts, and all read all
+    world.barrier()  # each process has encoded its part of the prompts, and all read all
     policy = make_policy(config, backbone)
     if world.size > 1 and config.policy.parameters == "lora" and world.device != "cpu":
         from omninft_train.models.shard import shard
@@ -120,7 +120,7 @@ def make_policy(config: Config, backbone: Backbone) -> Policy:
             transformer, backbone.geometry, rank=section.rank, alpha=section.alpha, seed=config.run.seed
         )
     if config.backbone.compile:
-        for network in {id(found): found for found in map(policy.transformer, ROLES)}.values():
+        for network in {id(shared): shared for shared in map(policy.transformer, ROLES)}.values():
             compile_blocks(network)
     return policy
 

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.files import rename
 
 # Format 1 had no checksums. It is read, with a warning.
 FORMAT = 2
@@ -38,7 +39,7 @@ _FULL = (f"os error {errno.ENOSPC}", f"os error {errno.EDQUOT}", "No space left"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """Contents of a checkpoint.
 
     Attributes:
         path: its folder.
@@ -83,7 +84,7 @@ def save(
     """
     target = folder / f"checkpoint-{step:06d}"
     partial = folder / f".{target.name}.partial"
-    with _told(folder, partial, tensors):
+    with _explained(folder, partial, tensors):
         for left in folder.glob(".checkpoint-*.partial"):  # of runs that were killed while saving
             shutil.rmtree(left)
         partial.mkdir(parents=True)
@@ -110,15 +111,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         EnvironmentProblem: it cannot be written.
     """
-    with _told(path.parent, None, {path.name: tensors}):
+    with _explained(path.parent, None, {path.name: tensors}):
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, tensors)
 
 
 def latest(folder: Path) -> Path | None:
     """The complete checkpoint of most steps in a run's folder, or None."""
-    found = _numbered(folder)
-    return found[max(found)] if found else None
+    checkpoints = _numbered(folder)
+    return checkpoints[max(checkpoints)] if checkpoints else None
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def load(folder: Path, backbone: str, digest: str) -> Checkpoint:
     if saved != (backbone, digest):
         raise UsageError(
             f"{folder} is of backbone '{saved[0]}' (architecture {saved[1]}), this run has '{backbone}' (architecture "
-            f"{digest}). Choose another --out, or the recipe that it was trained with."
+            f"{digest}). Choose another run folder (--out), or the recipe that it was trained with."
         )
     checked = meta["format"] != 1
     tensors = {name: _read(_part_path(folder, name, part), part, checked) for name, part in meta["parts"].items()}
@@ -186,7 +187,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Mapping[str,
 def load_optimizer(
     optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put back what `optimizer_tensors` gave; sharded parameters get their share.
+    """Put back what `optimizer_tensors` gave; sharded parameters get their shard.
 
     Raises:
         UsageError: a parameter is missing, unknown or of another shape.
@@ -203,11 +204,11 @@ def load_optimizer(
         raise UsageError(f"the checkpoint's optimiser state and the policy differ in {len(odd)} names: {_some(odd)}.")
     for name, parameter in parameters.items():
         optimizer.state[parameter] = {
-            entry: _place(f"{name}.{entry}", value, parameter) for entry, value in state[name].items()
+            entry: _placed(f"{name}.{entry}", value, parameter) for entry, value in state[name].items()
         }
 
 
-def _place(key: str, value: Tensor, parameter: Tensor) -> Tensor:
+def _placed(key: str, value: Tensor, parameter: Tensor) -> Tensor:
     if key.endswith(".step"):
         return value.clone()  # the count of steps stays on the CPU
     if value.shape != parameter.shape:
@@ -239,8 +240,8 @@ def _rename(partial: Path, target: Path) -> None:
     aside = partial.with_name(f".{target.name}.replaced")
     shutil.rmtree(aside, ignore_errors=True)
     if target.exists():
-        target.rename(aside)
-    partial.rename(target)
+        rename(target, aside)
+    rename(partial, target)
     shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -297,7 +298,7 @@ def _sync_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _told(folder: Path, partial: Path | None, tensors: Mapping[str, Mapping[str, Tensor]]) -> Iterator[None]:
+def _explained(folder: Path, partial: Path | None, tensors: Mapping[str, Mapping[str, Tensor]]) -> Iterator[None]:
     """Turns failures of writing into a message, and clears away what was begun."""
     try:
         yield
@@ -312,7 +313,8 @@ def _failure(folder: Path, error: Exception, tensors: Mapping[str, Mapping[str, 
     stays = f" The last good checkpoint stays: {last}." if last else ""
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(text in str(error) for text in _FULL)
     if not full:
-        return f"{folder}: cannot be written ({error}).{stays} Choose another --out or fix the folder, then run again."
+        cure = "Choose another run folder (--out) or fix the folder, then run again."
+        return f"{folder}: cannot be written ({error}).{stays} {cure}"
     need = sum(tensor.numel() * tensor.element_size() for named in tensors.values() for tensor in named.values())
     return f"{folder}: no space left; {need / 1e6:,.1f} MB are needed.{stays} Make room and run the same command again."
 

@@ -1,4 +1,4 @@
-"""What a step tells about itself: rewards, advantages, gradient norms by depth, distances of policies, time, memory."""
+"""Per-step training diagnostics: rewards, advantages, gradient norms by depth, policy distances, time, memory."""
 
 from __future__ import annotations
 
@@ -31,40 +31,42 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[key] = seconds.get(key, 0.0) + time.perf_counter() - start
 
 
-def summarise_rewards(scored: Scored, found: Advantages, groups: Tensor, specs: Sequence[RewardSpec]) -> dict[str, Any]:
-    """Mean, spread and validity of each reward; how far the branches want different things."""
+def summarise_rewards(
+    scored: Scored, advantages: Advantages, groups: Tensor, specs: Sequence[RewardSpec]
+) -> dict[str, Any]:
+    """Mean, standard deviation and validity of each reward, and how far video and audio advantages conflict."""
     log: dict[str, Any] = {}
-    for place, spec in enumerate(specs):
-        valid = scored.valid[:, place]
-        values = scored.values[valid, place]
+    for index, spec in enumerate(specs):
+        valid = scored.valid[:, index]
+        values = scored.values[valid, index]
         log[reward_key(spec.name, "invalid")] = int((~valid).sum())
         if len(values):
             log[reward_key(spec.name, "mean")] = float(values.mean())
             log[reward_key(spec.name, "std")] = float(values.std(unbiased=False))
-            log[reward_key(spec.name, "flat_groups")] = _share_of_flat_groups(scored.values[:, place], valid, groups)
+            log[reward_key(spec.name, "flat_groups")] = _flat_fraction(scored.values[:, index], valid, groups)
     weights = torch.tensor([spec.weight for spec in specs], dtype=torch.float64)
-    clash = conflict(found.per_reward, weights, [spec.route for spec in specs], scored.valid.all(dim=1))
-    return log | {"conflict_share": clash.share, "conflict_correlation": clash.correlation}
+    clash = conflict(advantages.per_reward, weights, [spec.route for spec in specs], scored.valid.all(dim=1))
+    return log | {"conflict_share": clash.fraction, "conflict_correlation": clash.correlation}
 
 
-def _share_of_flat_groups(values: Tensor, valid: Tensor, groups: Tensor) -> float:
+def _flat_fraction(values: Tensor, valid: Tensor, groups: Tensor) -> float:
     numbers = torch.unique(groups)
     flat = [bool((values[(groups == number) & valid].diff() == 0).all()) for number in numbers]
     return sum(flat) / len(flat)
 
 
-def summarise_update(found: Advantages, clip: float, world: World, token_weights: Tensor | None) -> dict[str, Any]:
-    """What the update learned from, over all processes.
+def summarise_update(advantages: Advantages, clip: float, world: World, token_weights: Tensor | None) -> dict[str, Any]:
+    """Statistics of the advantages and region weights that the update used, over all processes.
 
     Args:
-        found: advantages of all rollouts.
+        advantages: advantages of all rollouts.
         clip: A_max.
         world: of the processes.
         token_weights: (B, Lv) of this process's rollouts, or None.
     """
     log: dict[str, Any] = {}
     for branch in BRANCHES:
-        values, valid = getattr(found, branch), getattr(found, f"{branch}_valid")
+        values, valid = getattr(advantages, branch), getattr(advantages, f"{branch}_valid")
         kept = values[valid]
         log[f"masked_{branch}"] = int((~valid).sum())
         if len(kept):
@@ -74,8 +76,8 @@ def summarise_update(found: Advantages, clip: float, world: World, token_weights
             log |= {f"r_{branch}_mean": float(r.mean()), f"r_{branch}_std": float(r.std(unbiased=False))}
     if token_weights is not None:
         weights = world.gather_rows(token_weights)
-        shares = weights / weights.sum(dim=1, keepdim=True)
-        entropy = -(shares * shares.log()).sum(dim=1).mean() / math.log(weights.shape[1])
+        fractions = weights / weights.sum(dim=1, keepdim=True)
+        entropy = -(fractions * fractions.log()).sum(dim=1).mean() / math.log(weights.shape[1])
         log |= {"region_weight_mean": float(weights.mean()), "region_weight_max": float(weights.max())}
         log["region_weight_entropy"] = float(entropy)  # 1 for equal weights
     if torch.cuda.is_available():
@@ -94,7 +96,7 @@ def depth_norms(policy: Policy) -> dict[str, list[float]]:
         block = int(match[1])
         square = number(parameter.grad.detach().double().square().sum())
         squares[stream][block] = squares[stream].get(block, 0.0) + square
-    return {stream: [found[block] ** 0.5 for block in sorted(found)] for stream, found in squares.items()}
+    return {stream: [by_block[block] ** 0.5 for block in sorted(by_block)] for stream, by_block in squares.items()}
 
 
 def summarise_policy(policy: Policy) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Processes that train together: who I am, rows gathered in order, gradients summed."""
+"""Data-parallel processes: rank, rows gathered in order, gradients summed."""
 
 from __future__ import annotations
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
 from omninft_train.errors import EnvironmentProblem
+from omninft_train.files import make_folder, take_lock
 from omninft_train.training.distributed import World
 
 
@@ -22,8 +23,7 @@ def exclusive(folder: Path, world: World) -> Iterator[None]:
     Raises:
         EnvironmentProblem: another training holds the folder, it cannot be written, or its file system has no locks.
     """
-    lock = FileLock(folder / ".lock")
-    problem = _acquire(lock, folder) if world.is_main else None
+    lock, problem = _take(folder) if world.is_main else (None, None)
     # The other processes wait here, so that none of them goes on alone into the first collective.
     problem = world.gather_objects(problem)[0]  # type: ignore[assignment]
     if problem is not None:
@@ -31,18 +31,25 @@ def exclusive(folder: Path, world: World) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
-def _acquire(lock: FileLock, folder: Path) -> str | None:
-    """Why the lock cannot be had, or None."""
+def _take(folder: Path) -> tuple[BaseFileLock | None, str | None]:
+    """The lock, or why it cannot be had."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        make_folder(folder, "--out")
+        return take_lock(folder / ".lock", "--out"), None
     except Timeout:
-        return f"{folder} is in use by another training. Wait for it, or choose another --out."
+        problem = f"{folder} is in use by another training. Wait for it, or choose another run folder (--out)."
+    except EnvironmentProblem as error:
+        problem = str(error)
     except NotImplementedError:
-        return f"{folder}: its file system has no locks (a network drive?). Choose an --out on a local disk."
+        problem = (
+            f"{folder}: its file system has no locks (a network drive?). Choose a run folder on a local disk (--out)."
+        )
     except OSError as error:
-        return f"{folder} cannot be written or locked ({error.strerror or error}). Choose another --out."
-    return None
+        problem = (
+            f"{folder} cannot be written or locked ({error.strerror or error}). Choose another run folder (--out)."
+        )
+    return None, problem

@@ -1,4 +1,4 @@
-"""How much memory a run of LTX-2 takes on one GPU, by part, told before anything is loaded."""
+"""Estimate the GPU memory of a run of LTX-2, by part, before anything is loaded."""
 
 from __future__ import annotations
 

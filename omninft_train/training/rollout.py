@@ -41,12 +41,12 @@ class Guidance:
     @property
     def passes(self) -> tuple[Pass, ...]:
         """Forward passes that a step needs."""
-        found: list[Pass] = ["conditional"]
+        passes: list[Pass] = ["conditional"]
         if self.video != 1 or self.audio != 1:
-            found.append("negative")
+            passes.append("negative")
         if self.stg != 0:
-            found.append("stg")
-        return tuple(found)
+            passes.append("stg")
+        return tuple(passes)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class CaptureWindow:
 
 
 class Sampler(Protocol):
-    """What can be sampled from: a `Policy`, or anything else with its `velocity`."""
+    """Interface of what can be sampled: a `Policy`, or anything else with its `velocity`."""
 
     def velocity(
         self, role: Role, x: Latents, t: Tensor, condition: Condition, *, skip_blocks: tuple[int, ...] = ()
@@ -78,7 +78,7 @@ class Sampler(Protocol):
 
 
 class Collector(Protocol):
-    """What records attention while its context is open."""
+    """Interface that records attention while its context is open."""
 
     def collecting(self) -> AbstractContextManager[object]:
         """Record the calls inside the context."""
@@ -146,8 +146,8 @@ def sample(
                 velocity = policy.velocity(role, x, t, call.condition, skip_blocks=call.skip_blocks)
             clean[name] = Latents(x.video - now * velocity.video.float(), x.audio - now * velocity.audio.float())
         x0 = guide(clean, guidance)
-        share = then / now
-        x = Latents(x0.video + share * (x.video - x0.video), x0.audio + share * (x.audio - x0.audio))
+        ratio = then / now
+        x = Latents(x0.video + ratio * (x.video - x0.video), x0.audio + ratio * (x.audio - x0.audio))
     return x
 
 

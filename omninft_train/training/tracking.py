@@ -1,4 +1,4 @@
-"""What a run logs: a JSON line per step in metrics.jsonl, one on the console, and a mirror of the user's choice."""
+"""Logging of a run: a JSON line per step in metrics.jsonl, a line on the console, and a mirror of the user's choice."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.files import write_atomically
 
 _LOG = logging.getLogger(__name__)
 METRICS = "metrics.jsonl"
@@ -96,7 +97,7 @@ def reward_names(log: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def step_seconds(row: Mapping[str, Any]) -> float:
-    """What a step took: the sum of its parts."""
+    """Seconds of a step: the sum of its phases."""
     return sum(value for key, value in row.items() if key.startswith("seconds_") and isinstance(value, (int, float)))
 
 
@@ -129,9 +130,7 @@ def _rows(path: Path) -> Iterable[tuple[dict[str, Any], str]]:
 def _drop_from(path: Path, first: int) -> None:
     if not path.exists():
         return
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(f"{line}\n" for row, line in _rows(path) if row["step"] < first), encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, "".join(f"{line}\n" for row, line in _rows(path) if row["step"] < first).encode())
 
 
 def _plain(value: Any) -> Any:
@@ -149,15 +148,15 @@ def _plain(value: Any) -> Any:
 def _find(name: str) -> Any:
     module, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        function = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"tracker '{name}' cannot be found ({error}). Expected package.module:name.") from error
-    if not callable(found):
+    if not callable(function):
         raise UsageError(f"tracker '{name}' is not callable. Expected a function of the run's folder.")
-    return found
+    return function
 
 
 def _unwritable(path: Path, error: OSError) -> EnvironmentProblem:
     return EnvironmentProblem(
-        f"{path} cannot be written ({error.strerror or error}). Make room or choose another --out."
+        f"{path} cannot be written ({error.strerror or error}). Make room or choose another run folder (--out)."
     )

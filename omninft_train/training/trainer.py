@@ -1,4 +1,4 @@
-"""The loop: sample, score, advantages, update, old policy, log, save. Read it top to bottom.
+"""The training loop: sample, score, advantages, update, old policy, log, save. It reads from top to bottom.
 
 What differs from the released OmniNFT script: a failed reward masks its rollout instead of scoring 0, nothing depends
 on the number of processes or on how a batch is split, and every random number follows from (seed, step, rollout), so a
@@ -48,7 +48,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass
 class Training:
-    """What a run works with.
+    """All objects of a training run.
 
     Attributes:
         surgery, capture: hooks on the policy's and on the old policy's network; None where switched off.
@@ -74,7 +74,7 @@ class Rollouts:
     """Rollouts of one step that this process sampled.
 
     Attributes:
-        index: their places among all rollouts of the step.
+        index: their indices among all rollouts of the step.
         groups: number of their group, (B,).
         latents: clean, in model units.
         condition: of their prompts, without guidance.
@@ -91,7 +91,7 @@ class Rollouts:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the update learns from: optimality r in [0, 1] per branch, whether it counts, and video token weights."""
+    """Training targets of the update: optimality r in [0, 1] per branch, whether it counts, and video token weights."""
 
     video: Tensor  # (B,)
     audio: Tensor  # (B,)
@@ -121,14 +121,14 @@ def _loop(training: Training) -> None:
             rollouts = sample_rollouts(training, step)
         with timed(training.seconds, "score"):
             scored = score_rollouts(training, rollouts, step)
-        found, judged = judge(training, rollouts, scored, step)
+        step_advantages, judged = judge(training, rollouts, scored, step)
         with timed(training.seconds, "update"):
             log = update(training, rollouts, judged, step)
         log["tokens_per_second"] = trained_tokens(training, rollouts, step) / training.seconds["seconds_update"]
         keep = old_keep(config.old.decay, step + 1)
         training.policy.update_old(keep)
-        log |= summarise_rewards(scored, found, all_groups(config), config.rewards.reward)
-        log |= summarise_update(found, config.loss.advantage_clip, world, judged.token_weights)
+        log |= summarise_rewards(scored, step_advantages, all_groups(config), config.rewards.reward)
+        log |= summarise_update(step_advantages, config.loss.advantage_clip, world, judged.token_weights)
         log |= {"old_keep": keep, **summarise_policy(training.policy), **training.seconds}
         tracker.log(step, log)
         if (step + 1) % config.run.save_every == 0 or step + 1 == config.run.steps:
@@ -136,7 +136,7 @@ def _loop(training: Training) -> None:
 
 
 def sample_rollouts(training: Training, step: int) -> Rollouts:
-    """This process's share of the step's rollouts, sampled with the old policy."""
+    """This process's part of the step's rollouts, sampled with the old policy."""
     config, geometry = training.config, training.backbone.geometry
     size = config.prompts.group_size
     chosen = draw(training.prompts, config.run.seed, step, config.prompts)
@@ -198,17 +198,17 @@ def judge(training: Training, rollouts: Rollouts, scored: Scored, step: int) -> 
     specs = config.rewards.reward
     weights = torch.tensor([spec.weight for spec in specs], dtype=torch.float64)
     routes = [spec.route for spec in specs]
-    found = advantages(scored.values, scored.valid, all_groups(config), weights, routes, config.advantages)
+    step_advantages = advantages(scored.values, scored.valid, all_groups(config), weights, routes, config.advantages)
     mine, clip = torch.tensor(rollouts.index), config.loss.advantage_clip
     tokens = None
     if rollouts.region_scores is not None:
         frames = training.backbone.geometry.frames
         tokens = region_weights(rollouts.region_scores, frames, config.regions.weights, step)
-    return found, Judged(
-        optimality(found.video[mine], clip).float(),
-        optimality(found.audio[mine], clip).float(),
-        found.video_valid[mine],
-        found.audio_valid[mine],
+    return step_advantages, Judged(
+        optimality(step_advantages.video[mine], clip).float(),
+        optimality(step_advantages.audio[mine], clip).float(),
+        step_advantages.video_valid[mine],
+        step_advantages.audio_valid[mine],
         tokens,
     )
 
@@ -249,13 +249,13 @@ def accumulate(training: Training, rollouts: Rollouts, judged: Judged, step: int
         with surgery.enabled() if surgery is not None else nullcontext():
             losses, parts = batch_loss(training, rollouts, judged, step, batch)
             if not torch.isfinite(losses).all():
-                found = {"video": rollouts.latents.video, "audio": rollouts.latents.audio, "losses": losses}
-                raise _stopped(training, "loss", found, step)
+                tensors = {"video": rollouts.latents.video, "audio": rollouts.latents.audio, "losses": losses}
+                raise _stopped(training, "loss", tensors, step)
             policy.check_before_backward()
             torch.autograd.backward(losses.sum() / count)
         for name, value in parts.items():
-            share = value.detach().double().sum().cpu() / count
-            sums[name] = sums[name] + share if name in sums else share
+            mean = value.detach().double().sum().cpu() / count
+            sums[name] = sums[name] + mean if name in sums else mean
     world.sum(p.grad for p in policy.trainable().values() if p.grad is not None)
     totals = torch.stack(list(sums.values()))
     gathered = world.gather_rows(totals[None]).sum(dim=0)
@@ -291,8 +291,8 @@ def batch_loss(
     seeds = [rollout_seed(config.run.seed, step, rollouts.index[row], 1_000_000 + level) for row, level in batch]
     x0, condition = rollouts.latents[rows], rollouts.condition[rows]
     noise = training.backbone.geometry.noise(seeds, device)
-    share = t[:, None, None]
-    x_t = Latents(*((1 - share) * a + share * b for a, b in ((x0.video, noise.video), (x0.audio, noise.audio))))
+    level = t[:, None, None]
+    x_t = Latents(*((1 - level) * a + level * b for a, b in ((x0.video, noise.video), (x0.audio, noise.audio))))
     old = policy.velocity("old", x_t, t, condition)
     reference = policy.velocity("reference", x_t, t, condition) if options.kl_coef else None
     now = policy.velocity("policy", x_t, t, condition)

@@ -19,7 +19,7 @@ from avbench.check.noise import load_noise
 from avbench.config import NOT_EMPTY, at_least, build, key, load
 from avbench.errors import AvbenchError, UsageError
 from avbench.leaderboard import read_folder
-from avbench.toml import ConfigError, Place, merge, parse_toml, toml_key, toml_value
+from avbench.toml import ConfigError, Origin, merge, parse_toml, toml_key, toml_value
 
 NOISE = """
 schema_version = 1
@@ -282,7 +282,7 @@ def test_a_file_that_fits_becomes_values(tmp_path):
 )
 def test_what_does_not_fit_is_told(text, told):
     with pytest.raises(ConfigError) as caught:
-        build(Outer, parse_toml(text, "f"), Place("f", text))
+        build(Outer, parse_toml(text, "f"), Origin("f", text))
     assert told in str(caught.value) and "\n" not in str(caught.value)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert len(str(caught.value)) < 250
@@ -290,7 +290,7 @@ def test_what_does_not_fit_is_told(text, told):
 
 def test_of_layers_the_one_that_sets_the_value_is_named():
     below, above = "pair = [1, 2]\n[inner.a]\nsize = 1\n", "pair = [1, 'x']\n[inner.a]\nwords = 3\n"
-    places = [Place("below", below), Place("above", above)]
+    places = [Origin("below", below), Origin("above", above)]
     merged = merge(tomllib.loads(below), tomllib.loads(above))
     with pytest.raises(ConfigError, match=r"^above line 1: pair\[1\] = \"x\""):
         build(Outer, merged, places)
@@ -319,7 +319,7 @@ def test_values_come_back_and_each_key_has_its_line(content, random):
         lines.append(f"{toml_key(name)} = {toml_value(value)} # [x]")
     text = "\n".join(lines)
     assert tomllib.loads(text) == content
-    place = Place("f", text)
+    place = Origin("f", text)
     assert {path: place.line(path) for path in expected} == expected
 
 
@@ -357,7 +357,7 @@ n = inf
 p = -1.5e3
 """
     assert tomllib.loads(text)["l"][0]["k"][1]["n"] > 0
-    place = Place("f", text)
+    place = Origin("f", text)
     for path, line in {
         ("b", "c"): 3, ("q k", "z"): 4, ("t", "x", 0, "v", 1): 8, ("t", "x", 1, "w w"): 9, ("t", "x", 1, "k"): 11,
         ("t", "y", "z"): 14, ("l", 0, "m"): 19, ("l", 0, "k", 1, "n"): 23, ("l", 1): 24, ("l", 1, "sub", "p"): 26,

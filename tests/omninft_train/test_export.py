@@ -194,7 +194,10 @@ def test_a_full_disk_leaves_what_was_there(make: Make, tmp_path: Path) -> None:
         with largest_file(10_000), pytest.raises(EnvironmentProblem) as caught:
             export(policy, folder)
         message = str(caught.value)
-        assert message.startswith(f"{folder}: the weights cannot be written (") and "Free or name" in message
+        assert (
+            message.startswith(f"{folder}: the weights cannot be written (")
+            and "Free space or name another folder" in message
+        )
         assert caught.value.exit_code == 4
     assert content(tmp_path / "out") == before
     assert not (tmp_path / "new").exists()

@@ -12,8 +12,8 @@ from avbench.clips import Prompt
 from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.loading import load_strict
 from avbench.encoders.networks import laion_clap
-from avbench.encoders.networks.clap import CLAP_SOUND, CLAP_TEXT, RATE, Network, byte_tokens
-from avbench.encoders.networks.laion_clap import LAION_CLAP, LAION_SOUND, LAION_TEXT
+from avbench.encoders.networks.clap import CLAP_AUDIO, CLAP_TEXT, RATE, Network, byte_tokens
+from avbench.encoders.networks.laion_clap import LAION_AUDIO, LAION_CLAP, LAION_TEXT
 from avbench.media import Media
 from avbench.metrics.clap_score import clap_score_laion
 
@@ -93,7 +93,7 @@ def sound(seconds: float) -> np.ndarray:
 def test_sounds_have_the_same_embedding(seconds, same, theirs):
     """Up to what 16 bits and two spectrograms leave."""
     clip = ClipInput((sound(seconds),))
-    (here,), (there,) = CLAP_SOUND.run(same, [clip]), LAION_SOUND.run(theirs, [clip])
+    (here,), (there,) = CLAP_AUDIO.run(same, [clip]), LAION_AUDIO.run(theirs, [clip])
     assert np.linalg.norm(there) == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(here, there, atol=1e-5)
 
@@ -127,7 +127,7 @@ def package(theirs):
 @pytest.mark.parametrize("seconds", [0.3, 3.0, 10.0])
 def test_sounds_are_fed_as_the_package_feeds_them(seconds, theirs, package):
     expected = package.get_audio_embedding_from_data(x=sound(seconds), use_tensor=False)[0]
-    np.testing.assert_allclose(LAION_SOUND.run(theirs, [ClipInput((sound(seconds),))])[0], expected, atol=1e-6)
+    np.testing.assert_allclose(LAION_AUDIO.run(theirs, [ClipInput((sound(seconds),))])[0], expected, atol=1e-6)
 
 
 def test_texts_are_fed_as_the_package_feeds_them(theirs, package):
@@ -168,7 +168,7 @@ def test_a_checkpoint_of_the_package_is_read(theirs, tmp_path, monkeypatch):
     monkeypatch.setattr(laion_clap, "_no_downloads", lambda text_layers: shallow(2))
     loaded = LAION_CLAP.load(LoadContext(WeightsConfig(), "cpu"))
     clip = ClipInput((sound(1.0),), TEXTS[0])
-    for encoder in (LAION_SOUND, LAION_TEXT):
+    for encoder in (LAION_AUDIO, LAION_TEXT):
         np.testing.assert_array_equal(encoder.run(loaded, [clip])[0], encoder.run(theirs, [clip])[0])
 
 

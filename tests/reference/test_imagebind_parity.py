@@ -12,7 +12,7 @@ import torchvision.transforms._functional_tensor as moved
 
 from avbench.encoders.loading import fill_keyed_random, load_strict
 from avbench.encoders.networks.imagebind import network as ours
-from avbench.encoders.networks.imagebind.inputs import mel_pictures
+from avbench.encoders.networks.imagebind.inputs import mel_spectrograms
 from avbench.encoders.networks.imagebind.tokens import tokenize
 
 pytestmark = pytest.mark.reference
@@ -88,5 +88,5 @@ def test_texts_have_the_same_tokens_and_embedding(package, theirs, same):
 def test_mel_pictures_are_the_same(samples, package):
     sound = 0.1 * np.random.default_rng(0).standard_normal(samples).astype(np.float32)
     expected = package.data.waveform2melspec(torch.from_numpy(sound.copy())[None], 16000, 128, 204)
-    (found,) = mel_pictures([sound - sound.mean()], torch.device("cpu"))
+    (found,) = mel_spectrograms([sound - sound.mean()], torch.device("cpu"))
     torch.testing.assert_close(found, (expected + 4.268) / 9.138, atol=2e-4, rtol=0)

@@ -128,7 +128,7 @@ def _byte_ids() -> dict[int, int]:
     # RoBERTa's vocabulary starts with five special tokens and GPT-2's bytes: printable ones first.
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     order = printable + [byte for byte in range(256) if byte not in printable]
-    return {byte: 5 + place for place, byte in enumerate(order)}
+    return {byte: 5 + index for index, byte in enumerate(order)}
 
 
 def cut_tokens(ids: list[int], most: int) -> list[int]:
@@ -209,13 +209,13 @@ CLAP = Backbone(name=NETWORK, load=_load, row=ROW, packages=("torch", "transform
 _SOXR = (Waveform(rate=RATE),)
 _SINC = (Waveform(rate=RATE, resampler="sinc"),)
 
-CLAP_SOUND = Encoder("clap_sound", 1, CLAP, partial(_embed_sounds, clap_zero_pad=False), views=_SOXR)
+CLAP_AUDIO = Encoder("clap_sound", 1, CLAP, partial(_embed_sounds, clap_zero_pad=False), views=_SOXR)
 """First 10 s of sound, repeated to fill them -> unit vector (512,)."""
 
-CLAP_SOUND_ZERO_PAD = Encoder("clap_sound_zero_pad", 1, CLAP, partial(_embed_sounds, clap_zero_pad=True), views=_SOXR)
+CLAP_AUDIO_ZERO_PAD = Encoder("clap_sound_zero_pad", 1, CLAP, partial(_embed_sounds, clap_zero_pad=True), views=_SOXR)
 """The same, filled with silence."""
 
-CLAP_SOUND_SINC = Encoder("clap_sound_sinc", 1, CLAP, partial(_embed_sounds, clap_zero_pad=True), views=_SINC)
+CLAP_AUDIO_SINC = Encoder("clap_sound_sinc", 1, CLAP, partial(_embed_sounds, clap_zero_pad=True), views=_SINC)
 """Filled with silence and resampled as torchaudio does, as OmniNFT's reward has it."""
 
 CLAP_TEXT = Encoder("clap_text", 1, CLAP, _embed_texts, text="audio")

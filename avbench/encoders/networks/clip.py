@@ -98,7 +98,7 @@ def _embed_texts(network: Any, clips: Sequence[ClipInput]) -> list[Embedding]:
 
 
 def network_input(frames: Tensor, *, clip_bgr: bool) -> Tensor:
-    """What the network sees of frames uint8 (B, 224, 224, 3): float32 (B, 3, 224, 224).
+    """Normalised network input of frames uint8 (B, 224, 224, 3): float32 (B, 3, 224, 224).
 
     Args:
         frames: on any device.

@@ -1,4 +1,4 @@
-"""HPSv3: a Qwen2-VL 7B that says how much people would prefer a picture made from a prompt."""
+"""HPSv3: a Qwen2-VL 7B that says how much people would prefer an image made from a prompt."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ROW = "hpsv3"
 FRAMES = 5
 REWARD_TOKENS = ("<|Reward|>",)
-AREA = 256 * FACTOR**2  # pixels of a picture
+AREA = 256 * FACTOR**2  # pixels of an image
 
 _INSTRUCTION = "INSTRUCTION", "0393599dad45a971903d1d62a3acf9bad3ccccdafa7f40f680523419e1f68b7a"
 _SUFFIX = "prompt_with_special_token", "2471faca094ae5bd6fe17b71dce20c3d7583625545e235889f7e74e7eeb69d0a"
@@ -59,7 +59,7 @@ def _load(context: LoadContext) -> Judge:
 
 
 def head(hidden: int) -> nn.Module:
-    """Hidden states (..., D) -> mean and spread of the preference (..., 2)."""
+    """Hidden states (..., D) -> mean and standard deviation of the preference (..., 2)."""
     from torch import nn
 
     layers = nn.Linear(hidden, 1024), nn.ReLU(), nn.Dropout(0.05), nn.Linear(1024, 16), nn.ReLU(), nn.Linear(16, 2)

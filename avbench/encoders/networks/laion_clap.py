@@ -137,7 +137,7 @@ def _embed_sounds(network: Network, clips: Sequence[ClipInput]) -> list[Embeddin
 LAION_CLAP = Backbone(
     name=NETWORK, load=_load, row=ROW, packages=("torch", "transformers", "laion_clap"), extra="reference"
 )
-LAION_SOUND = Encoder("laion_clap_sound", 1, LAION_CLAP, _embed_sounds, views=(Waveform(rate=RATE),))
+LAION_AUDIO = Encoder("laion_clap_sound", 1, LAION_CLAP, _embed_sounds, views=(Waveform(rate=RATE),))
 """First 10 s of sound, repeated to fill them -> unit vector (512,)."""
 
 LAION_TEXT = Encoder("laion_clap_text", 1, LAION_CLAP, _embed_texts, text="audio")

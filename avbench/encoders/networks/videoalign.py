@@ -57,11 +57,11 @@ def _load(context: LoadContext) -> Judge:
         tokenize, template = stand_in_tokenizer(REWARD_TOKENS), _STAND_IN
     else:
         base = files("qwen2_vl_2b", context.setup)
-        own = files(ROW, context.setup)
+        paths = files(ROW, context.setup)
         qwen.check_config(base["config.json"], qwen.QWEN2_VL_2B)
         tokenize = load_tokenizer(base, REWARD_TOKENS)
         template = read_constant(files("videoalign_template", context.setup)["prompt_template.py"], *_TEMPLATE)
-        network = load_published(own["model.pth"], read_settings(own["model_config.json"]), qwen.QWEN2_VL_2B)
+        network = load_published(paths["model.pth"], read_settings(paths["model_config.json"]), qwen.QWEN2_VL_2B)
     return Judge(qwen.ready(network, context), tokenize, template, VIDEO_PAD, len(AXES))
 
 
@@ -115,9 +115,9 @@ def read_settings(path: Path) -> dict[str, float]:
         ("lora_enable", lora.get("lora_enable"), True),
         ("use_rslora", lora.get("use_rslora", False), False),
     ]
-    for axis, (mean, deviation) in NORMALISATION.items():
-        pairs += [(f"{axis}_mean", norm.get(f"{axis}_mean"), mean), (f"{axis}_std", norm.get(f"{axis}_std"), deviation)]
-    if wrong := [f"{name} {found}, expected {value}" for name, found, value in pairs if found != value]:
+    for axis, (mean, std) in NORMALISATION.items():
+        pairs += [(f"{axis}_mean", norm.get(f"{axis}_mean"), mean), (f"{axis}_std", norm.get(f"{axis}_std"), std)]
+    if wrong := [f"{name} {actual}, expected {value}" for name, actual, value in pairs if actual != value]:
         raise EnvironmentProblem(f"{path} describes another judge: {'; '.join(wrong)}.")
     return {"rank": rank, "scale": lora.get("lora_alpha", 1) / rank, "outputs": outputs}
 
@@ -155,14 +155,14 @@ def resize(frame: Pixels) -> Pixels:
     return resize_torch(frame, LOW, HIGH)
 
 
-def own_axes(answers: Tensor) -> Tensor:
+def axis_values(answers: Tensor) -> Tensor:
     """One number per token (B, 3) of the head's answers (B, 3, K): with K = 3, token i has output i."""
     return answers.diagonal(dim1=1, dim2=2) if answers.shape[2] == len(AXES) else answers[..., 0]
 
 
 def _rate(judge: Judge, clips: Sequence[ClipInput]) -> list[NDArray[np.float32]]:
     def forward(items: list[ClipInput]) -> Tensor:
-        return own_axes(judge.rate([items[0].views[0]], items[0].text or ""))
+        return axis_values(judge.rate([items[0].views[0]], items[0].text or ""))
 
     # One clip at a time: sequences run to tens of thousands of tokens, and padding would change low bits.
     return [rows[0] for rows in batched(forward, [[clip] for clip in clips], 1, ROW)]

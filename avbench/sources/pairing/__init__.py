@@ -1,4 +1,4 @@
-"""Which prompt of a list belongs to which clip. Never by order."""
+"""Pair clips with the prompts of a list: by name, by number or by position in the list, never by order alone."""
 
 from __future__ import annotations
 

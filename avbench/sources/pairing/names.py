@@ -62,7 +62,7 @@ def _as_pairing(match: _Match, clips: Sequence[Clip], prompts: PromptList) -> Pa
     if match.problem:
         raise UsageError(match.problem)
     pairs = zip(clips, match.rows, strict=True)
-    rows = tuple(only_row(clip, match.column, found, prompts) for clip, found in pairs)
+    rows = tuple(only_row(clip, match.column, matched, prompts) for clip, matched in pairs)
     if match.exact:
         return Pairing(f"column {match.column!r} of {prompts.path.name} names the clips", rows)
     if None in rows:
@@ -106,9 +106,9 @@ def _spelled(path: str, spell: Callable[[str], str]) -> tuple[str, ...]:
 
 
 def _clip_names(spell: Callable[[str], str], clip: Clip) -> tuple[str, ...]:
-    own = tails(without_suffix(clip.clip_id))
-    path = tails(printable(clip.video.with_suffix("").as_posix() if clip.video.suffix else clip.video.as_posix()))
-    longest_first = sorted((*own, *path), key=lambda name: -name.count("/"))
+    by_id = tails(without_suffix(clip.clip_id))
+    by_path = tails(printable(clip.video.with_suffix("").as_posix() if clip.video.suffix else clip.video.as_posix()))
+    longest_first = sorted((*by_id, *by_path), key=lambda name: -name.count("/"))
     return tuple(name for name in map(spell, longest_first) if name.strip("/ "))
 
 
@@ -160,10 +160,10 @@ def _match_inside(clips: Sequence[Clip], prompts: PromptList, column: str) -> _M
         members.setdefault(group(clip), []).append(position)
     match = _Match(column, [[] for _ in clips], exact=False)
     for positions in members.values():
-        found = [_inside(words(clips[position].video.stem), index) for position in positions]
-        prefixes = {prefix for prefix, _ in found}
+        matches = [_inside(words(clips[position].video.stem), index) for position in positions]
+        prefixes = {prefix for prefix, _ in matches}
         if len(prefixes) == 1 and (len(positions) > 1 or prefixes == {()}):
-            for position, (_, rows) in zip(positions, found, strict=True):
+            for position, (_, rows) in zip(positions, matches, strict=True):
                 match.rows[position] = rows
     return match
 

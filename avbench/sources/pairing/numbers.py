@@ -50,21 +50,21 @@ def pair_all_by_number(
         UsageError: two columns contradict each other, or a number is there twice.
     """
     slots = find_slots(clips)
-    found, reasons = [], []
+    pairings, reasons = [], []
     for column in _columns(prompts, paths_name_clips):
         slot, reason = choose_slot(clips, slots, column.rows)
         if slot is None:
             reasons.append(f"{column.name!r}: {reason}")
         else:
-            found.append(_pairing(clips, prompts, column, slot))
-    return _only(clips, prompts, found), "; ".join(reasons) or "there is none"
+            pairings.append(_pairing(clips, prompts, column, slot))
+    return _only(clips, prompts, pairings), "; ".join(reasons) or "there is none"
 
 
-def _only(clips: Sequence[Clip], prompts: PromptList, found: list[Pairing]) -> Pairing | None:
-    for other in found[1:]:
+def _only(clips: Sequence[Clip], prompts: PromptList, pairings: list[Pairing]) -> Pairing | None:
+    for other in pairings[1:]:
         cure = f"{CURE}, or remove the column that does not number the clips"
-        refuse_difference(clips, prompts, found[0], other, cure)
-    return found[0] if found else None
+        refuse_difference(clips, prompts, pairings[0], other, cure)
+    return pairings[0] if pairings else None
 
 
 def refuse_other_start(clips: Sequence[Clip], prompts: PromptList, column: str) -> None:
@@ -87,7 +87,7 @@ def refuse_other_start(clips: Sequence[Clip], prompts: PromptList, column: str) 
 
 
 def _columns(prompts: PromptList, paths_name_clips: bool) -> list[_Column]:
-    found = []
+    columns = []
     for name in (*prompts.key_columns, *prompts.number_columns):
         if not paths_name_clips and normalize_name(name) in _PATHS:
             continue
@@ -95,8 +95,8 @@ def _columns(prompts: PromptList, paths_name_clips: bool) -> list[_Column]:
         rows = numbering.rows()
         repeats = name in prompts.number_columns and any(len(positions) > 1 for positions in rows.values())
         if numbering.is_complete and numbering.prefix is not None and not repeats:
-            found.append(_Column(name, numbering, rows))
-    return found
+            columns.append(_Column(name, numbering, rows))
+    return columns
 
 
 def _partial(clips: Sequence[Clip], prompts: PromptList) -> list[Pairing]:

@@ -57,10 +57,10 @@ def _by_number(numbering: Numbering, positions: Rows, *, strict: bool) -> Rows:
     rows = numbering.rows()
     result = []
     for position in positions:
-        own = rows.get(position, []) if position is not None else []
+        numbered = rows.get(position, []) if position is not None else []
         alone = strict and position is not None and numbering.numbers[position] is not None
-        other = own[0] if own else None if alone else position
-        result.append(position if position in own else other)
+        other = numbered[0] if numbered else None if alone else position
+        result.append(position if position in numbered else other)
     return tuple(result)
 
 

@@ -1,4 +1,4 @@
-"""Which of the numbers in the names of clips is the prompt's."""
+"""Choose which of the numbers in the names of clips is the prompt's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLAIN_FOLDER = re.compile(r"[0-9]{1,18}")
 
 @dataclass(frozen=True)
 class Slot:
-    """One place of a number in the names of all clips, for example "the last number"."""
+    """One position of a number in the names of all clips, for example "the last number"."""
 
     where: str
     numbers: tuple[int | None, ...]
@@ -37,7 +37,7 @@ class Slots:
 
 
 def find_slots(clips: Sequence[Clip]) -> Slots:
-    """The numbers in the names of the clips, by place. Versions of models, dates and sizes are left out."""
+    """The numbers in the names of the clips, by position. Versions of models, dates and sizes are left out."""
     names = tuple(numbered_name(stem_of(clip)) for clip in clips)
     last = Slot("the last number", tuple(name.value(-1) for name in names))
     others: list[Slot] = []
@@ -59,7 +59,7 @@ def _is_version(clips: Sequence[Clip], names: Sequence[NumberedName], position: 
     for clip, name in zip(clips, names, strict=True):
         if len(name.numbers) > 1:
             members.setdefault(group(clip), []).append(name)
-    return all(is_version([name.numbers[position] for name in found]) for found in members.values())
+    return all(is_version([name.numbers[position] for name in same_group]) for same_group in members.values())
 
 
 def choose_slot(clips: Sequence[Clip], slots: Slots, ids: Collection[int]) -> tuple[Slot | None, str]:

@@ -100,6 +100,6 @@ def test_nothing_is_written_when_one_row_or_the_folder_is_wrong(make_folder):
     with pytest.raises(UsageError, match="cannot add mine, vq: column weights"):
         append_measured(folder, [measured(run_digest="aaaaaaaa"), measured(weights="keyed-random")])
     folder = make_folder(lines=[*FIGURES, figure(row="x", unit="s")])
-    with pytest.raises(UsageError, match="Fix it"):
+    with pytest.raises(UsageError, match="Fix it before you add rows"):
         append_measured(folder, [measured()])
     assert not (folder / "measured").exists()

@@ -1,4 +1,4 @@
-"""av_offset: dose and response on drawn and real clips; honest silence where it cannot tell."""
+"""av_offset: response to known offsets on drawn and real clips; honest silence where it cannot tell."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import pytest
 
 from avbench.clips import Clip, Prompt
 from avbench.encoders import EncoderStore, WeightsConfig
-from avbench.encoders.networks.clap import CLAP_SOUND, CLAP_SOUND_SINC
+from avbench.encoders.networks.clap import CLAP_AUDIO, CLAP_AUDIO_SINC
 from avbench.media import Media, decode_clip
 from avbench.metrics.clap_score import (
     clap_score,
@@ -117,7 +117,7 @@ def test_scores_equal_the_reference(golden, golden_clips):
     for name, text in PROMPTS.items():
         expected, prompt = golden("clap")[name], Prompt(text)
         clip = Clip(name, golden_clips / f"{name}.mp4", golden_clips / f"{name}.wav")
-        media = decode_clip(clip, name, CLAP_SOUND.views + CLAP_SOUND_SINC.views)
+        media = decode_clip(clip, name, CLAP_AUDIO.views + CLAP_AUDIO_SINC.views)
         tolerance = 1e-4 if name == "clip_c" else 2e-3
         assert clap_score(media, prompt, store).value == pytest.approx(expected["score_repeatpad"], abs=tolerance)
         assert clap_score_compat(media, prompt, store).value == pytest.approx(expected["score_zero_pad"], abs=tolerance)

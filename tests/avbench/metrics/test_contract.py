@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
+from synthetic import draw_frames, draw_sound, write_clip
 
-from avbench.clips import Prompt
+from avbench.clips import Clip, Prompt
 from avbench.encoders import EncoderStore, WeightsConfig
 from avbench.media import Media, View
+from avbench.media.decode import decode_clip
 from avbench.metrics import Scorer
 from avbench.metrics.base import registry
 
@@ -117,3 +121,50 @@ def test_constant_clips_never_raise(scorer: Scorer) -> None:
     media.frames[:], media.waveform[:] = 0, 0.0
     result = score(scorer, media)
     assert result.status in ("ok", "skipped"), result.reason
+
+
+@SCORERS
+@pytest.mark.parametrize("index", [0, 15, 29])
+def test_one_odd_frame_costs_no_score(scorer: Scorer, index: int) -> None:
+    """A black frame, as encoders drop one in at a cut, leaves a score where there was one, within the range."""
+    require(scorer)
+    media = clip(3)
+    before = score(scorer, media)
+    odd = clip(3)
+    assert odd.frames is not None
+    odd.frames[index] = 0
+    result = score(scorer, odd)
+    assert result.status == before.status, result.reason
+    if result.value is not None:
+        assert scorer.range[0] <= result.value <= scorer.range[1]
+    json.dumps(dict(result.detail), allow_nan=False)
+
+
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same packets in two files: the video track first, and the audio track first."""
+    folder = tmp_path_factory.mktemp("orders")
+    frames, sound = draw_frames(4, seconds=1.6, size=(48, 64)), draw_sound(4, seconds=1.6)
+    first = write_clip(folder / "video.mp4", frames, sound)
+    second = folder / "audio.mp4"
+    with av.open(str(first)) as old, av.open(str(second), "w") as new:
+        streams = {s.index: new.add_stream_from_template(s) for s in (old.streams.audio[0], old.streams.video[0])}
+        for packet in old.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    with av.open(str(second)) as written:
+        assert [stream.type for stream in written.streams] == ["audio", "video"]
+    return first, second
+
+
+@SCORERS
+def test_the_order_of_the_tracks_changes_nothing(scorer: Scorer, orders: tuple[Path, Path]) -> None:
+    require(scorer)
+    scores = []
+    for path in orders:
+        media = decode_clip(Clip(path.stem, path), path.stem, scorer.all_views)
+        assert not media.problems
+        scores.append(score(scorer, media))
+    assert scores[0].status in ("ok", "skipped"), scores[0].reason
+    assert scores[0] == scores[1]

@@ -78,7 +78,7 @@ def test_a_shipped_list_is_what_the_table_says(suite):
     assert all(row.prompt.text and row.prompt.text == row.prompt.text.strip() for row in found.rows)
     assert all(row.categories for row in found.rows)
     three = {(row.prompt.video_text is None, row.prompt.audio_text is None) for row in found.rows}
-    assert three == ({(False, False)} if suite.texts == "joint, picture, sound" else {(True, True)})
+    assert three == ({(False, False)} if suite.texts == "joint, video, audio" else {(True, True)})
 
 
 def test_nothing_else_is_shipped():

@@ -167,7 +167,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "negative clips": (info(n_clips=-1), "run.json", "n_clips is -1"),
     "environment of numbers": (info(environment={"python": 3}), "run.json", "environment"),
     "metrics a list": (info(metrics=[]), "run.json", "metrics is not an object"),
-    "facts a text": (info(metrics={"m": "x"}), "run.json", "its facts"),
+    "metadata a text": (info(metrics={"m": "x"}), "run.json", "its metadata"),
     "unit a number": (fact("unit", 3), "run.json", "unit is of a wrong type"),
     "direction a text": (fact("higher_is_better", "yes"), "run.json", "higher_is_better"),
     "range of texts": (fact("range", ["0", "1"]), "run.json", "range"),

@@ -42,7 +42,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Shape:
-    """Length, picture size, and whether the sound lies in a WAV file."""
+    """Length, frame size, and whether the sound lies in a WAV file."""
 
     seconds: float
     height: int

@@ -151,7 +151,7 @@ def test_dates_and_numbers_in_titles_are_no_vbench_samples(touch, names):
     source = load_source(touch(*names))
     assert source.kind == "folder"
     assert all(clip.prompt.is_empty for clip in source.clips)
-    assert any("--layout vbench" in note for note in source.notes)
+    assert any("choose layout vbench (--layout)" in note for note in source.notes)
     forced = load_source(touch(), layout="vbench")
     assert (forced.kind, any("--layout" in note for note in forced.notes)) == ("vbench", False)
 

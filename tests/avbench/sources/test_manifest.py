@@ -290,7 +290,7 @@ def test_wrong_encoding_names_the_line(clips):
 
 @pytest.mark.parametrize(("text", "name"), [("prompt\na dog\n", "p.csv"), ('{"id": "1", "prompt_av": "x"}', "p.jsonl")])
 def test_prompt_list_given_as_the_source(load, text, name):
-    with pytest.raises(UsageError, match=f"prompt list.*folder of clips as SOURCE.*--prompts {name}"):
+    with pytest.raises(UsageError, match=f"prompt list.*folder of clips as the source.*--prompts {name}"):
         load(text, name)
 
 

@@ -288,7 +288,7 @@ class TestJavisBench:
         message = attempt(self.NAMES, "id,text", rows)
         assert "two rules disagree on sample_0000.mp4" in message
         assert "sample_<n> is row n of list.csv, counted from 0" in message
-        assert "--layout javisbench" in message
+        assert "choose layout javisbench (--layout)" in message
         source = attempt(self.NAMES, "id,text", rows, layout="javisbench")
         assert list(texts(source).values()) == ["p0", "p1", "p2", "p3"]
         assert any("The rows count, as the layout says." in note for note in source.notes)

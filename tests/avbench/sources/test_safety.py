@@ -104,7 +104,7 @@ def test_backslashes_of_windows(load, clips, touch):
 @pytest.mark.parametrize(
     ("video", "message"),
     [
-        ("C:\\clips\\a.mp4", "drive of Windows.*from the folder of the manifest"),
+        ("C:\\clips\\a.mp4", "drive of Windows.*from the manifest's folder"),
         ("c:\\a.mp4", "drive of Windows"),
         ("\\/server/share/a.mp4", "network path"),
         ("/\\server\\share\\a.mp4", "network path"),

@@ -1,4 +1,4 @@
-"""Damage does what it says, at the dose it says, and nothing else."""
+"""Damage does what it says, at the severity it says, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from avbench.validity.corruptions import (
     CORRUPTIONS,
     Inapplicable,
     Variant,
-    add_picture_noise,
-    add_sound_noise,
+    add_audio_noise,
+    add_video_noise,
     blur,
-    clip_sound,
+    clip_audio,
     corrupt,
     drop_frames,
-    exchange_sound,
+    exchange_audio,
     fit_length,
     low_pass,
     seed_of,
-    shift_sound,
+    shift_audio,
 )
 
 RATE = 16_000
@@ -44,7 +44,7 @@ def media() -> Media:
 
 def test_shift_moves_every_sample_and_keeps_the_length():
     sound = draw_sound(seconds=4)
-    later = shift_sound(sound, RATE, 0.5)
+    later = shift_audio(sound, RATE, 0.5)
     assert later.shape == sound.shape
     np.testing.assert_array_equal(later[:, 8000:], sound[:, :-8000])
     np.testing.assert_array_equal(later[:, :8000], sound[:, -8000:])
@@ -52,8 +52,8 @@ def test_shift_moves_every_sample_and_keeps_the_length():
 
 def test_a_shift_that_would_come_around_is_refused():
     with pytest.raises(Inapplicable, match="too short to be shifted by 2 s"):
-        shift_sound(draw_sound(seconds=3), RATE, 2.0)
-    shift_sound(draw_sound(seconds=3.95), RATE, 2.0)
+        shift_audio(draw_sound(seconds=3), RATE, 2.0)
+    shift_audio(draw_sound(seconds=3.95), RATE, 2.0)
 
 
 def test_low_pass_keeps_what_is_below_and_removes_what_is_above():
@@ -70,28 +70,28 @@ def test_low_pass_delays_nothing():
 
 def test_noise_has_the_asked_power_and_the_same_shape_at_all_doses():
     sound = tone(300, 4.0)
-    weak, strong = (add_sound_noise(sound, snr, (1,)) - sound for snr in (30.0, 10.0))
+    weak, strong = (add_audio_noise(sound, snr, (1,)) - sound for snr in (30.0, 10.0))
     assert 20 * np.log10(rms(sound) / rms(weak)) == pytest.approx(30, abs=0.1)
     np.testing.assert_allclose(strong, 10 * weak, atol=1e-5)
     with pytest.raises(Inapplicable, match="silent"):
-        add_sound_noise(np.zeros((1, 100), np.float32), 10.0, (1,))
+        add_audio_noise(np.zeros((1, 100), np.float32), 10.0, (1,))
 
 
 def test_clipping_amplifies_and_cuts():
-    sound = clip_sound(tone(300), 12)
+    sound = clip_audio(tone(300), 12)
     assert sound.max() == 1
     assert sound.min() == -1
-    np.testing.assert_allclose(clip_sound(tone(300, level=0.1), 6.0206), tone(300, level=0.2), atol=1e-5)
+    np.testing.assert_allclose(clip_audio(tone(300, level=0.1), 6.0206), tone(300, level=0.2), atol=1e-5)
 
 
 def test_picture_noise_has_the_asked_strength_on_every_channel():
     grey = np.full((3, 64, 64, 3), 128, np.uint8)
-    noisy = add_picture_noise(grey, 10.0, (5,))
+    noisy = add_video_noise(grey, 10.0, (5,))
     assert noisy.dtype == np.uint8
     np.testing.assert_allclose((noisy.astype(float) - 128).std(axis=(0, 1, 2)), 10, rtol=0.05)
     assert not np.array_equal(noisy[0], noisy[1])
-    np.testing.assert_array_equal(noisy, add_picture_noise(grey, 10.0, (5,)))
-    assert not np.array_equal(noisy, add_picture_noise(grey, 10.0, (6,)))
+    np.testing.assert_array_equal(noisy, add_video_noise(grey, 10.0, (5,)))
+    assert not np.array_equal(noisy, add_video_noise(grey, 10.0, (6,)))
 
 
 def test_blur_smooths_more_at_larger_sigma():
@@ -117,13 +117,13 @@ def test_dropped_frames_show_their_predecessor_and_grow_with_the_dose():
 
 def test_the_sound_of_another_clip_takes_the_own_length_and_start(media):
     other = Media.from_arrays("b", None, 24, np.tile(tone(700, 1.0), (2, 1)), RATE * 2)
-    changed = exchange_sound(media, Variant(1.0, other=other))
+    changed = exchange_audio(media, Variant(1.0, other=other))
     assert changed.audio is not None
     assert (changed.audio.sample_rate, changed.audio.channels, changed.audio.duration) == (RATE * 2, 2, 4.0)
     assert changed.waveform.shape == (2, 4 * RATE * 2)
     np.testing.assert_array_equal(changed.waveform[:, : 2 * RATE][:, :RATE], other.waveform)
     with pytest.raises(Inapplicable, match="no other clip"):
-        exchange_sound(media, Variant(1.0))
+        exchange_audio(media, Variant(1.0))
 
 
 def test_fit_length_cuts_and_repeats():
@@ -137,7 +137,7 @@ def test_the_other_track_and_the_input_stay_untouched(corruption, media):
     other = Media.from_arrays("b", draw_frames(1, seconds=1, size=(48, 64)), 24, draw_sound(5, seconds=4), RATE)
     frames, sound = media.frames.copy(), media.waveform.copy()
     computed = media.view(MEAN), media.view(Waveform())
-    changed = corrupt(corruption, media, Variant(corruption.doses[-1], (0,), other), "key")
+    changed = corrupt(corruption, media, Variant(corruption.severities[-1], (0,), other), "key")
     np.testing.assert_array_equal(media.frames, frames)
     np.testing.assert_array_equal(media.waveform, sound)
     same_picture, same_sound = corruption.touches != "video", corruption.touches != "audio"
@@ -157,9 +157,9 @@ def test_a_clip_without_the_track_stays_as_it_is():
 def test_one_frame_and_one_sample_survive_every_dose():
     tiny = Media.from_arrays("a", np.full((1, 2, 2, 3), 9, np.uint8), 24, np.full((1, 1), 0.5, np.float32), RATE)
     for corruption in CORRUPTIONS:
-        for dose in corruption.doses:
+        for severity in corruption.severities:
             try:
-                changed = corrupt(corruption, tiny, Variant(dose, (0,), tiny), "key")
+                changed = corrupt(corruption, tiny, Variant(severity, (0,), tiny), "key")
             except Inapplicable:
                 assert corruption.name == "sound_shift"
                 continue

@@ -47,7 +47,7 @@ def test_tables_hold_every_row_and_every_pair(study, responses, tmp_path):
         rows = list(csv.DictReader(file))
     assert len(rows) == len(study.rows)
     assert rows[0].keys() == {
-        "clip_id", "clip_sha256", "metric", "corruption", "level", "dose", "value", "status", "reason",
+        "clip_id", "clip_sha256", "metric", "corruption", "level", "severity", "value", "status", "reason",
     }  # fmt: skip
     assert all((row["value"] == "") == (row["status"] != "ok") for row in rows)
     assert "nan" not in (out / "validity.csv").read_text()
@@ -56,7 +56,7 @@ def test_tables_hold_every_row_and_every_pair(study, responses, tmp_path):
     assert len(pairs) == len(responses) == 3 + 4 + 8
     blur = pairs["sharpness", "blur"]
     assert (blur["verdict"], blur["worse"], blur["compared"], blur["clip_rho"]) == ("gets worse", "5", "5", "-1.0")
-    assert [blur[f"dose_{level}"] for level in range(5)] == ["0", "1", "2", "4", "8"]
+    assert [blur[f"severity_{level}"] for level in range(5)] == ["0", "1", "2", "4", "8"]
     facts = json.loads((out / "study.json").read_text())
     assert facts["seed"] == 0
     assert len(facts["clips"]) == MIN_CLIPS
@@ -72,7 +72,7 @@ def test_the_same_study_gives_the_same_bytes(study, responses, tmp_path):
 
 def test_markdown_has_a_table_for_each_corruption_and_the_reasons(study, responses):
     text = render_markdown(study, responses)
-    assert text.startswith("5 clips, the first 0.5 s of each, pictures at most 256 px long.")
+    assert text.startswith("5 clips, the first 0.5 s of each, frames at most 256 px long.")
     for name in ("sound_shift", "blur", "low_pass"):
         assert f"### {name}\n" in text
     assert "wrong_prompt" not in text

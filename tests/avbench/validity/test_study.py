@@ -60,7 +60,7 @@ def test_one_row_for_each_clip_and_level_of_what_the_metric_reads(clips):
     }  # fmt: skip
     blurred = [row.value for row in found.rows if (row.clip_id, row.corruption) == ("c0", "blur")]
     assert blurred == sorted(blurred, reverse=True)
-    late = [row for row in found.rows if row.corruption == "sound_shift" and row.dose == "2"]
+    late = [row for row in found.rows if row.corruption == "sound_shift" and row.severity == "2"]
     assert {row.status for row in late} == {"skipped"}
     assert "too short to be shifted" in late[0].reason
 
@@ -134,7 +134,9 @@ def test_a_track_that_stays_is_embedded_once_for_all_doses(clips):
         judge("only_sound", only_sound, needs=("audio",), encoders=(sound,)),
     ]
     found = study(clips, scorers, seconds=1.0)
-    assert {row.status for row in found.rows if row.dose not in ("1", "2") or row.corruption != "sound_shift"} == {"ok"}
+    assert {row.status for row in found.rows if row.severity not in ("1", "2") or row.corruption != "sound_shift"} == {
+        "ok"
+    }
     assert network.loads == 1
     pictures = 1 + 4 + 4 + 4
     sounds = 1 + 3 + 1 + 4 + 3 + 4  # a shift of 1 s and 2 s does not exist for 1 s of sound
@@ -203,7 +205,7 @@ def test_metrics_that_cannot_take_part_are_named_with_the_reason(clips):
     found = study(clips[:1], [absent, of_sets, *get_scorers(["sharpness"])], seconds=0.2)
     assert found.passed_over == {
         "absent": "not installed: no_such_package",
-        "of_sets": "judges sets of clips; a dose is given to single ones",
+        "of_sets": "judges sets of clips; corruptions are applied to single ones",
     }
     assert {row.metric for row in found.rows} == {"sharpness"}
     with pytest.raises(EnvironmentProblem, match="no_such_package"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from omninft_train.miniature.pretrain import PretrainOptions, place
+from omninft_train.miniature.pretrain import PretrainOptions, folder_of
 
 FAKE = Path(__file__).parent / "fake_trainer.py"
 GRID = """
@@ -75,7 +75,7 @@ train.run.steps = 2
 def pretrained_name() -> Iterator[None]:
     """Tells the fake trainer where the ablation looks for a pretraining; it cannot import torch in milliseconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAKE_PRETRAINED", place(Path(), PretrainOptions()).name)
+        patch.setenv("FAKE_PRETRAINED", folder_of(Path(), PretrainOptions()).name)
         yield
 
 

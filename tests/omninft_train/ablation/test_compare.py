@@ -118,9 +118,9 @@ def test_an_order_of_all_rows_is_said_in_one_sentence(grid_file):
     base = np.random.default_rng(5).normal(size=(3, 6, 1))
     table = grid.tables[0]
     rising = results({"base": base, "vanilla": base + 1, "routing": base + 2})
-    (told,) = order_sentences(table, differences(grid, rising, table), [UP])
+    (told,) = order_sentences(differences(grid, rising, table), [UP])
     assert told == "picture: the order of the rows is supported by the seeds: each is better than the row before it."
     bent = results({"base": base, "vanilla": base + 1, "routing": base})
-    (told,) = order_sentences(table, differences(grid, bent, table), [UP])
+    (told,) = order_sentences(differences(grid, bent, table), [UP])
     assert "not supported by the seeds: 1 of 2 steps" in told
     assert "worse, and supported: + routing & more" in told

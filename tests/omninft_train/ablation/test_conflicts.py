@@ -29,7 +29,7 @@ def rollouts(values, groups, routes=("video", "audio"), weights=None, valid=None
 def test_a_case_by_hand():
     """Group 0 disagrees in both rollouts, group 1 in none; the mean of a group is no advantage at all."""
     found = study(rollouts([[1, 5], [3, 1], [10, 20], [20, 40]], [0, 0, 1, 1]))
-    assert (found.share, found.counted, found.group_count, found.ties) == (0.5, 4, 2, 0)
+    assert (found.fraction, found.counted, found.group_count, found.ties) == (0.5, 4, 2, 0)
     centred = np.array([[-1, 2], [1, -2], [-5, -10], [5, 10]], dtype=float)
     r = (centred[:, 0] @ centred[:, 1]) / np.linalg.norm(centred[:, 0]) / np.linalg.norm(centred[:, 1])
     assert found.correlation == pytest.approx(r)
@@ -48,9 +48,9 @@ def test_routes_and_weights_decide_what_counts():
     groups = np.repeat(np.arange(10), 8)
     routes = ("video", "audio", "both", "audio")
     same = study(rollouts(values, groups, routes, [1.0, 1.0, 5.0, 0.0]))
-    assert same.share == 0.0, "rewards of both and of weight 0 take no part"
+    assert same.fraction == 0.0, "rewards of both and of weight 0 take no part"
     against = study(rollouts(values, groups, routes, [1.0, -1.0, 5.0, 0.0]))
-    assert against.share == 1.0
+    assert against.fraction == 1.0
     assert against.correlation == pytest.approx(-1.0)
 
 
@@ -58,7 +58,7 @@ def test_independent_rewards_disagree_in_half_of_the_rollouts_and_the_interval_s
     rng, hits = np.random.default_rng(1), 0
     for _ in range(40):
         found = study(rollouts(rng.normal(size=(160, 2)), np.repeat(np.arange(20), 8)))
-        hits += found.share_interval.low <= 0.5 <= found.share_interval.high
+        hits += found.fraction_interval.low <= 0.5 <= found.fraction_interval.high
     assert hits >= 36
 
 
@@ -69,8 +69,8 @@ def test_groups_are_drawn_whole():
     groups = np.repeat(np.arange(20), 2)
     once = study(rollouts(values, groups))
     often = study(rollouts(np.repeat(values, 8, axis=0), np.repeat(groups, 8)))
-    assert often.share == once.share
-    assert often.share_interval.low == pytest.approx(once.share_interval.low, abs=0.01)
+    assert often.fraction == once.fraction
+    assert often.fraction_interval.low == pytest.approx(once.fraction_interval.low, abs=0.01)
     assert often.correlation_interval.high == pytest.approx(once.correlation_interval.high)
 
 
@@ -84,12 +84,12 @@ def test_failed_rewards_leave_and_constant_ones_are_ties():
     found = study(rollouts(values, [0, 0, 0, 1, 1]))
     assert found.counted == 4
     assert found.ties == 2
-    assert found.share == 0.25
+    assert found.fraction == 0.25
     assert math.isnan(found.video[2])
     flat = study(rollouts([[1, 1], [1, 2], [1, 3], [1, 4]], [0, 0, 1, 1]))
     assert math.isnan(flat.correlation)
     assert math.isnan(flat.matrix[0, 1])
-    assert flat.share == 0.0
+    assert flat.fraction == 0.0
 
 
 @settings(max_examples=30, deadline=None)
@@ -99,9 +99,9 @@ def test_order_scale_and_level_change_nothing(order, scale, level):
     groups = np.repeat(np.arange(8), 3)
     found = study(rollouts(values, groups))
     moved = study(rollouts((values * scale + level)[list(order)], groups[list(order)]))
-    assert moved.share == found.share
+    assert moved.fraction == found.fraction
     assert moved.correlation == pytest.approx(found.correlation, abs=1e-3)
-    ends = [(one.share_interval.low, one.share_interval.high) for one in (moved, found)]
+    ends = [(one.fraction_interval.low, one.fraction_interval.high) for one in (moved, found)]
     assert ends[0] == pytest.approx(ends[1])
 
 
@@ -196,8 +196,8 @@ def test_wrong_arguments_are_one_line(avbench, fake_command, tmp_path):
     (tmp_path / "run" / "metrics.jsonl").write_text("")
     for arguments, code, message in (
         (("nothing",), 2, "nothing: neither a run of the trainer, nor an ablation's folder"),
-        (("run", "--group-size", "1"), 2, "--group-size 1: advantages need at least 2 rollouts"),
-        (("run", "--prompts", "1"), 2, "--prompts 1: the interval over groups needs at least 2"),
+        (("run", "--group-size", "1"), 2, "group size 1 (--group-size): advantages need at least 2 rollouts"),
+        (("run", "--prompts", "1"), 2, "prompts = 1 (--prompts): the interval over groups needs at least 2"),
         (("run", "--trainer", "/no/such/trainer"), 4, "cannot start /no/such/trainer"),
         (("run", "--trainer", f"{fake_command} --fail"), 2, "run: no rollouts, exit code 2: no command --fail"),
     ):

@@ -65,7 +65,7 @@ def test_advantages(name: str, std: str) -> None:
     close(found("gdpo-original").video, case["gdpo_original_whitened"])
     if std == "batch":
         clash = conflict(routed.per_reward, weights, routes, valid.all(dim=1))
-        assert clash.share == pytest.approx(case["conflict_share_batch_std"], abs=1e-12)
+        assert clash.fraction == pytest.approx(case["conflict_share_batch_std"], abs=1e-12)
         assert clash.correlation == pytest.approx(case["corr_batch_std"], abs=1e-9)
 
 

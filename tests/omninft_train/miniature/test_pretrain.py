@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avbench import files
 from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
 from omninft_train.miniature import backbone as backbone_module
 from omninft_train.miniature import pretrain as module
@@ -25,7 +26,7 @@ from omninft_train.miniature.pretrain import (
     is_complete,
     pretrain,
     pretrained,
-    warmed_share,
+    warmed_fraction,
 )
 from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.world import VERSION, draw_scene
@@ -139,22 +140,23 @@ def test_what_is_loaded_is_what_was_trained(tmp_path: Path):
 @pytest.mark.parametrize("broken", ["weights", "meta"])
 def test_an_interrupted_save_leaves_no_meta_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str):
     own = tmp_path / f"miniature-{QUICK.digest}"
-    save_file, write_text = module.save_file, Path.write_text
+    save_file, rename = module.save_file, files.rename
 
     def half_of_the_weights(tensors, path: Path) -> None:
         save_file(tensors, path)
         path.write_bytes(path.read_bytes()[:100])
         raise KeyboardInterrupt
 
-    def half_of_the_meta(path: Path, text: str, **options: str) -> None:
-        write_text(path, text[:20], **options)
-        raise KeyboardInterrupt
+    def all_but_the_meta(whole: Path, path: Path) -> None:
+        if path.name == META:
+            raise KeyboardInterrupt
+        rename(whole, path)
 
     with monkeypatch.context() as patch:
         if broken == "weights":
             patch.setattr(module, "save_file", half_of_the_weights)
         else:
-            patch.setattr(Path, "write_text", half_of_the_meta)
+            patch.setattr(files, "rename", all_but_the_meta)
         with pytest.raises(KeyboardInterrupt):
             pretrained(tmp_path, QUICK)
     assert not (own / META).exists()
@@ -214,13 +216,13 @@ def test_progress_is_told_as_means_of_the_steps_between(monkeypatch: pytest.Monk
 @given(st.integers(1, 500), st.integers(0, 600))
 def test_learning_rates_rise_then_fall_to_zero(steps: int, warmup: int):
     options = PretrainOptions(steps=steps, warmup=warmup)
-    shares = np.array([warmed_share(options, step) for step in range(steps)])
+    shares = np.array([warmed_fraction(options, step) for step in range(steps)])
     assert (shares > 0).all() and (shares <= 1).all()
     split = min(warmup, steps)
     assert (np.diff(shares[:split]) > 0).all() and (np.diff(shares[split:]) < 0).all()
     if 0 < warmup <= steps:
         assert shares[warmup - 1] == 1
-    assert warmed_share(options, max(steps, warmup)) == pytest.approx(1.0 if warmup >= steps else 0.0, abs=1e-12)
+    assert warmed_fraction(options, max(steps, warmup)) == pytest.approx(1.0 if warmup >= steps else 0.0, abs=1e-12)
 
 
 def test_both_optimisers_train():

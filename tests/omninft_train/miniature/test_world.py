@@ -117,9 +117,9 @@ def test_contacts_enclose_the_clip_at_intervals_of_the_speed(scene):
 def test_most_clips_are_nearly_clean_and_some_are_bad():
     found = np.array([astuple(draw_scene(seed).quality) for seed in range(500)])
     assert (found >= 0).all()
-    share = (found - found.min(axis=0)) / np.ptp(found, axis=0)
-    assert (np.median(share, axis=0) < 0.33).all()
-    assert ((share > 0.6).mean(axis=0) > 0.05).all()
+    fraction = (found - found.min(axis=0)) / np.ptp(found, axis=0)
+    assert (np.median(fraction, axis=0) < 0.33).all()
+    assert ((fraction > 0.6).mean(axis=0) > 0.05).all()
     # Drawn apart from each other, so that a bad picture does not go with bad sound.
     assert np.abs(np.corrcoef(found.T) - np.eye(5)).max() < 0.2
 

@@ -370,7 +370,7 @@ def test_true_sizes(name: str) -> None:
 def test_other_networks_and_depths_are_refused() -> None:
     with pytest.raises(UsageError, match="has no audio_to_video_attn"):
         Surgery(torch.nn.Linear(1, 1), [1.0])
-    with pytest.raises(UsageError, match="5 shares for 6 blocks"):
+    with pytest.raises(UsageError, match="5 fractions for 6 blocks"):
         Surgery(load_case("ltx2").transformer(), [1.0] * 5)
 
 

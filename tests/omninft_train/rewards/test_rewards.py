@@ -17,7 +17,7 @@ from avbench.encoders import Backbone, Encoder, EncoderStore, Setup
 from avbench.media import Media, Waveform
 from avbench.metrics import base
 from avbench.metrics.base import Score, get_scorers
-from avbench.toml import Place
+from avbench.toml import Origin
 from omninft_train.config import RewardSection
 from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
 from omninft_train.method.advantages import AdvantageOptions, advantages
@@ -294,7 +294,7 @@ def test_missing_weights_are_told_with_the_command_that_gets_them(tmp_path, monk
 )
 def test_a_reward_of_a_recipe_that_lacks_something_is_refused(row, told):
     with pytest.raises(UsageError) as caught:
-        build(RewardSpec, row, Place("a recipe"))
+        build(RewardSpec, row, Origin("a recipe"))
     assert told in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint's config.json says about the regression heads."""
+"""Configuration of the regression heads, from the checkpoint's config.json."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class EncoderShape:
     Attributes:
         convs: channels, kernel, stride of each convolution.
         layers, width, hidden, heads: the transformer.
-        position_kernel, position_groups: the convolution that tells positions.
+        position_kernel, position_groups: the convolution that encodes positions.
         buckets, max_distance: relative positions in frames; distances beyond the maximum share the last bucket.
     """
 
@@ -161,8 +161,8 @@ class Transformer(nn.Module):
         table = self.get_parameter("layers.0.self_attn.relative_attention_bias.weight")
         # On the CPU, like the reference: a logarithm rounded otherwise could change a bucket.
         distances = position_buckets(torch.arange(1 - frames, frames), self.shape.buckets, self.shape.max_distance)
-        places = torch.arange(frames)
-        buckets = distances[places[None, :] - places[:, None] + frames - 1]
+        positions = torch.arange(frames)
+        buckets = distances[positions[None, :] - positions[:, None] + frames - 1]
         return table[buckets.to(table.device)].permute(2, 0, 1)
 
 

@@ -26,7 +26,6 @@ COMPAT_RATE = 16_000
 COMPAT_MAX_S = 4.0
 """`max_audio_len_s` of the compat encoder: sounds are cut or filled with zeros to it."""
 BATCH = 8
-DIMENSIONS = 1024
 
 Sound = NDArray[np.float32]
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 WINDOW = 1654
 HOP = 561
 _FFT = 2048
-_BANDS = 3  # thirds of the spectrum, taken as the three colours of a picture
+_BANDS = 3  # thirds of the spectrum, taken as the three colours of an image
 _BINS = _FFT // 2 + 1
 _SILENT = 1e-18
 _TINY = 1e-8
@@ -76,9 +76,9 @@ class AudioHead(nn.Module):
         """The trained spectrogram at the precision of the weights now; later changes do not reach it."""
         return Spectrogram(self.window.detach().clone(), self.fbsp.kernels().detach().reshape(2 * _BINS, _FFT))
 
-    def forward(self, picture: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         """(B, 3, 341, T) -> (B, 1024)."""
-        hidden = F.relu(self.bn1(self.conv1(picture)))
+        hidden = F.relu(self.bn1(self.conv1(image)))
         hidden = F.max_pool2d(hidden, 3, stride=2, padding=1)
         for stage in range(1, 5):
             before = hidden

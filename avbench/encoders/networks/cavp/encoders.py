@@ -1,4 +1,4 @@
-"""CAVP, stage 1 of Diff-Foley: four vectors per second of picture and of sound in one space."""
+"""CAVP, stage 1 of Diff-Foley: four vectors per second of video and of audio in one space."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ def steps_in(seconds: float) -> int:
 
 
 def common_steps(video: VideoInfo, audio: AudioInfo) -> int:
-    """Quarters of a second, from the first frame on, that picture and sound both cover."""
-    return steps_in(min(video.duration, sound_offset(video, audio) + audio.duration))
+    """Quarters of a second, from the first frame on, that video and audio both cover."""
+    return steps_in(min(video.duration, audio_offset(video, audio) + audio.duration))
 
 
 def whole_second_steps(video: VideoInfo, audio: AudioInfo) -> int:
-    """Quarters of a second in the whole seconds of the picture, whatever the sound covers (the reference's rule)."""
+    """Quarters of a second in the whole seconds of the video, whatever the sound covers (the reference's rule)."""
     return steps_in(video.duration) // STEPS_PER_SECOND * STEPS_PER_SECOND
 
 
-def sound_offset(video: VideoInfo, audio: AudioInfo) -> float:
+def audio_offset(video: VideoInfo, audio: AudioInfo) -> float:
     """Seconds from the first frame to the first sound sample."""
     return audio.start - float(video.times[0])
 
@@ -72,36 +72,36 @@ def _runner(count: Callable[[VideoInfo, AudioInfo], int]) -> Run:
     """A run over the first `count` quarters of a second of each clip; sound that ends earlier is padded."""
 
     def run(network: Cavp, clips: Sequence[ClipInput]) -> list[NDArray[np.float32]]:
-        pictures, sounds = [], []
+        videos, sounds = [], []
         for clip in clips:
             assert clip.video is not None
             assert clip.audio is not None
             steps = count(clip.video, clip.audio)
-            pictures.append(clip.views[0][:steps])
-            late = round(sound_offset(clip.video, clip.audio) * RATE)
+            videos.append(clip.views[0][:steps])
+            late = round(audio_offset(clip.video, clip.audio) * RATE)
             sound = np.pad(clip.views[1][0], (max(late, 0), 0))[max(-late, 0) :]
             sounds.append(log_mel(sound, steps))
-        return _embed(network, pictures, sounds)
+        return _embed(network, videos, sounds)
 
     return run
 
 
 def _embed(
-    network: Cavp, pictures: Sequence[NDArray[np.uint8]], sounds: Sequence[NDArray[np.float32]]
+    network: Cavp, videos: Sequence[NDArray[np.uint8]], sounds: Sequence[NDArray[np.float32]]
 ) -> list[NDArray[np.float32]]:
-    """Per clip (2, T, D): unit vectors of picture and sound, T = 0 where there is nothing to embed."""
-    segments = [[part[start : start + SEGMENT] for start in range(0, len(part), SEGMENT)] for part in pictures]
-    seen = batched(lambda items: network.embed_pictures(items, SEGMENT), segments, _BATCH, "CAVP")
-    longest = max((len(frames) for frames in pictures), default=0)
+    """Per clip (2, T, D): unit vectors of video and audio, T = 0 where there is nothing to embed."""
+    segments = [[part[start : start + SEGMENT] for start in range(0, len(part), SEGMENT)] for part in videos]
+    seen = batched(lambda items: network.embed_video(items, SEGMENT), segments, _BATCH, "CAVP")
+    longest = max((len(frames) for frames in videos), default=0)
     tracks = [[sound] if len(sound) else [] for sound in sounds]
-    heard = batched(lambda items: network.embed_sounds(items, longest), tracks, _BATCH, "CAVP")
+    heard = batched(lambda items: network.embed_audio(items, longest), tracks, _BATCH, "CAVP")
     pairs = []
-    for frames, picture, sound in zip(pictures, seen, heard, strict=True):
+    for frames, video_vectors, sound in zip(videos, seen, heard, strict=True):
         steps = len(frames)
         if not steps:
             pairs.append(np.zeros((2, 0, network.dim), dtype=np.float32))
             continue
-        pairs.append(np.stack([picture.reshape(-1, network.dim)[:steps], sound[0, :steps]]))  # (2, T, D)
+        pairs.append(np.stack([video_vectors.reshape(-1, network.dim)[:steps], sound[0, :steps]]))  # (2, T, D)
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""What CAVP reads: pictures of 224 x 224, and a mel spectrogram in decibels."""
+"""Inputs of CAVP: images of 224 x 224, and a mel spectrogram in decibels."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def shrink(rgb: Pixels) -> Pixels:
     """Resize (H, W, 3) to (224, 224, 3) whatever its shape, bilinear with antialiasing."""
     from PIL import Image
 
-    picture = Image.fromarray(np.ascontiguousarray(rgb))
-    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR), dtype=np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR), dtype=np.uint8)
 
 
-def log_mel(sound: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+def log_mel(waveform: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
     """Mel spectrogram of the first `steps` quarters of a second; -80 dB to +20 dB mapped to 0 to 1 and clipped.
 
     Args:
-        sound: mono (N,) at 16 kHz, cut or padded with silence.
+        waveform: mono (N,) at 16 kHz, cut or padded with silence.
         steps: quarters of a second.
 
     Returns:
@@ -44,7 +44,7 @@ def log_mel(sound: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
     # One sample less than whole columns, or the centred transform would give one column more.
     length = steps * _COLUMNS_PER_STEP * _HOP - 1
     track = np.zeros(length + _FFT)
-    kept = sound[:length]
+    kept = waveform[:length]
     track[_FFT // 2 : _FFT // 2 + len(kept)] = kept
     windowed = sliding_window_view(track, _FFT)[::_HOP] * _hann()  # (columns, 1024)
     mel = np.abs(np.fft.rfft(windowed, axis=1)) @ mel_filters().T  # (columns, 128)

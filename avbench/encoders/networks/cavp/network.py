@@ -1,4 +1,4 @@
-"""CAVP: a SlowOnly ResNet-50 for pictures and a Cnn14 for sound that meet in one space. Imports torch.
+"""CAVP: a SlowOnly ResNet-50 for images and a Cnn14 for sound that meet in one space. Imports torch.
 
 Source: Luo et al., "Diff-Foley", arXiv 2306.17203, stage 1; the entry names are those of its checkpoint.
 """
@@ -28,19 +28,19 @@ class Config:
     """Sizes of the network.
 
     Attributes:
-        width: channels after the first picture layer.
+        width: channels after the first image layer.
         blocks: residual blocks of the four stages.
-        sound_width: channels of the first sound block; the sixth has 32 times as many.
+        audio_width: channels of the first sound block; the sixth has 32 times as many.
         dim: D, size of the common space.
     """
 
     width: int = 64
     blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
-    sound_width: int = 64
+    audio_width: int = 64
     dim: int = 512
 
 
-REDUCED = Config(width=2, blocks=(1, 1, 1, 1), sound_width=2, dim=16)
+REDUCED = Config(width=2, blocks=(1, 1, 1, 1), audio_width=2, dim=16)
 
 # Only the two last stages look at neighbouring frames.
 _TEMPORAL_KERNELS = (1, 1, 3, 3)
@@ -79,7 +79,7 @@ class Bottleneck(nn.Module):
 
 
 class SlowOnly(nn.Module):
-    """ResNet over frames that keeps every frame's place in time."""
+    """ResNet over frames that keeps every frame's position in time."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -89,8 +89,8 @@ class SlowOnly(nn.Module):
         for stage, (count, frames) in enumerate(zip(config.blocks, _TEMPORAL_KERNELS, strict=True)):
             width = config.width * 2**stage
             blocks = []
-            for place in range(count):
-                blocks.append(Bottleneck(channels, width, frames, 2 if stage and not place else 1))
+            for index in range(count):
+                blocks.append(Bottleneck(channels, width, frames, 2 if stage and not index else 1))
                 channels = 4 * width
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
 
@@ -129,7 +129,7 @@ class Cnn14(nn.Module):
         self.bn = nn.BatchNorm2d(MEL_BANDS)
         channels = 1
         for number, pool in enumerate(self._POOLS, start=1):
-            width = config.sound_width * 2 ** (number - 1)
+            width = config.audio_width * 2 ** (number - 1)
             self.add_module(f"conv_block{number}", ConvBlock(channels, width, pool))
             channels = width
         self.fc1 = nn.Linear(channels, channels)
@@ -161,34 +161,34 @@ class Cavp(nn.Module):
         self.spec_encoder = Cnn14(config)
         self.logit_scale = nn.Parameter(torch.zeros(()))
 
-    def embed_pictures(self, frames: Sequence[NDArray[np.uint8]], length: int) -> Tensor:
+    def embed_video(self, frames: Sequence[NDArray[np.uint8]], length: int) -> Tensor:
         """Unit vectors of uint8 segments (T, H, W, 3), zeros after each one's end: (B, length, D) float32."""
-        return self._embed(frames, length, self._pictures)
+        return self._embed(frames, length, self._video_vectors)
 
-    def embed_sounds(self, spectrograms: Sequence[NDArray[np.float32]], length: int) -> Tensor:
+    def embed_audio(self, spectrograms: Sequence[NDArray[np.float32]], length: int) -> Tensor:
         """Unit vectors of float32 spectrograms (16 T, mel), zeros after each one's end: (B, length, D) float32."""
-        return self._embed(spectrograms, length, self._sounds)
+        return self._embed(spectrograms, length, self._audio_vectors)
 
-    def _pictures(self, frames: Tensor) -> Tensor:
+    def _video_vectors(self, frames: Tensor) -> Tensor:
         scaled = frames.permute(0, 4, 1, 2, 3).to(self.logit_scale.dtype) / 255  # (B, 3, T, H, W)
         out: Tensor = self.video_project_head(self.video_encoder(scaled))
         return out
 
-    def _sounds(self, spectrograms: Tensor) -> Tensor:
+    def _audio_vectors(self, spectrograms: Tensor) -> Tensor:
         out: Tensor = self.spec_encoder(spectrograms.to(self.logit_scale.dtype))
         return out
 
     def _embed(self, items: Sequence[NDArray[np.generic]], length: int, forward: Callable[[Tensor], Tensor]) -> Tensor:
         """Items of equal length share a forward: padding before it would change the last vectors."""
         groups: dict[int, list[int]] = {}
-        for place, item in enumerate(items):
-            groups.setdefault(len(item), []).append(place)
+        for index, item in enumerate(items):
+            groups.setdefault(len(item), []).append(index)
         outputs: dict[int, Tensor] = {}
-        for places in groups.values():
-            stacked = torch.from_numpy(np.stack([items[place] for place in places]))
+        for indices in groups.values():
+            stacked = torch.from_numpy(np.stack([items[index] for index in indices]))
             vectors = F.normalize(forward(stacked.to(self.logit_scale.device)).float(), dim=-1)
-            outputs.update(zip(places, vectors, strict=True))
-        padded = pad_sequence([outputs[place] for place in range(len(items))], batch_first=True)
+            outputs.update(zip(indices, vectors, strict=True))
+        padded = pad_sequence([outputs[index] for index in range(len(items))], batch_first=True)
         return F.pad(padded, (0, 0, 0, length - padded.shape[1]))  # (B, length, D)
 
 

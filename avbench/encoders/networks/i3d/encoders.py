@@ -18,7 +18,6 @@ from avbench.weights.locate import files
 
 FRAMES = 24
 BATCH = 4
-DIMENSIONS = 400
 
 
 def _load(context: LoadContext) -> Any:

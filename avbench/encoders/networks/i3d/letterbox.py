@@ -1,4 +1,4 @@
-"""Fit a picture into a square with black borders, by bilinear interpolation with antialiasing."""
+"""Fit an image into a square with black borders, by bilinear interpolation with antialiasing."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ SIDE = 224
 _ROUNDING = 1e-3
 
 
-def letterbox_224(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture scaled to fit into 224 x 224, centred, on black.
+def letterbox_224(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image scaled to fit into 224 x 224, centred, on black.
 
     The long side becomes 224, the short side is cut to an integer, an odd border pixel goes to the bottom or right.
     Values are cut to integers, as in the reference.
 
     Args:
-        picture: (H, W, 3) uint8.
+        image: (H, W, 3) uint8.
 
     Returns:
         (224, 224, 3) uint8.
 
-    Source: JavisDiT eval/javisbench, `ResizeAndPad` on float pictures and its conversion to uint8.
+    Source: JavisDiT eval/javisbench, `ResizeAndPad` on float images and its conversion to uint8.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     longest = max(height, width)
     rows, columns = max(SIDE * height // longest, 1), max(SIDE * width // longest, 1)
-    values = picture.astype(np.float32)
+    values = image.astype(np.float32)
     if rows != height:
         values = _scaled(values, rows)  # (rows, W, 3)
     if columns != width:

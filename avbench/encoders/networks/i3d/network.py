@@ -59,10 +59,10 @@ class I3D(nn.Module):
         for name, layer in self.named_children():  # registered in the order in which they run
             if name != "logits":
                 hidden = layer(hidden)
-        # Means over two steps of time and the whole picture, 7 x 7, classified and then averaged. Classification is
+        # Means over two steps of time and the whole image, 7 x 7, classified and then averaged. Classification is
         # linear, so the averages come first here.
-        places = hidden.float().mean(dim=(3, 4))  # (B, 1024, T / 8)
-        pairs = (places[..., 1:] + places[..., :-1]) / 2
+        pooled = hidden.float().mean(dim=(3, 4))  # (B, 1024, T / 8)
+        pairs = (pooled[..., 1:] + pooled[..., :-1]) / 2
         average = pairs.mean(dim=2)[..., None, None, None].to(hidden.dtype)
         return self.logits(average).flatten(1)  # type: ignore[no-any-return]
 

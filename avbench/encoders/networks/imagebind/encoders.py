@@ -1,4 +1,4 @@
-"""ImageBind: one embedding space for picture, sound and text.
+"""ImageBind: one embedding space for video, audio and text.
 
 Source: Girdhar et al., arXiv 2305.05665; the weights are CC BY-NC-SA 4.0. JavisDiT eval/javisbench says what is
 embedded. Encoders whose names end in `_COMPAT` carry a flaw of the reference that moves its numbers.
@@ -47,9 +47,9 @@ def _frames(network: Any, clips: Sequence[ClipInput]) -> Embeddings:
 
 
 def _sounds(network: Any, clips: Sequence[ClipInput], *, ib_inplace_mean: bool) -> Embeddings:
-    from avbench.encoders.networks.imagebind.embed import embed_sounds
+    from avbench.encoders.networks.imagebind.embed import embed_audio
 
-    return embed_sounds(network, clips, ib_inplace_mean=ib_inplace_mean)
+    return embed_audio(network, clips, ib_inplace_mean=ib_inplace_mean)
 
 
 def _texts(network: Any, clips: Sequence[ClipInput], *, ib_text_truncation: bool) -> Embeddings:
@@ -63,7 +63,7 @@ IMAGEBIND = Backbone("imagebind", _load, row="imagebind_huge", packages=("torch"
 # (D,): mean over 5 clips x 3 crops. Needs the frame count and rate, so it reads `ClipInput.video`.
 IMAGEBIND_VIDEO = Encoder("imagebind_video", 1, IMAGEBIND, _videos, (CLIP_ENDS,))
 
-# (T, D): every frame as a still picture.
+# (T, D): every frame as a still image.
 IMAGEBIND_FRAMES = Encoder("imagebind_frames", 1, IMAGEBIND, _frames, (EVERY_FRAME,))
 
 # (1 + W, D): row 0 is the mean over three clips of 2 s, row 1 + i is window i of `geometry.audio_windows`. No row at

@@ -1,4 +1,4 @@
-"""Which frames and samples ImageBind sees of a clip: pure arithmetic.
+"""Choose the frames, crops and sound windows that ImageBind sees of a clip: pure arithmetic.
 
 Source: ConstantClipsPerVideoSampler of pytorchvideo at commit 28fe037 (release 0.1.5 divides by the number of
 clips instead of one less and gives other numbers), and ImageBind's data.py.
@@ -60,7 +60,7 @@ class ClipEnds:
 
 
 def crop_corners(height: int, width: int, side: int) -> list[Span]:
-    """(top, left) of the squares at both ends and in the middle of the long side; one when the picture is square."""
+    """(top, left) of the squares at both ends and in the middle of the long side; one when the image is square."""
     top, left = math.ceil((height - side) / 2), math.ceil((width - side) / 2)
     if height > width:
         corners = [(0, left), (top, left), (height - side, left)]

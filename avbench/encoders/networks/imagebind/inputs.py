@@ -1,4 +1,4 @@
-"""From pictures and sound to what the network takes."""
+"""From images and sound to what the network takes."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _MEL_MEAN, _MEL_STD = -4.268, 9.138
 Sound = NDArray[np.float32]
 
 
-def normalise_pictures(pictures: Sequence[NDArray[Any]], device: torch.device) -> Tensor:
+def normalise_images(images: Sequence[NDArray[Any]], device: torch.device) -> Tensor:
     """Stack and normalise channels.
 
     Args:
-        pictures: equal shapes (..., H, W, 3), uint8, or float32 in [0, 1].
+        images: equal shapes (..., H, W, 3), uint8, or float32 in [0, 1].
         device: where to compute.
 
     Returns:
         (B, ..., H, W, 3) float32.
     """
-    stacked = torch.from_numpy(np.stack(pictures)).to(device)
+    stacked = torch.from_numpy(np.stack(images)).to(device)
     scaled = stacked.float() / 255 if stacked.dtype == torch.uint8 else stacked
     return (scaled - torch.tensor(_RGB_MEAN, device=device)) / torch.tensor(_RGB_STD, device=device)
 
@@ -58,39 +58,39 @@ def _mel_filters(device: torch.device) -> Tensor:
     return torch.minimum(rising, falling).clamp(min=0).to(device)
 
 
-def fbank(sounds: Tensor) -> Tensor:
+def fbank(waveforms: Tensor) -> Tensor:
     """Kaldi's log-mel energies: 25 ms frames every 10 ms, no dither.
 
     Args:
-        sounds: float32 (B, N) at 16 kHz, N >= 400.
+        waveforms: float32 (B, N) at 16 kHz, N >= 400.
 
     Returns:
         float32 (B, 1 + (N - 400) // 160, 128).
 
     Source: equal to torchaudio.compliance.kaldi.fbank with the settings of ImageBind's data.py.
     """
-    frames = sounds.unfold(1, FRAME, _HOP)  # (B, frames, 400)
+    frames = waveforms.unfold(1, FRAME, _HOP)  # (B, frames, 400)
     frames = frames - frames.mean(dim=-1, keepdim=True)
     frames = frames - _PREEMPHASIS * torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
-    frames = frames * torch.hann_window(FRAME, periodic=False, device=sounds.device)
+    frames = frames * torch.hann_window(FRAME, periodic=False, device=waveforms.device)
     power = torch.fft.rfft(frames, n=_FFT).abs().square()[..., :-1]  # (B, frames, 256)
-    energies = power @ _mel_filters(sounds.device)
+    energies = power @ _mel_filters(waveforms.device)
     return torch.as_tensor(energies.clamp(min=torch.finfo(torch.float32).eps).log())
 
 
-def mel_pictures(slices: Sequence[Sound], device: torch.device) -> Tensor:
-    """Normalised log-mel pictures (B, 1, 128, 204) of slices (N,) of up to 2 s; empty columns hold log energy 0."""
-    pictures = torch.zeros(len(slices), 1, MEL_BINS, MEL_FRAMES, device=device)
+def mel_spectrograms(slices: Sequence[Sound], device: torch.device) -> Tensor:
+    """Normalised log-mel spectrograms (B, 1, 128, 204) of slices (N,) of up to 2 s; empty columns hold log energy 0."""
+    images = torch.zeros(len(slices), 1, MEL_BINS, MEL_FRAMES, device=device)
     # Slices below 2 s have lengths of their own.
-    for length in dict.fromkeys(len(sound) for sound in slices):
-        rows = [row for row, sound in enumerate(slices) if len(sound) == length]
+    for length in dict.fromkeys(len(waveform) for waveform in slices):
+        rows = [row for row, waveform in enumerate(slices) if len(waveform) == length]
         mels = fbank(torch.from_numpy(np.stack([slices[row] for row in rows])).to(device))
-        pictures[rows, 0, :, : mels.shape[1]] = mels.transpose(1, 2)
-    return (pictures - _MEL_MEAN) / _MEL_STD
+        images[rows, 0, :, : mels.shape[1]] = mels.transpose(1, 2)
+    return (images - _MEL_MEAN) / _MEL_STD
 
 
 @dataclass(frozen=True)
-class SoundPlan:
+class AudioPlan:
     """The distinct slices (N,) of one clip, and which of them the three clips and the windows are."""
 
     slices: list[Sound]
@@ -98,11 +98,11 @@ class SoundPlan:
     windows: list[int]
 
 
-def plan_sound(sound: Sound, *, ib_inplace_mean: bool) -> SoundPlan:
+def plan_audio(waveform: Sound, *, ib_inplace_mean: bool) -> AudioPlan:
     """Slices to embed of one clip.
 
     Args:
-        sound: float32 (C, N) at 16 kHz.
+        waveform: float32 (C, N) at 16 kHz.
         ib_inplace_mean: subtract each slice's mean from the shared sound, as the reference does, so that a later
             slice which overlaps it has a step inside. Clips and windows each start from untouched sound. False
             leaves the sound alone, and clips and windows that are the same slice are embedded once.
@@ -110,26 +110,26 @@ def plan_sound(sound: Sound, *, ib_inplace_mean: bool) -> SoundPlan:
     Returns:
         Slices of the first channel, less the mean over all channels; no slice when there are under 25 ms of sound.
     """
-    samples = sound.shape[1]
+    samples = waveform.shape[1]
     if samples < FRAME:
-        return SoundPlan([], [], [])
+        return AudioPlan([], [], [])
     clips, windows = audio_clips(samples), audio_windows(samples)
     if not ib_inplace_mean:
         spans = list(dict.fromkeys([*clips, *windows]))
-        slices = [_centred(sound[:, start:stop])[0] for start, stop in spans]
-        return SoundPlan(slices, [spans.index(span) for span in clips], [spans.index(span) for span in windows])
+        slices = [_centred(waveform[:, start:stop])[0] for start, stop in spans]
+        return AudioPlan(slices, [spans.index(span) for span in clips], [spans.index(span) for span in windows])
     distinct = list(dict.fromkeys(clips))
-    slices = _centred_in_place(sound, distinct) + _centred_in_place(sound, windows)
-    places = [distinct.index(span) for span in clips]
-    return SoundPlan(slices, places, list(range(len(distinct), len(slices))))
+    slices = _centred_in_place(waveform, distinct) + _centred_in_place(waveform, windows)
+    indices = [distinct.index(span) for span in clips]
+    return AudioPlan(slices, indices, list(range(len(distinct), len(slices))))
 
 
 def _centred(part: Sound) -> Sound:
     return np.asarray(part - part.mean())
 
 
-def _centred_in_place(sound: Sound, spans: Sequence[Span]) -> list[Sound]:
-    buffer = np.array(sound)
+def _centred_in_place(waveform: Sound, spans: Sequence[Span]) -> list[Sound]:
+    buffer = np.array(waveform)
     slices = []
     for start, stop in spans:
         buffer[:, start:stop] = _centred(buffer[:, start:stop])

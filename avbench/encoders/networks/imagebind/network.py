@@ -1,6 +1,6 @@
-"""The ImageBind network for picture, sound and text, under the key names of its checkpoint.
+"""The ImageBind network for video, audio and text, under the key names of its checkpoint.
 
-The checkpoint's branches for depth, thermal pictures and motion sensors are left out: no metric uses them.
+The checkpoint's branches for depth, thermal images and motion sensors are left out: no metric uses them.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Attention(nn.Module):
         return self._mix(query, key, value, mask)
 
     def first(self, tokens: Tensor) -> Tensor:
-        """What the first token gathers from all: (B, L, D) -> (B, 1, D)."""
+        """Attention output of the first token alone: (B, L, D) -> (B, 1, D)."""
         query, key, value = linear(tokens, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         return self._mix(query[:, :1], key, value, None)
 
@@ -120,7 +120,7 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """A stack of blocks; the one for pictures normalises its input first."""
+    """A stack of blocks; the one for images normalises its input first."""
 
     def __init__(self, size: TrunkSize, *, norm_first: bool = False, bias_kv: bool = False) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class Trunk(nn.Module):
 
 
 class _PatchStem(nn.Module):
-    """What pictures and sounds have in common: a class token before the patches, and positions."""
+    """What images and sounds have in common: a class token before the patches, and positions."""
 
     def __init__(self, width: int, patches: int) -> None:
         super().__init__()
@@ -157,30 +157,30 @@ class _PatchStem(nn.Module):
         return torch.as_tensor(tokens + self.pos_embedding_helper["pos_embed"])
 
 
-class PictureStem(_PatchStem):
+class ImageStem(_PatchStem):
     """Patches of 14 x 14 pixels x 2 frames."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width, _PATCHES)
         kernel = (2, _PATCH, _PATCH)
-        # Place 0 repeats stills in the original; see `forward`.
+        # Position 0 repeats stills in the original; see `forward`.
         self.rgbt_stem = nn.ModuleDict(
             {"proj": nn.Sequential(nn.Identity(), nn.Conv3d(3, width, kernel, stride=kernel, bias=False))}
         )
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Pairs (B, 3, 2, 224, 224) or stills (B, 3, 224, 224) -> (B, 257, D)."""
         weight = self.get_parameter("rgbt_stem.proj.1.weight")
-        if pictures.ndim == 4:
+        if images.ndim == 4:
             # A still is a pair of equal frames: both time taps see the same pixels, so one tap with their sum does.
-            patches = F.conv2d(pictures, weight.sum(dim=2), stride=_PATCH)
+            patches = F.conv2d(images, weight.sum(dim=2), stride=_PATCH)
         else:
-            patches = F.conv3d(pictures, weight, stride=(2, _PATCH, _PATCH))
+            patches = F.conv3d(images, weight, stride=(2, _PATCH, _PATCH))
         return self._with_class_token(patches.flatten(2).transpose(1, 2))
 
 
-class SoundStem(_PatchStem):
-    """Overlapping patches of 16 x 16 in a log-mel picture."""
+class AudioStem(_PatchStem):
+    """Overlapping patches of 16 x 16 in a log-mel spectrogram."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width, _AUDIO_PATCHES)
@@ -224,19 +224,19 @@ class LogScale(nn.Module):
 
 
 def _project(width: int, out: int, *, gap: bool) -> nn.Sequential:
-    """Normalise and project; with `gap`, a place between them is taken, as the checkpoint numbers it."""
+    """Normalise and project; with `gap`, an index between them is left out, as in the checkpoint."""
     norm, linear = nn.LayerNorm(width, eps=_EPS), nn.Linear(width, out, bias=False)
     return nn.Sequential(norm, nn.Identity(), linear) if gap else nn.Sequential(norm, linear)
 
 
 class ImageBind(nn.Module):
-    """Embeds pictures, sounds and texts; every output is float32 (B, D)."""
+    """Embeds images, sounds and texts; every output is float32 (B, D)."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         vision, text, audio, out = sizes.vision, sizes.text, sizes.audio, sizes.out
         self.modality_preprocessors = nn.ModuleDict(
-            {"vision": PictureStem(vision.width), "text": TextStem(text.width), "audio": SoundStem(audio.width)}
+            {"vision": ImageStem(vision.width), "text": TextStem(text.width), "audio": AudioStem(audio.width)}
         )
         self.modality_trunks = nn.ModuleDict(
             {"vision": Trunk(vision, norm_first=True), "text": Trunk(text), "audio": Trunk(audio, bias_kv=True)}
@@ -253,18 +253,18 @@ class ImageBind(nn.Module):
         )
 
     @property
-    def place(self) -> tuple[torch.device, torch.dtype]:
+    def device_and_dtype(self) -> tuple[torch.device, torch.dtype]:
         """Where inputs go, and in which number format."""
         weight = self.get_parameter("modality_preprocessors.vision.cls_token")
         return weight.device, weight.dtype
 
-    def embed_pictures(self, pictures: Tensor) -> Tensor:
+    def embed_images(self, images: Tensor) -> Tensor:
         """Normalised pairs (B, 3, 2, 224, 224) or stills (B, 3, 224, 224) -> unit vectors (B, D)."""
-        token = self._class_token("vision", pictures)
+        token = self._class_token("vision", images)
         return _unit(self.modality_heads["vision"](token))
 
     def embed_mels(self, mels: Tensor) -> Tensor:
-        """Normalised log-mel pictures (B, 1, 128, 204) -> (B, D), all of one length."""
+        """Normalised log-mel spectrograms (B, 1, 128, 204) -> (B, D), all of one length."""
         token = self._class_token("audio", mels)
         return torch.as_tensor(self.modality_postprocessors["audio"](_unit(self.modality_heads["audio"](token))))
 
@@ -287,20 +287,20 @@ def _unit(embedding: Tensor) -> Tensor:
 
 
 def without_unused(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The checkpoint less its branches for depth, thermal pictures and motion sensors.
+    """The checkpoint less its branches for depth, thermal images and motion sensors.
 
     Raises:
         EnvironmentProblem: a branch is not there, so this is another file.
     """
     kept = dict(state)
     for branch in _UNUSED:
-        found = [key for key in state if key.startswith(tuple(f"{part}.{branch}." for part in _PARTS))]
-        if not found:
+        entries = [key for key in state if key.startswith(tuple(f"{part}.{branch}." for part in _PARTS))]
+        if not entries:
             raise EnvironmentProblem(
                 f"{path} holds no {branch} branch, so it is not ImageBind's checkpoint. "
                 "Get it again with 'avbench models pull imagebind_huge'."
             )
-        for key in found:
+        for key in entries:
             del kept[key]
     return kept
 

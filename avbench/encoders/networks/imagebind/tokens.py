@@ -44,7 +44,7 @@ def tokenize(texts: Sequence[str], *, ib_text_truncation: bool) -> Tensor:
         texts: captions.
         ib_text_truncation: cut a long caption together with its end token, as the reference does. ImageBind reads a
             caption at its end token, so all captions that were cut that way get one and the same embedding. False
-            puts the end token into the last place.
+            puts the end token into the last position.
     """
     result = torch.zeros(len(texts), TOKENS, dtype=torch.long)
     for row, text in zip(result, texts, strict=True):

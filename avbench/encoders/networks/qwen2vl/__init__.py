@@ -1,1 +1,1 @@
-"""What the judges built on Qwen2-VL share: frames, prompts, the network with a reward head, checkpoint entries."""
+"""Shared parts of the judges built on Qwen2-VL: frames, prompts, the network with a reward head, checkpoint entries."""

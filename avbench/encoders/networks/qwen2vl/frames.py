@@ -1,4 +1,4 @@
-"""Which frames a Qwen2-VL judge sees, and their size. Imports no torch until a frame is resized."""
+"""Choose and resize the frames for a Qwen2-VL judge. Imports no torch until a frame is resized."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def _linspace(end: int, count: int) -> NDArray[np.float32]:
 
 
 def target_size(height: int, width: int, low: int, high: int) -> tuple[int, int]:
-    """Height and width in multiples of 28 whose area lies within bounds, near the aspect ratio of a picture.
+    """Height and width in multiples of 28 whose area lies within bounds, near the aspect ratio of an image.
 
     Args:
-        height, width: pixels of the picture.
+        height, width: pixels of the image.
         low, high: least and greatest area in pixels. With both the same the area is near them, not equal.
 
     Raises:
-        ValueError: a picture more than 200 times as long as wide, or one whose short side would vanish.
+        ValueError: an image more than 200 times as long as wide, or one whose short side would vanish.
 
     Source: KwaiVGI/VideoAlign, vision_process.py, which follows qwen-vl-utils.
     """
@@ -74,7 +74,7 @@ def target_size(height: int, width: int, low: int, high: int) -> tuple[int, int]
         scale = math.sqrt(low / (height * width))
         sides = math.ceil(height * scale / FACTOR) * FACTOR, math.ceil(width * scale / FACTOR) * FACTOR
     if min(sides) == 0:
-        raise ValueError(f"a picture of {width} x {height} would be resized to {sides[1]} x {sides[0]}")
+        raise ValueError(f"an image of {width} x {height} would be resized to {sides[1]} x {sides[0]}")
     return sides
 
 

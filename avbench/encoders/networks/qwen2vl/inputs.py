@@ -1,4 +1,4 @@
-"""Pictures and videos as rows of patches. Imports torch."""
+"""Images and videos as rows of patches. Imports torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEP = 2  # frames in one patch
 
 
 def patches(frames: NDArray[np.uint8], device: torch.device) -> tuple[Tensor, tuple[int, int, int]]:
-    """Normalised patches of a video, or of a picture, which counts as two equal frames.
+    """Normalised patches of a video, or of an image, which counts as two equal frames.
 
     Args:
         frames: (k, H, W, 3) uint8, sides in multiples of 28, k even or 1.

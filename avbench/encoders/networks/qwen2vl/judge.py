@@ -17,13 +17,13 @@ from avbench.encoders.networks.qwen2vl.prompts import SPECIAL, VOCABULARY, Token
 
 @dataclass(frozen=True)
 class Judge:
-    """What a judge is loaded as.
+    """A loaded judge: network, tokenizer, template.
 
     Attributes:
         network: in eval mode, on its device.
         tokenize: text -> token ids.
-        template: what the user says, with the place {text_prompt} for the caption.
-        pad: token that stands for a piece of picture or of video.
+        template: what the user says, with the placeholder {text_prompt} for the caption.
+        pad: token that stands for a piece of image or of video.
         answers: number of tokens at which the head is read; they end the vocabulary.
     """
 
@@ -34,11 +34,11 @@ class Judge:
     answers: int
 
     def rate(self, media: Sequence[NDArray[np.uint8]], caption: str) -> Tensor:
-        """What the head says about pictures or videos of one size with one caption.
+        """Outputs of the reward head for images or videos of one size with one caption.
 
         Args:
             media: each uint8 (k, H, W, 3), all of one shape.
-            caption: text that the picture should show.
+            caption: text that the image should show.
 
         Returns:
             (B, answers, K) float32.

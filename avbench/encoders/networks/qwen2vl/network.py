@@ -28,17 +28,17 @@ class Sizes:
     heads: int
     key_heads: int
     sections: tuple[int, int, int] = (16, 24, 24)
-    picture_width: int = 1280
-    picture_layers: int = 32
-    picture_heads: int = 16
+    vision_width: int = 1280
+    vision_layers: int = 32
+    vision_heads: int = 16
 
 
 QWEN2_VL_2B = Sizes(1536, 8960, 28, 12, 2)
 QWEN2_VL_7B = Sizes(3584, 18944, 28, 28, 4)
-REDUCED = Sizes(32, 48, 2, 2, 1, sections=(2, 3, 3), picture_width=32, picture_layers=2, picture_heads=2)
+REDUCED = Sizes(32, 48, 2, 2, 1, sections=(2, 3, 3), vision_width=32, vision_layers=2, vision_heads=2)
 
 _TEXT_THETA = 1_000_000.0
-_PICTURE_THETA = 10_000.0
+_VISION_THETA = 10_000.0
 # On a CPU, larger tensors than these make (2,048 x 5,120 numbers) are given back to the system after each use.
 _PATCHES_ON_CPU = 2048
 _PATCHES_ON_GPU = 16384
@@ -58,12 +58,12 @@ def text_settings(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def picture_settings(sizes: Sizes) -> dict[str, Any]:
-    """Settings of the picture part, by the names in config.json."""
+def vision_settings(sizes: Sizes) -> dict[str, Any]:
+    """Settings of the image part, by the names in config.json."""
     return {
-        "depth": sizes.picture_layers,
-        "embed_dim": sizes.picture_width,
-        "num_heads": sizes.picture_heads,
+        "depth": sizes.vision_layers,
+        "embed_dim": sizes.vision_width,
+        "num_heads": sizes.vision_heads,
         "hidden_size": sizes.hidden,
         "mlp_ratio": 4,
         "patch_size": 14,
@@ -86,8 +86,8 @@ def check_config(path: Path, sizes: Sizes) -> None:
     }
     pairs = [(key, given.get(key, value), value) for key, value in expected.items()]
     vision = given.get("vision_config", {})
-    pairs += [(key, vision.get(key, value), value) for key, value in picture_settings(sizes).items()]
-    if wrong := [f"{key} {found}, expected {value}" for key, found, value in pairs if found != value]:
+    pairs += [(key, vision.get(key, value), value) for key, value in vision_settings(sizes).items()]
+    if wrong := [f"{key} {actual}, expected {value}" for key, actual, value in pairs if actual != value]:
         raise EnvironmentProblem(f"{path} describes another network: {'; '.join(wrong)}.")
 
 
@@ -102,9 +102,9 @@ def _frequencies(theta: float, dim: int, device: torch.device) -> Tensor:
 
 
 class TextRotary(nn.Module):
-    """Rotary tables of the language part for positions that count tokens, text and picture alike.
+    """Rotary tables of the language part for positions that count tokens, text and image alike.
 
-    Qwen2-VL itself gives picture tokens positions in three dimensions. The judges do not: their forward leaves the
+    Qwen2-VL itself gives image tokens positions in three dimensions. The judges do not: their forward leaves the
     positions out, and the language part then counts.
     """
 
@@ -119,8 +119,8 @@ class TextRotary(nn.Module):
         return angles.cos().to(x.dtype), angles.sin().to(x.dtype)
 
 
-class PictureRotary(nn.Module):
-    """Rotary tables of the picture part; angles, too, are rounded to bfloat16, as in training."""
+class VisionRotary(nn.Module):
+    """Rotary tables of the image part; angles, too, are rounded to bfloat16, as in training."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class PictureRotary(nn.Module):
 
     def forward(self, x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines (N, D) for `position_ids` (N, 2): row and column of each patch."""
-        angles = position_ids[..., None].bfloat16() * _frequencies(_PICTURE_THETA, self.dim // 2, x.device)
+        angles = position_ids[..., None].bfloat16() * _frequencies(_VISION_THETA, self.dim // 2, x.device)
         both = angles.flatten(1)  # (N, D / 2)
         both = torch.cat([both, both], dim=-1)
         return both.cos(), both.sin()
@@ -151,9 +151,9 @@ class RewardNetwork(nn.Module):
 
         rope = {"rope_type": "default", "rope_theta": _TEXT_THETA, "mrope_section": list(sizes.sections)}
         text = Qwen2VLTextConfig(vocab_size=vocabulary, use_cache=False, rope_parameters=rope, **text_settings(sizes))
-        self.visual = Qwen2VisionTransformerPretrainedModel(Qwen2VLVisionConfig(**picture_settings(sizes)))
+        self.visual = Qwen2VisionTransformerPretrainedModel(Qwen2VLVisionConfig(**vision_settings(sizes)))
         self.model = Qwen2VLTextModel(text)
-        self.visual.register_module("rotary_pos_emb", PictureRotary(sizes.picture_width // sizes.picture_heads))
+        self.visual.register_module("rotary_pos_emb", VisionRotary(sizes.vision_width // sizes.vision_heads))
         self.model.register_module("rotary_emb", TextRotary(sizes.hidden // sizes.heads))
         self.rm_head = head(sizes.hidden)
 
@@ -162,9 +162,9 @@ class RewardNetwork(nn.Module):
 
         Args:
             ids: token ids (B, L).
-            patches: (N, 1176) float, normalised, of all pictures or videos in order.
+            patches: (N, 1176) float, normalised, of all images or videos in order.
             grids: (B, 3) steps, rows and columns of patches of each.
-            pad: id of the token that stands for a piece of picture.
+            pad: id of the token that stands for a piece of image.
         """
         pieces = self._see(patches.to(self.visual.dtype), grids)  # (N / 4, D)
         words = self.model.embed_tokens(ids)
@@ -174,7 +174,7 @@ class RewardNetwork(nn.Module):
         return hidden
 
     def _see(self, patches: Tensor, grids: Tensor) -> Tensor:
-        """Pieces of picture (N / 4, D), some steps at a time: patches of different steps do not see each other."""
+        """Pieces of image (N / 4, D), some steps at a time: patches of different steps do not see each other."""
         steps = grids.repeat_interleave(grids[:, 0], dim=0)  # (steps, 3)
         steps[:, 0] = 1
         patches_at_once = _PATCHES_ON_CPU if patches.device.type == "cpu" else _PATCHES_ON_GPU
@@ -185,16 +185,16 @@ class RewardNetwork(nn.Module):
         return torch.cat([self.visual(part, grid_thw=grid).pooler_output for part, grid in seen])
 
     def rewards(self, hidden: Tensor, ids: Tensor, first: int, count: int) -> Tensor:
-        """What the head says at `count` special tokens with ids from `first`: (B, count, K), in float32.
+        """Outputs of the head at `count` special tokens with ids from `first`: (B, count, K), in float32.
 
         Raises:
             ValueError: a conversation does not hold each of them once.
         """
         wanted = torch.arange(first, first + count, device=ids.device)
-        places = ids[:, None, :] == wanted[:, None]  # (B, count, L)
-        if not (places.sum(-1) == 1).all():
+        matches = ids[:, None, :] == wanted[:, None]  # (B, count, L)
+        if not (matches.sum(-1) == 1).all():
             raise ValueError("the prompt holds a token that is reserved for the judge")
-        at = places.int().argmax(-1)  # (B, count)
+        at = matches.int().argmax(-1)  # (B, count)
         chosen = hidden[torch.arange(len(ids), device=ids.device)[:, None], at]
         result: Tensor = self.rm_head(chosen.float())
         return result
@@ -213,7 +213,7 @@ def build(sizes: Sizes, vocabulary: int, head: Callable[[int], nn.Module]) -> Re
 
 
 def fill_at_random(network: RewardNetwork) -> None:
-    """Keyed-random weights, large enough that the answers depend on the picture."""
+    """Keyed-random weights, large enough that the answers depend on the image."""
     network.to_empty(device="cpu")
     for entry in network.state_dict().values():
         entry.zero_()  # memory may hold NaN, and entries with NaN are left alone

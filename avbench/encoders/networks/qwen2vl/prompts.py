@@ -29,7 +29,7 @@ _CHAT_TEMPLATE_SHA256 = "a0bc6f6fc7a29a80017a433e8f03a1cc1236e838a944a2d034295a6
 
 
 def conversation(pads: str, text: str) -> str:
-    """One user turn with a picture or video and a text, and the start of the answer.
+    """One user turn with an image or video and a text, and the start of the answer.
 
     Args:
         pads: the pad token of the medium, once for each token that the network makes of it.
@@ -45,10 +45,10 @@ def conversation(pads: str, text: str) -> str:
 
 
 def prompt_ids(tokenize: Tokenize, pad: str, pads: int, text: str) -> list[int]:
-    """Token ids of the conversation about a picture or video that takes `pads` tokens.
+    """Token ids of the conversation about an image or video that takes `pads` tokens.
 
     Raises:
-        ValueError: the text holds the pad token, which would be taken for a piece of picture.
+        ValueError: the text holds the pad token, which would be taken for a piece of image.
     """
     ids = tokenize(conversation(pad * pads, text))
     if ids.count(SPECIAL[pad]) != pads:
@@ -62,7 +62,7 @@ def read_constant(path: Path, name: str, sha256: str) -> str:
     Raises:
         EnvironmentProblem: no such constant, or another text than the checkpoint was trained with.
     """
-    found = [
+    texts = [
         node.value.value
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.Assign)
@@ -70,12 +70,12 @@ def read_constant(path: Path, name: str, sha256: str) -> str:
         and isinstance(node.value.value, str)
         and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
     ]
-    if len(found) != 1 or hashlib.sha256(found[0].encode()).hexdigest() != sha256:
+    if len(texts) != 1 or hashlib.sha256(texts[0].encode()).hexdigest() != sha256:
         raise EnvironmentProblem(
             f"{path}: the text {name} is missing or is not the one that the checkpoint was trained with. "
             "Delete the file and get it again with 'avbench models pull'."
         )
-    return found[0]
+    return texts[0]
 
 
 def load_tokenizer(files: Mapping[str, Path], rewards: Sequence[str]) -> Tokenize:
@@ -110,7 +110,7 @@ def load_tokenizer(files: Mapping[str, Path], rewards: Sequence[str]) -> Tokeniz
 
 def special_ids(rewards: Sequence[str]) -> dict[str, int]:
     """Ids of the special tokens, with a judge's own at the end of the vocabulary."""
-    return SPECIAL | {token: VOCABULARY + place for place, token in enumerate(rewards)}
+    return SPECIAL | {token: VOCABULARY + index for index, token in enumerate(rewards)}
 
 
 def stand_in_tokenizer(rewards: Sequence[str]) -> Tokenize:

@@ -1,4 +1,4 @@
-"""What the parts of Synchformer share: attention, and a layer that sums tokens up."""
+"""Shared parts of Synchformer: attention, and a layer that aggregates tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Synchformer: by how much are picture and sound out of step? Logits over 21 offsets of -2 s to 2 s.
+"""Synchformer: by how much are video and audio out of step? Logits over 21 offsets of -2 s to 2 s.
 
 The sign is the network's: a positive offset means that the sound is early.
 """

@@ -1,4 +1,4 @@
-"""Which frames Synchformer sees, and how each is scaled."""
+"""Choose the frames for Synchformer by FFmpeg's `fps` rule, and scale them."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class FpsFilter:
             fps: nominal frame rate, which says how long a single frame lasts.
             end: seconds at which a held last frame ends; None: one median gap after its start.
         """
-        places = np.append(times, times[-1] + last_gap(times, fps) if end is None else end) * self.fps
-        return np.asarray(np.sign(places) * np.floor(np.abs(places) + 0.5 + _ROUNDING), dtype=np.int64)
+        ticks = np.append(times, times[-1] + last_gap(times, fps) if end is None else end) * self.fps
+        return np.asarray(np.sign(ticks) * np.floor(np.abs(ticks) + 0.5 + _ROUNDING), dtype=np.int64)
 
     def indices(self, times: Times, fps: float, end: float | None = None) -> Indices:
         """Indices into `times` (T,), ascending; frames repeat where the rate exceeds the clip's."""
@@ -46,7 +46,7 @@ class FpsFilter:
         return np.asarray(np.searchsorted(ticks[:-1], wanted, side="right") - 1, dtype=np.int64)
 
     def lost(self, times: Times, fps: float, end: float | None = None) -> int:
-        """How many frames at the end are missing from a filter that is never told that the clip is over.
+        """How many frames at the end are missing from a filter that gets no end-of-stream signal.
 
         Such a filter emits a frame only when it has seen the next one, so it keeps what the last frame would give.
         """
@@ -64,7 +64,7 @@ def square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional
 
-    picture = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)  # (3, H, W)
-    picture = functional.resize(picture, [SIDE], interpolation=InterpolationMode.BICUBIC, antialias=True)
-    picture = functional.center_crop(picture, [SIDE, SIDE])
-    return np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
+    image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)  # (3, H, W)
+    image = functional.resize(image, [SIDE], interpolation=InterpolationMode.BICUBIC, antialias=True)
+    image = functional.center_crop(image, [SIDE, SIDE])
+    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())

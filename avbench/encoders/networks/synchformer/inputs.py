@@ -1,4 +1,4 @@
-"""Normalised pictures and spectrograms, as Synchformer was trained with. Everything at float32."""
+"""Normalised images and spectrograms, as Synchformer was trained with. Everything at float32."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from avbench.encoders.networks.synchformer.segments import RATE
 MELS, COLUMNS = 128, 66
 _FFT, _WINDOW, _HOP = 1024, 400, 160
 # Mean and standard deviation of log-mel values of the training set; both networks take twice the deviation.
-_MEAN, _DEVIATION = -4.2677393, 4.5689974
+_MEAN, _STD = -4.2677393, 4.5689974
 
 
 def normalise(frames: Tensor) -> Tensor:
@@ -19,22 +19,22 @@ def normalise(frames: Tensor) -> Tensor:
     return (frames.permute(0, 4, 1, 2, 3).to(torch.float32) / 255 - 0.5) / 0.5
 
 
-def log_mel(sound: Tensor) -> Tensor:
+def log_mel(waveform: Tensor) -> Tensor:
     """Normalised log-mel spectrogram of segments at 16 kHz.
 
     Args:
-        sound: float32 (B, 10240).
+        waveform: float32 (B, 10240).
 
     Returns:
         float32 (B, 128, 66); the last column stands for no sound.
     """
-    window = torch.hann_window(_WINDOW, device=sound.device)
-    spectrum = torch.stft(sound, _FFT, _HOP, _WINDOW, window, center=True, pad_mode="reflect", return_complex=True)
-    mel = _mel_filters().to(sound.device) @ spectrum.abs().square()  # (B, 128, 65)
+    window = torch.hann_window(_WINDOW, device=waveform.device)
+    spectrum = torch.stft(waveform, _FFT, _HOP, _WINDOW, window, center=True, pad_mode="reflect", return_complex=True)
+    mel = _mel_filters().to(waveform.device) @ spectrum.abs().square()  # (B, 128, 65)
     logarithm = torch.log(mel + 1e-6)
     # The reference fills with 0, which is not the value of silence, before it normalises.
     logarithm = functional.pad(logarithm, (0, COLUMNS - logarithm.shape[-1]))
-    return (logarithm - _MEAN) / (2 * _DEVIATION)
+    return (logarithm - _MEAN) / (2 * _STD)
 
 
 def _mel_filters() -> Tensor:

@@ -1,4 +1,4 @@
-"""The Synchformer network: two transformers that describe segments of picture and sound, and one that compares them.
+"""The Synchformer network: two transformers that describe segments of video and audio, and one that compares them.
 
 State-dict keys and shapes are those of `synchformer_state_dict.pth`.
 
@@ -16,9 +16,9 @@ from avbench.encoders.base import LoadContext
 from avbench.encoders.loading import fill_keyed_random, load_strict, read_state_dict, to_device
 from avbench.encoders.networks.synchformer import picture, sound
 from avbench.encoders.networks.synchformer.attention import attend_by_head
-from avbench.encoders.networks.synchformer.picture import PictureTransformer
+from avbench.encoders.networks.synchformer.picture import VideoTransformer
 from avbench.encoders.networks.synchformer.segments import BLOCK
-from avbench.encoders.networks.synchformer.sound import SoundTransformer
+from avbench.encoders.networks.synchformer.sound import AudioTransformer
 from avbench.encoders.packing import pack
 from avbench.weights.locate import files
 
@@ -74,7 +74,7 @@ class ComparisonLayer(nn.Module):
 
 
 class Comparison(nn.Module):
-    """All tokens of a block in one sequence: offset token, picture, separator, sound."""
+    """All tokens of a block in one sequence: offset token, video, separator, audio."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class Comparison(nn.Module):
         self.off_head = nn.Linear(width, CLASSES)
 
     def forward(self, seen: Tensor, heard: Tensor) -> Tensor:
-        """Tokens of picture (B, 112, D) and sound (B, 84, D) to logits (B, 21)."""
+        """Tokens of video (B, 112, D) and audio (B, 84, D) to logits (B, 21)."""
         offset, separator = (token.expand(len(seen), -1, -1) for token in (self.OFF_tok, self.MOD_tok))
         x = torch.cat([offset, self.vis_in_lnorm(seen), separator, self.aud_in_lnorm(heard)], dim=1)
         x = self.blocks(x + self.pos_emb_cfg["pos_emb"])
@@ -99,15 +99,15 @@ class Comparison(nn.Module):
 
 
 class Synchformer(nn.Module):
-    """Segments of picture and sound to logits over 21 offsets of -2 s to 2 s.
+    """Segments of video and audio to logits over 21 offsets of -2 s to 2 s.
 
     Source: v-iashin/Synchformer.
     """
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        self.vfeat_extractor = PictureTransformer(size.width, size.layers, size.heads)
-        self.afeat_extractor = SoundTransformer(size.width, size.layers, size.heads)
+        self.vfeat_extractor = VideoTransformer(size.width, size.layers, size.heads)
+        self.afeat_extractor = AudioTransformer(size.width, size.layers, size.heads)
         self.vproj = nn.Linear(size.width, size.width)
         self.aproj = nn.Linear(size.width, size.width)
         self.transformer = Comparison(size)

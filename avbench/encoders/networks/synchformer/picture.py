@@ -1,4 +1,4 @@
-"""Synchformer's view of the picture: Motionformer with attention divided over time and space."""
+"""Synchformer's video branch: Motionformer with attention divided over time and space."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class DividedAttention(nn.Module):
         return projected
 
 
-class PictureLayer(nn.Module):
+class VideoLayer(nn.Module):
     """Attention over time, then over space, then a perceptron."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -64,7 +64,7 @@ class PictureLayer(nn.Module):
         return changed
 
 
-class PictureTransformer(nn.Module):
+class VideoTransformer(nn.Module):
     """Motionformer with divided attention; space is summed up per step of two frames."""
 
     def __init__(self, width: int, layers: int, heads: int) -> None:
@@ -72,10 +72,10 @@ class PictureTransformer(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + PATCHES, width))
         self.temp_embed = nn.Parameter(torch.zeros(1, STEPS, width))
-        # Never run: the checkpoint carries the still-picture embedding that the tubelet embedding replaced.
+        # Never run: the checkpoint carries the still-image embedding that the tubelet embedding replaced.
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, TUBELET[1:], TUBELET[1:])})
         self.patch_embed_3d = nn.ModuleDict({"proj": nn.Conv3d(3, width, TUBELET, TUBELET)})
-        self.blocks = nn.Sequential(*(PictureLayer(width, heads) for _ in range(layers)))
+        self.blocks = nn.Sequential(*(VideoLayer(width, heads) for _ in range(layers)))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.spatial_attn_agg = Summary(width, heads)
 

@@ -1,4 +1,4 @@
-"""Cut a clip into segments of picture and sound, and segments into blocks: arithmetic, without a network."""
+"""Cut a clip into segments of video and audio, and segments into blocks: arithmetic, without a network."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class PictureSegment:
+class VideoSegment:
     """16 frames of a view (K, 224, 224, 3) that may lie on disk; an index of -1 is a black frame."""
 
     view: NDArray[np.uint8]
@@ -54,26 +54,26 @@ class PictureSegment:
 
 @dataclass(frozen=True)
 class Segments:
-    """Segments of one clip, S of picture and S of sound; `sound` is (S, 10240) at 16 kHz."""
+    """Segments of one clip, S of video and S of audio; `audio` is (S, 10240) at 16 kHz."""
 
-    picture: list[PictureSegment]
-    sound: NDArray[np.float32]
+    video: list[VideoSegment]
+    audio: NDArray[np.float32]
 
     def __len__(self) -> int:
-        return len(self.picture)
+        return len(self.video)
 
 
 def cut_segments(clip: ClipInput, recipe: Recipe) -> Segments:
     """Segments of 0.64 s every 0.32 s, as many as both tracks fill; none when the clip is shorter than one."""
     view, waveform = clip.views
     span = _common_span if recipe.length_s is None else _fixed_span
-    indices, sound = span(clip, waveform[0], recipe)
-    count = min(_count(len(indices), FRAMES, FRAME_STEP), _count(len(sound), SAMPLES, SAMPLE_STEP))
+    indices, audio = span(clip, waveform[0], recipe)
+    count = min(_count(len(indices), FRAMES, FRAME_STEP), _count(len(audio), SAMPLES, SAMPLE_STEP))
     if count == 0 or (indices == _BLACK).all():
         return Segments([], np.zeros((0, SAMPLES), dtype=np.float32))
     starts = [segment * FRAME_STEP for segment in range(count)]
-    picture = [PictureSegment(view, tuple(indices[start : start + FRAMES].tolist())) for start in starts]
-    return Segments(picture, np.lib.stride_tricks.sliding_window_view(sound, SAMPLES)[::SAMPLE_STEP][:count])
+    video = [VideoSegment(view, tuple(indices[start : start + FRAMES].tolist())) for start in starts]
+    return Segments(video, np.lib.stride_tricks.sliding_window_view(audio, SAMPLES)[::SAMPLE_STEP][:count])
 
 
 def blocks(count: int) -> list[NDArray[np.int64]]:
@@ -86,48 +86,48 @@ def blocks(count: int) -> list[NDArray[np.int64]]:
     return [start + np.arange(BLOCK) % min(count, BLOCK) for start, _ in windows(count, BLOCK, BLOCK)]
 
 
-def picture_keys(segments: Segments) -> list[Hashable]:
-    """A key per picture segment; equal keys hold equal pixels."""
+def video_keys(segments: Segments) -> list[Hashable]:
+    """A key per video segment; equal keys hold equal pixels."""
     digests: dict[int, bytes] = {}
-    for segment in segments.picture:
+    for segment in segments.video:
         for index in set(segment.indices) - digests.keys():
             digests[index] = blake2b(_frame(segment.view, index).tobytes(), digest_size=16).digest()
-    return [tuple(digests[index] for index in segment.indices) for segment in segments.picture]
+    return [tuple(digests[index] for index in segment.indices) for segment in segments.video]
 
 
-def sound_keys(segments: Segments) -> list[Hashable]:
-    """A key per sound segment; equal keys hold equal samples."""
-    return [blake2b(sound.tobytes(), digest_size=16).digest() for sound in segments.sound]
+def audio_keys(segments: Segments) -> list[Hashable]:
+    """A key per audio segment; equal keys hold equal samples."""
+    return [blake2b(audio.tobytes(), digest_size=16).digest() for audio in segments.audio]
 
 
 def distinct(keys: Sequence[Hashable]) -> tuple[list[int], NDArray[np.int64]]:
-    """Index of the first of each distinct key, and for each key its place in that list (S,)."""
-    places: dict[Hashable, int] = {}
+    """Index of the first of each distinct key, and for each key its index in that list (S,)."""
+    positions: dict[Hashable, int] = {}
     firsts: list[int] = []
     for index, key in enumerate(keys):
-        if key not in places:
-            places[key] = len(firsts)
+        if key not in positions:
+            positions[key] = len(firsts)
             firsts.append(index)
-    return firsts, np.array([places[key] for key in keys], dtype=np.int64)
+    return firsts, np.array([positions[key] for key in keys], dtype=np.int64)
 
 
-def _common_span(clip: ClipInput, sound: NDArray[np.float32], recipe: Recipe) -> tuple[NDArray[Any], NDArray[Any]]:
+def _common_span(clip: ClipInput, audio: NDArray[np.float32], recipe: Recipe) -> tuple[NDArray[Any], NDArray[Any]]:
     assert clip.video is not None
     assert clip.audio is not None
     late = clip.audio.start - float(clip.video.times[0])
     frames = max(0, int(np.ceil(late * FPS - _SLACK)))
     samples = max(0, round((frames / FPS - late) * RATE))
-    return np.arange(frames, len(clip.views[0])), sound[samples:]
+    return np.arange(frames, len(clip.views[0])), audio[samples:]
 
 
-def _fixed_span(clip: ClipInput, sound: NDArray[np.float32], recipe: Recipe) -> tuple[NDArray[Any], NDArray[Any]]:
+def _fixed_span(clip: ClipInput, audio: NDArray[np.float32], recipe: Recipe) -> tuple[NDArray[Any], NDArray[Any]]:
     assert clip.video is not None
     assert recipe.length_s is not None
     count, samples = int(FPS * recipe.length_s), int(RATE * recipe.length_s)
     lost = FpsFilter().lost(clip.video.times, clip.video.fps, clip.video.end) if recipe.desync_drop_last else 0
     indices = np.arange(count)
     indices[max(0, len(clip.views[0]) - lost) :] = _BLACK
-    return indices, np.pad(sound[:samples], (0, max(0, samples - len(sound))))
+    return indices, np.pad(audio[:samples], (0, max(0, samples - len(audio))))
 
 
 def _count(length: int, size: int, step: int) -> int:

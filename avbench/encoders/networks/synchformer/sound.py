@@ -1,4 +1,4 @@
-"""Synchformer's view of the sound: an audio spectrogram transformer."""
+"""Synchformer's audio branch: an audio spectrogram transformer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SelfAttention(nn.Module):
         return attend_by_head(self.query(x), self.key(x), self.value(x), self.heads)
 
 
-class SoundLayer(nn.Module):
+class AudioLayer(nn.Module):
     """Attention, then a perceptron."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -71,7 +71,7 @@ class SpectrogramTransformer(nn.Module):
     def __init__(self, width: int, layers: int, heads: int) -> None:
         super().__init__()
         self.embeddings = Embeddings(width)
-        self.encoder = nn.ModuleDict({"layer": nn.Sequential(*(SoundLayer(width, heads) for _ in range(layers)))})
+        self.encoder = nn.ModuleDict({"layer": nn.Sequential(*(AudioLayer(width, heads) for _ in range(layers)))})
         self.layernorm = nn.LayerNorm(width, eps=1e-12)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class SpectrogramTransformer(nn.Module):
         return tokens
 
 
-class SoundTransformer(nn.Module):
+class AudioTransformer(nn.Module):
     """Frequency is summed up per step of 0.1 s."""
 
     def __init__(self, width: int, layers: int, heads: int) -> None:

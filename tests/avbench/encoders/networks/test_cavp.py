@@ -159,12 +159,12 @@ def test_names_and_shapes_are_those_of_the_checkpoint(golden):
 def test_long_clips_are_seen_in_segments(network, media, expected):
     """48 frames are seen as 40 and 8."""
     frames = np.concatenate([media["clip_c"].view(CAVP.views[0])] * 2)
-    found = network.embed_pictures([frames[:SEGMENT], frames[SEGMENT:]], SEGMENT).numpy()
+    found = network.embed_video([frames[:SEGMENT], frames[SEGMENT:]], SEGMENT).numpy()
     joined = found.reshape(-1, network.dim)[: len(frames)]
     np.testing.assert_allclose(joined, expected["clip_c_twice_reduced_picture"], atol=2e-6)
     clip = drawn(12.0, 12.0)
     embedded = CAVP.run(network, [given(clip)])[0]
-    last = network.embed_pictures([clip.view(CAVP.views[0])[SEGMENT:]], SEGMENT).numpy()[0, :8]
+    last = network.embed_video([clip.view(CAVP.views[0])[SEGMENT:]], SEGMENT).numpy()[0, :8]
     np.testing.assert_allclose(embedded[0, SEGMENT:], last, atol=2e-6)
 
 

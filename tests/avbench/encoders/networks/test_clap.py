@@ -12,9 +12,9 @@ from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.networks import clap
 from avbench.encoders.networks.clap import (
     CLAP,
-    CLAP_SOUND,
-    CLAP_SOUND_SINC,
-    CLAP_SOUND_ZERO_PAD,
+    CLAP_AUDIO,
+    CLAP_AUDIO_SINC,
+    CLAP_AUDIO_ZERO_PAD,
     CLAP_TEXT,
     RATE,
     byte_tokens,
@@ -46,7 +46,7 @@ def network():
 
 def decoded(golden_clips, name: str) -> Media:
     clip = Clip(name, golden_clips / f"{name}.mp4", golden_clips / f"{name}.wav")
-    return decode_clip(clip, name, CLAP_SOUND.views + CLAP_SOUND_SINC.views)
+    return decode_clip(clip, name, CLAP_AUDIO.views + CLAP_AUDIO_SINC.views)
 
 
 def sound(seconds: float, seed: int = 0):
@@ -55,7 +55,7 @@ def sound(seconds: float, seed: int = 0):
 
 def test_mel_levels_equal_the_reference(golden_clips, arrays):
     """At 48 kHz in the file; the others also differ by the resampler (see metrics of the golden)."""
-    heard = first_seconds(decoded(golden_clips, "clip_c").view(CLAP_SOUND.views[0]))
+    heard = first_seconds(decoded(golden_clips, "clip_c").view(CLAP_AUDIO.views[0]))
     levels = mel_features([heard], clap_zero_pad=True)
     assert levels.shape == (1, 1, 1001, 64)
     np.testing.assert_allclose(levels[0, 0, ::8], arrays["clip_c_features_sub"], atol=1e-3)
@@ -85,16 +85,16 @@ def test_the_flag_fills_with_silence_instead_of_repetitions():
 
 def test_the_first_ten_seconds_count(network):
     long = sound(12)
-    (first,) = CLAP_SOUND.run(network, [ClipInput((long[:, : 10 * RATE],))])
-    (whole,) = CLAP_SOUND.run(network, [ClipInput((long,))])
+    (first,) = CLAP_AUDIO.run(network, [ClipInput((long[:, : 10 * RATE],))])
+    (whole,) = CLAP_AUDIO.run(network, [ClipInput((long,))])
     np.testing.assert_array_equal(first, whole)
-    (later,) = CLAP_SOUND.run(network, [ClipInput((long[:, 2 * RATE :],))])
+    (later,) = CLAP_AUDIO.run(network, [ClipInput((long[:, 2 * RATE :],))])
     assert not np.array_equal(first, later)
 
 
 @pytest.mark.parametrize("samples", [0, 1, 100])
 def test_tiny_and_silent_sounds_have_finite_embeddings(samples, network):
-    (value,) = CLAP_SOUND.run(network, [ClipInput((np.zeros((1, samples), np.float32),))])
+    (value,) = CLAP_AUDIO.run(network, [ClipInput((np.zeros((1, samples), np.float32),))])
     assert np.isfinite(value).all()
 
 
@@ -115,7 +115,7 @@ def test_long_texts_are_cut_and_tell_their_length(network):
 
 def test_several_clips_equal_each_alone(network):
     clips = [ClipInput((sound(s),), text) for s, text in [(0.3, "a dog"), (4, "rain " * 90), (11, "")]]
-    for encoder in (CLAP_SOUND, CLAP_SOUND_ZERO_PAD, CLAP_TEXT):
+    for encoder in (CLAP_AUDIO, CLAP_AUDIO_ZERO_PAD, CLAP_TEXT):
         together = encoder.run(network, clips)
         alone = [encoder.run(network, [clip])[0] for clip in clips]
         assert [array.dtype for array in together] == [np.float32] * 3
@@ -130,7 +130,7 @@ def test_runs_at_half_precision_with_levels_kept_exact(precision, network):
     assert norm.weight.dtype == norm.running_mean.dtype == torch.float32
     assert half.module.dtype != torch.float32
     clip = ClipInput((sound(2),), "rain " * 90)
-    for encoder in (CLAP_SOUND, CLAP_TEXT):
+    for encoder in (CLAP_AUDIO, CLAP_TEXT):
         exact, rounded = encoder.run(network, [clip])[0], encoder.run(half, [clip])[0]
         assert rounded.dtype == np.float32
         assert exact[:32] @ rounded[:32] > 0.99
@@ -194,7 +194,7 @@ def test_a_checkpoint_is_read_with_its_own_tokenizer(tables, tmp_path, monkeypat
     text = "percussive taps, ünïcode too"
     assert loaded.tokenize(text) == byte_tokens(text)
     clip = ClipInput((sound(1),), text)
-    for encoder in (CLAP_SOUND, CLAP_TEXT):
+    for encoder in (CLAP_AUDIO, CLAP_TEXT):
         np.testing.assert_array_equal(encoder.run(loaded, [clip])[0], encoder.run(network, [clip])[0])
 
 
@@ -223,7 +223,7 @@ def test_embeddings_equal_the_reference(golden, golden_clips, arrays, monkeypatc
         media = decoded(golden_clips, name)
         text, _ = split_text(store.embed(CLAP_TEXT, media, Prompt(name)))
         np.testing.assert_allclose(text, arrays[f"{name}_text_embeds"][0], atol=1e-4)
-        for encoder, key in ((CLAP_SOUND_ZERO_PAD, "audio_embeds"), (CLAP_SOUND, "audio_embeds_repeatpad")):
+        for encoder, key in ((CLAP_AUDIO_ZERO_PAD, "audio_embeds"), (CLAP_AUDIO, "audio_embeds_repeatpad")):
             value, expected = store.embed(encoder, media), arrays[f"{name}_{key}"][0]
             assert value @ expected > 0.999
             if name == "clip_c":

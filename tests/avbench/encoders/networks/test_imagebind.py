@@ -31,7 +31,7 @@ from avbench.encoders.networks.imagebind.encoders import (
     SOUND,
 )
 from avbench.encoders.networks.imagebind.geometry import audio_clips, clip_ends, crop_corners
-from avbench.encoders.networks.imagebind.inputs import mel_pictures, normalise_pictures, plan_sound
+from avbench.encoders.networks.imagebind.inputs import mel_spectrograms, normalise_images, plan_audio
 from avbench.encoders.networks.imagebind.network import HUGE, REDUCED, ImageBind, without_unused
 from avbench.encoders.networks.imagebind.tokens import count_tokens, tokenize
 from avbench.encoders.store import clip_input
@@ -98,11 +98,11 @@ def test_pictures_equal_the_reference(name, decoded):
         for pair in ends
         for top, left in corners
     ]
-    video = normalise_pictures(pairs, CPU).permute(0, 4, 1, 2, 3).numpy()
+    video = normalise_images(pairs, CPU).permute(0, 4, 1, 2, 3).numpy()
     assert video.shape == (15, 3, 2, 224, 224)
     np.testing.assert_allclose(video[..., 5::32, 5::32], expected["video_sub"], atol=1e-4)
     np.testing.assert_allclose(video.mean((-1, -2)), expected["video_mean"], atol=1e-4)
-    stills = normalise_pictures(list(media.view(EVERY_FRAME)), CPU).permute(0, 3, 1, 2).numpy()
+    stills = normalise_images(list(media.view(EVERY_FRAME)), CPU).permute(0, 3, 1, 2).numpy()
     np.testing.assert_allclose(stills[::24, :, 5::16, 5::16], expected["frame_sub"], atol=1e-4)
     np.testing.assert_allclose(stills.mean((-1, -2)), expected["frame_mean"], atol=1e-4)
 
@@ -112,8 +112,8 @@ def test_sound_equals_the_reference(name, decoded, golden):
     expected = np.load(GOLDENS / f"imagebind_pre_{name}.npz")
     sound = decoded[name].view(SOUND)
     assert sound.shape[1] == golden("imagebind_pre")[name]["audio_len16k"]
-    plan = plan_sound(sound, ib_inplace_mean=True)
-    mels = mel_pictures(plan.slices, CPU).numpy()
+    plan = plan_audio(sound, ib_inplace_mean=True)
+    mels = mel_spectrograms(plan.slices, CPU).numpy()
     np.testing.assert_allclose(mels[plan.clips][..., 1::3, ::4], expected["audio"], atol=2e-3)
     np.testing.assert_allclose(mels[plan.windows or plan.clips[:1]][..., 1::3, ::4], expected["win_audio"], atol=2e-3)
 
@@ -188,7 +188,7 @@ def test_end_token_survives_the_cut_only_when_fixed():
 
 def test_means_reach_the_next_slice_only_in_the_reference():
     sound = np.linspace(0, 1, 64000, dtype=np.float32)[None]
-    fixed, compat = (plan_sound(sound, ib_inplace_mean=flag) for flag in (False, True))
+    fixed, compat = (plan_audio(sound, ib_inplace_mean=flag) for flag in (False, True))
     for index, (start, stop) in enumerate(audio_clips(64000)):
         part = sound[0, start:stop]
         np.testing.assert_allclose(fixed.slices[fixed.clips[index]], part - part.mean(), atol=1e-6)
@@ -201,7 +201,7 @@ def test_means_reach_the_next_slice_only_in_the_reference():
 
 def test_without_overlap_both_modes_agree():
     sound = np.random.default_rng(0).normal(0.2, 0.1, (2, 96000)).astype(np.float32)
-    fixed, compat = (plan_sound(sound, ib_inplace_mean=flag) for flag in (False, True))
+    fixed, compat = (plan_audio(sound, ib_inplace_mean=flag) for flag in (False, True))
     for a, b in zip(fixed.clips, compat.clips, strict=True):
         np.testing.assert_array_equal(fixed.slices[a], compat.slices[b])
 
@@ -245,8 +245,8 @@ def test_a_still_passes_once_and_keeps_its_frames(network):
 def test_a_still_is_a_pair_of_equal_frames(network):
     stills = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        pairs = network.embed_pictures(torch.stack([stills, stills], dim=2))
-        np.testing.assert_allclose(network.embed_pictures(stills), pairs, atol=1e-6)
+        pairs = network.embed_images(torch.stack([stills, stills], dim=2))
+        np.testing.assert_allclose(network.embed_images(stills), pairs, atol=1e-6)
 
 
 def test_several_clips_at_once_equal_one_by_one(network):

@@ -179,12 +179,12 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
         QWEN2_VL_2B,
         QWEN2_VL_7B,
         check_config,
-        picture_settings,
         text_settings,
+        vision_settings,
     )
 
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(text_settings(QWEN2_VL_2B) | {"vision_config": picture_settings(QWEN2_VL_2B)}))
+    path.write_text(json.dumps(text_settings(QWEN2_VL_2B) | {"vision_config": vision_settings(QWEN2_VL_2B)}))
     check_config(path, QWEN2_VL_2B)
     with pytest.raises(EnvironmentProblem, match="hidden_size"):
         check_config(path, QWEN2_VL_7B)

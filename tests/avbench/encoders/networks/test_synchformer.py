@@ -88,7 +88,7 @@ def drawn(frames=60, seconds=2.4, *, seed=0, fps=25.0, sound_start=0.0):
 def test_inputs_equal_the_reference(name, golden_inputs, golden_arrays):
     expected = golden_arrays(f"synchformer_{name}")
     segments = cut_segments(golden_inputs[name], Recipe(JAVISBENCH[name], desync_drop_last=True))
-    pixels = np.stack([segment.pixels() for segment in segments.picture])  # (S, 16, 224, 224, 3)
+    pixels = np.stack([segment.pixels() for segment in segments.video])  # (S, 16, 224, 224, 3)
     video = normalise(torch.from_numpy(pixels)).numpy()  # (S, 3, 16, 224, 224)
     for segment in range(len(segments)):
         frames = np.arange(16) + 8 * segment
@@ -97,7 +97,7 @@ def test_inputs_equal_the_reference(name, golden_inputs, golden_arrays):
         for place in np.flatnonzero(frames % 10 == 0):
             sub = video[segment, :, place, 5::16, 5::16]
             np.testing.assert_allclose(sub, expected["video_sub"][frames[place] // 10], atol=1e-4)
-    np.testing.assert_allclose(segments.sound[0][:2000], expected["audio_head"], atol=1e-5)
+    np.testing.assert_allclose(segments.audio[0][:2000], expected["audio_head"], atol=1e-5)
     assert int(JAVISBENCH[name] * 16000) == expected["audio_len"]
 
 
@@ -132,7 +132,7 @@ def test_blocks():
 
 
 def test_own_length_pads_nothing_and_the_shorter_track_counts():
-    assert all(min(s.indices) >= 0 for s in cut_segments(drawn(38, 1.5), Recipe()).picture)
+    assert all(min(s.indices) >= 0 for s in cut_segments(drawn(38, 1.5), Recipe()).video)
     assert len(cut_segments(drawn(100, 1.5), Recipe())) == 3
     assert len(cut_segments(drawn(38, 4.0), Recipe())) == 3
 
@@ -150,11 +150,11 @@ def test_a_clip_without_a_frame_for_the_reference_has_no_segment():
 def test_tracks_are_aligned_on_the_timeline():
     """Sound that starts 0.1 s late: the first segment begins where both tracks are, 0.12 s into the picture."""
     late = cut_segments(drawn(sound_start=0.1), Recipe())
-    assert late.picture[0].indices[0] == 3
-    np.testing.assert_array_equal(late.sound[0], drawn().views[1][0][320 : 320 + 10240])
+    assert late.video[0].indices[0] == 3
+    np.testing.assert_array_equal(late.audio[0], drawn().views[1][0][320 : 320 + 10240])
     early = cut_segments(drawn(sound_start=-0.1), Recipe())
-    assert early.picture[0].indices[0] == 0
-    np.testing.assert_array_equal(early.sound[0], drawn().views[1][0][1600 : 1600 + 10240])
+    assert early.video[0].indices[0] == 0
+    np.testing.assert_array_equal(early.audio[0], drawn().views[1][0][1600 : 1600 + 10240])
     assert len(cut_segments(drawn(sound_start=60.0), Recipe())) == 0
 
 
@@ -162,18 +162,18 @@ def test_a_fixed_length_pads_with_black_and_silence_and_ignores_the_timeline():
     clip = drawn(100, 4.0, sound_start=0.5)
     segments = cut_segments(clip, Recipe(8.0))
     assert len(segments) == 24
-    assert segments.picture[13].indices == (-1,) * 16
-    assert not segments.picture[13].pixels().any()
-    assert not segments.sound[13].any()
-    np.testing.assert_array_equal(segments.sound[0], clip.views[1][0][:10240])
+    assert segments.video[13].indices == (-1,) * 16
+    assert not segments.video[13].pixels().any()
+    assert not segments.audio[13].any()
+    np.testing.assert_array_equal(segments.audio[0], clip.views[1][0][:10240])
 
 
 def test_desync_drop_last_moves_a_clip_of_8_s_and_none_of_4_s():
     eight, four = drawn(200, 8.0), drawn(100, 4.0)
-    assert cut_segments(eight, Recipe(8.0)).picture[-1].indices[-1] == 199
-    assert cut_segments(eight, Recipe(8.0, desync_drop_last=True)).picture[-1].indices[-2:] == (198, -1)
+    assert cut_segments(eight, Recipe(8.0)).video[-1].indices[-1] == 199
+    assert cut_segments(eight, Recipe(8.0, desync_drop_last=True)).video[-1].indices[-2:] == (198, -1)
     with_loss, without = (cut_segments(four, Recipe(4.0, desync_drop_last=flag)) for flag in (True, False))
-    assert [s.indices for s in with_loss.picture] == [s.indices for s in without.picture]
+    assert [s.indices for s in with_loss.video] == [s.indices for s in without.video]
 
 
 def test_distinct():
@@ -295,17 +295,17 @@ def test_equal_segments_are_embedded_once(network):
         hook.remove()
     # 24 segments of each track, of which 13 hold something and 11 are padding.
     assert sum(counts) == 2 * (13 + 1)
-    assert described.picture.shape == (24, 8, REDUCED.width)
-    assert described.sound.shape == (24, 6, REDUCED.width)
-    np.testing.assert_array_equal(described.picture[13], described.picture[23])
+    assert described.video.shape == (24, 8, REDUCED.width)
+    assert described.audio.shape == (24, 6, REDUCED.width)
+    np.testing.assert_array_equal(described.video[13], described.video[23])
 
 
 def test_logits_depend_on_both_tracks_and_on_their_alignment(lively):
     described = describe(lively, [cut_segments(drawn(60), Recipe())])[0]
     logits = compare(lively, [described])[0]
     for other in (
-        Description(described.picture[::-1], described.sound),
-        Description(described.picture, described.sound[::-1]),
+        Description(described.video[::-1], described.audio),
+        Description(described.video, described.audio[::-1]),
     ):
         assert np.abs(compare(lively, [other])[0] - logits).max() > 1e-5
 
@@ -328,9 +328,9 @@ def test_full_size_network_equals_the_reference(golden_inputs, golden, golden_ar
         described = describe(full, [cut_segments(golden_inputs[name], recipe)])[0]
         logits = compare(full, [described])[0]
         assert len(logits) == expected["blocks"]
-        for number, block in enumerate(blocks(len(described.picture))):
+        for number, block in enumerate(blocks(len(described.video))):
             np.testing.assert_allclose(logits[number], arrays[f"block{number}_logits"], atol=1e-3)
-            seen, heard = described.picture[block][:, ::2, ::24], described.sound[block][:, ::2, ::24]
+            seen, heard = described.video[block][:, ::2, ::24], described.audio[block][:, ::2, ::24]
             np.testing.assert_allclose(seen, arrays[f"block{number}_vfeat_sub"], atol=1e-3)
             np.testing.assert_allclose(heard, arrays[f"block{number}_afeat_sub"], atol=1e-3)
         assert logits.argmax(axis=1).tolist() == expected["argmax"]

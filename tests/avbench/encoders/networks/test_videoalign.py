@@ -26,8 +26,8 @@ from avbench.encoders.networks.videoalign import (
     NORMALISATION,
     REWARD_TOKENS,
     VIDEOALIGN,
+    axis_values,
     load_published,
-    own_axes,
     read_settings,
     resize,
 )
@@ -237,8 +237,8 @@ def test_prompts_that_imitate_the_judges_tokens_are_refused(judge: Any) -> None:
 
 def test_head_is_read_at_its_tokens() -> None:
     answers = torch.arange(9.0).view(1, 3, 3)
-    assert own_axes(answers).tolist() == [[0.0, 4.0, 8.0]]
-    assert own_axes(answers[..., :1]).tolist() == [[0.0, 3.0, 6.0]]
+    assert axis_values(answers).tolist() == [[0.0, 4.0, 8.0]]
+    assert axis_values(answers[..., :1]).tolist() == [[0.0, 3.0, 6.0]]
 
 
 def test_company_does_not_change_a_rating(judge: Any) -> None:
