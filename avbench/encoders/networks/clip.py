@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
-from avbench.encoders.batching import batched
+from avbench.encoders.batching import batched, runs_of_equal
 from avbench.encoders.pictures import resize_crop_224
 from avbench.encoders.texts import with_counts
 from avbench.errors import EnvironmentProblem
@@ -128,15 +128,6 @@ def _embed_frames(network: Any, clips: Sequence[ClipInput], *, clip_bgr: bool) -
     distinct = [[clip.views[0][first] for first in firsts] for clip, (firsts, _) in zip(clips, runs, strict=True)]
     outputs = batched(forward, distinct, BATCH, NETWORK)
     return [rows[run] for rows, (_, run) in zip(outputs, runs, strict=True)]
-
-
-def runs_of_equal(frames: Pixels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Runs of equal neighbours among frames (k, H, W, 3): the first frame of each run, and the run of each frame (k,).
-
-    Short and still clips repeat frames; a network needs to see each run once.
-    """
-    starts = [i == 0 or not np.array_equal(frames[i], frames[i - 1]) for i in range(len(frames))]
-    return np.flatnonzero(starts), np.cumsum(starts) - 1
 
 
 CLIP = Backbone(name=NETWORK, load=_load, row=ROW, packages=("torch", "open_clip"))

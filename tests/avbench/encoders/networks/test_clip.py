@@ -14,7 +14,6 @@ from avbench.encoders.networks.clip import (
     CLIP_FRAMES_BGR,
     CLIP_TEXT,
     network_input,
-    runs_of_equal,
     token_ids,
 )
 from avbench.encoders.texts import split_text
@@ -69,13 +68,6 @@ def test_long_texts_keep_the_end_token_and_tell_their_length():
     short, few = token_ids("a dog")
     assert (len(ids), int(ids[-1]), count) == (77, 49407, 202)
     assert (short[:4].tolist(), few) == ([49406, 320, 1929, 49407], 4)
-
-
-def test_equal_neighbours_are_runs():
-    first, second = noise(1, 1)[0], noise(1, 2)[0]
-    starts, run = runs_of_equal(np.stack([first, first, second, first]))
-    assert starts.tolist() == [0, 2, 3]
-    assert run.tolist() == [0, 0, 1, 2]
 
 
 def test_equal_frames_are_embedded_once(network, monkeypatch):
