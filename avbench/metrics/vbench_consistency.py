@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.encoders import Encoder, EncoderStore
+from avbench.encoders.networks.clip import CLIP_EVERY_FRAME
 from avbench.encoders.networks.dino.encoders import DINO_FRAMES
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
@@ -57,3 +58,21 @@ def subject_consistency(media: Media, store: EncoderStore) -> Score:
     1 is no change at all.
     """
     return _score(media, store, DINO_FRAMES)
+
+
+@scorer(
+    "background_consistency",
+    encoders=(CLIP_EVERY_FRAME,),
+    source="VBench (Huang et al., CVPR 2024), section 3.1 and vbench/background_consistency.py",
+    caveat="A still scores 1: read it beside dynamic_degree. Nothing separates background from foreground: CLIP sees "
+    "the central square of the frame. On a GPU the reference runs in half precision, a grid of 0.0005 just below 1.",
+    **_FACTS,
+)
+def background_consistency(media: Media, store: EncoderStore) -> Score:
+    """How little CLIP's features of the frames change.
+
+    Formula: mean over t >= 1 of (max(0, cos(f_t, f_t-1)) + max(0, cos(f_t, f_0))) / 2, f_t being CLIP ViT-B/32's
+    feature of frame t.
+    1 is no change at all.
+    """
+    return _score(media, store, CLIP_EVERY_FRAME)

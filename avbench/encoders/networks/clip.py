@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batched, runs_of_equal
-from avbench.encoders.pictures import resize_crop_224
+from avbench.encoders.pictures import bicubic_crop_224, resize_crop_224
 from avbench.encoders.texts import with_counts
 from avbench.errors import EnvironmentProblem
 from avbench.media import Frames, Linspace
@@ -98,7 +98,7 @@ def _embed_texts(network: Any, clips: Sequence[ClipInput]) -> list[Embedding]:
 
 
 def network_input(frames: Tensor, *, clip_bgr: bool) -> Tensor:
-    """What the network sees of frames uint8 (B, 224, 224, 3): float32 (B, 3, 224, 224).
+    """What the network sees of frames (B, 224, 224, 3), uint8 or float32 in 0 to 255: float32 (B, 3, 224, 224).
 
     Args:
         frames: on any device.
@@ -114,12 +114,12 @@ def network_input(frames: Tensor, *, clip_bgr: bool) -> Tensor:
     return (pixels.float() / 255 - mean) / std
 
 
-def _embed_frames(network: Any, clips: Sequence[ClipInput], *, clip_bgr: bool) -> list[Embedding]:
+def _embed_frames(network: Any, clips: Sequence[ClipInput], *, clip_bgr: bool = False) -> list[Embedding]:
     import torch
 
     weight = network.visual.conv1.weight
 
-    def forward(frames: list[Pixels]) -> Tensor:
+    def forward(frames: list[NDArray[np.generic]]) -> Tensor:
         pixels = torch.from_numpy(np.stack(frames)).to(weight.device)
         features: Tensor = network.encode_image(network_input(pixels, clip_bgr=clip_bgr).to(weight.dtype))
         return features
@@ -133,11 +133,14 @@ def _embed_frames(network: Any, clips: Sequence[ClipInput], *, clip_bgr: bool) -
 CLIP = Backbone(name=NETWORK, load=_load, row=ROW, packages=("torch", "open_clip"))
 _VIEWS = (Frames(Linspace(FRAMES), resize_crop_224),)
 
-CLIP_FRAMES = Encoder("clip_frames", 1, CLIP, partial(_embed_frames, clip_bgr=False), views=_VIEWS)
+CLIP_FRAMES = Encoder("clip_frames", 1, CLIP, _embed_frames, views=_VIEWS)
 """48 frames spread over the clip -> image features (48, 512), not normalised."""
 
 CLIP_FRAMES_BGR = Encoder("clip_frames_bgr", 1, CLIP, partial(_embed_frames, clip_bgr=True), views=_VIEWS)
 """The same with red and blue exchanged, as the JavisBench reader feeds them."""
+
+CLIP_EVERY_FRAME = Encoder("clip_every_frame", 1, CLIP, _embed_frames, views=(Frames(transform=bicubic_crop_224),))
+"""Every frame, resized without antialias -> image features (T, 512), not normalised."""
 
 CLIP_TEXT = Encoder("clip_text", 1, CLIP, _embed_texts, text="text")
 """Joint prompt -> text features (512,), not normalised, and the token count of the text: (513,), see `split_text`."""

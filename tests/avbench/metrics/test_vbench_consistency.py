@@ -8,12 +8,15 @@ import vbench_frames as vbench
 
 from avbench.encoders import EncoderStore, WeightsConfig
 from avbench.media import Media
-from avbench.metrics.vbench_consistency import similarities, subject_consistency
+from avbench.metrics.vbench_consistency import background_consistency, similarities, subject_consistency
 
 pytest.importorskip("torch")
 pytest.importorskip("open_clip")
 
-SCORERS = {"subject_consistency": (subject_consistency, ["clip_a16", "clip_f", "bbb6"])}
+SCORERS = {
+    "subject_consistency": (subject_consistency, ["clip_a16", "clip_f", "bbb6"]),
+    "background_consistency": (background_consistency, ["clip_e", "clip_f", "bbb6"]),
+}
 EACH = pytest.mark.parametrize("scorer", [scorer for scorer, _ in SCORERS.values()], ids=list(SCORERS))
 
 

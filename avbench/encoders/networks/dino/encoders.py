@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batched_frames
-from avbench.encoders.interpolation import resize
-from avbench.encoders.pictures import SIDE
+from avbench.encoders.pictures import bilinear_224
 from avbench.media import Frames
-from avbench.media.views import Pixels
 from avbench.weights.locate import files
 
 if TYPE_CHECKING:
@@ -45,23 +43,6 @@ def _load(context: LoadContext) -> VisionTransformer:
     return network
 
 
-def short_side_224(frame: Pixels) -> NDArray[np.float32]:
-    """Short side to 224, bilinear without antialias, uncropped.
-
-    Args:
-        frame: (H, W, 3) uint8.
-
-    Returns:
-        (h, w, 3) float32 in 0 to 255, not rounded.
-
-    Source: VBench, vbench/utils.py, the transform of DINO on tensors.
-    """
-    height, width = frame.shape[:2]
-    long = SIDE * max(height, width) // min(height, width)
-    height, width = (SIDE, long) if height <= width else (long, SIDE)
-    return resize(frame, height, width, "bilinear")
-
-
 def network_input(frames: Tensor) -> Tensor:
     """What the network sees of frames (B, h, w, 3) in 0 to 255: float32 (B, 3, h, w)."""
     import torch
@@ -87,5 +68,5 @@ def _run(network: VisionTransformer, clips: Sequence[ClipInput]) -> list[NDArray
 
 DINO = Backbone(name=ROW, load=_load, row=ROW)
 
-DINO_FRAMES = Encoder("dino_frames", 1, DINO, _run, views=(Frames(transform=short_side_224),))
+DINO_FRAMES = Encoder("dino_frames", 1, DINO, _run, views=(Frames(transform=bilinear_224),))
 """Every frame -> feature of the class token (T, 768), not normalised."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import vbench_frames as vbench
 
 from avbench.clips import Clip, Prompt
 from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.networks import clip as openclip
 from avbench.encoders.networks.clip import (
     CLIP,
+    CLIP_EVERY_FRAME,
     CLIP_FRAMES,
     CLIP_FRAMES_BGR,
     CLIP_TEXT,
@@ -128,6 +130,27 @@ def test_a_tokenizer_of_another_size_is_refused(monkeypatch):
     )
     with pytest.raises(EnvironmentProblem, match="49409 entries"):
         token_ids("a dog")
+
+
+VBENCH_CLIPS = ["clip_e", "clip_f", "bbb6"]
+
+
+@pytest.mark.parametrize("name", VBENCH_CLIPS)
+def test_inputs_without_antialias_equal_vbench(name):
+    expected, facts = vbench.arrays("background_consistency", name), vbench.golden("background_consistency")[name]
+    frames = torch.from_numpy(vbench.media(name).view(CLIP_EVERY_FRAME.views[0]))
+    inputs = network_input(frames, clip_bgr=False).numpy()
+    np.testing.assert_allclose(vbench.sub_input(inputs), expected["in_sub"], atol=1e-5)
+    np.testing.assert_allclose(inputs.mean(axis=(2, 3), dtype=np.float64), expected["in_mean"], atol=2e-6)
+    assert (inputs.min(), inputs.max()) == pytest.approx((facts["in_min"], facts["in_max"]), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_features_of_every_frame_equal_vbench():
+    store = EncoderStore(setup=WeightsConfig(weights="keyed-random"))
+    for name in VBENCH_CLIPS:
+        found = store.embed(CLIP_EVERY_FRAME, vbench.media(name))
+        np.testing.assert_allclose(found[:, ::16], vbench.arrays("background_consistency", name)["feat_sub"], atol=2e-5)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import vbench_frames as vbench
 
 from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.networks.dino import encoders
-from avbench.encoders.networks.dino.encoders import DINO, DINO_FRAMES, network_input, short_side_224
+from avbench.encoders.networks.dino.encoders import DINO, DINO_FRAMES, network_input
 from avbench.errors import EnvironmentProblem
 
 torch = pytest.importorskip("torch")
@@ -121,14 +121,6 @@ def test_a_checkpoint_is_read_strictly(tmp_path, monkeypatch, network):
     torch.save({key: value for key, value in network.state_dict().items() if key != "norm.bias"}, path)
     with pytest.raises(EnvironmentProblem, match=r"1 missing keys \(norm\.bias\)"):
         DINO.load(LoadContext(WeightsConfig(), "cpu"))
-
-
-@pytest.mark.parametrize("size", [(224, 400), (30, 200), (17, 9)])
-def test_the_short_side_becomes_224(size):
-    height, width = size
-    short = short_side_224(np.zeros((*size, 3), np.uint8))
-    long = int(224 * max(size) / min(size))
-    assert short.shape == ((224, long, 3) if height < width else (long, 224, 3))
 
 
 @pytest.mark.slow
