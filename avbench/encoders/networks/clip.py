@@ -142,5 +142,13 @@ CLIP_FRAMES_BGR = Encoder("clip_frames_bgr", 1, CLIP, partial(_embed_frames, cli
 CLIP_EVERY_FRAME = Encoder("clip_every_frame", 1, CLIP, _embed_frames, views=(Frames(transform=bicubic_crop_224),))
 """Every frame, resized without antialias -> image features (T, 512), not normalised."""
 
+CLIP_EVERY_FRAME_ANTIALIASED = Encoder(
+    "clip_every_frame_antialiased", 1, CLIP, _embed_frames, views=(Frames(transform=resize_crop_224),)
+)
+"""Every frame, resized as for `CLIP_FRAMES` -> image features (T, 512), not normalised."""
+
 CLIP_TEXT = Encoder("clip_text", 1, CLIP, _embed_texts, text="text")
 """Joint prompt -> text features (512,), not normalised, and the token count of the text: (513,), see `split_text`."""
+
+CLIP_STYLE = Encoder("clip_style", 1, CLIP, _embed_texts, text="style")
+"""The style that the prompt asks for -> as `CLIP_TEXT`."""

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avbench.clips import Prompt
+from avbench.clips import Expected, Prompt
 from avbench.encoders import EncoderStore, WeightsConfig
 from avbench.media import Media, View
 from avbench.metrics import Scorer
 from avbench.metrics.base import registry
 
 NEEDS = {"video", "audio", "prompt"}
-PROMPT = Prompt("a dog barks in the rain", "a dog", "barking")
+EXPECTED = Expected("dog", "brown", "dog | on the left of | cat", "alley", "watercolor painting", "riding a bike")
+PROMPT = Prompt("a dog barks in the rain", "a dog", "barking", expected=EXPECTED)
 SETUP = WeightsConfig("keyed-random-reduced")
 ALL = pytest.mark.parametrize("scorer", registry().values(), ids=lambda scorer: scorer.name)
 SCORERS = pytest.mark.parametrize(
