@@ -38,7 +38,7 @@ Embedding = NDArray[np.float32]
 def _load(context: LoadContext) -> Any:
     from avbench.encoders.loading import fill_keyed_random, load_strict, read_state_dict, to_device
 
-    module = _module(context.setup.reduced)
+    module = build(ARCHITECTURE, reduced=context.setup.reduced)
     if context.setup.is_test:
         fill_keyed_random(module)
     else:
@@ -47,11 +47,16 @@ def _load(context: LoadContext) -> Any:
     return to_device(module, context)
 
 
-def _module(reduced: bool) -> Any:
+def build(architecture: str, *, reduced: bool = False) -> Any:
+    """open_clip's network of this name without weights; a small one of the same kind if `reduced`.
+
+    Raises:
+        EnvironmentProblem: open_clip describes another network by this name.
+    """
     import open_clip
 
     # Built from its description, never by a model name with weights: that would download.
-    config = open_clip.get_model_config(ARCHITECTURE)
+    config = open_clip.get_model_config(architecture)
     if reduced:
         config["embed_dim"] = 32
         config["vision_cfg"] |= {"layers": 2, "width": 64, "head_width": 16}
@@ -59,7 +64,7 @@ def _module(reduced: bool) -> Any:
     module = open_clip.model.CLIP(**config)
     if module.vocab_size != VOCABULARY or module.context_length != TOKENS:
         raise EnvironmentProblem(
-            f"open_clip describes {ARCHITECTURE} with {module.vocab_size} tokens and texts of {module.context_length}; "
+            f"open_clip describes {architecture} with {module.vocab_size} tokens and texts of {module.context_length}; "
             f"expected {VOCABULARY} and {TOKENS}. Install a version that avbench[models] allows."
         )
     return module

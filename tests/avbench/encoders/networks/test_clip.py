@@ -110,8 +110,8 @@ def test_a_checkpoint_is_read_strictly(tmp_path, monkeypatch, network):
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     path = tmp_path / openclip.WEIGHTS
     save_file(state, path)
-    build = openclip._module
-    monkeypatch.setattr(openclip, "_module", lambda reduced: build(True))
+    build = openclip.build
+    monkeypatch.setattr(openclip, "build", lambda name, reduced: build(name, reduced=True))
     monkeypatch.setattr(openclip, "files", lambda row, setup: {openclip.WEIGHTS: path})
     loaded = CLIP.load(LoadContext(WeightsConfig(), "cpu"))
     clip = ClipInput((noise(2),))
@@ -130,6 +130,14 @@ def test_a_tokenizer_of_another_size_is_refused(monkeypatch):
     )
     with pytest.raises(EnvironmentProblem, match="49409 entries"):
         token_ids("a dog")
+
+
+@pytest.mark.parametrize(("architecture", "keys"), [("ViT-B-32-quickgelu", "b32"), ("ViT-L-14-quickgelu", "l14")])
+def test_entries_are_those_that_openai_published(architecture, keys):
+    with torch.device("meta"):
+        entries = openclip.build(architecture).state_dict()
+    published = vbench.golden(f"state_dict_keys/clip_vit{keys}_openai")
+    assert {key: list(entry.shape) for key, entry in entries.items()} == published
 
 
 VBENCH_CLIPS = ["clip_e", "clip_f", "bbb6"]
