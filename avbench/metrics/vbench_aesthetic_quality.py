@@ -27,7 +27,7 @@ def aesthetic_quality(media: Media, store: EncoderStore) -> Score:
 
     Formula: mean over all frames of r / 10, r being a linear function of CLIP ViT-L/14's unit feature, trained on
     ratings from 1 to 10.
-    About 0 to 1; nothing bounds it. Real clips have 0.4 to 0.7.
+    About 0 to 1; nothing bounds it.
     """
     ratings = store.embed(AESTHETIC_FRAMES, media)  # (T,)
     return Score.ok(float(ratings.mean(dtype="float64")) / 10, frames=len(ratings))
