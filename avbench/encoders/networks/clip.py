@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
+from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext, Run
 from avbench.encoders.batching import batched, runs_of_equal
 from avbench.encoders.pictures import bicubic_crop_224, resize_crop_224
 from avbench.encoders.texts import with_counts
@@ -135,6 +135,11 @@ def _embed_frames(network: Any, clips: Sequence[ClipInput], *, clip_bgr: bool = 
     return [rows[run] for rows, (_, run) in zip(outputs, runs, strict=True)]
 
 
+def _alone(run: Run) -> Run:
+    """The same clip by clip: the last bits of a feature then do not depend on which clips it was embedded with."""
+    return lambda network, clips: [run(network, [clip])[0] for clip in clips]
+
+
 CLIP = Backbone(name=NETWORK, load=_load, row=ROW, packages=("torch", "open_clip"))
 _VIEWS = (Frames(Linspace(FRAMES), resize_crop_224),)
 
@@ -144,16 +149,18 @@ CLIP_FRAMES = Encoder("clip_frames", 1, CLIP, _embed_frames, views=_VIEWS)
 CLIP_FRAMES_BGR = Encoder("clip_frames_bgr", 1, CLIP, partial(_embed_frames, clip_bgr=True), views=_VIEWS)
 """The same with red and blue exchanged, as the JavisBench reader feeds them."""
 
-CLIP_EVERY_FRAME = Encoder("clip_every_frame", 1, CLIP, _embed_frames, views=(Frames(transform=bicubic_crop_224),))
+CLIP_EVERY_FRAME = Encoder(
+    "clip_every_frame", 1, CLIP, _alone(_embed_frames), views=(Frames(transform=bicubic_crop_224),)
+)
 """Every frame, resized without antialias -> image features (T, 512), not normalised."""
 
 CLIP_EVERY_FRAME_ANTIALIASED = Encoder(
-    "clip_every_frame_antialiased", 1, CLIP, _embed_frames, views=(Frames(transform=resize_crop_224),)
+    "clip_every_frame_antialiased", 1, CLIP, _alone(_embed_frames), views=(Frames(transform=resize_crop_224),)
 )
 """Every frame, resized as for `CLIP_FRAMES` -> image features (T, 512), not normalised."""
 
 CLIP_TEXT = Encoder("clip_text", 1, CLIP, _embed_texts, text="text")
 """Joint prompt -> text features (512,), not normalised, and the token count of the text: (513,), see `split_text`."""
 
-CLIP_STYLE = Encoder("clip_style", 1, CLIP, _embed_texts, text="style")
+CLIP_STYLE = Encoder("clip_style", 1, CLIP, _alone(_embed_texts), text="style")
 """The style that the prompt asks for -> as `CLIP_TEXT`."""

@@ -93,6 +93,12 @@ def test_several_clips_equal_each_alone(network):
             np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+def test_features_of_every_frame_do_not_depend_on_other_clips(network):
+    clips = [ClipInput((noise(count, count).astype(np.float32),)) for count in (1, 70, 3)]
+    for clip, together in zip(clips, CLIP_EVERY_FRAME.run(network, clips), strict=True):
+        np.testing.assert_array_equal(together, CLIP_EVERY_FRAME.run(network, [clip])[0])
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_runs_at_half_precision(precision, network):
     half = CLIP.load(LoadContext(WeightsConfig(weights="keyed-random-reduced", precision=precision), "cpu"))
