@@ -59,6 +59,34 @@ def batched(
     return [np.stack(part) if part else empty for part in _split(outputs, counts.tolist())]
 
 
+def batched_frames(
+    forward: Callable[[list[Any]], Tensor], frames: NDArray[Any], size: int, network: str
+) -> NDArray[np.float32]:
+    """Embed all frames (k, ...) of one clip, each run of equal neighbours once: float32 (k, ...).
+
+    Args:
+        forward: frames -> embeddings (B, ...), without gradients.
+        frames: only indexed, so they may be memory-mapped.
+        size: most frames in one forward.
+        network: name for messages.
+
+    Raises:
+        EnvironmentProblem: out of memory even with one frame at a time.
+    """
+    firsts, run = runs_of_equal(frames)
+    (rows,) = batched(forward, [[frames[first] for first in firsts]], size, network)
+    return rows[run]
+
+
+def runs_of_equal(frames: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Runs of equal neighbours among frames (k, ...): the first frame of each run, and the run of each frame (k,).
+
+    Short and still clips repeat frames; a network needs to see each run once.
+    """
+    starts = [i == 0 or not np.array_equal(frames[i], frames[i - 1]) for i in range(len(frames))]
+    return np.flatnonzero(starts), np.cumsum(starts) - 1
+
+
 def _split(values: list[NDArray[np.float32]], ends: list[int]) -> list[list[NDArray[np.float32]]]:
     starts = [0, *ends]
     return [values[start:end] for start, end in zip(starts, [*ends, len(values)], strict=True)]

@@ -19,7 +19,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Tensors of a .safetensors file or of a torch file that holds nothing but tensors and plain values.
 
-    A torch file may nest the tensors under "state_dict" or "model".
+    A torch file may nest the tensors under "state_dict", "model" or "params".
 
     Raises:
         EnvironmentProblem: the file is damaged, or wants to run code while loading.
@@ -36,7 +36,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"{(str(error).splitlines() or [''])[0][:200]}). Only safetensors files and plain tensor files are read; "
             "get the file again with 'avbench models pull'."
         ) from error
-    for name in ("state_dict", "model"):
+    for name in ("state_dict", "model", "params"):
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):

@@ -67,6 +67,15 @@ class Score:
         return cls(None, "error", reason)
 
 
+def no_prompt(role: TextRole | None) -> str:
+    """Why a clip is skipped whose prompt lacks what metrics of this role read."""
+    if role == "style":
+        return "the prompt names no style; manifest column prompt_style"
+    if role == "expected":
+        return "the prompt does not say what must be seen; manifest columns prompt_objects, prompt_color, ..."
+    return "no prompt; give one in a manifest or a prompt list (--prompts)"
+
+
 SetFunction = Callable[[NDArray[np.float32], NDArray[np.float32]], Score]
 Level = Literal["clip", "set"]
 

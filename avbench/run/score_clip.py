@@ -23,7 +23,7 @@ from avbench.files import new_folder
 from avbench.media import Media, decode_clip
 from avbench.media.options import DecodeOptions
 from avbench.media.spool import Spooled
-from avbench.metrics.base import Score, Scorer, get_scorers
+from avbench.metrics.base import Score, Scorer, get_scorers, no_prompt
 from avbench.results import ClipRow, ScoreRow
 from avbench.run.cached_media import cached_media, keep_media
 from avbench.run.content import ChangedError, Content, unchanged
@@ -181,7 +181,7 @@ def unmet_need(scorer: Scorer, job: ClipJob, media: Media) -> Score | None:
                 return Score.error(media.problems[need])
             return Score.skipped(f"no {_TRACK_NAMES[need]} track")
     if _lacks_prompt(scorer, job):
-        return Score.skipped("no prompt; give one in a manifest or a prompt list (--prompts)")
+        return Score.skipped(no_prompt(scorer.prompt_role))
     return None
 
 

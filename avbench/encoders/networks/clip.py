@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
-from avbench.encoders.batching import batched
-from avbench.encoders.pictures import resize_crop_224
+from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext, Run
+from avbench.encoders.batching import batched, runs_of_equal
+from avbench.encoders.pictures import bicubic_crop_224, resize_crop_224
 from avbench.encoders.texts import with_counts
 from avbench.errors import EnvironmentProblem
 from avbench.media import Frames, Linspace
@@ -38,7 +38,7 @@ Embedding = NDArray[np.float32]
 def _load(context: LoadContext) -> Any:
     from avbench.encoders.loading import fill_keyed_random, load_strict, read_state_dict, to_device
 
-    module = _module(context.setup.reduced)
+    module = build(ARCHITECTURE, reduced=context.setup.reduced)
     if context.setup.is_test:
         fill_keyed_random(module)
     else:
@@ -47,11 +47,16 @@ def _load(context: LoadContext) -> Any:
     return to_device(module, context)
 
 
-def _module(reduced: bool) -> Any:
+def build(architecture: str, *, reduced: bool = False) -> Any:
+    """open_clip's network of this name without weights; a small one of the same kind if `reduced`.
+
+    Raises:
+        EnvironmentProblem: open_clip describes another network by this name.
+    """
     import open_clip
 
     # Built from its description, never by a model name with weights: that would download.
-    config = open_clip.get_model_config(ARCHITECTURE)
+    config = open_clip.get_model_config(architecture)
     if reduced:
         config["embed_dim"] = 32
         config["vision_cfg"] |= {"layers": 2, "width": 64, "head_width": 16}
@@ -59,7 +64,7 @@ def _module(reduced: bool) -> Any:
     module = open_clip.model.CLIP(**config)
     if module.vocab_size != VOCABULARY or module.context_length != TOKENS:
         raise EnvironmentProblem(
-            f"open_clip describes {ARCHITECTURE} with {module.vocab_size} tokens and texts of {module.context_length}; "
+            f"open_clip describes {architecture} with {module.vocab_size} tokens and texts of {module.context_length}; "
             f"expected {VOCABULARY} and {TOKENS}. Install a version that avbench[models] allows."
         )
     return module
@@ -98,7 +103,7 @@ def _embed_texts(network: Any, clips: Sequence[ClipInput]) -> list[Embedding]:
 
 
 def network_input(frames: Tensor, *, clip_bgr: bool) -> Tensor:
-    """Normalised network input of frames uint8 (B, 224, 224, 3): float32 (B, 3, 224, 224).
+    """Normalised network input of frames (B, 224, 224, 3), uint8 or float32 in 0 to 255: float32 (B, 3, 224, 224).
 
     Args:
         frames: on any device.
@@ -114,12 +119,12 @@ def network_input(frames: Tensor, *, clip_bgr: bool) -> Tensor:
     return (pixels.float() / 255 - mean) / std
 
 
-def _embed_frames(network: Any, clips: Sequence[ClipInput], *, clip_bgr: bool) -> list[Embedding]:
+def _embed_frames(network: Any, clips: Sequence[ClipInput], *, clip_bgr: bool = False) -> list[Embedding]:
     import torch
 
     weight = network.visual.conv1.weight
 
-    def forward(frames: list[Pixels]) -> Tensor:
+    def forward(frames: list[NDArray[np.generic]]) -> Tensor:
         pixels = torch.from_numpy(np.stack(frames)).to(weight.device)
         features: Tensor = network.encode_image(network_input(pixels, clip_bgr=clip_bgr).to(weight.dtype))
         return features
@@ -130,23 +135,32 @@ def _embed_frames(network: Any, clips: Sequence[ClipInput], *, clip_bgr: bool) -
     return [rows[run] for rows, (_, run) in zip(outputs, runs, strict=True)]
 
 
-def runs_of_equal(frames: Pixels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Runs of equal neighbours among frames (k, H, W, 3): the first frame of each run, and the run of each frame (k,).
-
-    Short and still clips repeat frames; a network needs to see each run once.
-    """
-    starts = [i == 0 or not np.array_equal(frames[i], frames[i - 1]) for i in range(len(frames))]
-    return np.flatnonzero(starts), np.cumsum(starts) - 1
+def _alone(run: Run) -> Run:
+    """The same clip by clip: the last bits of a feature then do not depend on which clips it was embedded with."""
+    return lambda network, clips: [run(network, [clip])[0] for clip in clips]
 
 
 CLIP = Backbone(name=NETWORK, load=_load, row=ROW, packages=("torch", "open_clip"))
 _VIEWS = (Frames(Linspace(FRAMES), resize_crop_224),)
 
-CLIP_FRAMES = Encoder("clip_frames", 1, CLIP, partial(_embed_frames, clip_bgr=False), views=_VIEWS)
+CLIP_FRAMES = Encoder("clip_frames", 1, CLIP, _embed_frames, views=_VIEWS)
 """48 frames spread over the clip -> image features (48, 512), not normalised."""
 
 CLIP_FRAMES_BGR = Encoder("clip_frames_bgr", 1, CLIP, partial(_embed_frames, clip_bgr=True), views=_VIEWS)
 """The same with red and blue exchanged, as the JavisBench reader feeds them."""
 
+CLIP_EVERY_FRAME = Encoder(
+    "clip_every_frame", 1, CLIP, _alone(_embed_frames), views=(Frames(transform=bicubic_crop_224),)
+)
+"""Every frame, resized without antialias -> image features (T, 512), not normalised."""
+
+CLIP_EVERY_FRAME_ANTIALIASED = Encoder(
+    "clip_every_frame_antialiased", 1, CLIP, _alone(_embed_frames), views=(Frames(transform=resize_crop_224),)
+)
+"""Every frame, resized as for `CLIP_FRAMES` -> image features (T, 512), not normalised."""
+
 CLIP_TEXT = Encoder("clip_text", 1, CLIP, _embed_texts, text="text")
 """Joint prompt -> text features (512,), not normalised, and the token count of the text: (513,), see `split_text`."""
+
+CLIP_STYLE = Encoder("clip_style", 1, CLIP, _alone(_embed_texts), text="style")
+"""The style that the prompt asks for -> as `CLIP_TEXT`."""

@@ -10,7 +10,7 @@ from avbench.errors import EnvironmentProblem
 torch = pytest.importorskip("torch")
 
 from avbench.encoders.attention import attend  # noqa: E402
-from avbench.encoders.batching import batched  # noqa: E402
+from avbench.encoders.batching import batched, batched_frames, runs_of_equal  # noqa: E402
 
 CLIPS = [[1.0, 2.0, 3.0], [], [4.0], [5.0, 6.0, 7.0, 8.0]]
 
@@ -58,3 +58,16 @@ def test_attention_at_bf16_is_that_of_fp32_rounded(masked):
     assert found.shape == exact.shape
     torch.testing.assert_close(attend(query, key, value, mask), exact)
     torch.testing.assert_close(found.float(), exact, atol=0.03, rtol=0.03)
+
+
+def test_equal_neighbours_are_runs():
+    starts, run = runs_of_equal(np.array([[1, 2], [1, 2], [1, 3], [1, 2]]))
+    assert starts.tolist() == [0, 2, 3]
+    assert run.tolist() == [0, 0, 1, 2]
+
+
+def test_equal_neighbours_are_embedded_once():
+    sizes: list[int] = []
+    found = batched_frames(network(100, sizes), np.array([5.0, 5.0, 6.0, 5.0]), 2, "n")
+    assert found.ravel().tolist() == [10.0, 10.0, 12.0, 10.0]
+    assert sizes == [2, 1]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from synthetic import draw_frames, draw_sound, write_clip
 
-from avbench.clips import Clip, Prompt
+from avbench.clips import Clip, Expected, Prompt
 from avbench.encoders import EncoderStore, WeightsConfig
 from avbench.media import Media, View
 from avbench.media.decode import decode_clip
@@ -19,7 +19,8 @@ from avbench.metrics import Scorer
 from avbench.metrics.base import registry
 
 NEEDS = {"video", "audio", "prompt"}
-PROMPT = Prompt("a dog barks in the rain", "a dog", "barking")
+EXPECTED = Expected("dog", "brown", "dog | on the left of | cat", "alley", "watercolor painting", "riding a bike")
+PROMPT = Prompt("a dog barks in the rain", "a dog", "barking", expected=EXPECTED)
 SETUP = WeightsConfig("keyed-random-reduced")
 ALL = pytest.mark.parametrize("scorer", registry().values(), ids=lambda scorer: scorer.name)
 SCORERS = pytest.mark.parametrize(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import vbench_frames as vbench
 
 from avbench.clips import Clip, Prompt
 from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.networks import clip as openclip
 from avbench.encoders.networks.clip import (
     CLIP,
+    CLIP_EVERY_FRAME,
     CLIP_FRAMES,
     CLIP_FRAMES_BGR,
     CLIP_TEXT,
     network_input,
-    runs_of_equal,
     token_ids,
 )
 from avbench.encoders.texts import split_text
@@ -71,13 +72,6 @@ def test_long_texts_keep_the_end_token_and_tell_their_length():
     assert (short[:4].tolist(), few) == ([49406, 320, 1929, 49407], 4)
 
 
-def test_equal_neighbours_are_runs():
-    first, second = noise(1, 1)[0], noise(1, 2)[0]
-    starts, run = runs_of_equal(np.stack([first, first, second, first]))
-    assert starts.tolist() == [0, 2, 3]
-    assert run.tolist() == [0, 0, 1, 2]
-
-
 def test_equal_frames_are_embedded_once(network, monkeypatch):
     seen = []
     encode = network.encode_image
@@ -99,6 +93,12 @@ def test_several_clips_equal_each_alone(network):
             np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+def test_features_of_every_frame_do_not_depend_on_other_clips(network):
+    clips = [ClipInput((noise(count, count).astype(np.float32),)) for count in (1, 70, 3)]
+    for clip, together in zip(clips, CLIP_EVERY_FRAME.run(network, clips), strict=True):
+        np.testing.assert_array_equal(together, CLIP_EVERY_FRAME.run(network, [clip])[0])
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_runs_at_half_precision(precision, network):
     half = CLIP.load(LoadContext(WeightsConfig(weights="keyed-random-reduced", precision=precision), "cpu"))
@@ -116,8 +116,8 @@ def test_a_checkpoint_is_read_strictly(tmp_path, monkeypatch, network):
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     path = tmp_path / openclip.WEIGHTS
     save_file(state, path)
-    build = openclip._module
-    monkeypatch.setattr(openclip, "_module", lambda reduced: build(True))
+    build = openclip.build
+    monkeypatch.setattr(openclip, "build", lambda name, reduced: build(name, reduced=True))
     monkeypatch.setattr(openclip, "files", lambda row, setup: {openclip.WEIGHTS: path})
     loaded = CLIP.load(LoadContext(WeightsConfig(), "cpu"))
     clip = ClipInput((noise(2),))
@@ -136,6 +136,35 @@ def test_a_tokenizer_of_another_size_is_refused(monkeypatch):
     )
     with pytest.raises(EnvironmentProblem, match="49409 entries"):
         token_ids("a dog")
+
+
+@pytest.mark.parametrize(("architecture", "keys"), [("ViT-B-32-quickgelu", "b32"), ("ViT-L-14-quickgelu", "l14")])
+def test_entries_are_those_that_openai_published(architecture, keys):
+    with torch.device("meta"):
+        entries = openclip.build(architecture).state_dict()
+    published = vbench.golden(f"state_dict_keys/clip_vit{keys}_openai")
+    assert {key: list(entry.shape) for key, entry in entries.items()} == published
+
+
+VBENCH_CLIPS = ["clip_e", "clip_f", "bbb6"]
+
+
+@pytest.mark.parametrize("name", VBENCH_CLIPS)
+def test_inputs_without_antialias_equal_vbench(name):
+    expected, facts = vbench.arrays("background_consistency", name), vbench.golden("background_consistency")[name]
+    frames = torch.from_numpy(vbench.media(name).view(CLIP_EVERY_FRAME.views[0]))
+    inputs = network_input(frames, clip_bgr=False).numpy()
+    np.testing.assert_allclose(vbench.sub_input(inputs), expected["in_sub"], atol=1e-5)
+    np.testing.assert_allclose(inputs.mean(axis=(2, 3), dtype=np.float64), expected["in_mean"], atol=2e-6)
+    assert (inputs.min(), inputs.max()) == pytest.approx((facts["in_min"], facts["in_max"]), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_features_of_every_frame_equal_vbench():
+    store = EncoderStore(setup=WeightsConfig(weights="keyed-random"))
+    for name in VBENCH_CLIPS:
+        found = store.embed(CLIP_EVERY_FRAME, vbench.media(name))
+        np.testing.assert_allclose(found[:, ::16], vbench.arrays("background_consistency", name)["feat_sub"], atol=2e-5)
 
 
 @pytest.mark.slow
