@@ -74,6 +74,20 @@ class Middle:
 
 
 @dataclass(frozen=True)
+class Stride:
+    """Every k-th frame from the first on, k being the clip's nominal rate over `rate`, at least 1.
+
+    Rounds half to even, as VBench does for its dynamic degree.
+    """
+
+    rate: float
+
+    def indices(self, times: Times, fps: float, end: float | None = None) -> Indices:
+        """Indices into `times` (T,), ascending."""
+        return np.arange(0, len(times), max(1, round(fps / self.rate)))
+
+
+@dataclass(frozen=True)
 class AtRate:
     """The frame nearest to each tick of a constant rate, by timestamp (right for variable frame rate)."""
 

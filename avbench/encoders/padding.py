@@ -1,0 +1,46 @@
+"""Pictures as tensors whose sides fit a network: the borders are repeated, half on each side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+Sides = tuple[int, int]
+
+
+def padded_sides(height: int, width: int, multiple: int) -> Sides:
+    """The next multiples of `multiple`, (height, width)."""
+    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
+
+
+def picture_batch(frames: Sequence[NDArray[np.uint8]], device: device) -> Tensor:
+    """Frames (H, W, 3) as float32 0..255, (B, 3, H, W)."""
+    import torch
+
+    return torch.from_numpy(np.stack(frames)).to(device).permute(0, 3, 1, 2).float()
+
+
+def replicate_padded(pictures: Tensor, multiple: int) -> Tensor:
+    """Pictures (B, C, H, W) with both sides a multiple of `multiple`; the odd pixel goes right and below."""
+    from torch.nn.functional import pad
+
+    left, right, top, bottom = _margins(pictures.shape[-2], pictures.shape[-1], multiple)
+    return pad(pictures, (left, right, top, bottom), mode="replicate")
+
+
+def cropped(pictures: Tensor, height: int, width: int, multiple: int) -> Tensor:
+    """What `replicate_padded` was given, of pictures (B, C, H', W')."""
+    left, _, top, _ = _margins(height, width, multiple)
+    return pictures[..., top : top + height, left : left + width]
+
+
+def _margins(height: int, width: int, multiple: int) -> tuple[int, int, int, int]:
+    tall, wide = padded_sides(height, width, multiple)
+    top, left = (tall - height) // 2, (wide - width) // 2
+    return left, wide - width - left, top, tall - height - top
