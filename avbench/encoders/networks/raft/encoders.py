@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batched
-from avbench.encoders.padding import padded_sides, picture_batch, replicate_padded
+from avbench.encoders.pixels import padded_sides, picture_batch, replicate_padded
 from avbench.media import All, Frames, Stride
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from torchvision.models.optical_flow import raft
 
 from avbench.encoders.base import LoadContext
 from avbench.encoders.loading import fill_keyed_random, load_strict, read_state_dict, to_device
+from avbench.encoders.pixels import positions
 from avbench.weights.locate import files
 
 UPDATES = 20
@@ -109,7 +110,7 @@ def flow(network: Any, first: Tensor, second: Tensor) -> Tensor:
     width = network.update_block.hidden_state_size
     hidden, context = network.context_encoder(first).tensor_split([width], dim=1)
     hidden, context = hidden.tanh(), context.relu()
-    start = _positions(hidden)
+    start = positions(hidden).repeat(len(hidden), 1, 1, 1)
     end = start
     for _ in range(UPDATES):
         correlation = network.corr_block.index_pyramid(end)
@@ -129,13 +130,6 @@ def _correlations(features: Tensor, others: Tensor) -> list[Tensor]:
     for _ in range(LEVELS - 1):
         levels.append(F.avg_pool2d(levels[-1], 2, stride=2))
     return levels
-
-
-def _positions(like: Tensor) -> Tensor:
-    batch, _, height, width = like.shape
-    rows, columns = (torch.arange(size, device=like.device, dtype=like.dtype) for size in (height, width))
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    return torch.stack([x, y]).expand(batch, 2, height, width)
 
 
 def _upsampled(coarse: Tensor, mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pictures as tensors whose sides fit a network: the borders are repeated, half on each side."""
+"""Pictures as tensors: batches of frames, sides that fit a network, positions of pixels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def picture_batch(frames: Sequence[NDArray[np.uint8]], device: device) -> Tensor
 
 
 def replicate_padded(pictures: Tensor, multiple: int) -> Tensor:
-    """Pictures (B, C, H, W) with both sides a multiple of `multiple`; the odd pixel goes right and below."""
+    """Pictures (B, C, H, W) with borders repeated up to the next multiples; the odd pixel goes right and below."""
     from torch.nn.functional import pad
 
     left, right, top, bottom = _margins(pictures.shape[-2], pictures.shape[-1], multiple)
@@ -38,6 +38,16 @@ def cropped(pictures: Tensor, height: int, width: int, multiple: int) -> Tensor:
     """What `replicate_padded` was given, of pictures (B, C, H', W')."""
     left, _, top, _ = _margins(height, width, multiple)
     return pictures[..., top : top + height, left : left + width]
+
+
+def positions(like: Tensor) -> Tensor:
+    """x and y of each pixel of `like` (B, C, h, w): (1, 2, h, w)."""
+    import torch
+
+    height, width = like.shape[-2:]
+    rows, columns = (torch.arange(size, device=like.device, dtype=like.dtype) for size in (height, width))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([x, y])[None]
 
 
 def _margins(height: int, width: int, multiple: int) -> tuple[int, int, int, int]:
