@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.media.spool import release_pages
+
 if TYPE_CHECKING:
     from torch import Tensor, device
 
@@ -19,11 +21,13 @@ def padded_sides(height: int, width: int, multiple: int) -> Sides:
     return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
-def picture_batch(frames: Sequence[NDArray[np.uint8]], device: device) -> Tensor:
-    """Frames (H, W, 3) as float32 0..255, (B, 3, H, W)."""
+def picture_batch(frames: NDArray[np.uint8], indices: Sequence[int], device: device) -> Tensor:
+    """Some of the frames (T, H, W, 3) as float32 0..255, (B, 3, H, W); those of a file do not stay in memory."""
     import torch
 
-    return torch.from_numpy(np.stack(frames)).to(device).permute(0, 3, 1, 2).float()
+    chosen = np.stack([frames[index] for index in indices])
+    release_pages(frames)
+    return torch.from_numpy(chosen).to(device).permute(0, 3, 1, 2).float()
 
 
 def replicate_padded(pictures: Tensor, multiple: int) -> Tensor:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Correlations held at once, in numbers. All of them are kept where they fit (pictures of 0.5 megapixels); else they are
-# computed row by row for each lookup, so that memory stays within 400 MB per direction whatever the size.
-BLOCK = 2**26
+# Correlations held at once, in numbers: all of them where they fit, else as many rows as do, computed anew for each
+# lookup. So memory does not grow with the fourth power of the side. Processors are fastest with what their caches hold
+# and the allocator reuses, GPUs with few launches.
+BLOCK = {"cpu": 2**22, "cuda": 2**26}
 
 
 class WindowCorrelation:
@@ -27,7 +28,7 @@ class WindowCorrelation:
         self._targets = [targets / channels**0.5]
         for _ in range(levels - 1):
             self._targets.append(F.avg_pool2d(self._targets[-1], 2, stride=2))
-        self._rows = max(1, BLOCK // (batch * height * width * width))
+        self._rows = max(1, BLOCK.get(queries.device.type, 2**26) // (batch * height * width**2))
         self._queries = torch.split(queries, self._rows, dim=2)
         # The first index of a window moves x, the second y: trained weights expect them in this order, as RAFT's do.
         steps = torch.arange(-radius, radius + 1, device=queries.device, dtype=queries.dtype)

@@ -60,13 +60,13 @@ def _differences(network: Any, frames: NDArray[np.uint8]) -> Differences:
 
     def guess(chosen: list[int]) -> Tensor:
         sides = (
-            replicate_padded(picture_batch([frames[index + step] for index in chosen], device) / 255, MULTIPLE)
+            replicate_padded(picture_batch(frames, [index + step for index in chosen], device) / 255, MULTIPLE)
             for step in (-1, 1)
         )
         return cropped(network(*sides), height, width, MULTIPLE) * 255
 
     def forward(chosen: list[int]) -> Tensor:
-        actual = picture_batch([frames[index] for index in chosen], device)
+        actual = picture_batch(frames, chosen, device)
         levels = guess(chosen) if large_enough(height, width) else torch.zeros_like(actual)
         # Whole numbers, so that the sum over millions of pixels is exact.
         return torch.stack([_mean_difference(actual, guess) for guess in (levels.floor(), levels.round())], dim=1)

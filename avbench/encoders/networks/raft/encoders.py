@@ -64,7 +64,7 @@ def _speeds(network: Any, frames: NDArray[np.uint8], fraction: float, ends: bool
     device = next(network.parameters()).device
 
     def pictures(indices: Sequence[int]) -> Tensor:
-        values = picture_batch([frames[index] for index in indices], device)
+        values = picture_batch(frames, indices, device)
         return replicate_padded(2 * (values / 255) - 1, MULTIPLE)
 
     def forward(chosen: list[tuple[int, int]]) -> Tensor:
