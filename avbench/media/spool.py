@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -73,6 +74,16 @@ class ArrayWriter:
         if self._file is not None and self._path is not None:
             self._file.close()
             self._path.unlink(missing_ok=True)
+
+
+def release_pages(array: NDArray[Any]) -> None:
+    """Give back the memory that an array in a file was read into; what is asked for again is read again.
+
+    A network that reads a long clip frame by frame holds all of it otherwise. Arrays in memory are left alone.
+    """
+    base: object = array.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def spool(array: NDArray[Any], folder: Path | None) -> NDArray[Any] | Spooled:

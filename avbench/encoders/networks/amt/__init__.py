@@ -1,0 +1,1 @@
+"""AMT-S frame interpolation."""

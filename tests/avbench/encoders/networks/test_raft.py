@@ -1,0 +1,137 @@
+# ruff: noqa: E402
+"""RAFT's flow against the reference implementation, and what an encoder must do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torchvision")
+
+from keyed_entries import keyed_entries, published_entries
+from vbench_goldens import FOLDER, arrays, golden
+
+from avbench.clips import Clip
+from avbench.encoders import ClipInput, LoadContext, WeightsConfig
+from avbench.encoders.networks.raft import encoders, network
+from avbench.encoders.networks.raft.encoders import EIGHTHS, NEIGHBOURS, RAFT
+from avbench.errors import EnvironmentProblem
+from avbench.media import decode_clip
+
+REDUCED = LoadContext(WeightsConfig("keyed-random-reduced"), "cpu")
+LAST_LAYER = "update_block.flow_head.conv2."
+
+
+def published(weights: str) -> dict[str, Any]:
+    """The checkpoint of a golden; with "small_" weights the flow is short."""
+    entries = keyed_entries(published_entries("raft"))
+    scale = 0.02 if weights == "small_" else 1.0
+    return {f"module.{name}": entry * scale if LAST_LAYER in name else entry for name, entry in entries.items()}
+
+
+def loaded(entries: dict[str, Any], path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    torch.save(entries, path)
+    monkeypatch.setattr(network, "files", lambda row, setup: {path.name: path})
+    return RAFT.load(LoadContext(WeightsConfig(), "cpu"))
+
+
+@pytest.fixture(scope="module")
+def reduced() -> Any:
+    return RAFT.load(REDUCED)
+
+
+def frames_of(name: str, view: Any) -> Any:
+    if name == "bbb16":
+        source = FOLDER.parents[2] / "examples" / "clips" / "big_buck_bunny_51.mp4"
+        return decode_clip(Clip(name, source), name, NEIGHBOURS.views).view(NEIGHBOURS.views[0])[:16:3]
+    return decode_clip(Clip(name, FOLDER / f"{name}.mp4"), name, [view]).view(view)
+
+
+def noise(frames: int, height: int = 130, width: int = 141, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).integers(0, 256, (frames, height, width, 3)).astype(np.uint8)
+
+
+def test_entries_are_those_of_the_published_checkpoint() -> None:
+    names = {name: torch.empty(shape) for name, shape in published_entries("raft").items()}
+    converted = {name: list(entry.shape) for name, entry in network.torchvision_entries(names).items()}
+    assert converted == {name: list(entry.shape) for name, entry in network.build().state_dict().items()}
+
+
+CASES = [
+    pytest.param("clip_f", weights, marks=marks) for weights, marks in (("", ()), ("small_", pytest.mark.slow))
+] + [pytest.param(name, weights, marks=pytest.mark.slow) for name in ("clip_e", "bbb16") for weights in ("", "small_")]
+
+
+@pytest.mark.parametrize(("name", "weights"), CASES)
+def test_speeds_equal_the_reference(name: str, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = loaded(published(weights), tmp_path / "raft.pth", monkeypatch)
+    frames = frames_of(name, EIGHTHS.views[0])
+    (speeds,) = EIGHTHS.run(module, [ClipInput((frames,))])
+    np.testing.assert_allclose(speeds, golden("dynamic_degree")[name][f"{weights}pair_scores"], atol=1e-4)
+    pair = torch.from_numpy(frames[:2]).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.inference_mode():
+        flow = network.flow(module, *(encoders.replicate_padded(picture[None], 8) for picture in pair))
+    np.testing.assert_allclose(
+        flow[0, :, 4::16, 4::16], arrays("dynamic_degree")[f"{name}.{weights}flow_sub"][0], atol=1e-3
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["", "small_"])
+def test_speeds_of_neighbours_equal_the_reference(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = loaded(published(weights), tmp_path / "raft.pth", monkeypatch)
+    (speeds,) = NEIGHBOURS.run(module, [ClipInput((frames_of("clip_f", NEIGHBOURS.views[0]),))])
+    np.testing.assert_allclose(speeds, golden("dynamic_degree")["clip_f"][f"{weights}static_scores"], atol=1e-4)
+
+
+def test_flow_is_the_last_prediction_of_torchvision(reduced: Any) -> None:
+    pictures = torch.rand(2, 2, 3, 128, 136, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode():
+        expected = reduced(*pictures, num_flow_updates=network.UPDATES)[-1]
+        torch.testing.assert_close(network.flow(reduced, *pictures), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_a_checkpoint_is_read_strictly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = published("")
+    del entries["module.fnet.conv2.bias"]
+    entries["module.extra"] = torch.zeros(1)
+    with pytest.raises(
+        EnvironmentProblem, match=r"1 missing keys \(feature_encoder.conv.bias\); 1 unknown keys \(extra"
+    ):
+        loaded(entries, tmp_path / "raft.pth", monkeypatch)
+
+
+def test_a_clip_has_the_same_speeds_in_any_company(reduced: Any) -> None:
+    clips = [ClipInput((noise(count, width=width, seed=count),)) for count, width in ((3, 141), (1, 141), (2, 130))]
+    for encoder in (EIGHTHS, NEIGHBOURS):
+        together = encoder.run(reduced, clips)
+        for clip, speeds in zip(clips, together, strict=True):
+            np.testing.assert_array_equal(encoder.run(reduced, [clip])[0], speeds)
+    assert [len(speeds) for speeds in together] == [4, 2, 3]
+
+
+def test_pairs_in_one_batch_equal_each_alone(reduced: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = ClipInput((noise(4),))
+    (together,) = NEIGHBOURS.run(reduced, [clip])
+    monkeypatch.setattr(encoders, "_BATCH_NUMBERS", 1)
+    np.testing.assert_allclose(NEIGHBOURS.run(reduced, [clip])[0], together, rtol=1e-5)
+
+
+def test_pictures_too_small_for_a_flow_have_no_speeds(reduced: Any) -> None:
+    """121 pixels are padded to 128, 120 are not."""
+    sizes = [(120, 200), (200, 120), (121, 121)]
+    outputs = EIGHTHS.run(reduced, [ClipInput((noise(2, *size),)) for size in sizes])
+    assert [len(speeds) for speeds in outputs] == [0, 0, 1]
+    assert [encoders.large_enough(*size) for size in sizes] == [False, False, True]
+
+
+def test_half_precision_is_not_used(reduced: Any) -> None:
+    other = RAFT.load(LoadContext(WeightsConfig("keyed-random-reduced", precision="bf16"), "cpu"))
+    clip = ClipInput((noise(2),))
+    np.testing.assert_array_equal(EIGHTHS.run(other, [clip])[0], EIGHTHS.run(reduced, [clip])[0])
