@@ -11,13 +11,22 @@ CRASH = 70
 INTERRUPTED = 130
 
 
+_MOST_NAMES = 60
+
+
 def near(word: str, known: Iterable[str]) -> str:
-    """Suggestion for an unknown name: "Did you mean ...?", or all known names where none is similar."""
+    """Suggestion for an unknown name: "Did you mean ...?", or all known names where none is similar.
+
+    Of many names none is listed.
+    """
     from difflib import get_close_matches
 
     names = {name.casefold(): name for name in known}
     similar = [names[match] for match in get_close_matches(word.casefold(), names, n=3)]
-    return f"Did you mean {', '.join(similar)}?" if similar else f"Known: {', '.join(names.values()) or 'none'}."
+    if similar:
+        return f"Did you mean {', '.join(similar)}?"
+    listed = len(names) <= _MOST_NAMES
+    return f"Known: {', '.join(names.values()) or 'none'}." if listed else f"None of {len(names)} names is similar."
 
 
 class AvbenchError(Exception):

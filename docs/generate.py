@@ -230,7 +230,9 @@ def reads(view: object) -> str:
         method = "" if view.rate is None else f" ({view.resampler})"
         return f"sound, {channels}, at {rate}{method}, {'limited to ±1' if view.limit else 'not limited'}"
     if isinstance(view, Frames):
-        size = "at full size" if view.transform is None else f"each through `{view.transform.__name__}`"
+        size = "at full size" if view.scaled is None else "scaled to {}×{} by FFmpeg (bilinear)".format(*view.scaled)
+        if view.transform is not None:
+            size = f"each through `{view.transform.__name__}`" + ("" if view.scaled is None else f", {size}")
         return f"frames chosen by `{view.sampling}`, {size}"
     return f'every frame (series "{getattr(view, "name", view)}")'
 

@@ -18,7 +18,7 @@ from avbench.errors import MediaError
 from avbench.media.frame_times import FrameTimes
 from avbench.media.media import series_array
 from avbench.media.orientation import orientation_of
-from avbench.media.pyav import to_rgb
+from avbench.media.pyav import to_rgb, to_rgb_scaled
 from avbench.media.spool import ArrayWriter, Spooled
 from avbench.media.views import Frame, Frames, FrameSeries, Pixels, View
 
@@ -109,7 +109,9 @@ class FrameCollector:
         if not self._series and not wanted and index:
             return
         frame = Frame(self._to_rgb(decoded), index, time)
-        self._sample(frame, wanted)
+        self._sample(frame, [view for view in wanted if view.scaled is None])
+        for size in dict.fromkeys(view.scaled for view in wanted if view.scaled is not None):
+            self._sample(Frame(_scaled(decoded, size), index, time), [view for view in wanted if view.scaled == size])
         for series in self._series:
             if series.heavy:
                 self._pending.append((series, index, self._pool.submit(_attempt, series, self._previous, frame)))
@@ -170,6 +172,14 @@ class FrameCollector:
             raise MediaError(f"the frame size changes from {self.size} to {rgb.shape[:2]} (height, width)")
         self.size = (rgb.shape[0], rgb.shape[1])
         return rgb
+
+
+def _scaled(decoded: VideoFrame, size: tuple[int, int]) -> Pixels:
+    """The frame as shown, of this width and height."""
+    orientation = orientation_of(decoded)
+    width, height = reversed(size) if orientation.transpose else size
+    shown: Pixels = orientation.apply(to_rgb_scaled(decoded, width, height))
+    return shown
 
 
 def _attempt(view: FrameSeries, previous: Frame | None, frame: Frame) -> StepResult:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, SupportsFloat
 
 import numpy as np
+from av.video.frame import VideoFrame
 from numpy.typing import ArrayLike, NDArray
 
 from avbench.media.arrays import check_frames, check_waveform
 from avbench.media.info import AudioInfo, VideoInfo
+from avbench.media.pyav import to_rgb_scaled
 from avbench.media.spool import Spooled
-from avbench.media.views import Frame, Frames, FrameSeries, View, Waveform
+from avbench.media.views import Frame, Frames, FrameSeries, Pixels, View, Waveform
 
 
 @dataclass
@@ -102,6 +104,8 @@ class Media:
             raise LookupError(f"{view} was not declared in the scorer's views, so it was not decoded")
         if isinstance(view, Frames):
             chosen = self.frames[view.sampling.indices(self.video.times, self.video.fps)]
+            if view.scaled is not None:
+                chosen = np.stack([_scaled(pixels, view.scaled) for pixels in chosen])
             return chosen if view.transform is None else np.stack([view.transform(f) for f in chosen])
         return series_array(view, _steps(view, self._iterate()))
 
@@ -110,6 +114,10 @@ class Media:
             return
         for index, (pixels, time) in enumerate(zip(self.frames, self.video.times, strict=True)):
             yield Frame(pixels, index, float(time))
+
+
+def _scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    return to_rgb_scaled(VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24"), *size)
 
 
 def _steps(view: FrameSeries, frames: Iterable[Frame]) -> Iterator[tuple[float, ...]]:

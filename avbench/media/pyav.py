@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import av
 import numpy as np
+from av.filter import Graph
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -56,6 +59,32 @@ def to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
         return np.asarray(frame.to_ndarray(format="rgb24", **_CONVERT_ARGUMENTS), dtype=np.uint8)
     except TypeError as error:
         raise _refusal(error) from error
+
+
+def to_rgb_scaled(frame: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+    """A decoded frame scaled to a size and converted to RGB in one step, uint8 (height, width, 3).
+
+    Bilinear, by FFmpeg's filter: from YUV it differs from scaling the RGB of `to_rgb`, and from `VideoFrame.reformat`.
+
+    Raises:
+        av.FFmpegError, ValueError: the frame cannot be converted.
+    """
+    graph = Graph()
+    nodes = (
+        graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
+        ),
+        graph.add("scale", f"{width}:{height}:flags=bilinear"),
+        graph.add("format", "rgb24"),
+        graph.add("buffersink"),
+    )
+    for node, following in pairwise(nodes):
+        node.link_to(following)
+    graph.configure()
+    graph.push(frame)
+    scaled = graph.pull()
+    assert isinstance(scaled, VideoFrame)
+    return to_rgb(scaled)
 
 
 def _refusal(error: TypeError) -> EnvironmentProblem:

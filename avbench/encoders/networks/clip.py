@@ -83,10 +83,10 @@ def _tokenizer() -> Any:
     return tokenizer
 
 
-def token_ids(text: str) -> tuple[Tensor, int]:
-    """Token ids (77,) of a text, and how many tokens it has; of a longer text the last one kept is the end token."""
+def token_ids(text: str, length: int = TOKENS) -> tuple[Tensor, int]:
+    """Token ids (length,) of a text, and how many tokens it has; of a longer text the last id is the end token."""
     tokenizer = _tokenizer()
-    return tokenizer([text])[0], len(tokenizer.encode(text)) + 2
+    return tokenizer([text], length)[0], len(tokenizer.encode(text)) + 2
 
 
 def _embed_texts(network: Any, clips: Sequence[ClipInput]) -> list[Embedding]:

@@ -1,0 +1,59 @@
+"""Whether a person does in the clip what its prompt asks for, as VBench measures it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avbench.clips import Prompt
+from avbench.encoders import EncoderStore
+from avbench.encoders.networks.umt.encoders import FRAMES, UMT, actions
+from avbench.errors import near
+from avbench.media import Media
+from avbench.metrics.base import Score, scorer
+
+TOP = 5
+THRESHOLD = 0.85
+_DIGITS = 4
+
+
+def most_likely(logits: NDArray[np.float32]) -> list[tuple[str, float]]:
+    """The five actions with the highest logits (400,), each with its sigmoid to four digits, highest first."""
+    best = np.argsort(-logits, kind="stable")[:TOP]
+    chances = 1 / (1 + np.exp(-logits[best].astype(np.float64)))
+    return [(actions()[index], round(float(chance), _DIGITS)) for index, chance in zip(best, chances, strict=True)]
+
+
+def label_of(action: str) -> str:
+    """The label in what a prompt expects: "riding a bike", with or without "A person is" before it."""
+    return action.lower().rpartition("person is ")[2].strip()
+
+
+@scorer(
+    "human_action",
+    family="vbench",
+    unit="1",
+    higher_is_better=True,
+    range=(0.0, 1.0),
+    source="VBench (Huang et al., CVPR 2024), vbench/human_action.py; Li et al., Unmasked Teacher, arXiv 2303.16058",
+    needs=("video", "prompt"),
+    prompt_role="expected",
+    encoders=(UMT,),
+    params={"frames": FRAMES, "top": TOP, "threshold": THRESHOLD},
+    caveat="Yes or no, for the 400 actions of Kinetics only. The threshold lies on sigmoids of a network that was "
+    "trained with softmax, so it is no probability. Sixteen frames, cropped to the central square, stand for the clip.",
+)
+def human_action(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+    """Whether the action that the prompt expects is among those that UMT sees in the clip.
+
+    Formula: 1 if the action is among the five with the highest logits and its sigmoid, rounded to four digits, is at
+    least 0.85; else 0. The label is `prompt.expected.action`, one of the 400 of Kinetics.
+    """
+    if prompt.expected.action is None:
+        return Score.skipped("the prompt names no action; manifest column prompt_action")
+    label = label_of(prompt.expected.action)
+    if label not in actions():
+        return Score.skipped(f"{label!r:.80} is no action of Kinetics-400. {near(label, actions())}")
+    seen = most_likely(store.embed(UMT, media))
+    found = any(name == label and chance >= THRESHOLD for name, chance in seen)
+    return Score.ok(float(found), action=label, seen=[list(pair) for pair in seen])
