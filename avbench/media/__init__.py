@@ -4,7 +4,7 @@ from avbench.media.decode import decode_clip
 from avbench.media.info import AudioInfo, VideoInfo
 from avbench.media.limits import Limits
 from avbench.media.media import Media
-from avbench.media.sampling import All, AtRate, Linspace, Sampling, windows
+from avbench.media.sampling import All, AtRate, Linspace, Middle, Sampling, windows
 from avbench.media.views import Frame, Frames, FrameSeries, View, Waveform
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Limits",
     "Linspace",
     "Media",
+    "Middle",
     "Sampling",
     "VideoInfo",
     "View",

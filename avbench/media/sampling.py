@@ -55,6 +55,25 @@ class Linspace:
 
 
 @dataclass(frozen=True)
+class Middle:
+    """The middle frame of each of `count` equal parts of the clip; a clip of fewer frames repeats its last one.
+
+    Source: VBench, `get_frame_indices` with sample "middle".
+    """
+
+    count: int
+
+    def indices(self, times: Times, fps: float, end: float | None = None) -> Indices:
+        """Indices into `times` (T,), ascending, `count` of them; none of no frames."""
+        parts = min(self.count, len(times))
+        if parts == 0:
+            return np.zeros(0, dtype=np.int64)
+        borders = np.linspace(0, len(times), parts + 1).astype(np.int64)
+        middles = (borders[:-1] + borders[1:] - 1) // 2
+        return np.pad(middles, (0, self.count - parts), mode="edge")
+
+
+@dataclass(frozen=True)
 class AtRate:
     """The frame nearest to each tick of a constant rate, by timestamp (right for variable frame rate)."""
 
