@@ -95,7 +95,8 @@ def test_a_color_that_is_not_in_the_list_counts_as_one():
 
 
 @pytest.mark.parametrize(
-    ("relation", "box"), [(LEFT, (50, 0, 60, 10)), (RIGHT, (-50, 0, -40, 10)), (TOP, (0, 50, 10, 60)), (BOTTOM, (0, -50, 10, -40))]
+    ("relation", "box"),
+    [(LEFT, (50, 0, 60, 10)), (RIGHT, (-50, 0, -40, 10)), (TOP, (0, 50, 10, 60)), (BOTTOM, (0, -50, 10, -40))],
 )  # fmt: skip
 def test_direction_counts_unless_unsigned(relation, box):
     origin = (0, 0, 10, 10)
