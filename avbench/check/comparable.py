@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from avbench.check.pairing import Matched
 from avbench.errors import UsageError
 from avbench.results import UNAVAILABLE, Run
+from avbench.sources.spelling import composed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,10 +102,10 @@ def _run_differences(first: Run, run: Run, names: Iterable[str]) -> list[str]:
 def _text_differences(matched: Matched, number: int) -> list[str]:
     """Prompts that have one id and different texts."""
     columns = ["text", "video_text", "audio_text"]
-    texts = [
-        matched.runs[run].clips.set_index("clip_id").reindex(matched.clips[f"clip_{run}"])[columns].fillna("")
-        for run in (0, number)
-    ]
+    texts = []
+    for index in (0, number):
+        rows = matched.runs[index].clips.set_index("clip_id").reindex(matched.clips[f"clip_{index}"])
+        texts.append(rows[columns].fillna("").map(composed))
     differ = (texts[0].to_numpy() != texts[1].to_numpy()).any(axis=1)
     if not differ.any():
         return []

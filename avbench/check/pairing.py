@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from avbench.errors import UsageError
 from avbench.results import Run, load_run
+from avbench.sources.spelling import composed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,6 +80,7 @@ def match_clips(runs: Sequence[Run]) -> Matched:
 
     Prompts are told apart by their ids where all clips of all runs have one, else by their texts, else by the names
     of the clips. Where several clips of a run share prompt and sample index, as with several models, names decide.
+    Accents may be composed in one run and decomposed in another, as file systems write them.
 
     Raises:
         UsageError: a run has clips that another lacks; says which.
@@ -88,10 +90,10 @@ def match_clips(runs: Sequence[Run]) -> Matched:
     keys = ["prompt", "sample_index"]
     if any(table.duplicated(keys).any() for table in tables):
         keys.append("name")
-    joined = tables[0][["prompt", "sample_index", "name"]].assign(clip_0=tables[0]["name"])
+    joined = tables[0][["prompt", "sample_index", "name"]].assign(clip_0=tables[0]["clip_id"])
     for number, (run, table) in enumerate(zip(runs[1:], tables[1:], strict=True), 1):
         _refuse_other_clips(runs[0].path, run.path, tables[0], table, keys)
-        other = table[keys].assign(**{f"clip_{number}": table["name"]})
+        other = table[keys].assign(**{f"clip_{number}": table["clip_id"]})
         joined = joined.merge(other, on=keys, how="left", validate="one_to_one")
     return Matched(tuple(runs), by, joined.drop(columns="name").reset_index(drop=True))
 
@@ -105,7 +107,7 @@ def _prompt_key(runs: Sequence[Run]) -> PromptKey:
 
 
 def _keyed(run: Run, by: PromptKey) -> pd.DataFrame:
-    """`prompt`, `sample_index` and `name` of each clip."""
+    """`prompt`, `sample_index`, `name` and `clip_id` of each clip; prompts and names in one Unicode form."""
     clips = run.clips
     if by == "prompt id":
         prompt = clips["prompt_id"].astype(str)
@@ -113,7 +115,10 @@ def _keyed(run: Run, by: PromptKey) -> pd.DataFrame:
         prompt = clips[_TEXTS].fillna("").agg(" | ".join, axis=1)
     else:
         prompt = clips["clip_id"]
-    frame = clips[["sample_index"]].assign(prompt=prompt, name=clips["clip_id"])
+    names = clips["clip_id"].map(composed)
+    if names.duplicated().any():  # a case-sensitive file system can hold both forms of one name
+        names = clips["clip_id"]
+    frame = clips[["sample_index", "clip_id"]].assign(prompt=prompt.map(composed), name=names)
     return frame.reset_index(drop=True)
 
 

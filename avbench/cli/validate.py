@@ -13,6 +13,7 @@ from avbench.cli.options import (
     AllowOutside,
     DeviceOption,
     LayoutOption,
+    LimitOption,
     PrecisionOption,
     PromptsOption,
     SourceArgument,
@@ -41,6 +42,7 @@ def command(
     prompts: PromptsOption = None,
     layout: LayoutOption = "auto",
     allow_outside: AllowOutside = False,
+    limit: LimitOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     weights: WeightsOption = "checkpoints",
@@ -54,6 +56,7 @@ def command(
     """
     from avbench.api import choose_suite
     from avbench.cli.progress import BarProgress
+    from avbench.media.limits import parse_limits
     from avbench.metrics.base import get_scorers
     from avbench.sources import load_source
     from avbench.validity import Settings, respond, run_study, write_study
@@ -61,7 +64,8 @@ def command(
     chosen = choose_suite(suite, [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None)
     clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
     setup = make_setup(weights, weights_dir, precision, accept_licence)
-    settings = Settings(seconds, size, device=_one_device(device, chosen), setup=setup)
+    limits = parse_limits(limit or ())
+    settings = Settings(seconds, size, device=_one_device(device, chosen), setup=setup, limits=limits)
     with BarProgress(quiet) as progress:
         study = run_study(clips, chosen, get_scorers(chosen.metrics), settings, progress)
     responses = respond(study.rows, study.scorers)

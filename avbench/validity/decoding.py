@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from avbench.clips import Prompt
 from avbench.errors import MediaError
-from avbench.media import Frames, Media, Waveform, decode_clip
+from avbench.media import Frames, Limits, Media, Waveform, decode_clip
 from avbench.media.options import DecodeOptions
 from avbench.run.content import unchanged
 from avbench.run.jobs import ClipJob
@@ -54,7 +54,9 @@ class Case:
     prompt: Prompt | None
 
 
-def decode_cases(jobs: Sequence[ClipJob], seconds: float, size: int, spool: Path) -> list[Case]:
+def decode_cases(
+    jobs: Sequence[ClipJob], seconds: float, size: int, spool: Path, limits: Limits | None = None
+) -> list[Case]:
     """Decode each clip once into arrays below `spool`: all frames of the first `seconds`, and their sound.
 
     Frame times, start times and rates stay as they are. A track that cannot be decoded is a problem of the clip, as in
@@ -65,8 +67,10 @@ def decode_cases(jobs: Sequence[ClipJob], seconds: float, size: int, spool: Path
         seconds: from the start of each track.
         size: pixels of the long side, see `Shrink`.
         spool: folder that outlives the result.
+        limits: what one clip may cost; the defaults unless given.
     """
-    media = [_decode(job, seconds, size, spool) for job in jobs]
+    limits = limits or Limits()
+    media = [_decode(job, seconds, size, spool, limits) for job in jobs]
     cases = []
     for index, (job, own) in enumerate(zip(jobs, media, strict=True)):
         others = [(jobs[k].clip, media[k]) for k in (*range(index + 1, len(jobs)), *range(index))]
@@ -90,12 +94,12 @@ def open_arrays(media: Media) -> Media:
     return opened
 
 
-def _decode(job: ClipJob, seconds: float, size: int, spool: Path) -> Media:
+def _decode(job: ClipJob, seconds: float, size: int, spool: Path, limits: Limits) -> Media:
     key = f"{job.sha256}:{seconds:g}s:{size}px"
     views = (Frames(transform=Shrink(size)), _SOUND)
     try:
         with unchanged(job.clip, job.content):
-            return decode_clip(job.clip, key, views, DecodeOptions(seconds=seconds, spool=spool))
+            return decode_clip(job.clip, key, views, DecodeOptions(seconds=seconds, spool=spool, limits=limits))
     except MediaError as error:
         return Media(key, None, None, {"video": str(error), "audio": str(error)})
 

@@ -9,6 +9,7 @@ from typing import Protocol as TypingProtocol
 from avbench.encoders import WeightsConfig
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.files import temporary_folder
+from avbench.media import Limits
 from avbench.metrics.base import Scorer
 from avbench.run.content import read_content
 from avbench.run.jobs import ClipJob, RunContext, Stopped
@@ -39,6 +40,7 @@ class Settings:
         seed: of noise and of the choice of dropped frames.
         device: where networks run.
         setup: weights and precision.
+        limits: what decoding one clip may cost.
     """
 
     seconds: float = 4.0
@@ -46,6 +48,7 @@ class Settings:
     seed: int = 0
     device: str = "cpu"
     setup: WeightsConfig = field(default_factory=WeightsConfig)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def run_study(
     rows: list[Row] = []
     stopped = Stopped()
     with temporary_folder(None, prefix="avbench-validate-") as spool:
-        cases = decode_cases(jobs, settings.seconds, settings.size, spool)
+        cases = decode_cases(jobs, settings.seconds, settings.size, spool, settings.limits)
         if progress:
             progress.start(len(cases) * len(groups), 0)
         for group in groups:

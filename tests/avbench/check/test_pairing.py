@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,23 @@ def test_clips_that_share_prompt_and_sample_are_told_apart_by_name(make_run, tmp
     found = matched(one, two)
     assert found.prompts == 1
     assert (found.clips["clip_0"] == found.clips["clip_1"]).all()
+
+
+def test_accents_match_in_either_unicode_form(make_run, tmp_path):
+    """Clips copied from macOS have decomposed names."""
+    names = [f"café {number}" for number in range(6)]
+    one, two = (
+        make_run(
+            tmp_path / form, VALUES,
+            prompts=[unicodedata.normalize(form, name) for name in names], clips={"prompt_id": None, "text": None},
+        )
+        for form in ("NFC", "NFD")
+    )  # fmt: skip
+    found = matched(one, two)
+    assert found.by == "clip name"
+    assert (found.clips["clip_0"] != found.clips["clip_1"]).all()
+    first, second = (rows["value"].tolist() for rows in found.rows("av_align"))
+    assert first == second == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(

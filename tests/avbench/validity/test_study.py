@@ -12,7 +12,7 @@ from synthetic import draw_frames, draw_sound, write_clip
 from avbench.clips import Clip, Prompt
 from avbench.encoders import Backbone, Encoder, WeightsConfig
 from avbench.errors import EnvironmentProblem, UsageError
-from avbench.media import Frames, Linspace, Waveform
+from avbench.media import Frames, Limits, Linspace, Waveform
 from avbench.metrics.base import Score, Scorer, get_scorers
 from avbench.sources import Source
 from avbench.suites import Suite
@@ -42,6 +42,12 @@ def judge(name, function, *, needs=("video",), encoders=(), **facts) -> Scorer:
 
 def study(clips, scorers, **settings):
     return run_study(source(*clips), SUITE, scorers, Settings(**settings))
+
+
+def test_a_clip_beyond_a_limit_is_an_error_of_its_own(clips):
+    found = study(clips, get_scorers(["sharpness"]), seconds=1.0, limits=Limits(frames=1))
+    assert {row.status for row in found.rows} == {"error"}
+    assert "frames" in found.rows[0].reason
 
 
 def test_one_row_for_each_clip_and_level_of_what_the_metric_reads(clips):
