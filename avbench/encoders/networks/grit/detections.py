@@ -19,7 +19,7 @@ class Detection:
     Attributes:
         box: left, top, right and bottom in pixels of the frame as the network saw it, cut to whole numbers.
         name: name of the object, one of the classes that the network was trained on if all is well.
-        caption: sentence about the region; empty when it was not asked for.
+        caption: sentence about the region.
     """
 
     box: Box

@@ -15,7 +15,6 @@ from avbench.media import Frames, Middle
 from avbench.weights.locate import files
 
 if TYPE_CHECKING:
-    from avbench.encoders.networks.grit.frames import Resize
     from avbench.encoders.networks.grit.network import Describer
 
 ROW = "grit_b_densecap_objectdet"
@@ -33,9 +32,7 @@ def _load(context: LoadContext) -> Any:
     return Describer(load(context, path), read_vocabulary(vocabulary))
 
 
-def _run(
-    describer: Describer, clips: Sequence[ClipInput], *, resize: Resize, captions: bool
-) -> list[NDArray[np.uint8]]:
+def _run(describer: Describer, clips: Sequence[ClipInput], *, rounded: bool) -> list[NDArray[np.uint8]]:
     """The detections of each clip, as `detections.to_array` holds them."""
     import torch
 
@@ -44,7 +41,7 @@ def _run(
     device = describer.network.backbone.fpn_stride_16_8.weight.device
     with torch.inference_mode():  # frame by frame: the pairs of patches of one large frame fill memory enough
         return [
-            to_array([describer.detect(to_tensor(frame, resize).to(device), captions) for frame in clip.views[0]])
+            to_array([describer.detect(to_tensor(frame, rounded).to(device)) for frame in clip.views[0]])
             for clip in clips
         ]
 
@@ -52,15 +49,8 @@ def _run(
 GRIT_BACKBONE = Backbone(name="grit", load=_load, row=ROW, packages=("torch", "torchvision"))
 _VIEWS = (Frames(Middle(FRAMES)),)
 
-GRIT = Encoder("grit", 1, GRIT_BACKBONE, partial(_run, resize="smooth", captions=True), views=_VIEWS)
+GRIT = Encoder("grit", 1, GRIT_BACKBONE, partial(_run, rounded=False), views=_VIEWS)
 """16 middle frames -> names, captions and boxes of the objects in each, as an array of bytes."""
 
-GRIT_OBJECTS = Encoder(
-    "grit_objects_aliased", 1, GRIT_BACKBONE, partial(_run, resize="aliased", captions=False), views=_VIEWS
-)
-"""The same without captions, large frames as the reference resizes them for objects and relations."""
-
-GRIT_CAPTIONS = Encoder(
-    "grit_captions_aliased", 1, GRIT_BACKBONE, partial(_run, resize="aliased_8bit", captions=True), views=_VIEWS
-)
-"""The same, large frames as the reference resizes them for colours."""
+GRIT_ROUNDED = Encoder("grit_rounded", 1, GRIT_BACKBONE, partial(_run, rounded=True), views=_VIEWS)
+"""The same, with large frames as the reference resizes them for colours."""

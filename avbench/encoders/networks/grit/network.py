@@ -96,21 +96,16 @@ class Describer:
     network: Grit
     pieces: Sequence[str]
 
-    def detect(self, frame: Tensor, captions: bool) -> list[Detection]:
-        """Objects in a frame (3, H, W), RGB in 0..255 as float32, surest first.
-
-        Args:
-            frame: on the device of the network.
-            captions: whether to write captions as well as names.
-        """
+    def detect(self, frame: Tensor) -> list[Detection]:
+        """Objects in a frame (3, H, W), RGB in 0..255 as float32 on the network's device, surest first."""
         maps = self.network.maps(frame)
         boxes = self.network.find(maps, (frame.shape[1], frame.shape[2]))
         boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(dim=1)]
-        kinds = self.network.describe(maps, boxes, (NAME, CAPTION) if captions else (NAME,))
-        texts = [[spell(ids, self.pieces) for ids in kind] for kind in kinds]
+        kinds = self.network.describe(maps, boxes, (NAME, CAPTION))
+        names, captions = ([spell(ids, self.pieces) for ids in kind] for kind in kinds)
         # Cut towards zero, as the reference turns coordinates into whole numbers.
-        corners = boxes.cpu().int().tolist()
-        return [Detection(tuple(box), *of_box) for box, *of_box in zip(corners, *texts, strict=True)]
+        corners = [(x0, y0, x1, y1) for x0, y0, x1, y1 in boxes.int().tolist()]
+        return [Detection(*row) for row in zip(corners, names, captions, strict=True)]
 
 
 def build(sizes: Sizes) -> Grit:

@@ -13,7 +13,7 @@ from vbench_goldens import FOLDER, arrays, golden
 from avbench.clips import Clip
 from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.networks.grit.detections import from_array
-from avbench.encoders.networks.grit.encoders import GRIT, GRIT_OBJECTS
+from avbench.encoders.networks.grit.encoders import GRIT, GRIT_ROUNDED
 from avbench.encoders.networks.grit.words import read_vocabulary, spell
 from avbench.errors import EnvironmentProblem
 from avbench.media import Frames, decode_clip
@@ -86,28 +86,25 @@ def test_other_checkpoints_are_refused(change, message):
 
 def test_detections_lie_in_the_frame_and_have_texts(describer):
     frame = drawn()
-    found = describer.detect(frame, captions=True)
+    found = describer.detect(frame)
     assert len(found) > 5
     assert len({detection.name for detection in found}) > 1
     for detection in found:
         x0, y0, x1, y1 = detection.box
         assert 0 <= x0 <= x1 <= 128
         assert 0 <= y0 <= y1 <= 96
-    without = describer.detect(frame, captions=False)
-    assert [(d.box, d.name) for d in without] == [(d.box, d.name) for d in found]
-    assert {d.caption for d in without} == {""}
 
 
 @pytest.mark.parametrize("size", [(1, 1), (31, 33), (40, 320), (320, 40)])
 def test_any_size_of_frame(describer, size):
-    for detection in describer.detect(drawn(*size), captions=False):
+    for detection in describer.detect(drawn(*size)):
         assert detection.box[2] <= size[1]
         assert detection.box[3] <= size[0]
 
 
 def test_low_precision_runs():
     describer = GRIT.backbone.load(LoadContext(WeightsConfig("keyed-random-reduced", precision="bf16"), "cpu"))
-    assert describer.detect(drawn(), captions=True)
+    assert describer.detect(drawn())
 
 
 def test_clips_do_not_depend_on_each_other(describer):
@@ -120,7 +117,6 @@ def test_clips_do_not_depend_on_each_other(describer):
         (alone,) = GRIT.run(describer, [clip])
         np.testing.assert_array_equal(array, alone)
         assert len(from_array(array)) == 2
-    assert {d.caption for frame in from_array(GRIT_OBJECTS.run(describer, clips)[0]) for d in frame} == {""}
 
 
 def test_attention_in_parts_is_the_same(reduced, monkeypatch):
@@ -179,22 +175,27 @@ def test_objects_are_sure_and_apart():
 )
 def test_large_frames_become_smaller(size, expected):
     frame = np.zeros((*size, 3), dtype=np.uint8)
-    for resize in ("smooth", "aliased", "aliased_8bit"):
-        assert to_tensor(frame, resize).shape == (3, *expected)
+    for rounded in (False, True):
+        assert to_tensor(frame, rounded).shape == (3, *expected)
 
 
 def test_resizes_are_those_of_the_reference():
-    resize = torchvision.transforms.functional.resize
     frame = np.random.default_rng(0).integers(0, 256, (900, 1000, 3), dtype=np.uint8)
     floats = torch.from_numpy(frame).permute(2, 0, 1).float()
-    smooth, aliased, rounded = (to_tensor(frame, how) for how in ("smooth", "aliased", "aliased_8bit"))
-    torch.testing.assert_close(smooth, resize(floats, (720, 800), antialias=True))
-    torch.testing.assert_close(aliased, resize(floats, (720, 800), antialias=False))
+    plain, rounded = to_tensor(frame), to_tensor(frame, rounded=True)
+    torch.testing.assert_close(plain, torchvision.transforms.functional.resize(floats, (720, 800), antialias=False))
     np.testing.assert_array_equal(rounded.permute(1, 2, 0), cv2.resize(frame, (800, 720)))
-    assert (smooth - aliased).abs().max() > 20
-    assert 0 < (rounded - aliased).abs().max() < 2
+    assert 0 < (rounded - plain).abs().max() < 2
     small = frame[:700]
-    assert torch.equal(to_tensor(small, "smooth"), to_tensor(small, "aliased_8bit"))
+    assert torch.equal(to_tensor(small), to_tensor(small, rounded=True))
+
+
+def test_modes_differ_for_large_frames_only(describer):
+    noise = np.random.default_rng(0).integers(0, 256, (1, 780, 800, 3), dtype=np.uint8)
+    large, small = ClipInput((noise,)), ClipInput((noise[:, :100, :100],))
+    for clip, equal in ((large, False), (small, True)):
+        (plain,), (rounded,) = GRIT.run(describer, [clip]), GRIT_ROUNDED.run(describer, [clip])
+        assert np.array_equal(plain, rounded) == equal
 
 
 def test_ids_as_text():
@@ -226,7 +227,7 @@ def full():
 def frames(golden_clips):
     def decode(name, path):
         media = decode_clip(Clip(name, path), name, (Frames(),))
-        return to_tensor(media.view(Frames())[EXPECTED[name]["frame"]], "smooth")
+        return to_tensor(media.view(Frames())[EXPECTED[name]["frame"]])
 
     return {
         "clip_d": decode("clip_d", golden_clips / "clip_d.mp4"),
@@ -299,7 +300,7 @@ def in_order(scores, found: list[list[int]], expected: list[list[int]]) -> list[
 def test_detections_equal_the_reference(name, full, frames):
     expected = EXPECTED[name]
     pieces = {int(number): piece for number, piece in EXPECTED["pieces"].items()}
-    found = network.Describer(full, pieces).detect(frames[name], captions=True)
+    found = network.Describer(full, pieces).detect(frames[name])
     rows = zip(expected["names"], expected["captions"], expected["boxes"], strict=True)
     wanted = sorted([name, caption, *box] for name, caption, box in rows)
     got = sorted([d.name, d.caption, *d.box] for d in found)
