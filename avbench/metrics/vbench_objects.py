@@ -137,7 +137,7 @@ def _color_score(name: str, wanted: str, counts: tuple[int, int]) -> Score:
     of_object, of_color = counts
     if of_object == 0:
         return Score.skipped(
-            f"no frame shows {name!r} with a caption that names a colour; VBench leaves such clips out"
+            f"no frame shows {name!r:.60} with a caption that names a colour; VBench leaves such clips out"
         )
     return Score.ok(of_color / of_object, object=name, color=wanted, object_frames=of_object, color_frames=of_color)
 
@@ -211,6 +211,7 @@ def _unusable(names: list[str], count: int) -> str | None:
     if names == [""]:
         return "the prompt names no object; manifest column prompt_objects"
     if len(names) != count:
-        return f"the prompt names {len(names)} objects ({' and '.join(names):.80}), and this metric takes {count}"
+        wanted = ("one object", "two objects")[count - 1]
+        return f"the prompt names {' and '.join(names)!r:.80}; this metric looks for {wanted}"
     unknown = [name for name in names if name not in COCO]
     return f"{unknown[0]!r:.80} is no class of COCO. {near(unknown[0], COCO)}" if unknown else None

@@ -120,9 +120,9 @@ def test_modes_of_color_see_large_frames_differently():
     ("metric", "prompt", "reason"),
     [
         (object_class, expecting("a dog"), "names no object; manifest column prompt_objects"),
-        (object_class, expecting(objects="dog and cat"), "takes 1"),
+        (object_class, expecting(objects="dog and cat"), "looks for one object"),
         (object_class, expecting(objects="dgo"), "no class of COCO.*dog"),
-        (multiple_objects, expecting(objects="dog"), "takes 2"),
+        (multiple_objects, expecting(objects="dog"), "looks for two objects"),
         (multiple_objects, expecting(objects="dog and unicorn"), "'unicorn' is no class of COCO"),
         (color, expecting("a red car"), "names no colour; manifest column prompt_color"),
         (color, expecting(color="red"), "names no object"),

@@ -84,6 +84,20 @@ def test_other_checkpoints_are_refused(change, message):
         load_published(state)
 
 
+def test_loads_from_a_file_of_half_precision(tmp_path, describer, monkeypatch):
+    state = {key: value.half() for key, value in describer.network.state_dict().items()}
+    prefix = "roi_heads.text_decoder.textual."
+    state[f"{prefix}output.weight"] = state[f"{prefix}embedding.words.weight"]
+    state["roi_heads.mask_head.predictor.bias"] = torch.zeros(1)
+    torch.save({"model": state, "iteration": 7}, tmp_path / "grit.pth")
+    monkeypatch.setattr(network, "Sizes", lambda: network.REDUCED)
+    loaded = network.load(LoadContext(WeightsConfig(), "cpu"), tmp_path / "grit.pth")
+    for key, value in loaded.state_dict().items():
+        assert value.dtype is torch.float32
+        torch.testing.assert_close(value, state[key].float())
+    assert network.Describer(loaded, describer.pieces).detect(drawn())
+
+
 def test_detections_lie_in_the_frame_and_have_texts(describer):
     frame = drawn()
     found = describer.detect(frame)
