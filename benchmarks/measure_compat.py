@@ -24,6 +24,8 @@ from avbench.clips import Clip, Prompt
 from avbench.encoders import ClipInput, Encoder, EncoderStore, WeightsConfig
 from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT
 from avbench.encoders.networks.audiobox.inputs import javisbench_sound
+from avbench.encoders.networks.grit.detections import from_array
+from avbench.encoders.networks.grit.encoders import GRIT
 from avbench.encoders.networks.i3d.encoders import I3D_COMPAT, I3D_FIXED
 from avbench.encoders.networks.imagebind.encoders import (
     IMAGEBIND_AUDIO,
@@ -41,6 +43,7 @@ from avbench.metrics.desync import mean_offset
 from avbench.metrics.distances import frechet_distance, polynomial_mmd
 from avbench.metrics.frechet import scaled_frechet_distance
 from avbench.metrics.imagebind_score import cosine
+from avbench.metrics.vbench_matching import relation_scores
 from avbench.sources import load_source
 from avbench.weights.config import Weights
 
@@ -193,6 +196,18 @@ def offset_score(flag: str, encoders: tuple[Encoder, Encoder], seconds: float) -
     return Row(flag, "`desync`", encoders, each(fixed, compat), seconds, network="reduced")
 
 
+def relation(flag: str) -> Row:
+    """Spatial relationship with one of its flags alone, for words of the stand-in vocabulary."""
+    argument = flag.removeprefix("spatial_")
+
+    def mean_score(on: bool, media: Media, prompt: Prompt, store: EncoderStore) -> float:
+        found = from_array(store.embed(GRIT, media))
+        return float(np.mean(relation_scores(found, "dog", "on the left of", "car", **{argument: on})))
+
+    measures = each(partial(mean_score, False), partial(mean_score, True))
+    return Row(flag, "`spatial_relationship`", (GRIT,), measures, network="reduced")
+
+
 def _synchformer(recipe: Recipe) -> Encoder:
     def run(network: Any, clips: Sequence[ClipInput]) -> Any:
         from avbench.encoders.networks.synchformer.inference import offset_logits
@@ -280,6 +295,8 @@ def all_rows() -> list[Row]:
         offset_row("length 4 s, filled", "`desync`", (Recipe(), Recipe(4.0, desync_drop_last=True)), 4.0),
         offset_row("length 4 s, filled", "`desync`", (Recipe(), Recipe(4.0, desync_drop_last=True)), 2.0),
         offset_score("length 4 s, filled", (OWN_LENGTH, FOUR_SECONDS), 2.0),
+        relation("spatial_unsigned"),
+        relation("spatial_same_name"),
     ]
 
 

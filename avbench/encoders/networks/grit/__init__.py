@@ -1,0 +1,1 @@
+"""GRiT: boxes of a frame, a name and a caption for each."""
