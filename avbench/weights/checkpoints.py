@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from avbench.weights.schema import Checkpoint, CheckpointFile
+from avbench.weights.vbench_checkpoints import VBENCH_CHECKPOINTS
 
 # Sources of revisions, sizes and checksums: (1) the table and download script of the five OmniNFT rewards in
 # verl-omni's documentation, "OmniNFT Reward", checked by its authors on 2026-08-26 against the hub and against
@@ -271,7 +272,7 @@ _TABLE = (
     ),
 )
 
-CHECKPOINTS: dict[str, Checkpoint] = {row.name: row for row in _TABLE}
+CHECKPOINTS: dict[str, Checkpoint] = {row.name: row for row in (*_TABLE, *VBENCH_CHECKPOINTS)}
 
 
 def with_required(names: Iterable[str]) -> list[str]:

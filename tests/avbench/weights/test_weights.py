@@ -131,6 +131,42 @@ def test_layouts_of_omninft_reward_series_and_javisdit_are_understood(home, name
     assert target in locate.location(name, WeightsConfig(weights_dir=home / "w")).paths.values()
 
 
+VBENCH_CACHE = {
+    "dino_vitb16": "dino_model/dino_vitbase16_pretrain.pth",
+    "laion_aesthetic_l14": "aesthetic_model/emb_reader/sa_0_4_vit_l_14_linear.pth",
+    "amt_s": "amt_model/amt-s.pth",
+    "raft_things": "raft_model/models/raft-things.pth",
+    "musiq_spaq": "pyiqa_model/musiq_spaq_ckpt-358bb6af.pth",
+    "grit_b_densecap_objectdet": "grit_model/grit_b_densecap_objectdet.pth",
+    "umt_l16_k400": "umt_model/l16_ptk710_ftk710_ftk400_f16_res224.pth",
+    "viclip_l14_internvid_10m": "ViCLIP/ViClip-InternVid-10M-FLT.pth",
+    "tag2text_swin_b": "caption_model/tag2text_swin_14m.pth",
+}
+
+
+@pytest.mark.parametrize(("name", "path"), VBENCH_CACHE.items())
+def test_the_cache_of_vbench_serves_as_a_weights_folder(home, name, path):
+    target = home / "w" / path
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"")
+    assert target in locate.location(name, WeightsConfig(weights_dir=home / "w")).paths.values()
+    flat = home / "flat" / target.name  # as in a copy of OpenGVLab/VBench_Used_Models
+    flat.parent.mkdir()
+    flat.write_bytes(b"")
+    assert flat in locate.location(name, WeightsConfig(weights_dir=home / "flat")).paths.values()
+
+
+@pytest.mark.parametrize("name", ["amt_s", "musiq_spaq"])
+def test_non_commercial_weights_of_vbench_are_accepted_once(home, name):
+    setup = WeightsConfig(weights_dir=home / "w")
+    put(home / "w")
+    for file in CHECKPOINTS[name].files:
+        (home / "w" / file.name).write_bytes(b"")
+    assert "licence not accepted" in str(locate.unusable(name, setup))
+    locate.accept(name)
+    assert locate.unusable(name, setup) is None
+
+
 def test_the_hubs_cache_is_read_at_the_pinned_revision(home, monkeypatch):
     """In the layout that the hub's client writes: snapshots/<revision>/<path>."""
     hub = pytest.importorskip("huggingface_hub")
