@@ -3,17 +3,59 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
+
+TextRole = Literal["text", "video", "audio", "style", "expected"]
+"""Which text of a prompt a metric or encoder reads."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a clip of this prompt must show, in words that a detector or classifier knows; None where not stated.
+
+    Attributes:
+        objects: a class of COCO, or two: "dog", "dog and cat".
+        color: colour of the object: "red".
+        relation: two classes and where the first is: "bicycle | on the left of | car".
+        scene: kind of place: "botanical garden".
+        style: how it is drawn: "Van Gogh style".
+        action: a label of Kinetics-400: "riding a bike".
+    """
+
+    objects: str | None = None
+    color: str | None = None
+    relation: str | None = None
+    scene: str | None = None
+    style: str | None = None
+    action: str | None = None
+
+    def as_json(self) -> str | None:
+        """What is stated, as a JSON object with sorted keys; None where nothing is."""
+        stated = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(stated, sort_keys=True, ensure_ascii=False) if stated else None
+
+    @classmethod
+    def from_json(cls, text: str | None) -> Expected:
+        """The value of `as_json`; keys that a later version added are left out.
+
+        Raises:
+            ValueError: no JSON object of texts.
+        """
+        stated = json.loads(text) if text else {}
+        if not isinstance(stated, dict) or not all(isinstance(value, str) for value in stated.values()):
+            raise ValueError(f"{text!r:.60} is not a JSON object of texts")
+        return cls(**{name: value for name, value in stated.items() if name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The texts that a clip was generated from.
+    """The texts that a clip was generated from, and what it must show.
 
-    A joint prompt alone is common; benchmarks with separate captions for picture and sound fill the
+    A joint prompt alone is common; benchmarks with separate captions for video and audio fill the
     other two. Each text is None where the source gives none.
     """
 
@@ -21,6 +63,7 @@ class Prompt:
     video_text: str | None = None
     audio_text: str | None = None
     prompt_id: str | None = None
+    expected: Expected = Expected()
 
     @property
     def for_video(self) -> str | None:
@@ -32,9 +75,16 @@ class Prompt:
         """Text that judges the sound: `audio_text`, else the joint text."""
         return self.audio_text or self.text
 
-    def for_role(self, role: Literal["text", "video", "audio"]) -> str | None:
-        """The text that a metric with this role reads."""
-        return {"text": self.text, "video": self.for_video, "audio": self.for_audio}[role]
+    def for_role(self, role: TextRole) -> str | None:
+        """The text that a metric with this role reads.
+
+        For "expected" it is all that the clip must show, together with the joint text: an identity, not a sentence.
+        """
+        if role == "expected":
+            stated = self.expected.as_json()
+            return stated and f"{stated} {self.text or ''}".rstrip()
+        texts = {"text": self.text, "video": self.for_video, "audio": self.for_audio, "style": self.expected.style}
+        return texts[role]
 
     @property
     def is_empty(self) -> bool:

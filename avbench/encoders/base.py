@@ -6,16 +6,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
+from avbench.clips import Prompt, TextRole
 from avbench.media import AudioInfo, VideoInfo, View
 from avbench.weights.config import WeightsConfig
 from avbench.weights.locate import checkpoint_digest, checkpoint_licence, unusable
-
-TextRole = Literal["text", "video", "audio"]
 
 
 @dataclass(frozen=True)

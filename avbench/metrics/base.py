@@ -20,10 +20,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
+from avbench.clips import Prompt, TextRole
 from avbench.direction import Direction
 from avbench.encoders import Backbone, Encoder, EncoderStore, WeightsConfig
-from avbench.encoders.base import TextRole
 from avbench.errors import UsageError, near
 from avbench.media import Media, View
 
@@ -89,7 +88,7 @@ class Scorer:
         range: closed bounds of possible values.
         source: paper section, standard or reference project.
         needs: tracks and texts without which the clip is skipped.
-        prompt_role: which text is used: "text", "video" or "audio"; the digest covers it.
+        prompt_role: which text is used, see `Prompt.for_role`; the digest covers it.
         views: what the function asks of `Media.view`.
         encoders: networks it asks of the store; their views are declared by them.
         version: raise it whenever a number can change.

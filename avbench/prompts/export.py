@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from avbench.errors import UsageError
+from avbench.sources.expected import COLUMNS
 from avbench.sources.prompts import PromptRow
 
 Format = Literal["jsonl", "csv", "txt"]
@@ -75,6 +76,7 @@ def _records(row: PromptRow, number: int, template: Template | None) -> Iterator
     prompt = row.prompt
     name = prompt.prompt_id or str(number)
     texts = {"prompt_av": prompt.text, "prompt_v": prompt.video_text, "prompt_a": prompt.audio_text}
+    texts |= {column: getattr(prompt.expected, field) for column, field in COLUMNS.items()}
     record = {"prompt_id": name} | {key: text for key, text in texts.items() if text is not None}
     for aspect in dict.fromkeys(category.aspect for category in row.categories):
         names = [category.name for category in row.categories if category.aspect == aspect]

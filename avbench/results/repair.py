@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench.clips import Prompt
+from avbench.clips import Expected, Prompt
 from avbench.errors import AvbenchError
 from avbench.results.compact import compact
 from avbench.results.damage import RECORDS, DamagedRunError
@@ -118,7 +118,11 @@ def _remake_scores(
 
 def _prompts(clips: pd.DataFrame) -> dict[str, Prompt]:
     rows: Iterable[ClipRow] = to_rows(clips, ClipRow)
-    return {row.clip_id: Prompt(row.text, row.video_text, row.audio_text, row.prompt_id) for row in rows}
+    return {row.clip_id: _prompt(row) for row in rows}
+
+
+def _prompt(row: ClipRow) -> Prompt:
+    return Prompt(row.text, row.video_text, row.audio_text, row.prompt_id, Expected.from_json(row.expected))
 
 
 def _write(run: Run, names: Sequence[str]) -> str | None:

@@ -9,6 +9,7 @@ from functools import cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
+from avbench.clips import Expected
 from avbench.results.schema import ClipRow, LabelRow, ScoreRow
 
 if TYPE_CHECKING:
@@ -77,7 +78,17 @@ def row_problem(content: Mapping[str, Any], row: RowType) -> str | None:
                 return f"{column.name} is not valid Unicode"
         elif not column.low <= value <= column.high:  # false for NaN as well
             return f"{column.name} is {value!r}, out of bounds"
+    if row is ClipRow:
+        return _expected_problem(content.get("expected"))
     return _score_problem(content) if row is ScoreRow else None
+
+
+def _expected_problem(text: str | None) -> str | None:
+    try:
+        Expected.from_json(text)
+    except (ValueError, RecursionError):
+        return "expected is not a JSON object of texts"
+    return None
 
 
 @cache
@@ -144,7 +155,9 @@ def score_table_problem(scores: pd.DataFrame, clips: pd.DataFrame) -> str | None
 def clip_table_problem(clips: pd.DataFrame) -> str | None:
     """What is wrong with a clip table whose columns have the right types."""
     repeated = clips["clip_id"].duplicated()
-    return f"clips that are there twice: {_some(clips.loc[repeated, 'clip_id'])}" if repeated.any() else None
+    if repeated.any():
+        return f"clips that are there twice: {_some(clips.loc[repeated, 'clip_id'])}"
+    return next((found for text in clips["expected"].dropna() if (found := _expected_problem(text))), None)
 
 
 def label_table_problem(labels: pd.DataFrame, clips: pd.DataFrame) -> str | None:

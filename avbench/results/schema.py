@@ -71,10 +71,12 @@ class ClipRow:
     sample_rate: int | None = None
     channels: int | None = None
     problem: str | None = None
+    expected: str | None = None  # JSON of clips.Expected; a prompt's, though it stands behind what old folders hold
 
     def with_media_of(self, decoded: ClipRow) -> ClipRow:
         """The names and prompts of this clip, with the media metadata of another row of the same content."""
-        names = [column.name for column in fields(self) if column.default is not MISSING]
+        media = [column.name for column in fields(self) if column.default is not MISSING]
+        names = [name for name in media if name != "expected"]
         return replace(self, **{name: getattr(decoded, name) for name in names})
 
 

@@ -118,6 +118,7 @@ def clip_row(clip: Clip, sha256: str, root: Path, *, media: Media | None = None,
         height=video.height if video else None,
         sample_rate=audio.sample_rate if audio else None,
         channels=audio.channels if audio else None,
+        expected=prompt.expected.as_json(),
         problem=None if problem is None else _without_folders(problem, clip),
     )
 

@@ -14,6 +14,7 @@ from avbench.sources.categories import (
     parse_categories,
     unique,
 )
+from avbench.sources.expected import AUXILIARY, COLUMNS, read_expected
 from avbench.sources.rows import Row, Table
 from avbench.sources.safety import some_of
 
@@ -85,6 +86,7 @@ MODEL = ("model", "model_name", "generator", "system")
 SAMPLE_INDEX = ("sample_index", "sample_idx", "sample_number")
 PROMPT_ID = ("prompt_id", "prompt_index", "prompt_idx")
 CLIP_ID = ("clip_id", "id")
+EXPECTED = (*COLUMNS, AUXILIARY)
 # Columns of a prompt list that can name a clip, besides the video columns; the first of equals wins.
 KEYS = (
     *CLIP_ID,
@@ -114,6 +116,7 @@ _NAMES = frozenset(
         *MODEL,
         *SAMPLE_INDEX,
         *PROMPT_ID,
+        *EXPECTED,
     )
 )
 _SEPARATORS = re.compile(r"[-_\s]+")
@@ -135,6 +138,7 @@ class Columns:
     prompt_id: str | None
     clip_id: str | None
     categories: tuple[str, ...]
+    expected: dict[str, str]
     ground_truth: tuple[str, ...]
     ignored: tuple[str, ...]
 
@@ -172,13 +176,15 @@ def find_columns(table: Table) -> Columns:
     texts = (pick(TEXT), pick(VIDEO_TEXT), pick(AUDIO_TEXT))
     others = (pick(MODEL), pick(SAMPLE_INDEX), pick(PROMPT_ID), pick(CLIP_ID))
     categories = tuple(column for column in table.columns if _is_category(column))
-    used = {generated or plain, audio, *texts, *others, *categories, *truth}
+    expected_content = {alias: names[alias] for alias in EXPECTED if alias in names}
+    used = {generated or plain, audio, *texts, *others, *categories, *truth, *expected_content.values()}
     return Columns(
         generated or plain,
         audio,
         *texts,
         *others,
         categories=categories,
+        expected=expected_content,
         ground_truth=truth,
         ignored=tuple(column for column in table.columns if column not in used),
     )
@@ -201,6 +207,7 @@ def read_prompt(row: Row, columns: Columns) -> Prompt:
         video_text=row.text(columns.video_text),
         audio_text=row.text(columns.audio_text),
         prompt_id=row.cell(columns.prompt_id),
+        expected=read_expected(row, columns.expected),
     )
 
 
