@@ -73,7 +73,9 @@ def run_source(
     reference = load_reference(options.reference) if options.reference else None
     with ending_in_order(), RunFolder(out) as folder:
         info, notes = begin_run(folder, source, suite, scorers, options)
-        context = RunContext(info["run_id"], suite.name, suite.version, options.setup, options.protocol, source.root)
+        context = RunContext(
+            info["run_id"], suite.name, suite.version, options.setup, options.protocol, source.root, suite.only
+        )
         earlier = EarlierRows(folder.rows())
         workers = options.processes(out)
         plan = make_plan(

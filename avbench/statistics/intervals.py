@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,6 +47,12 @@ class Interval:
     def excludes_zero(self) -> bool:
         """Whether there is an interval, with 0 outside."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+    def detail(self, bounds: tuple[float, float] = (-math.inf, math.inf)) -> dict[str, Any]:
+        """What the detail of a row over many clips holds of it: ends within bounds, or the reason for none."""
+        if self.low is None or self.high is None:
+            return {"no_interval": self.reason, "prompts": self.clusters}
+        return {"low": max(bounds[0], self.low), "high": min(bounds[1], self.high), "prompts": self.clusters}
 
 
 def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | None = None, level: float = LEVEL) -> Interval:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from avbench import Category
 from avbench.metrics import Score, scorer
 from avbench.metrics import base as registry_module
 from avbench.metrics.base import get_scorers, registry
@@ -46,3 +47,9 @@ def test_a_suite_changes_its_version_with_a_metric(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(registry_module, "_REGISTRY", registry() | {"sharpness": changed})
     now = {suite.name: suite.version for suite in list_suites()}
     assert [name for name in now if now[name] != before[name]] == ["quick"]
+
+
+def test_a_suite_changes_its_version_with_the_clips_that_it_asks_a_metric_of() -> None:
+    whole = get_suite("quick")
+    part = replace(whole, only={"sharpness": Category("colour", "red")})
+    assert len({whole.version, part.version, replace(part, only={"loudness": Category("colour", "red")}).version}) == 3
