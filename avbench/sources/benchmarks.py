@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from avbench.clips import Clip, Prompt
+from avbench.clips import Category, Clip, Prompt
 from avbench.errors import UsageError
 from avbench.sources.pairing import Pairing, counts_from_one, other_numbers, pair_all_by_number, pair_by_name
 from avbench.sources.prompts import PromptList
 from avbench.sources.safety import printable, some_of
+from avbench.sources.vbench import find_official
 
 _JAVISBENCH_STEM = re.compile(r"sample_([0-9]{1,9})")
 _JAVISBENCH_DIGITS = 4
@@ -136,6 +137,8 @@ def only_csv(root: Path) -> Path | None:
 def vbench_clips(clips: Sequence[Clip]) -> list[Clip]:
     """Clips with the prompt and the sample number that their names hold.
 
+    VBench's own prompts have their dimensions and what must be seen, as its list says.
+
     Raises:
         UsageError: a name without `-<number>` at the end.
     """
@@ -146,7 +149,10 @@ def vbench_clips(clips: Sequence[Clip]) -> list[Clip]:
         if match is None or not text.strip():
             wrong.append(clip.clip_id)
             continue
-        result.append(replace(clip, prompt=Prompt(text=text), sample_index=int(match[2])))
+        prompt, categories = Prompt(text=text), tuple[Category, ...]()
+        if (known := find_official(text)) is not None:
+            prompt, categories = replace(prompt, expected=known.prompt.expected), known.categories
+        result.append(replace(clip, prompt=prompt, categories=categories, sample_index=int(match[2])))
     if wrong:
         raise UsageError(
             f"{len(wrong)} of {len(clips)} files are not named <prompt>-<number> as VBench's are: "
