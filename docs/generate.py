@@ -27,7 +27,11 @@ from avbench.weights.locate import size_text
 DOCS = Path(__file__).parent
 MARKED = re.compile(r"(<!-- generated:(\w+) ?(\w*) -->\n).*?(<!-- end -->)", re.DOTALL)
 ARROWS = {True: "higher is better", False: "lower is better", None: "neither"}
-JUDGES = {"clip": "each clip", "set": "all clips of a run together, and each category"}
+JUDGES = {
+    "clip": "each clip",
+    "set": "all clips of a run together, and each category",
+    "derived": "all clips of a run together",
+}
 NONE = "–"
 
 SCORE_COLUMNS = {
@@ -110,6 +114,8 @@ def family_table(family: str) -> str:
             continue
         params = ", ".join(f"{name} = {value}" for name, value in m.params)
         views = "; ".join(dict.fromkeys(map(reads, m.all_views)))
+        if m.inputs:
+            views = f"scores of {', '.join(m.inputs)}"
         weights = f"{m.checkpoint} (licence: {m.licence})" if m.checkpoint else "none"
         facts = (
             ("what", m.summary), ("judges", JUDGES[m.level]), ("unit", unit(m)),

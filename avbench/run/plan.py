@@ -89,6 +89,8 @@ def make_plan(
         plan.shas[clip.clip_id] = job.sha256
         todo = []
         for scorer in scorers:
+            if scorer.level == "derived":
+                continue
             if scorer.level == "set":
                 # Its row is computed at the end; of a clip it needs the features.
                 if scorer.name not in plan.missing and not has_features(folder, scorer, job):

@@ -10,6 +10,7 @@ from typing import Any
 from avbench.errors import UsageError
 from avbench.metrics.base import get_scorers
 from avbench.results import RunFolder
+from avbench.run.derived import derived_rows
 from avbench.run.jobs import RunContext, Stopped
 from avbench.run.options import RunOptions
 from avbench.run.plan import EarlierRows, make_plan
@@ -98,7 +99,9 @@ def run_source(
         sets = SetInputs(folder, source.clips, plan.shas, context, reference, plan.missing, stopped)
         set_rows = score_sets(sets, scorers, earlier, fresh=recorder.features > 0, retry_errors=options.retry_errors)
         folder.append(set_rows)
-        computed = recorder.computed + len(set_rows)
+        derived = derived_rows(folder, source, plan.shas, context, scorers)
+        folder.append(derived)
+        computed = recorder.computed + len(set_rows) + len(derived)
         changed = bool(computed or plan.ready)
         plan.jobs.clear()  # tables of a long run need the memory
         plan.ready.clear()

@@ -124,7 +124,7 @@ def _who_takes_part(scorers: Sequence[Scorer], setup: WeightsConfig) -> tuple[tu
 
 
 def _cannot_take_part(scorer: Scorer, setup: WeightsConfig) -> str | None:
-    if scorer.level == "set":
+    if scorer.level != "clip":
         return "judges sets of clips; a dose is given to single ones"
     return scorer.unavailable(setup)
 
