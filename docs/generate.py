@@ -53,7 +53,7 @@ SCORE_COLUMNS = {
     "params_digest": "Digest over the metric's parameters, the prompt text that it uses, and the protocol; for sets "
     "also the scope and the reference set.",
     "weights_digest": "Digest over the networks and their precision; `none` without networks, `unavailable` where this "
-    "machine lacks one.",
+    "machine lacks one, `not asked` where the suite does not ask the metric of this clip.",
     "seconds": "Time that this metric took for this clip, without decoding.",
     "detail": "JSON object with what lies behind the number: times, counts, curves.",
 }

@@ -19,6 +19,7 @@ from avbench.metrics.base import Score, Scorer, get_scorers
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, ScoreRow
 from avbench.results.schema import set_digest
 from avbench.run.jobs import ClipJob, RunContext
+from avbench.statistics.summary import NOT_ASKED
 
 log = logging.getLogger(__name__)
 
@@ -94,14 +95,15 @@ def unavailable_rows(job: ClipJob, reasons: Mapping[str, str]) -> list[ScoreRow]
 def not_asked_row(job: ClipJob, scorer: Scorer) -> ScoreRow | None:
     """The row of a metric that the suite does not ask of this clip; None where it is asked.
 
-    Its digests are those of no computation, so that it never stands for a score that another suite asks for.
+    Its digests are those of no computation, so that it never stands for a score that another suite asks for, and no
+    summary counts it.
     """
     category = job.context.only.get(scorer.name)
     if category is None or category in job.clip.categories:
         return None
     reason = f"{category.aspect} is not {category.name}"
     row = score_row(job, scorer, Score.skipped(reason), 0.0, stopped=reason)
-    return replace(row, params_digest=hashlib.sha256(reason.encode()).hexdigest()[:16], weights_digest="none")
+    return replace(row, params_digest=hashlib.sha256(reason.encode()).hexdigest()[:16], weights_digest=NOT_ASKED)
 
 
 def error_rows(job: ClipJob, scorers: Iterable[Scorer], reason: str) -> list[ScoreRow]:

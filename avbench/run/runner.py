@@ -39,6 +39,7 @@ class Outcome:
         computed: new rows.
         reused: rows that were there already.
         unavailable: rows of metrics that lack a package or weights here.
+        not_asked: rows of metrics that the suite does not ask of their clip.
         notes: files of the folder that were damaged and were made again.
     """
 
@@ -50,6 +51,7 @@ class Outcome:
     computed: int
     reused: int
     unavailable: int
+    not_asked: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -115,6 +117,7 @@ def run_source(
         computed=computed,
         reused=tables.rows - computed,
         unavailable=tables.unavailable,
+        not_asked=tables.not_asked,
         notes=(*notes, *tables.notes),
     )
 

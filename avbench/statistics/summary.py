@@ -14,6 +14,8 @@ from avbench.statistics.intervals import mean_interval
 if TYPE_CHECKING:
     import pandas as pd
 
+NOT_ASKED = "not asked"
+"""`weights_digest` of rows of metrics that a suite does not ask of the clip: no summary counts them."""
 _OLD_SET = "scored by a version without intervals of sets"
 
 
@@ -26,11 +28,16 @@ def clusters_of(clips: pd.DataFrame) -> dict[str, PromptKey]:
     }
 
 
+def asked(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows of metrics that the suite asks of their clip."""
+    return scores[scores["weights_digest"] != NOT_ASKED]
+
+
 def summarize(scores: pd.DataFrame, clusters: Mapping[str, PromptKey], by: Sequence[str] = ()) -> list[dict[str, Any]]:
     """One entry per metric (and per value of `by`, columns of `scores`).
 
     Args:
-        scores: rows of metrics of single clips.
+        scores: rows of metrics of single clips; those that the suite does not ask for are passed over.
         clusters: the prompt of each clip, of `clusters_of`: the independent units of the intervals.
         by: columns to group by.
 
@@ -41,7 +48,7 @@ def summarize(scores: pd.DataFrame, clusters: Mapping[str, PromptKey], by: Seque
     """
     entries = []
     keys = [*by, "metric"]
-    for key, group in scores.groupby(keys, sort=False, dropna=False, observed=True):
+    for key, group in asked(scores).groupby(keys, sort=False, dropna=False, observed=True):
         good = group[group["status"] == "ok"]
         values = good["value"].to_numpy(dtype=np.float64)
         interval = mean_interval(values, [clusters[clip] for clip in good["clip_id"]])
