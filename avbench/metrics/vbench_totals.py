@@ -44,6 +44,7 @@ class Judged:
         dimensions: in the order that `index` counts.
         index, values, frames: dimension, value and weight of each clip in compat mode.
         prompts: text of each clip's prompt.
+        clip_ids: of all clips with a value; some have several dimensions.
         static: clips that stand still among those of temporal flickering, and how many these are.
         problems: half sentences; empty where the total holds.
     """
@@ -53,6 +54,7 @@ class Judged:
     values: list[float] = field(default_factory=list)
     frames: list[float] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
+    clip_ids: set[str] = field(default_factory=set)
     static: tuple[int, int] = (0, 0)
     problems: list[str] = field(default_factory=list)
 
@@ -106,6 +108,7 @@ def _add(judged: Judged, number: int, found: Coverage, by_id: Mapping[str, Judge
                 judged.values.append(score.value)
                 judged.frames.append(1.0 if dimension.lost is None else max((clip.frames or 0) - dimension.lost, 0))
                 judged.prompts.append(prompt.row.prompt.text or "")
+                judged.clip_ids.add(clip.clip.clip_id)
             elif score is None or not is_left_out(dimension, score):
                 unscored.append(score.reason if score else f"{dimension.metric(mode)} is not in the run")
     if unscored:
@@ -152,7 +155,7 @@ def _detail(judged: Judged, values: Mapping[str, float]) -> dict[str, Any]:
     by_clips, by_frames = judged.means(by_frames=False), judged.means(by_frames=True)
     weighted = [dimension.name for dimension in judged.dimensions if dimension.lost is not None]
     detail: dict[str, Any] = {
-        "clips": len(judged.values),
+        "clips": len(judged.clip_ids),
         "dimensions": dict(values),
         "means_over_clips": {name: by_clips[name] for name in weighted},
         "means_over_frames": {name: by_frames[name] for name in weighted},

@@ -33,7 +33,7 @@ def derived_rows(
     if not wanted:
         return []
     rows = _newest(folder, shas, {name for scorer in wanted for name in scorer.inputs})
-    known = {row.metric: row for row in folder.rows() if row.clip_id is None and row.scope == ALL}
+    known = {row.metric: row for _, row in folder.scan() if row.clip_id is None and row.scope == ALL}
     clips = _judged(folder, source, shas, rows)
     found = [_row(scorer, source, shas, context, clips, rows) for scorer in wanted]
     return [row for row in found if (old := known.get(row.metric)) is None or not _same(row, old)]

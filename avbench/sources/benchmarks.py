@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from avbench.clips import Category, Clip, Prompt
+from avbench.clips import Clip, Prompt
 from avbench.errors import UsageError
 from avbench.sources.pairing import Pairing, counts_from_one, other_numbers, pair_all_by_number, pair_by_name
 from avbench.sources.prompts import PromptList
 from avbench.sources.safety import printable, some_of
-from avbench.sources.vbench import find_official
+from avbench.sources.vbench import official_facts
 
 _JAVISBENCH_STEM = re.compile(r"sample_([0-9]{1,9})")
 _JAVISBENCH_DIGITS = 4
@@ -149,9 +149,8 @@ def vbench_clips(clips: Sequence[Clip]) -> list[Clip]:
         if match is None or not text.strip():
             wrong.append(clip.clip_id)
             continue
-        prompt, categories = Prompt(text=text), tuple[Category, ...]()
-        if (known := find_official(text)) is not None:
-            prompt, categories = replace(prompt, expected=known.prompt.expected), known.categories
+        expected, categories = official_facts(text)
+        prompt = Prompt(text=text, expected=expected)
         result.append(replace(clip, prompt=prompt, categories=categories, sample_index=int(match[2])))
     if wrong:
         raise UsageError(

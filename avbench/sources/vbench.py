@@ -6,10 +6,11 @@ Source: VBench (Huang et al., CVPR 2024), vbench/__init__.py and the sampling no
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 
-from avbench.clips import Clip
+from avbench.clips import Category, Clip, Expected
+from avbench.sources.categories import unique
 from avbench.sources.prompts import PromptRow, read_prompts
 from avbench.sources.shipped import shipped_folder
 from avbench.sources.spelling import composed
@@ -36,8 +37,7 @@ class Coverage:
 
     Attributes:
         dimension: its name.
-        prompts: all prompts of the list that belong to it, in the order of the list. Two of appearance style stand
-            there twice, so that their clips count twice.
+        prompts: all prompts of the list that belong to it, in the order of the list.
         samples: clips that each prompt should have.
         doubled: ids of clips that another clip of the same prompt and number precedes.
     """
@@ -59,7 +59,7 @@ class Coverage:
 
     @property
     def clips(self) -> int:
-        """Number of clips that count, each as often as its prompt stands in the list."""
+        """Number of clips that count."""
         return sum(len(prompt.clips) for prompt in self.prompts)
 
     @property
@@ -92,14 +92,22 @@ def samples_needed(row: PromptRow) -> int:
     return FLICKERING_SAMPLES if FLICKERING in dimensions_of(row) else SAMPLES
 
 
-def find_official(text: str) -> PromptRow | None:
-    """The prompt of the list with this text, letter by letter; None for another text."""
-    return _by_text().get(composed(text))
+def official_facts(text: str) -> tuple[Expected, tuple[Category, ...]]:
+    """What VBench's list says of a prompt with this text, letter by letter: what must be seen, and its dimensions.
+
+    Two texts stand there twice, for appearance style and for overall consistency: theirs are put together.
+    """
+    rows = _by_text().get(composed(text), [])
+    stated = {name: value for row in rows for name, value in asdict(row.prompt.expected).items() if value is not None}
+    return Expected(**stated), unique(category for row in rows for category in row.categories)
 
 
 @cache
-def _by_text() -> dict[str, PromptRow]:
-    return {composed(row.prompt.text or ""): row for row in reversed(official_prompts())}
+def _by_text() -> dict[str, list[PromptRow]]:
+    found: dict[str, list[PromptRow]] = {}
+    for row in official_prompts():
+        found.setdefault(composed(row.prompt.text or ""), []).append(row)
+    return found
 
 
 def coverage(clips: Iterable[Clip], rows: Sequence[PromptRow]) -> list[Coverage]:

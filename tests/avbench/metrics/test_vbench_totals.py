@@ -108,7 +108,8 @@ def test_a_whole_sampling_has_totals(sampling: Sampling) -> None:
     detail = of("vbench_total", sampling).detail
     assert detail["dimensions"] == pytest.approx(plain)
     assert (detail["static_clips"], detail["clips_filtered"]) == (75 * 13, 75 * 25)
-    # 944 texts: two of appearance style stand in the list twice and are sampled twice here, as its ids say.
+    assert detail["clips"] == 6230 - 75 * 20  # five of 25 for each prompt of flickering
+    # 944 texts: two stand in the list twice, for different dimensions, and are sampled twice here, as its ids say.
     assert detail["prompts"] == 944
 
 

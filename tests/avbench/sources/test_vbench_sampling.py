@@ -122,9 +122,23 @@ def test_two_clips_for_one_sample_are_no_sampling():
     assert found.lack == "color has several clips for one sample (twin)"
 
 
-def test_a_prompt_that_stands_twice_counts_twice_unless_its_clips_have_the_lists_ids():
-    rows = [prompt_row("the bund", "appearance_style", prompt_id=name) for name in ("vbench-1", "vbench-2")]
-    by_text = [clip("the bund", sample) for sample in range(5)]
-    assert [len(prompt.clips) for prompt in coverage(by_text, rows)[0].prompts] == [5, 5]
-    by_id = [clip("the bund", sample, "vbench-2") for sample in range(5)]
-    assert [len(prompt.clips) for prompt in coverage(by_id, rows)[0].prompts] == [0, 5]
+TWICE = "The bund Shanghai, oil painting"
+
+
+def test_a_text_that_stands_twice_serves_all_its_dimensions(touch):
+    """Once for appearance style, once for overall consistency and two more."""
+    (found,) = load_source(touch(f"{TWICE}-0.mp4")).clips
+    names = ("appearance_style", "overall_consistency", "aesthetic_quality", "imaging_quality")
+    assert found.categories == tuple(Category(ASPECT, name) for name in names)
+    assert found.prompt.expected == Expected(style="oil painting")
+    in_folder = [clip(TWICE, sample) for sample in range(5)]
+    assert {each.dimension: each.clips for each in coverage(in_folder, official_prompts()) if each.clips} == (
+        dict.fromkeys(names, 5)
+    )
+
+
+def test_clips_with_the_lists_ids_serve_their_own_prompt_only():
+    ids = [row.prompt.prompt_id for row in official_prompts() if row.prompt.text == TWICE]
+    assert len(ids) == 2
+    by_id = [clip(TWICE, sample, ids[0]) for sample in range(5)]
+    assert [each.dimension for each in coverage(by_id, official_prompts()) if each.clips] == ["appearance_style"]
