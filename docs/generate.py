@@ -78,6 +78,7 @@ CLIP_COLUMNS = {
     "sample_rate": "Samples per second.",
     "channels": "Channels of the sound.",
     "problem": "What is broken in the file, gaps in the sound included; null if nothing is.",
+    "expected": "JSON object of what the prompt says must be seen; null if it says nothing.",
 }
 MANIFEST_COLUMNS = (
     ("generated video", columns.GENERATED_VIDEO, "Path of the generated video. Wins over a plain path."),
@@ -87,6 +88,13 @@ MANIFEST_COLUMNS = (
     ("text", columns.TEXT, "Joint prompt."),
     ("video text", columns.VIDEO_TEXT, "Prompt for the picture."),
     ("audio text", columns.AUDIO_TEXT, "Prompt for the sound."),
+    (
+        "expected content",
+        columns.EXPECTED,
+        "What the clip must show: `dog` or `dog and cat`; `red`; `bicycle | on the left of | car`; `alley`; `Van Gogh "
+        "style`; a label of Kinetics-400; the last column is VBench's object of these. Metrics of objects, colour, "
+        "place, style and action read it.",
+    ),
     ("model", columns.MODEL, "Name of the generator."),
     ("sample index", columns.SAMPLE_INDEX, "0, 1, 2, ... Counted per prompt and model if not given."),
     ("prompt id", columns.PROMPT_ID, "Id of the prompt."),
