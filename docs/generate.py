@@ -27,7 +27,11 @@ from avbench.weights.locate import size_text
 DOCS = Path(__file__).parent
 MARKED = re.compile(r"(<!-- generated:(\w+) ?(\w*) -->\n).*?(<!-- end -->)", re.DOTALL)
 ARROWS = {True: "higher is better", False: "lower is better", None: "neither"}
-JUDGES = {"clip": "each clip", "set": "all clips of a run together, and each category"}
+JUDGES = {
+    "clip": "each clip",
+    "set": "all clips of a run together, and each category",
+    "derived": "all clips of a run together",
+}
 NONE = "–"
 
 SCORE_COLUMNS = {
@@ -49,7 +53,7 @@ SCORE_COLUMNS = {
     "params_digest": "Digest over the metric's parameters, the prompt text that it uses, and the protocol; for sets "
     "also the scope and the reference set.",
     "weights_digest": "Digest over the networks and their precision; `none` without networks, `unavailable` where this "
-    "machine lacks one.",
+    "machine lacks one, `not asked` where the suite does not ask the metric of this clip.",
     "seconds": "Time that this metric took for this clip, without decoding.",
     "detail": "JSON object with what lies behind the number: times, counts, curves.",
 }
@@ -118,6 +122,8 @@ def family_table(family: str) -> str:
             continue
         params = ", ".join(f"{name} = {value}" for name, value in m.params)
         views = "; ".join(dict.fromkeys(map(reads, m.all_views)))
+        if m.inputs:
+            views = f"scores of {', '.join(m.inputs)}"
         weights = f"{m.checkpoint} (licence: {m.licence})" if m.checkpoint else "none"
         facts = (
             ("what", m.summary), ("judges", JUDGES[m.level]), ("unit", unit(m)),

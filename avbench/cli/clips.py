@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from avbench.cli.options import AllowOutside, LayoutOption, LimitOption, PromptsOption, SourceArgument
 from avbench.terminal.output import print_json, say
+
+if TYPE_CHECKING:
+    from avbench.sources.vbench import Coverage
 
 
 def command(
@@ -22,6 +26,7 @@ def command(
     from avbench.media.limits import parse_limits
     from avbench.media.probe import probe_clip
     from avbench.sources import load_source
+    from avbench.sources.vbench import coverage, official_prompts
 
     loaded = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
     limits = parse_limits(limit or ())
@@ -30,6 +35,7 @@ def command(
     with_sound = sum(probe.audio != "none" for probe in probes)
     problems = [(c.clip_id, p.problem) for c, p in zip(loaded.clips, probes, strict=True) if p.problem]
     durations = sorted(probe.duration for probe in probes if probe.duration is not None)
+    sampling = [found for found in coverage(loaded.clips, official_prompts()) if found.clips]
     overview = {
         "kind": loaded.kind,
         "matching": loaded.matching,
@@ -39,6 +45,7 @@ def command(
         "with_categories": sum(bool(clip.categories) for clip in loaded.clips),
         "models": sorted({clip.model for clip in loaded.clips if clip.model}),
         "duration_s": [durations[0], durations[len(durations) // 2], durations[-1]] if durations else [],
+        "vbench": [_sampling(dimension) for dimension in sampling],
         "notes": list(loaded.notes),
         "problems": [{"clip_id": clip_id, "problem": problem} for clip_id, problem in problems],
     }
@@ -63,5 +70,39 @@ def command(
         middle = durations[len(durations) // 2]
         say(f"durations: {durations[0]:.2f} s to {durations[-1]:.2f} s, median {middle:.2f} s")
     say(f"prompts: {loaded.matching}")
+    if sampling:
+        _print_sampling(sampling)
     for note in loaded.notes:
         say(f"note: {note}")
+
+
+def _sampling(found: Coverage) -> dict[str, str | int]:
+    return {
+        "dimension": found.dimension,
+        "prompts": len(found.prompts),
+        "prompts_sampled": found.sampled,
+        "prompts_full": found.full,
+        "samples": found.samples,
+        "clips": found.clips,
+        "clips_needed": found.samples * len(found.prompts),
+        "missing": found.lack,
+    }
+
+
+def _print_sampling(sampling: Sequence[Coverage]) -> None:
+    """VBench's prompts among the clips, dimension by dimension: what its totals need and what there is."""
+    from avbench.pages.table import Column, Table, row_of
+    from avbench.pages.terminal import print_table
+
+    columns = (
+        Column("dimension", "dimension", "text"), Column("prompts", "prompts"), Column("sampled", "sampled"),
+        Column("full", "with all samples"), Column("clips", "clips"),
+    )  # fmt: skip
+    rows = []
+    for each in sampling:
+        total = len(each.prompts)
+        cells = (str(total), str(each.sampled), str(each.full), f"{each.clips} of {each.samples * total}")
+        rows.append(row_of((each.dimension, *cells)))
+    print_table(Table("VBench's prompts", columns, tuple(rows)))
+    full = sum(not each.lack for each in sampling)
+    say(f"VBench: {full} of 16 dimensions are complete; Quality, Semantic and Total need all of theirs")

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from avbench.metrics.base import Scorer
 
+_JUDGES = {
+    "clip": "each clip",
+    "set": "all clips together, against a reference set",
+    "derived": "all clips together, from their scores",
+}
 _LEGEND = "↑ higher is better, ↓ lower is better, · neither; 'avbench ls METRIC' tells more"
 
 
@@ -87,7 +92,7 @@ def _details(scorer: Scorer, suites: list[str]) -> Table:
         "better": scorer.direction.phrase,
         "unit": scorer.unit,
         "range": f"{low:g} to {high:g}",
-        "judges": "each clip" if scorer.level == "clip" else "all clips together, against a reference set",
+        "judges": _JUDGES[scorer.level],
         "needs": ", ".join(sorted(scorer.needs)),
         "family": scorer.family.replace("_", " "),
         "suites": ", ".join(suites) or "none",

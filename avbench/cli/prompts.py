@@ -52,7 +52,9 @@ def show_suite(
     video: Annotated[
         str | None, typer.Option(help="Names of the clips, such as 'clips/{prompt_id}.mp4': makes it a manifest.")
     ] = None,
-    samples: Annotated[int, typer.Option(help="Clips of each prompt, with {sample} in --video.")] = 1,
+    samples: Annotated[
+        str, typer.Option(help="Clips of each prompt, with {sample} in --video; 'vbench': as many as VBench asks for.")
+    ] = "1",
     path: Annotated[bool, typer.Option("--path", help="Print only where the suite's file is.")] = False,
     prompts_dir: PromptsDirOption = None,
 ) -> None:
@@ -123,15 +125,17 @@ def _entry(suite: PromptSuite, folder: Path | None) -> dict[str, Any]:
     }
 
 
-def _template(video: str | None, samples: int) -> Template | None:
+def _template(video: str | None, samples: str) -> Template | None:
     from avbench.errors import UsageError
     from avbench.prompts import Template
 
+    if samples != "vbench" and not samples.removeprefix("-").isdecimal():
+        raise UsageError(f"--samples takes a number or 'vbench', got {samples!r}")
     if video is None:
-        if samples != 1:
+        if samples != "1":
             raise UsageError("--samples says how many clips a manifest lists for each prompt: give --video too.")
         return None
-    return Template(video, samples)
+    return Template(video, None if samples == "vbench" else int(samples))
 
 
 def _form(out: Path | None, form: Form) -> Form:

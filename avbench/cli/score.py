@@ -155,6 +155,7 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
         "computed": outcome.computed,
         "reused": outcome.reused,
         "unavailable": outcome.unavailable,
+        "not_asked": outcome.not_asked,
         "failed_clips": list(outcome.failed),
         "stopped": outcome.stopped,
         **outcome.summary,
@@ -179,7 +180,9 @@ def _show(outcome: Outcome, by: str | None, html: bool) -> None:
         if not outcome.summary[key]:
             say(_NO_GROUPS[by])
     rows = f"rows: {outcome.computed} computed, {outcome.reused} reused, {outcome.unavailable} not possible here"
-    lines = [rows + (" ('avbench doctor' says why)" if outcome.unavailable else ""), f"run:  {outcome.path}"]
+    rows += " ('avbench doctor' says why)" if outcome.unavailable else ""
+    rows += f", {outcome.not_asked} not asked for by the suite" if outcome.not_asked else ""
+    lines = [rows, f"run:  {outcome.path}"]
     if html:
         lines.append(f"page: {outcome.path / 'report.html'}")
     for line in lines:

@@ -77,7 +77,7 @@ def no_prompt(role: TextRole | None) -> str:
 
 
 SetFunction = Callable[[NDArray[np.float32], NDArray[np.float32]], Score]
-Level = Literal["clip", "set"]
+Level = Literal["clip", "set", "derived"]
 
 ARGUMENTS = ("media", "prompt", "store")
 _SUBSETS = (("media",), ("media", "prompt"), ("media", "store"))
@@ -89,7 +89,7 @@ class Scorer:
 
     Attributes:
         function: of a clip, see `arguments`; for a set metric of two sets of features (N, D) and (M, D): generated,
-            reference.
+            reference; for a derived metric see `avbench.metrics.derived`.
         name: column name, stable, short, snake_case.
         summary: one line of what is measured.
         unit: "s", "LUFS", "1" for a plain number ...
@@ -104,7 +104,9 @@ class Scorer:
         params: constants that define the number; they enter the digest.
         family: section in tables.
         arguments: which of media, prompt and store the function takes.
-        level: "clip", or "set" for a distance between all clips and a reference set; a set metric has one encoder.
+        level: "clip"; "set" for a distance between all clips and a reference set, with one encoder; "derived" for what
+            follows from the scores of all clips.
+        inputs: metrics that a derived one is computed from.
         packages: importable modules that the function itself needs.
         caveat: what the number cannot say.
     """
@@ -125,6 +127,7 @@ class Scorer:
     prompt_role: TextRole | None = None
     arguments: tuple[str, ...] = ARGUMENTS
     level: Level = "clip"
+    inputs: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     caveat: str = ""
 
@@ -223,6 +226,7 @@ def scorer(
     packages: tuple[str, ...] = (),
     caveat: str = "",
     level: Level = "clip",
+    inputs: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Score]], Scorer]:
     """Register `function(media, prompt, store) -> Score` as the metric `name`; it leaves out what it does not use.
 
@@ -251,6 +255,7 @@ def scorer(
             prompt_role=prompt_role,
             arguments=_arguments(function),
             level=level,
+            inputs=inputs,
             packages=packages,
             caveat=caveat,
         )

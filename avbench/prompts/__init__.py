@@ -2,10 +2,11 @@
 
 from avbench.prompts.catalogue import Hub, PromptSuite, get_prompt_suite, list_prompt_suites
 from avbench.prompts.export import Template, as_records, render
-from avbench.prompts.files import find_prompts, load_prompt_suite, prompt_file, shipped_folder
+from avbench.prompts.files import find_prompts, load_prompt_suite, prompt_file
 from avbench.prompts.pull import Pulled, pull_prompts
 from avbench.prompts.select import select_rows
 from avbench.prompts.taxonomy import Aspect, Kind, taxonomy
+from avbench.sources.shipped import shipped_folder
 
 __all__ = [
     "Aspect",

@@ -13,6 +13,7 @@ from typing import Literal
 from avbench.errors import UsageError
 from avbench.sources.expected import COLUMNS
 from avbench.sources.prompts import PromptRow
+from avbench.sources.vbench import samples_needed
 
 Format = Literal["jsonl", "csv", "txt"]
 
@@ -23,20 +24,20 @@ class Template:
 
     Attributes:
         video: path with `{prompt_id}` and, for several samples, `{sample}`.
-        samples: clips of each prompt.
+        samples: clips of each prompt; None for as many as VBench asks for: 5, and 25 for temporal flickering.
     """
 
     video: str
-    samples: int = 1
+    samples: int | None = 1
 
     def __post_init__(self) -> None:
         try:
             fields = {name for _, name, _, _ in string.Formatter().parse(self.video) if name is not None}
         except ValueError as error:
             raise UsageError(f"clip names {self.video!r}: {error}. Write for example {{prompt_id}}.mp4.") from error
-        if self.samples < 1:
+        if self.samples is not None and self.samples < 1:
             raise UsageError(f"{self.samples} samples of each prompt: expected 1 or more.")
-        needed = {"prompt_id", "sample"} if self.samples > 1 else {"prompt_id"}
+        needed = {"prompt_id"} if self.samples == 1 else {"prompt_id", "sample"}
         if not needed <= fields <= {"prompt_id", "sample"}:
             wanted = " and ".join(f"{{{name}}}" for name in sorted(needed))
             raise UsageError(f"clip names {self.video!r}: expected {wanted} in them, so that no two clips share one.")
@@ -83,7 +84,7 @@ def _records(row: PromptRow, number: int, template: Template | None) -> Iterator
     if template is None:
         yield {"id": name, **record}
         return
-    for sample in range(template.samples):
+    for sample in range(samples_needed(row) if template.samples is None else template.samples):
         video = template.video.replace("{prompt_id}", name).replace("{sample}", str(sample))
         yield {"video": video, **record, "sample_index": str(sample)}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,22 +11,7 @@ from avbench.errors import EnvironmentProblem
 from avbench.files import expand_home
 from avbench.prompts.catalogue import Hub, PromptSuite, get_prompt_suite
 from avbench.sources.prompts import PromptList, read_prompts
-
-
-def shipped_folder() -> Path:
-    """The folder of the prompt lists that come with avbench.
-
-    A wheel has it inside the package, a checkout beside it.
-
-    Raises:
-        EnvironmentProblem: neither is there.
-    """
-    package = Path(str(files("avbench")))
-    options = (package / "_data" / "prompts", package.parent / "prompts")
-    for folder in options:
-        if (folder / "avbench-175.jsonl").is_file():
-            return folder
-    raise EnvironmentProblem(f"prompt lists are missing; expected in {options[0]}. Install avbench again.")
+from avbench.sources.shipped import shipped_folder
 
 
 def prompts_folder(given: Path | None = None) -> Path | None:

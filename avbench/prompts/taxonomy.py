@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from avbench.prompts.files import shipped_folder
+from avbench.sources.shipped import shipped_folder
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from avbench.report.sections import (
 )
 from avbench.report.tables import format_unit, watermark
 from avbench.results import Run
+from avbench.statistics.summary import asked
 
 _PLAYERS = ("'self'", "file:", "data:", "blob:")
 KIND = Kind("avbench.report", "report.html.j2", "report.css", "report.js", _PLAYERS)
@@ -62,7 +64,12 @@ def write_report(
 
 
 def render_report(run: Run, page_folder: Path, finder: MediaFinder, *, embed: Embed, max_clips: int) -> str:
-    """The page as text; links to media are relative to `page_folder`."""
+    """The page as text; links to media are relative to `page_folder`.
+
+    Rows of metrics that the suite does not ask of a clip stay out: where each dimension has prompts of its own, most
+    rows would say nothing else.
+    """
+    run = replace(run, scores=asked(run.scores))
     groups = attention(run)
     shown = select_clips(run, groups, max_clips)
     media = bundle_media({clip.clip_id: finder.find(clip) for clip in clip_media(run, shown)}, page_folder, embed)

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from avbench.clips import Clip
+from avbench.clips import Category, Clip
 from avbench.media import Limits
 from avbench.metrics.base import get_scorers
 from avbench.results import ClipRow, ScoreRow
@@ -22,7 +22,7 @@ from avbench.weights.config import WeightsConfig
 class RunContext:
     """Values that all rows of a run have in common: ids, suite, weights, protocol.
 
-    `root` is the folder of the source: the clip table names files relative to it.
+    `root` is the folder of the source: the clip table names files relative to it. `only` is that of the suite.
     """
 
     run_id: str
@@ -31,6 +31,7 @@ class RunContext:
     setup: WeightsConfig = field(default_factory=WeightsConfig)
     protocol: Protocol = field(default_factory=Protocol)
     root: Path = Path()
+    only: Mapping[str, Category] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from avbench.metrics.base import Scorer
 from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
 from avbench.run.content import read_content
 from avbench.run.jobs import ClipJob, RunContext
-from avbench.run.rows import unavailable_rows
+from avbench.run.rows import not_asked_row, unavailable_rows
 
 RowKey = tuple[str, str, int, str, str]
 
@@ -41,7 +41,7 @@ class EarlierRows:
 
     def __init__(self, rows: Sequence[ScoreRow]) -> None:
         self._rows = {row.key: row for row in rows}  # of several of one computation, the newest
-        self._held = {(row.clip_id, row.key) for row in rows}
+        self._newest = {(row.clip_id, row.clip_sha256, row.metric): row.key for row in rows}
         self._scored = {row.key[:4]: row for row in rows if row.weights_digest != UNAVAILABLE}
 
     def find(self, key: RowKey) -> ScoreRow | None:
@@ -51,8 +51,8 @@ class EarlierRows:
         return self._rows.get(key)
 
     def holds(self, clip_id: str, row: ScoreRow) -> bool:
-        """Whether this clip has the row under its own name already."""
-        return (clip_id, row.key) in self._held
+        """Whether this row is the newest that this clip has of the metric under its own name."""
+        return self._newest.get((clip_id, row.clip_sha256, row.metric)) == row.key
 
 
 def make_plan(
@@ -89,10 +89,15 @@ def make_plan(
         plan.shas[clip.clip_id] = job.sha256
         todo = []
         for scorer in scorers:
+            if scorer.level == "derived":
+                continue
             if scorer.level == "set":
                 # Its row is computed at the end; of a clip it needs the features.
                 if scorer.name not in plan.missing and not has_features(folder, scorer, job):
                     todo.append(scorer.name)
+                continue
+            if (skipped := not_asked_row(job, scorer)) is not None:
+                plan.ready += [] if earlier.holds(clip.clip_id, skipped) else [skipped]
                 continue
             digest = scorer.params_digest(clip.prompt, context.protocol.name)
             row = earlier.find((job.sha256, scorer.name, scorer.version, digest, digests[scorer.name]))

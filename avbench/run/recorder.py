@@ -11,7 +11,7 @@ from avbench.results import RunFolder, ScoreRow
 from avbench.run.content import Content
 from avbench.run.jobs import ClipJob, ClipResult, Stopped, steps_of
 from avbench.run.plan import Plan
-from avbench.run.rows import error_rows, unavailable_rows
+from avbench.run.rows import error_rows, not_asked_row, unavailable_rows
 
 
 class Progress(TypingProtocol):
@@ -112,6 +112,8 @@ class Recorder:
         open_job.job = job
         self._plan.shas[job.clip.clip_id] = job.sha256
         others = [scorer for scorer in self._scorers if scorer.level == "clip" and scorer.name not in job.metrics]
+        rows = [row for scorer in others if (row := not_asked_row(job, scorer)) is not None]
+        others = [scorer for scorer in others if scorer.name not in {row.metric for row in rows}]
         missing = {s.name: self._plan.missing[s.name] for s in others if s.name in self._plan.missing}
-        failed = error_rows(job, [s for s in others if s.name not in missing], result.clip_row.problem or "changed")
-        return failed + unavailable_rows(job, missing)
+        rows += error_rows(job, [s for s in others if s.name not in missing], result.clip_row.problem or "changed")
+        return rows + unavailable_rows(job, missing)

@@ -14,6 +14,7 @@ from avbench.results.damage import DamagedRunError
 from avbench.results.info import read_info
 from avbench.results.repair import made_again
 from avbench.run.protocol import PROTOCOLS
+from avbench.statistics.summary import NOT_ASKED
 from avbench.weights.config import Precision, Weights, WeightsConfig
 
 UNKNOWN = "unknown"
@@ -74,7 +75,7 @@ def recover_info(
 
 def _find_setup(rows: Sequence[ScoreRow], setups: Sequence[WeightsConfig]) -> tuple[str, str]:
     """Weights and precision under which all networks have the digests of the rows."""
-    wanted = {(r.metric, r.weights_digest) for r in rows if r.weights_digest not in ("none", UNAVAILABLE)}
+    wanted = {(r.metric, r.weights_digest) for r in rows if r.weights_digest not in ("none", UNAVAILABLE, NOT_ASKED)}
     known = registry()
     if not all(name in known for name, _ in wanted):
         return UNKNOWN, UNKNOWN

@@ -16,7 +16,7 @@ from avbench.results.repair import made_again
 from avbench.run.rows import clip_row
 from avbench.run.set_metrics import set_digests
 from avbench.sources import Source
-from avbench.statistics.summary import clusters_of, ranges_of, summarize_parts
+from avbench.statistics.summary import NOT_ASKED, clusters_of, ranges_of, summarize_parts
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Tables:
         failed: ids of clips with an error row, in the order of the source.
         rows: rows of metrics that can run here.
         unavailable: rows of metrics that cannot.
+        not_asked: rows of metrics that the suite does not ask of their clip.
         notes: files that were damaged and were made again.
     """
 
@@ -35,6 +36,7 @@ class Tables:
     failed: tuple[str, ...]
     rows: int
     unavailable: int
+    not_asked: int
     notes: tuple[str, ...]
 
 
@@ -54,15 +56,17 @@ def finish_run(folder: RunFolder, source: Source, shas: Mapping[str, str], *, ch
         folder.write_tables(folder.read_at(offsets), _clip_table(folder, source, shas), source.clips)
         folder.write_json("summary.json", _summarize(folder.path, source))
     failed: set[str] = set()
-    unavailable = 0
+    unavailable = not_asked = 0
     for scores in read_by_metric(folder.path):
         failed.update(scores.loc[scores["status"] == "error", "clip_id"].dropna())
         unavailable += int((scores["weights_digest"] == UNAVAILABLE).sum())
+        not_asked += int((scores["weights_digest"] == NOT_ASKED).sum())
     return Tables(
         summary=read_summary(folder.path),
         failed=tuple(clip.clip_id for clip in source.clips if clip.clip_id in failed),
-        rows=len(offsets) - unavailable,
+        rows=len(offsets) - unavailable - not_asked,
         unavailable=unavailable,
+        not_asked=not_asked,
         notes=(damaged,) if damaged else (),
     )
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from avbench.clips import Clip
 from avbench.errors import AvbenchError
@@ -12,7 +17,14 @@ from avbench.files import below_or_name
 from avbench.media import Media
 from avbench.metrics.base import Score, Scorer, get_scorers
 from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, ScoreRow
-from avbench.run.jobs import ClipJob
+from avbench.results.schema import set_digest
+from avbench.run.jobs import ClipJob, RunContext
+from avbench.statistics.summary import NOT_ASKED
+
+log = logging.getLogger(__name__)
+
+ALL = "all"
+"""Scope of a row about all clips of a run."""
 
 
 def score_row(job: ClipJob, scorer: Scorer, score: Score, seconds: float, stopped: str | None = None) -> ScoreRow:
@@ -80,9 +92,83 @@ def unavailable_rows(job: ClipJob, reasons: Mapping[str, str]) -> list[ScoreRow]
     return [score_row(job, s, Score.skipped(reasons[s.name]), 0.0, stopped=reasons[s.name]) for s in scorers]
 
 
+def not_asked_row(job: ClipJob, scorer: Scorer) -> ScoreRow | None:
+    """The row of a metric that the suite does not ask of this clip; None where it is asked.
+
+    Its digests are those of no computation, so that it never stands for a score that another suite asks for, and no
+    summary counts it.
+    """
+    category = job.context.only.get(scorer.name)
+    if category is None or category in job.clip.categories:
+        return None
+    reason = f"{category.aspect} is not {category.name}"
+    row = score_row(job, scorer, Score.skipped(reason), 0.0, stopped=reason)
+    return replace(row, params_digest=hashlib.sha256(reason.encode()).hexdigest()[:16], weights_digest=NOT_ASKED)
+
+
 def error_rows(job: ClipJob, scorers: Iterable[Scorer], reason: str) -> list[ScoreRow]:
     """Rows for metrics of a clip that cannot be read."""
     return [score_row(job, scorer, Score.error(reason), 0.0) for scorer in scorers if scorer.level == "clip"]
+
+
+def set_row(
+    scorer: Scorer,
+    scope: str,
+    clips: Sequence[Clip],
+    shas: Mapping[str, str],
+    context: RunContext,
+    *,
+    weights_digest: str,
+    params: Mapping[str, Any],
+) -> ScoreRow:
+    """The row of a metric over several clips, before it is computed.
+
+    Args:
+        scorer: the metric.
+        scope: "all", or "aspect/category".
+        clips: those of the scope.
+        shas: content digest of each clip.
+        context: what every row repeats.
+        weights_digest: of all networks behind the number.
+        params: what else the number depends on, besides the metric's parameters, the scope and the protocol.
+    """
+    models = {clip.model for clip in clips}
+    content = {"params": dict(scorer.params), "scope": scope, "protocol": context.protocol.name, **params}
+    return ScoreRow(
+        schema_version=SCHEMA_VERSION,
+        run_id=context.run_id,
+        model=models.pop() if len(models) == 1 else None,
+        suite=context.suite,
+        suite_version=context.suite_version,
+        scope=scope,
+        clip_id=None,
+        clip_sha256=set_digest(shas[clip.clip_id] for clip in clips),
+        prompt_id=None,
+        sample_index=0,
+        metric=scorer.name,
+        value=None,
+        status="skipped",
+        reason="not judged",
+        metric_version=scorer.version,
+        params_digest=hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16],
+        weights_digest=weights_digest,
+        seconds=0.0,
+    )
+
+
+def computed_row(row: ScoreRow, compute: Callable[[], Score]) -> ScoreRow:
+    """The row with its score; whatever is raised costs this row alone, never the scores of single clips."""
+    start = time.perf_counter()
+    try:
+        score = checked_score(compute())
+        detail = detail_text(score.detail)
+    except Exception as error:
+        log.debug("%s failed on %s", row.metric, row.scope, exc_info=True)
+        score, detail = Score.error(failure(error)), "{}"
+    seconds = round(time.perf_counter() - start, 6)
+    return replace(
+        row, value=score.value, status=score.status, reason=score.reason, seconds=seconds, detail=detail
+    )  # fmt: skip
 
 
 def clip_row(clip: Clip, sha256: str, root: Path, *, media: Media | None = None, problem: str | None = None) -> ClipRow:

@@ -10,6 +10,7 @@ from typing import Any
 from avbench.errors import UsageError
 from avbench.metrics.base import get_scorers
 from avbench.results import RunFolder
+from avbench.run.derived import derived_rows
 from avbench.run.jobs import RunContext, Stopped
 from avbench.run.options import RunOptions
 from avbench.run.plan import EarlierRows, make_plan
@@ -38,6 +39,7 @@ class Outcome:
         computed: new rows.
         reused: rows that were there already.
         unavailable: rows of metrics that lack a package or weights here.
+        not_asked: rows of metrics that the suite does not ask of their clip.
         notes: files of the folder that were damaged and were made again.
     """
 
@@ -49,6 +51,7 @@ class Outcome:
     computed: int
     reused: int
     unavailable: int
+    not_asked: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -73,7 +76,9 @@ def run_source(
     reference = load_reference(options.reference) if options.reference else None
     with ending_in_order(), RunFolder(out) as folder:
         info, notes = begin_run(folder, source, suite, scorers, options)
-        context = RunContext(info["run_id"], suite.name, suite.version, options.setup, options.protocol, source.root)
+        context = RunContext(
+            info["run_id"], suite.name, suite.version, options.setup, options.protocol, source.root, suite.only
+        )
         earlier = EarlierRows(folder.rows())
         workers = options.processes(out)
         plan = make_plan(
@@ -96,7 +101,9 @@ def run_source(
         sets = SetInputs(folder, source.clips, plan.shas, context, reference, plan.missing, stopped)
         set_rows = score_sets(sets, scorers, earlier, fresh=recorder.features > 0, retry_errors=options.retry_errors)
         folder.append(set_rows)
-        computed = recorder.computed + len(set_rows)
+        derived = derived_rows(folder, source, plan.shas, context, scorers)
+        folder.append(derived)
+        computed = recorder.computed + len(set_rows) + len(derived)
         changed = bool(computed or plan.ready)
         plan.jobs.clear()  # tables of a long run need the memory
         plan.ready.clear()
@@ -110,6 +117,7 @@ def run_source(
         computed=computed,
         reused=tables.rows - computed,
         unavailable=tables.unavailable,
+        not_asked=tables.not_asked,
         notes=(*notes, *tables.notes),
     )
 

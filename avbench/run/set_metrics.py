@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,17 +14,14 @@ from numpy.typing import NDArray
 from avbench.clips import Clip, PromptKey
 from avbench.errors import UsageError
 from avbench.metrics.base import Score, Scorer
-from avbench.results import SCHEMA_VERSION, UNAVAILABLE, RunFolder, ScoreRow
+from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
 from avbench.results.schema import set_digest
 from avbench.run.jobs import RunContext, Stopped
 from avbench.run.plan import EarlierRows
 from avbench.run.reference_sets import ReferenceSet
-from avbench.run.rows import checked_score, detail_text, failure
+from avbench.run.rows import ALL, checked_score, computed_row, set_row
 from avbench.statistics.intervals import jackknife_interval
 
-log = logging.getLogger(__name__)
-
-ALL = "all"
 _NO_REFERENCE = "no reference set; give features of real clips (--reference; 'avbench reference' makes them)"
 
 
@@ -90,27 +84,12 @@ def score_sets(
             draft = _draft(scorer, scope, members, sets)
             known = earlier.find(draft.key)
             if fresh or known is None or (retry_errors and known.status == "error"):
-                rows.append(_score(scorer, members, sets, draft))
+                rows.append(computed_row(draft, partial(_judge, scorer, scope, members, sets)))
     return rows
 
 
-def _score(scorer: Scorer, members: Sequence[Clip], sets: SetInputs, draft: ScoreRow) -> ScoreRow:
-    start = time.perf_counter()
-    try:
-        score = _unmet(scorer, sets) or _compare(scorer, draft.scope, members, sets)
-        detail = detail_text(score.detail)
-    except Exception as error:
-        # Whatever a set metric raises costs its own row, never the scores of single clips or the tables.
-        log.debug("%s failed on %s", scorer.name, draft.scope, exc_info=True)
-        score, detail = Score.error(failure(error)), "{}"
-    return replace(
-        draft,
-        value=score.value,
-        status=score.status,
-        reason=score.reason,
-        seconds=round(time.perf_counter() - start, 6),
-        detail=detail,
-    )
+def _judge(scorer: Scorer, scope: str, members: Sequence[Clip], sets: SetInputs) -> Score:
+    return _unmet(scorer, sets) or _compare(scorer, scope, members, sets)
 
 
 def _unmet(scorer: Scorer, sets: SetInputs) -> Score | None:
@@ -160,10 +139,7 @@ def _interval(
         part = scorer.function(fake[use], real)
         return math.nan if part.value is None else part.value
 
-    interval = jackknife_interval(distance, whole, prompts).within(*scorer.range)
-    if interval.low is None or interval.high is None:
-        return {"no_interval": interval.reason, "prompts": interval.clusters}
-    return {"low": interval.low, "high": interval.high, "prompts": interval.clusters}
+    return jackknife_interval(distance, whole, prompts).within(*scorer.range).detail()
 
 
 def _features(scorer: Scorer, clip: Clip, sets: SetInputs) -> NDArray[np.float32] | None:
@@ -174,28 +150,8 @@ def _features(scorer: Scorer, clip: Clip, sets: SetInputs) -> NDArray[np.float32
 
 def _draft(scorer: Scorer, scope: str, members: Sequence[Clip], sets: SetInputs) -> ScoreRow:
     """The row without its score."""
-    context, models = sets.context, {clip.model for clip in members}
     reference = sets.reference.digest(scorer.encoders[0]) if sets.reference else "none"
-    content = {
-        "params": dict(scorer.params), "scope": scope, "reference": reference, "protocol": context.protocol.name,
-    }  # fmt: skip
-    return ScoreRow(
-        schema_version=SCHEMA_VERSION,
-        run_id=context.run_id,
-        model=models.pop() if len(models) == 1 else None,
-        suite=context.suite,
-        suite_version=context.suite_version,
-        scope=scope,
-        clip_id=None,
-        clip_sha256=set_digest(sets.shas[clip.clip_id] for clip in members),
-        prompt_id=None,
-        sample_index=0,
-        metric=scorer.name,
-        value=None,
-        status="skipped",
-        reason="not judged",
-        metric_version=scorer.version,
-        params_digest=hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16],
-        weights_digest=UNAVAILABLE if scorer.name in sets.missing else scorer.weights_digest(context.setup),
-        seconds=0.0,
-    )
+    digest = UNAVAILABLE if scorer.name in sets.missing else scorer.weights_digest(sets.context.setup)
+    return set_row(
+        scorer, scope, members, sets.shas, sets.context, weights_digest=digest, params={"reference": reference}
+    )  # fmt: skip

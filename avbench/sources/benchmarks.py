@@ -12,6 +12,7 @@ from avbench.errors import UsageError
 from avbench.sources.pairing import Pairing, counts_from_one, other_numbers, pair_all_by_number, pair_by_name
 from avbench.sources.prompts import PromptList
 from avbench.sources.safety import printable, some_of
+from avbench.sources.vbench import official_facts
 
 _JAVISBENCH_STEM = re.compile(r"sample_([0-9]{1,9})")
 _JAVISBENCH_DIGITS = 4
@@ -138,6 +139,8 @@ def only_csv(root: Path) -> Path | None:
 def vbench_clips(clips: Sequence[Clip]) -> list[Clip]:
     """Clips with the prompt and the sample number that their names hold.
 
+    VBench's own prompts have their dimensions and what must be seen, as its list says.
+
     Raises:
         UsageError: a name without `-<number>` at the end.
     """
@@ -148,7 +151,9 @@ def vbench_clips(clips: Sequence[Clip]) -> list[Clip]:
         if match is None or not text.strip():
             wrong.append(clip.clip_id)
             continue
-        result.append(replace(clip, prompt=Prompt(text=text), sample_index=int(match[2])))
+        expected, categories = official_facts(text)
+        prompt = Prompt(text=text, expected=expected)
+        result.append(replace(clip, prompt=prompt, categories=categories, sample_index=int(match[2])))
     if wrong:
         raise UsageError(
             f"{len(wrong)} of {len(clips)} files are not named <prompt>-<number> as VBench's are: "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,6 +54,12 @@ class Interval:
             return self
         # The true mean of values in a range lies in that range too, so what is cut off never held it: coverage stays.
         return replace(self, low=max(low, self.low), high=min(high, self.high))
+
+    def detail(self) -> dict[str, Any]:
+        """What the detail of a row over many clips holds of it: both ends, or the reason for none."""
+        if self.low is None or self.high is None:
+            return {"no_interval": self.reason, "prompts": self.clusters}
+        return {"low": self.low, "high": self.high, "prompts": self.clusters}
 
 
 def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | None = None, level: float = LEVEL) -> Interval:

@@ -15,6 +15,8 @@ from avbench.statistics.intervals import mean_interval
 if TYPE_CHECKING:
     import pandas as pd
 
+NOT_ASKED = "not asked"
+"""`weights_digest` of rows of metrics that a suite does not ask of the clip: no summary counts them."""
 _OLD_SET = "scored by a version without intervals of sets"
 Ranges = Mapping[str, tuple[float, float]]
 """Least and greatest possible value of each metric; infinite where it is unbounded."""
@@ -40,13 +42,18 @@ def ranges_of(info: Mapping[str, Any]) -> Ranges:
     }
 
 
+def asked(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows of metrics that the suite asks of their clip."""
+    return scores[scores["weights_digest"] != NOT_ASKED]
+
+
 def summarize(
     scores: pd.DataFrame, clusters: Mapping[str, PromptKey], ranges: Ranges, by: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """One entry per metric (and per value of `by`, columns of `scores`).
 
     Args:
-        scores: rows of metrics of single clips.
+        scores: rows of metrics of single clips; those that the suite does not ask for are passed over.
         clusters: the prompt of each clip, of `clusters_of`: the independent units of the intervals.
         ranges: of the metrics, of `ranges_of`: intervals end there. A metric that is missing is unbounded.
         by: columns to group by.
@@ -58,7 +65,7 @@ def summarize(
     """
     entries = []
     keys = [*by, "metric"]
-    for key, group in scores.groupby(keys, sort=False, dropna=False, observed=True):
+    for key, group in asked(scores).groupby(keys, sort=False, dropna=False, observed=True):
         good = group[group["status"] == "ok"]
         values = good["value"].to_numpy(dtype=np.float64)
         interval = mean_interval(values, [clusters[clip] for clip in good["clip_id"]])

@@ -5,10 +5,24 @@ from __future__ import annotations
 from avbench.errors import UsageError, near
 from avbench.suites.base import Suite
 from avbench.suites.javisbench import JAVISBENCH, JAVISBENCH_COMPAT
-from avbench.suites.omninft import OMNINFT_REWARDS, OMNINFT_TABLES
+from avbench.suites.omninft import OMNINFT_PAPER, OMNINFT_REWARDS, OMNINFT_TABLES
 from avbench.suites.quick import QUICK
+from avbench.suites.vbench import (
+    VBENCH,
+    VBENCH_COMPAT,
+    VBENCH_CUSTOM,
+    VBENCH_CUSTOM_COMPAT,
+    VBENCH_QUALITY,
+    VBENCH_QUALITY_COMPAT,
+)
 
-_SUITES = {suite.name: suite for suite in (QUICK, JAVISBENCH, JAVISBENCH_COMPAT, OMNINFT_TABLES, OMNINFT_REWARDS)}
+_SUITES = {
+    suite.name: suite
+    for suite in (
+        QUICK, JAVISBENCH, JAVISBENCH_COMPAT, VBENCH, VBENCH_COMPAT, VBENCH_CUSTOM, VBENCH_CUSTOM_COMPAT,
+        VBENCH_QUALITY, VBENCH_QUALITY_COMPAT, OMNINFT_TABLES, OMNINFT_PAPER, OMNINFT_REWARDS,
+    )
+}  # fmt: skip
 
 
 def list_suites() -> list[Suite]:

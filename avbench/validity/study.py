@@ -127,7 +127,7 @@ def _who_takes_part(scorers: Sequence[Scorer], setup: WeightsConfig) -> tuple[tu
 
 
 def _cannot_take_part(scorer: Scorer, setup: WeightsConfig) -> str | None:
-    if scorer.level == "set":
+    if scorer.level != "clip":
         return "judges sets of clips; corruptions are applied to single ones"
     return scorer.unavailable(setup)
 

@@ -16,13 +16,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
+from avbench.clips import Expected, Prompt
 from avbench.encoders import EncoderStore, Setup
 from avbench.encoders.store import GROUP
 from avbench.errors import AvbenchError, EnvironmentProblem, MediaError, UsageError, near
 from avbench.media import Frames, Media, Waveform, decode_clip
 from avbench.metrics.base import Scorer, registry
 from avbench.sources import load_source
+from avbench.sources.expected import COLUMNS
 from omninft_train.method.advantages import Route
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
@@ -81,7 +82,7 @@ class LocalRewardBackend:
 
     def _judge_group(self, jobs: Sequence[tuple[Decoded, TrainPrompt, str]]) -> list[list[Score]]:
         items = [_media(clip, key) for clip, _, key in jobs]
-        texts = [Prompt(prompt.prompt_av, prompt.prompt_v, prompt.prompt_a) for _, prompt, _ in jobs]
+        texts = [_as_scored(prompt) for _, prompt, _ in jobs]
         whole = [(item, text) for item, text in zip(items, texts, strict=True) if isinstance(item, Media)]
         try:
             for encoder in self._encoders:
@@ -106,6 +107,8 @@ class LocalRewardBackend:
                 return value if math.isfinite(value) else f"gave {value}"
             if isinstance(item, str):
                 return item
+            if source.prompt_role and not source.prompt_text(text):
+                return f"the prompt has no text of role {source.prompt_role}"
             score = source(item, text, self._store)
             return score.reason if score.value is None else score.value
         except (MemoryError, EnvironmentProblem):
@@ -115,6 +118,12 @@ class LocalRewardBackend:
         except Exception as error:  # noqa: BLE001 - whatever a reward does, it must not end or move the training
             _LOG.debug("%s failed on %s", spec.scorer, key, exc_info=True)
             return f"{type(error).__name__}: {error}"
+
+
+def _as_scored(prompt: TrainPrompt) -> Prompt:
+    """The prompt as scorers take it, with what it says must be seen (keys `prompt_objects` ... of its line)."""
+    stated = {name: text for key, name in COLUMNS.items() if isinstance(text := prompt.metadata.get(key), str)}
+    return Prompt(prompt.prompt_av, prompt.prompt_v, prompt.prompt_a, expected=Expected(**stated))
 
 
 def make_rewards(options: RewardOptions) -> Rewards:
@@ -200,7 +209,8 @@ def read_clips(source: Path) -> tuple[list[Decoded], list[TrainPrompt]]:
         text = clip.prompt.text or clip.prompt.for_video or clip.prompt.for_audio
         if text is None:
             raise UsageError(f"{clip.video}: has no prompt; rewards need one. Give a manifest with prompts.")
-        prompts.append(TrainPrompt(text, clip.prompt.for_video or text, clip.prompt.for_audio or text))
+        expected = {key: value for key, name in COLUMNS.items() if (value := getattr(clip.prompt.expected, name))}
+        prompts.append(TrainPrompt(text, clip.prompt.for_video or text, clip.prompt.for_audio or text, expected))
     return clips, prompts
 
 

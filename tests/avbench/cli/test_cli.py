@@ -139,6 +139,21 @@ def test_clips_shows_what_is_understood_and_computes_nothing(avbench, examples, 
     assert "1 with problems" in text.stdout
 
 
+def test_clips_says_how_complete_a_sampling_of_vbench_is(avbench, tmp_path):
+    for sample in range(5):
+        (tmp_path / f"a bird and a cat-{sample}.mp4").write_bytes(b"")
+    (tmp_path / "A person is marching-0.mp4").write_bytes(b"")
+    facts = {"prompts_sampled": 1, "samples": 5}
+    assert json.loads(avbench("clips", tmp_path, "--json").stdout)["vbench"] == [
+        {"dimension": "multiple_objects", "prompts": 82, "prompts_full": 1, "clips": 5, "clips_needed": 410}
+        | {"missing": "multiple_objects has 5 samples of 1 of 82 prompts"} | facts,
+        {"dimension": "human_action", "prompts": 100, "prompts_full": 0, "clips": 1, "clips_needed": 500}
+        | {"missing": "human_action has 5 samples of 0 of 100 prompts"} | facts,
+    ]  # fmt: skip
+    text = avbench("clips", tmp_path, env=_wide()).stdout
+    assert "5 of 410" in text and "0 of 16 dimensions are complete" in text
+
+
 def test_ls_shows_every_metric_and_why_one_cannot_run(avbench):
     content = json.loads(avbench("ls", "--json").stdout)
     assert set(content["suites"]["quick"]["metrics"]) <= set(content["metrics"])

@@ -91,6 +91,24 @@ def test_the_gains_that_the_paper_states_come_out(loaded):
     assert found[9].better is True
 
 
+def test_the_papers_vbench_table_waits_for_sources(loaded):
+    """One change is known; nothing is filled in by guessing."""
+    _, rows = texts(loaded, "omninft_vbench")
+    known = {label: [text for text in cells if text] for label, cells in rows.items()}
+    assert known == {"LTX-2": [], "LTX-2+GDPO": [], "LTX-2+OmniNFT": [], "OmniNFT against LTX-2": ["+10.5 %"]}
+
+
+def test_vbench_has_a_quantity_for_each_dimension_and_total(loaded):
+    from avbench.metrics.vbench_dimensions import DIMENSIONS
+
+    board, views = loaded
+    names = [dimension.name for dimension in DIMENSIONS]
+    assert {name for name, quantity in board.quantities.items() if quantity.group == "VBench"} == {
+        *names, "static_flickering", "vbench_quality", "vbench_semantic", "vbench_total",
+    }  # fmt: skip
+    assert list(views["omninft_vbench"].columns) == names
+
+
 def test_drift_is_six_parties_and_is_not_ranked(loaded):
     board, views = loaded
     filled = fill(views["drift_ltx2"], board)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from avbench.errors import EnvironmentProblem, UsageError
-from avbench.prompts import files as places
 from avbench.prompts import (
     find_prompts,
     get_prompt_suite,
@@ -21,6 +20,7 @@ from avbench.prompts import (
     shipped_folder,
     taxonomy,
 )
+from avbench.sources import shipped
 from avbench.sources.categories import JAVISBENCH
 from avbench.sources.prompts import PromptRow
 
@@ -213,7 +213,7 @@ def test_a_wheel_has_the_lists_inside_the_package(tmp_path, monkeypatch):
     """As in a wheel: the package is alone in its folder, and the lists lie where the build puts them."""
     package = tmp_path / "site-packages" / "avbench"
     package.mkdir(parents=True)
-    monkeypatch.setattr(places, "files", lambda _: package)
+    monkeypatch.setattr(shipped, "files", lambda _: package)
     (tmp_path / "site-packages" / "prompts").mkdir()  # of another package
     with pytest.raises(EnvironmentProblem, match="Install avbench again"):
         shipped_folder()

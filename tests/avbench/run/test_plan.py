@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avbench import Clip, Limits, Prompt
+from avbench import Category, Clip, Limits, Prompt
 from avbench.encoders import Backbone, Encoder
 from avbench.metrics import Score, Scorer
 from avbench.metrics import base as registry_module
@@ -56,8 +56,9 @@ def clips(tmp_path: Path) -> list[Clip]:
 def plan_for(
     clips: list[Clip], scorers: list[Scorer], earlier: list[ScoreRow], folder: RunFolder, **options: Any
 ) -> Plan:
-    options = {"workers": 1, "retry_errors": False, "limits": Limits()} | options
-    return make_plan(clips, scorers, EarlierRows(earlier), CONTEXT, folder=folder, **options)
+    options = {"workers": 1, "retry_errors": False, "limits": Limits(), "context": CONTEXT} | options
+    context = options.pop("context")
+    return make_plan(clips, scorers, EarlierRows(earlier), context, folder=folder, **options)
 
 
 def scored(plan: Plan, score: Score | None = None) -> list[ScoreRow]:
@@ -171,3 +172,43 @@ def test_rows_for_metrics_that_cannot_run_leave_set_metrics_out(clips: list[Clip
     job = ClipJob(clips[0], Content("0" * 64), (), CONTEXT)
     rows = unavailable_rows(job, {"plain": "no network", "of_set": "no network"})
     assert [(row.metric, row.reason) for row in rows] == [("plain", "no network")]
+
+
+ONLY_RED = replace(CONTEXT, only={"plain": Category("colour", "red")})
+
+
+def test_a_metric_is_asked_only_of_the_clips_that_the_suite_names(
+    clips: list[Clip], metrics: list[Scorer], folder: RunFolder
+) -> None:
+    red = replace(clips[0], categories=(Category("colour", "red"), Category("size", "small")))
+    plan = plan_for([red, *clips[1:]], metrics, [], folder, context=ONLY_RED)
+    assert wanted(plan) == {"a": ("plain", "worded"), "b": ("worded",), "c": ("worded",)}
+    assert {(row.clip_id, row.metric, row.status, row.reason) for row in plan.ready} == {
+        (name, "plain", "skipped", "colour is not red") for name in "bc"
+    }
+    again = plan_for([red, *clips[1:]], metrics, [*plan.ready, *scored(plan)], folder, context=ONLY_RED)
+    assert (again.jobs, again.ready) == ([], [])
+
+
+def test_what_one_suite_does_not_ask_is_computed_for_another_and_back(
+    clips: list[Clip], metrics: list[Scorer], folder: RunFolder
+) -> None:
+    """The newest row is that of the suite in use: what it does not ask for is skipped, though a score exists."""
+    skipped = plan_for(clips[:1], metrics[:1], [], folder, context=ONLY_RED).ready
+    asked = plan_for(clips[:1], metrics[:1], skipped, folder)
+    assert wanted(asked) == {"a": ("plain",)}
+    rows = [*skipped, *scored(asked)]
+    rows += plan_for(clips[:1], metrics[:1], rows, folder, context=ONLY_RED).ready
+    assert [row.status for row in rows] == ["skipped", "ok", "skipped"]
+    last = plan_for(clips[:1], metrics[:1], rows, folder)
+    assert last.jobs == [] and [row.status for row in last.ready] == ["ok"]
+
+
+def test_a_prompt_that_comes_back_brings_its_score_back(
+    clips: list[Clip], metrics: list[Scorer], folder: RunFolder
+) -> None:
+    first = scored(plan_for(clips[:1], metrics[1:], [], folder))
+    other = replace(clips[0], prompt=Prompt("another"))
+    rows = [*first, *scored(plan_for([other], metrics[1:], first, folder), Score.ok(0.7))]
+    back = plan_for(clips[:1], metrics[1:], rows, folder)
+    assert back.jobs == [] and [row.value for row in back.ready] == [0.5]

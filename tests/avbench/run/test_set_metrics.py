@@ -27,7 +27,8 @@ from avbench.run.make_reference import make_reference, reference_suite
 from avbench.run.options import RunOptions
 from avbench.run.plan import EarlierRows
 from avbench.run.reference_sets import ReferenceSet, load_reference, save_reference
-from avbench.run.set_metrics import ALL, SetInputs, scopes, score_sets
+from avbench.run.rows import ALL
+from avbench.run.set_metrics import SetInputs, scopes, score_sets
 from avbench.sources import Source
 
 Features = NDArray[np.float32]

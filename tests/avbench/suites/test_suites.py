@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from avbench import Category
 from avbench.metrics import Score, scorer
 from avbench.metrics import base as registry_module
 from avbench.metrics.base import get_scorers, registry
+from avbench.metrics.vbench_dimensions import DIMENSIONS, QUALITY, static_filter
+from avbench.sources.vbench import official_prompts
 from avbench.suites import get_suite, list_suites
 
 IN_NO_SUITE = {"aq_ce", "aq_cu", "aq_pc", "aq_pq", "hpsv3", "desync_margin", "clap_score_laion"}
@@ -46,3 +51,39 @@ def test_a_suite_changes_its_version_with_a_metric(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(registry_module, "_REGISTRY", registry() | {"sharpness": changed})
     now = {suite.name: suite.version for suite in list_suites()}
     assert [name for name in now if now[name] != before[name]] == ["quick"]
+
+
+def test_a_suite_changes_its_version_with_the_clips_that_it_asks_a_metric_of() -> None:
+    whole = get_suite("quick")
+    part = replace(whole, only={"sharpness": Category("colour", "red")})
+    assert len({whole.version, part.version, replace(part, only={"loudness": Category("colour", "red")}).version}) == 3
+
+
+def test_vbench_asks_each_metric_of_its_own_prompts_and_has_what_its_totals_need() -> None:
+    for name, mode in (("vbench", "fixed"), ("vbench-compat", "compat")):
+        suite = get_suite(name)
+        derived = [entry for entry in get_scorers(suite.metrics) if entry.level == "derived"]
+        assert {each for entry in derived for each in entry.inputs} == set(suite.only)
+        assert set(suite.only) | {entry.name for entry in derived} == set(suite.metrics)
+        asked = {metric: category.name for metric, category in suite.only.items()}
+        expected = {dimension.metric(mode): dimension.name for dimension in DIMENSIONS}
+        assert asked == expected | {static_filter(mode): "temporal_flickering"}
+        known = {category for row in official_prompts() for category in row.categories}
+        assert set(suite.only.values()) == known
+
+
+def test_own_videos_have_the_ten_dimensions_that_vbench_allows() -> None:
+    golden = json.loads((Path(__file__).parents[2] / "goldens" / "vbench" / "final.json").read_text())["matching"]
+    refused = set(golden["custom_refused"])
+    assert {dimension.name for dimension in DIMENSIONS} == set(golden["all_dimensions"])
+    custom = get_suite("vbench-custom").metrics
+    assert set(custom) == {dimension.name for dimension in DIMENSIONS} - refused
+    assert set(get_suite("vbench-quality").metrics) == {dimension.name for dimension in QUALITY}
+    assert get_suite("omninft-paper").metrics == (*get_suite("omninft-tables").metrics, *custom)
+
+
+def test_compat_suites_take_every_metric_of_mode_compat() -> None:
+    """And no other, so that no table mixes modes unseen."""
+    for name in ("javisbench", "vbench", "vbench-custom", "vbench-quality"):
+        fixed, compat = get_suite(name).metrics, get_suite(f"{name}-compat").metrics
+        assert compat == tuple(f"{metric}_compat" if f"{metric}_compat" in registry() else metric for metric in fixed)

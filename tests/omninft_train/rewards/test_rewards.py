@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
 from omninft_train.method.advantages import AdvantageOptions, advantages
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
-from omninft_train.rewards.local import RewardSpec, make_rewards, read_clips
+from omninft_train.rewards.local import RewardSpec, find_source, make_rewards, read_clips
 
 JUDGES = """
 import numpy as np
@@ -189,6 +190,47 @@ def test_metrics_of_avbench_give_the_same_numbers_here():
         asked = Prompt(text.prompt_av, text.prompt_v, text.prompt_a)
         expected = [s(media, asked, EncoderStore(setup=setup)).value for s in get_scorers(names)]
         assert scored.values[i].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """A metric that reads what a prompt says must be seen, as VBench's do."""
+    monkeypatch.setattr(base, "_REGISTRY", dict(base.registry()))
+
+    def shown(media, prompt, store):
+        """Letters of the object."""
+        if prompt.expected.objects is None:
+            return Score.skipped("the prompt names no object")
+        return Score.ok(len(prompt.expected.objects))
+
+    facts = {"unit": "1", "higher_is_better": True, "range": (0.0, 99.0), "source": "test", "prompt_role": "expected"}
+    base.scorer("shown", needs=("video", "prompt"), **facts)(shown)
+
+
+def test_a_reward_reads_what_the_prompt_says_must_be_seen(shown, tmp_path, small_clip):
+    """Keys of the prompt's line, or columns of a manifest; a prompt that says nothing of it has a reason."""
+    stated = [{"prompt_objects": "dog and cat"}, {"prompt_color": "red"}, {}]
+    prompts = [replace(prompt("a"), metadata=metadata) for metadata in stated]
+    scored = score(make_rewards(section(spec("shown"))), [clip(i) for i in range(3)], prompts)
+    assert scored.values[0].tolist() == [11.0]
+    assert scored.valid.tolist() == [[True], [False], [False]]
+    assert scored.reasons == [
+        "shown: the prompt names no object",
+        "shown: the prompt has no text of role expected",
+    ]
+    manifest = tmp_path / "m.csv"
+    shutil.copy(small_clip, tmp_path / "a.mp4")
+    manifest.write_text("video,text,prompt_objects\na.mp4,a dog,dog\n")
+    assert read_clips(manifest)[1][0].metadata == {"prompt_objects": "dog"}
+
+
+def test_every_metric_of_a_clip_is_a_reward_by_its_name():
+    """VBench's dimensions as all others; a metric of a whole run is none."""
+    for name, entry in base.registry().items():
+        if entry.level == "clip":
+            assert find_source(spec(name)) is entry
+    with pytest.raises(UsageError, match="vbench_total' judges sets of clips"):
+        find_source(spec("vbench_total"))
 
 
 def test_a_clip_that_scorers_cannot_take_costs_no_other():
