@@ -57,7 +57,7 @@ SEMANTIC = (
     Dimension("human_action"),
     Dimension("color", compat=True),
     Dimension("spatial_relationship", compat=True),
-    Dimension("scene", high=0.8222),
+    Dimension("scene", high=0.8222, compat=True),
     Dimension("appearance_style", 0.0009, 0.2855, lost=0),
     Dimension("temporal_style", high=0.364),
     Dimension("overall_consistency", high=0.364),

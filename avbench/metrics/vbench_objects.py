@@ -137,7 +137,8 @@ def _color_score(name: str, wanted: str, counts: tuple[int, int]) -> Score:
     of_object, of_color = counts
     if of_object == 0:
         return Score.skipped(
-            f"no frame shows {name!r:.60} with a caption that names a colour; VBench leaves such clips out"
+            f"no frame shows {name!r:.60} with a caption that names a colour; VBench leaves such clips out",
+            object_frames=0,
         )
     return Score.ok(of_color / of_object, object=name, color=wanted, object_frames=of_object, color_frames=of_color)
 

@@ -16,7 +16,7 @@ _OFFICIAL_PROMPTS = (
 )  # fmt: skip
 _OVER_CLIPS = ("static_flickering", "vbench_quality", "vbench_semantic", "vbench_total")
 _TWO_MODES = (
-    "motion_smoothness", "dynamic_degree", "color", "spatial_relationship", "static_filter", *_OVER_CLIPS,
+    "motion_smoothness", "dynamic_degree", "color", "spatial_relationship", "scene", "static_filter", *_OVER_CLIPS,
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from avbench.encoders.wordpieces import PIECES, read_word_pieces, stand_in_word_pieces
+from avbench.encoders.wordpieces import PIECES, WordPieces, read_word_pieces, stand_in_word_pieces
 from avbench.errors import EnvironmentProblem
 
 pytest.importorskip("tokenizers")
@@ -21,11 +21,17 @@ def test_special_ids_are_left_out():
 
 
 @pytest.mark.parametrize(
-    ("text", "spelled"), [("don't stop .", "don't stop."), ("what ?", "what?"), ("it ' s", "it's")]
+    ("text", "spelled"), [("don't stop .", "don't stop."), ("what ?", "what?"), ("it ' s", "it's"), ("", "")]
 )
 def test_marks_are_joined_as_by_the_published_tokenizer(text, spelled):
     words = stand_in_word_pieces()
     assert words.spell(words.encode(text)) == spelled
+
+
+def test_a_piece_that_goes_on_without_a_beginning_stays_as_it_is():
+    pieces = ["", "bat", "##man", "a"]
+    assert WordPieces(pieces).spell([1, 2]) == "batman"
+    assert WordPieces(pieces).spell([2, 3]) == "##man a"
 
 
 @pytest.mark.parametrize("damage", [lambda pieces: pieces[:-1], lambda pieces: pieces[1:] + pieces[:1]])

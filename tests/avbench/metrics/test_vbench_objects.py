@@ -12,7 +12,8 @@ from avbench.encoders import EncoderStore, WeightsConfig
 from avbench.encoders.networks.grit.detections import Detection, from_array, to_array
 from avbench.encoders.networks.grit.encoders import GRIT, GRIT_ROUNDED
 from avbench.media import Media
-from avbench.metrics.base import registry
+from avbench.metrics.base import Scorer, registry
+from avbench.metrics.vbench_dimensions import DIMENSIONS
 from avbench.metrics.vbench_objects import (
     color,
     color_compat,
@@ -21,6 +22,7 @@ from avbench.metrics.vbench_objects import (
     spatial_relationship,
     spatial_relationship_compat,
 )
+from avbench.metrics.vbench_totals import is_left_out
 
 METRICS = [object_class, multiple_objects, color, color_compat, spatial_relationship, spatial_relationship_compat]
 LEFT, RIGHT = (0, 0, 10, 10), (50, 0, 60, 10)
@@ -68,6 +70,15 @@ def test_modes_of_color_differ_where_a_quirk_acts():
     assert "no frame shows 'car'" in judge(color_compat, prompt, by_own_name).reason
     assert judge(color, prompt, within_word).status == "skipped"
     assert judge(color_compat, prompt, within_word).value == 1
+
+
+@pytest.mark.parametrize("scorer", [color, color_compat], ids=lambda scorer: scorer.name)
+def test_a_clip_without_the_object_is_left_out_of_the_totals(scorer: Scorer):
+    dimension = next(each for each in DIMENSIONS if each.name == "color")
+    absent = judge(scorer, expecting("a red car", color="red"), [Detection(LEFT, "dog", "a red dog")])
+    unknown = judge(scorer, expecting("a red car"), [Detection(LEFT, "dog", "a red dog")])
+    assert is_left_out(dimension, absent)
+    assert not is_left_out(dimension, unknown)
 
 
 def test_modes_of_color_take_the_object_from_different_places():

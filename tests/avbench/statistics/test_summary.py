@@ -34,7 +34,7 @@ def scores(values: Sequence[float | str], metric: str = "m", **columns: Any) -> 
             {
                 "clip_id": f"c{index}", "metric": metric, "scope": "clip", "status": status, "detail": "{}",
                 "value": value if good else math.nan, "reason": "" if good else str(value).removeprefix("-"),
-                "model": None, **columns,
+                "model": None, "weights_digest": "", **columns,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.encoders import wordpieces
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.networks.grit.detections import to_array
+from avbench.encoders.wordpieces import WordPieces
 from avbench.media import Frames, Middle
 from avbench.weights.locate import files
 
@@ -19,17 +22,18 @@ if TYPE_CHECKING:
 
 ROW = "grit_b_densecap_objectdet"
 FRAMES = 16
+# Words for tests, without the published vocabulary: some are names and colours, so that scores differ from 0.
+_STAND_IN = tuple(islice(cycle(["red", "cat", "blue", "bird", "car", "on", "dog"]), wordpieces.PIECES))
 
 
 def _load(context: LoadContext) -> Any:
     from avbench.encoders.networks.grit.network import Describer, load
-    from avbench.encoders.networks.grit.words import read_vocabulary, stand_in_vocabulary
 
     if context.setup.is_test:
-        return Describer(load(context, None), stand_in_vocabulary())
+        return Describer(load(context, None), WordPieces(_STAND_IN))
     (path,) = files(ROW, context.setup).values()
-    (vocabulary,) = files("bert_base_uncased_vocab", context.setup).values()
-    return Describer(load(context, path), read_vocabulary(vocabulary))
+    (vocabulary,) = files(wordpieces.ROW, context.setup).values()
+    return Describer(load(context, path), wordpieces.read_word_pieces(vocabulary))
 
 
 def _run(describer: Describer, clips: Sequence[ClipInput], *, rounded: bool) -> list[NDArray[np.uint8]]:

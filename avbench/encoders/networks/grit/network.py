@@ -21,7 +21,7 @@ from avbench.encoders.networks.grit.detections import Detection
 from avbench.encoders.networks.grit.proposals import Proposals
 from avbench.encoders.networks.grit.regions import RegionHeads, objects, pool
 from avbench.encoders.networks.grit.text import CAPTION, END, NAME, TextDecoder, TextSizes
-from avbench.encoders.networks.grit.words import spell
+from avbench.encoders.wordpieces import WordPieces
 from avbench.errors import EnvironmentProblem
 
 _MEAN = (123.675, 116.28, 103.53)
@@ -94,7 +94,7 @@ class Describer:
     """The network and its vocabulary."""
 
     network: Grit
-    pieces: Sequence[str]
+    words: WordPieces
 
     def detect(self, frame: Tensor) -> list[Detection]:
         """Objects in a frame (3, H, W), RGB in 0..255 as float32 on the network's device, surest first."""
@@ -102,7 +102,7 @@ class Describer:
         boxes = self.network.find(maps, (frame.shape[1], frame.shape[2]))
         boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(dim=1)]
         kinds = self.network.describe(maps, boxes, (NAME, CAPTION))
-        names, captions = ([spell(ids, self.pieces) for ids in kind] for kind in kinds)
+        names, captions = ([self.words.spell(ids) for ids in kind] for kind in kinds)
         # Cut towards zero, as the reference turns coordinates into whole numbers.
         corners = [(x0, y0, x1, y1) for x0, y0, x1, y1 in boxes.int().tolist()]
         return [Detection(*row) for row in zip(corners, names, captions, strict=True)]

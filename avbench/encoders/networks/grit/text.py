@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from avbench.encoders.networks.grit.words import VOCABULARY
+from avbench.encoders.wordpieces import PIECES
 
 NAME = 101  # begin tokens: of an object's name, and of a caption
 CAPTION = 104
@@ -38,7 +38,7 @@ class TextSizes:
     heads: int = 12
     inner: int = 3072
     tokens: int = 40
-    words: int = VOCABULARY
+    words: int = PIECES
 
 
 class Memory:

@@ -14,7 +14,7 @@ from avbench.clips import Clip
 from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.networks.grit.detections import from_array
 from avbench.encoders.networks.grit.encoders import GRIT, GRIT_ROUNDED
-from avbench.encoders.networks.grit.words import read_vocabulary, spell
+from avbench.encoders.wordpieces import PIECES, WordPieces
 from avbench.errors import EnvironmentProblem
 from avbench.media import Frames, decode_clip
 
@@ -95,7 +95,7 @@ def test_loads_from_a_file_of_half_precision(tmp_path, describer, monkeypatch):
     for key, value in loaded.state_dict().items():
         assert value.dtype is torch.float32
         torch.testing.assert_close(value, state[key].float())
-    assert network.Describer(loaded, describer.pieces).detect(drawn())
+    assert network.Describer(loaded, describer.words).detect(drawn())
 
 
 def test_detections_lie_in_the_frame_and_have_texts(describer):
@@ -212,21 +212,6 @@ def test_modes_differ_for_large_frames_only(describer):
         assert np.array_equal(plain, rounded) == equal
 
 
-def test_ids_as_text():
-    pieces = {0: "[PAD]", 101: "[CLS]", 102: "[SEP]", 5: "a", 6: "man", 7: "'", 8: "s", 9: "bat", 10: "##man", 11: "."}
-    assert spell([5, 9, 10, 11, 102, 0], pieces) == "a batman."
-    assert spell([10, 5], pieces) == "##man a"
-    assert spell([6, 7, 8], pieces) == "man's"
-    assert spell([], pieces) == ""
-
-
-def test_another_vocabulary_is_refused(tmp_path):
-    path = tmp_path / "vocab.txt"
-    path.write_text("\n".join(str(number) for number in range(30522)))
-    with pytest.raises(EnvironmentProblem, match="not the vocabulary"):
-        read_vocabulary(path)
-
-
 # The reference at full size, but for its decoder.
 
 
@@ -313,8 +298,8 @@ def in_order(scores, found: list[list[int]], expected: list[list[int]]) -> list[
 @pytest.mark.parametrize("name", ["clip_d", "clip_e"])
 def test_detections_equal_the_reference(name, full, frames):
     expected = EXPECTED[name]
-    pieces = {int(number): piece for number, piece in EXPECTED["pieces"].items()}
-    found = network.Describer(full, pieces).detect(frames[name])
+    pieces = [EXPECTED["pieces"].get(str(number), "") for number in range(PIECES)]
+    found = network.Describer(full, WordPieces(pieces)).detect(frames[name])
     rows = zip(expected["names"], expected["captions"], expected["boxes"], strict=True)
     wanted = sorted([name, caption, *box] for name, caption, box in rows)
     got = sorted([d.name, d.caption, *d.box] for d in found)
