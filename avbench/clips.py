@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-TextRole = Literal["text", "video", "audio", "style", "expected"]
-"""Which text of a prompt a metric or encoder reads."""
+TextRole = Literal["text", "video", "audio", "objects", "color", "relation", "scene", "style", "action"]
+"""Which text of a prompt a metric or encoder reads: the joint one, another caption, or a field of `Expected`."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,14 @@ class Prompt:
     def for_role(self, role: TextRole) -> str | None:
         """The text that a metric with this role reads.
 
-        For "expected" it is all that the clip must show, together with the joint text: an identity, not a sentence.
+        With a colour come the object that must have it and the joint text, which may name that object: an identity,
+        not a sentence.
         """
-        if role == "expected":
-            stated = self.expected.as_json()
-            return stated and f"{stated} {self.text or ''}".rstrip()
-        texts = {"text": self.text, "video": self.for_video, "audio": self.for_audio, "style": self.expected.style}
-        return texts[role]
+        if role == "color":
+            expected = self.expected
+            return expected.color and " | ".join([expected.color, expected.objects or "", self.text or ""])
+        texts = {"text": self.text, "video": self.for_video, "audio": self.for_audio}
+        return texts[role] if role in texts else getattr(self.expected, role)
 
     @property
     def is_empty(self) -> bool:

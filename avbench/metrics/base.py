@@ -69,11 +69,10 @@ class Score:
 
 def no_prompt(role: TextRole | None) -> str:
     """Why a clip is skipped whose prompt lacks what metrics of this role read."""
-    if role == "style":
-        return "the prompt names no style; manifest column prompt_style"
-    if role == "expected":
-        return "the prompt does not say what must be seen; manifest columns prompt_objects, prompt_color, ..."
-    return "no prompt; give one in a manifest or a prompt list (--prompts)"
+    if role in (None, "text", "video", "audio"):
+        return "no prompt; give one in a manifest or a prompt list (--prompts)"
+    what = {"objects": "object", "color": "colour"}.get(role, role)
+    return f"the prompt names no {what}; manifest column prompt_{role}"
 
 
 SetFunction = Callable[[NDArray[np.float32], NDArray[np.float32]], Score]

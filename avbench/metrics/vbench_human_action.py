@@ -10,7 +10,7 @@ from avbench.encoders import EncoderStore
 from avbench.encoders.networks.umt.encoders import FRAMES, UMT, actions
 from avbench.errors import near
 from avbench.media import Media
-from avbench.metrics.base import Score, scorer
+from avbench.metrics.base import Score, no_prompt, scorer
 
 TOP = 5
 THRESHOLD = 0.85
@@ -37,7 +37,7 @@ def label_of(action: str) -> str:
     range=(0.0, 1.0),
     source="VBench (Huang et al., CVPR 2024), vbench/human_action.py; Li et al., Unmasked Teacher, arXiv 2303.16058",
     needs=("video", "prompt"),
-    prompt_role="expected",
+    prompt_role="action",
     encoders=(UMT,),
     params={"frames": FRAMES, "top": TOP, "threshold": THRESHOLD},
     caveat="Yes or no, for the 400 actions of Kinetics only. The threshold lies on sigmoids of a network that was "
@@ -50,7 +50,7 @@ def human_action(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     least 0.85; else 0. The label is `prompt.expected.action`, one of the 400 of Kinetics.
     """
     if prompt.expected.action is None:
-        return Score.skipped("the prompt names no action; manifest column prompt_action")
+        return Score.skipped(no_prompt("action"))
     label = label_of(prompt.expected.action)
     if label not in actions():
         return Score.skipped(f"{label!r:.80} is no action of Kinetics-400. {near(label, actions())}")

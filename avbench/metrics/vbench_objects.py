@@ -10,7 +10,7 @@ from avbench.encoders.networks.grit.detections import Detection, from_array
 from avbench.encoders.networks.grit.encoders import FRAMES, GRIT, GRIT_ROUNDED
 from avbench.errors import near
 from avbench.media import Media
-from avbench.metrics.base import Score, scorer
+from avbench.metrics.base import Score, no_prompt, scorer
 from avbench.metrics.vbench_matching import (
     COCO,
     COLORS,
@@ -28,7 +28,6 @@ _FACTS: dict[str, Any] = {
     "higher_is_better": True,
     "range": (0.0, 1.0),
     "needs": ("video", "prompt"),
-    "prompt_role": "expected",
 }
 _SOURCE = "VBench (Huang et al., CVPR 2024), vbench/{}.py; Wu et al., GRiT, arXiv 2212.00280"
 _FIXED = {"mode": "fixed", "frames": FRAMES}
@@ -40,6 +39,7 @@ _CAVEAT = (
 
 @scorer(
     "object_class",
+    prompt_role="objects",
     encoders=(GRIT,),
     params={"frames": FRAMES},
     source=_SOURCE.format("object_class"),
@@ -56,6 +56,7 @@ def object_class(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
 @scorer(
     "multiple_objects",
+    prompt_role="objects",
     encoders=(GRIT,),
     params={"frames": FRAMES},
     source=_SOURCE.format("multiple_objects"),
@@ -81,6 +82,7 @@ def _frames_with_all(media: Media, prompt: Prompt, store: EncoderStore, count: i
 
 @scorer(
     "color",
+    prompt_role="color",
     encoders=(GRIT,),
     params=_FIXED,
     source=_SOURCE.format("color"),
@@ -105,6 +107,7 @@ def color(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
 @scorer(
     "color_compat",
+    prompt_role="color",
     encoders=(GRIT_ROUNDED,),
     params={
         "mode": "compat",
@@ -145,6 +148,7 @@ def _color_score(name: str, wanted: str, counts: tuple[int, int]) -> Score:
 
 @scorer(
     "spatial_relationship",
+    prompt_role="relation",
     encoders=(GRIT,),
     params=_FIXED,
     source=_SOURCE.format("spatial_relationship"),
@@ -164,6 +168,7 @@ def spatial_relationship(media: Media, prompt: Prompt, store: EncoderStore) -> S
 
 @scorer(
     "spatial_relationship_compat",
+    prompt_role="relation",
     encoders=(GRIT,),
     params={"mode": "compat", "flags": "spatial_unsigned,spatial_same_name", "frames": FRAMES},
     source=_SOURCE.format("spatial_relationship"),
@@ -185,7 +190,7 @@ def spatial_relationship_compat(media: Media, prompt: Prompt, store: EncoderStor
 def _relation(media: Media, prompt: Prompt, store: EncoderStore, **flags: bool) -> Score:
     parts = [_words(part) for part in (prompt.expected.relation or "").split("|")]
     if parts == [""]:
-        return Score.skipped("the prompt names no relation; manifest column prompt_relation")
+        return Score.skipped(no_prompt("relation"))
     if len(parts) != 3 or parts[1] not in RELATIONS:
         return Score.skipped(f"{' | '.join(parts)!r:.120} is no relation of two objects; known: {', '.join(RELATIONS)}")
     first, relation, second = parts
@@ -204,13 +209,13 @@ def _words(text: str | None) -> str:
 
 
 def _no_color(wanted: str) -> str | None:
-    return None if wanted else "the prompt names no colour; manifest column prompt_color"
+    return None if wanted else no_prompt("color")
 
 
 def _unusable(names: list[str], count: int) -> str | None:
     """Why these objects cannot be looked for; None when they can."""
     if names == [""]:
-        return "the prompt names no object; manifest column prompt_objects"
+        return no_prompt("objects")
     if len(names) != count:
         wanted = ("one object", "two objects")[count - 1]
         return f"the prompt names {' and '.join(names)!r:.80}; this metric looks for {wanted}"

@@ -9,7 +9,7 @@ from avbench.clips import Prompt
 from avbench.encoders import EncoderStore
 from avbench.encoders.networks.tag2text.encoders import FRAMES, TAG2TEXT_CAPTIONS, from_bytes
 from avbench.media import Media
-from avbench.metrics.base import Score, scorer
+from avbench.metrics.base import Score, no_prompt, scorer
 
 _FACTS: dict[str, Any] = {
     "family": "vbench",
@@ -18,7 +18,7 @@ _FACTS: dict[str, Any] = {
     "range": (0.0, 1.0),
     "source": "VBench (Huang et al., CVPR 2024), vbench/scene.py; Huang et al., Tag2Text, arXiv 2303.05657",
     "needs": ["video", "prompt"],
-    "prompt_role": "expected",
+    "prompt_role": "scene",
     "encoders": (TAG2TEXT_CAPTIONS,),
 }
 _CAVEAT = (
@@ -42,7 +42,7 @@ def _fraction(prompt: Prompt, captions: Sequence[str]) -> Score:
 
 def _captions(media: Media, prompt: Prompt, store: EncoderStore) -> list[str] | Score:
     if not (prompt.expected.scene or "").strip():
-        return Score.skipped("the prompt names no scene; manifest column prompt_scene")
+        return Score.skipped(no_prompt("scene"))
     return from_bytes(store.embed(TAG2TEXT_CAPTIONS, media))
 
 

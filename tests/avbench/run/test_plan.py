@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from avbench import Category, Clip, Limits, Prompt
+from avbench.clips import Expected
 from avbench.encoders import Backbone, Encoder
 from avbench.metrics import Score, Scorer
 from avbench.metrics import base as registry_module
@@ -21,6 +22,7 @@ from avbench.run.content import Content
 from avbench.run.jobs import ClipJob, RunContext
 from avbench.run.plan import EarlierRows, Plan, make_plan
 from avbench.run.rows import score_row, unavailable_rows
+from avbench.run.score_clip import needed_encoders
 
 CONTEXT = RunContext("now", "custom", "1")
 NETWORK = Backbone("network", lambda context: None, packages=())
@@ -212,3 +214,26 @@ def test_a_prompt_that_comes_back_brings_its_score_back(
     rows = [*first, *scored(plan_for([other], metrics[1:], first, folder), Score.ok(0.7))]
     back = plan_for(clips[:1], metrics[1:], rows, folder)
     assert back.jobs == [] and [row.value for row in back.ready] == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("metric", "stated"),
+    [
+        ("object_class", Expected(objects="dog")), ("multiple_objects", Expected(objects="dog and cat")),
+        ("color", Expected(color="red", objects="dog")), ("color_compat", Expected(color="red")),
+        ("spatial_relationship", Expected(relation="dog | on the left of | cat")), ("scene", Expected(scene="alley")),
+        ("appearance_style", Expected(style="oil painting")), ("human_action", Expected(action="archery")),
+        ("overall_consistency", None),
+    ],
+)  # fmt: skip
+def test_networks_run_for_prompts_alone_that_say_what_they_judge(metric: str, stated: Expected | None) -> None:
+    (found,) = get_scorers([metric])
+    with_it = Prompt("x", expected=stated or Expected())
+    without = Prompt("x") if stated else Prompt()
+
+    def encoders(prompt: Prompt) -> list[Encoder]:
+        clip = Clip("a", Path("a.mp4"), prompt=prompt)
+        return needed_encoders([found], ClipJob(clip, Content("0" * 64), (metric,), CONTEXT))
+
+    assert encoders(with_it) == list(found.encoders)
+    assert encoders(without) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -75,8 +76,14 @@ def test_a_key_of_a_later_version_is_left_out() -> None:
     assert Expected.from_json('{"color": "red", "sound": "bark"}') == Expected(color="red")
 
 
-def test_what_is_expected_is_an_identity_of_the_prompt() -> None:
-    prompt = Prompt("a red dog", expected=Expected(color="red"))
-    assert prompt.for_role("expected") == '{"color": "red"} a red dog'
-    assert Prompt("a red dog").for_role("expected") is None
-    assert Prompt("x", expected=Expected(style="oil painting")).for_role("style") == "oil painting"
+@pytest.mark.parametrize("field", ["objects", "relation", "scene", "style", "action"])
+def test_what_is_expected_can_be_read_by_name(field: Any) -> None:
+    assert Prompt("x", expected=Expected(**{field: "dog"})).for_role(field) == "dog"
+    assert Prompt("a dog").for_role(field) is None
+
+
+def test_a_colour_comes_with_all_that_may_name_its_object() -> None:
+    stated = Prompt("a red dog", expected=Expected(color="red", objects="dog"))
+    assert stated.for_role("color") == "red | dog | a red dog"
+    assert Prompt("a red dog", expected=Expected(color="red")).for_role("color") == "red |  | a red dog"
+    assert Prompt("a red dog", expected=Expected(objects="dog")).for_role("color") is None
