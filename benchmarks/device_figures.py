@@ -8,7 +8,7 @@ from collections import Counter
 import torch
 from figures import Figure
 from material import drawn_clip
-from network_runs import CorruptionScorer, Scored, score
+from network_runs import Scored, SharedRuns, score
 from observed import ObservedStore, finish, run_alone
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,7 +18,7 @@ from avbench.metrics.base import get_scorers
 SIZE = (512, 768)  # height, width
 
 
-def device_figures(bench: CorruptionScorer) -> list[Figure]:
+def device_figures(bench: SharedRuns) -> list[Figure]:
     """Drawn clips of 4 s, 768x512, on a GPU; without one, on the CPU with reduced networks only."""
     if bench.device == "cpu" and bench.full:
         bench.log("device", skipped="no GPU; with --networks reduced this runs on the CPU")
@@ -44,9 +44,7 @@ def device_figures(bench: CorruptionScorer) -> list[Figure]:
     return figures + [Figure(f"{name} {metric}", value, units[metric]) for metric, value in moved.items()]
 
 
-def _figures_of(
-    bench: CorruptionScorer, found: Scored, store: ObservedStore, precision: str, count: int
-) -> list[Figure]:
+def _figures_of(bench: SharedRuns, found: Scored, store: ObservedStore, precision: str, count: int) -> list[Figure]:
     passes = list(store.ledger.passes.values())
     alone, _ = run_alone(store, passes, 3)
     work: Counter[str] = Counter()

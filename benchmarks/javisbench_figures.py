@@ -16,7 +16,7 @@ import reenactment
 import soundfile
 from figures import Figure
 from material import drawn_clip, small_clips
-from network_runs import SUITE, WEIGHTS, CorruptionScorer, Reenacted, Scored, rounded, score
+from network_runs import SUITE, WEIGHTS, Reenacted, Scored, SharedRuns, rounded, score
 from observed import ObservedStore, run_alone
 from run_figures import peak_ratio
 from stopwatch import QUIET_CORES, Stopwatch
@@ -37,7 +37,7 @@ SAME = 1e-4
 """Largest difference of a cosine between two schedules at fp32; other metrics may differ by ten times as much."""
 
 
-def counts_figures(bench: CorruptionScorer) -> list[Figure]:
+def counts_figures(bench: SharedRuns) -> list[Figure]:
     """Opens and ImageBind passes of a drawn clip of 4 s; small networks, since counts do not depend on their size."""
     figures = []
     for name, size, pictures in (("96x128", (96, 128), 111), ("square", (96, 96), 101)):
@@ -57,7 +57,7 @@ def counts_figures(bench: CorruptionScorer) -> list[Figure]:
     return figures
 
 
-def floor_figures(bench: CorruptionScorer) -> list[Figure]:
+def floor_figures(bench: SharedRuns) -> list[Figure]:
     """Wall time of the ten metrics by that of the forward passes alone and one decode."""
     ours = bench.ours
     alone, others = run_alone(bench.fp32, bench.own_passes, bench.rounds)
@@ -91,7 +91,7 @@ def plain_read(clip: Clip) -> None:
     soundfile.read(clip.audio, dtype="float32")
 
 
-def schedule_figures(bench: CorruptionScorer) -> list[Figure]:
+def schedule_figures(bench: SharedRuns) -> list[Figure]:
     """The reference's schedule at fp32 against avbench at fp32: each group of metrics, and all ten."""
     ours, reference = bench.ours, bench.reenacted
     check_same(ours[0].values[0], reference[0])
@@ -129,7 +129,7 @@ def check_same(ours: dict[str, float], reference: dict[reenactment.Group, Any]) 
             assert abs(value - ours[name]) <= allowed, f"{name}: reference {value}, avbench {ours[name]}"
 
 
-def seconds_alone(bench: CorruptionScorer, run: Scored, group: reenactment.Group) -> float:
+def seconds_alone(bench: SharedRuns, run: Scored, group: reenactment.Group) -> float:
     """What avbench takes when only this group is asked for: its encoders in the full run, and a decode for them."""
     encoders = list(dict.fromkeys(e for scorer in get_scorers(group.metrics) for e in scorer.encoders))
     with Stopwatch() as watch:
@@ -137,7 +137,7 @@ def seconds_alone(bench: CorruptionScorer, run: Scored, group: reenactment.Group
     return watch.seconds + sum(run.encoder_seconds[encoder.name] for encoder in encoders)
 
 
-def precision_figures(bench: CorruptionScorer) -> list[Figure]:
+def precision_figures(bench: SharedRuns) -> list[Figure]:
     """Avbench at bf16: speed against the reference's schedule at fp32, and how far each metric moves."""
     fp32 = (bench.ours[0], bench.short_fp32)
     total = statistics.median(sum(found.seconds for found in round_.values()) for round_ in bench.reenacted)
@@ -182,7 +182,7 @@ def desync_change(fp32: np.ndarray, bf16: np.ndarray) -> dict[str, Any]:
     }
 
 
-def cache_figures(bench: CorruptionScorer) -> list[Figure]:
+def cache_figures(bench: SharedRuns) -> list[Figure]:
     """Clips scored again into a new run folder with their embeddings on disk, against the first time."""
     clips = tuple(drawn_clip(bench.folder, 4.0, (96, 128), seed) for seed in range(CACHED_CLIPS))
     first, again = (
@@ -201,7 +201,7 @@ def cache_figures(bench: CorruptionScorer) -> list[Figure]:
     return figures
 
 
-def whole_run(bench: CorruptionScorer, clips: Sequence[Clip], setup: WeightsConfig, cache: str, out: str) -> float:
+def whole_run(bench: SharedRuns, clips: Sequence[Clip], setup: WeightsConfig, cache: str, out: str) -> float:
     """Seconds of a run into a new folder, from the list of clips to the tables."""
     options = RunOptions(setup=setup, cache=bench.folder / cache)
     source = Source(bench.folder, "clips", tuple(clips), "as given")
@@ -210,7 +210,7 @@ def whole_run(bench: CorruptionScorer, clips: Sequence[Clip], setup: WeightsConf
     return watch.seconds
 
 
-def memory_figures(bench: CorruptionScorer) -> list[Figure]:
+def memory_figures(bench: SharedRuns) -> list[Figure]:
     """Peak memory of a run over 200 clips against one over 20, reduced networks, in processes of their own."""
     manifests = {count: small_clips(bench.folder / f"network_{count}", count) for count in (20, 200)}
     # Three times each: peaks of one run scatter by some percent.

@@ -59,7 +59,7 @@ class Reenacted:
 
 
 @dataclass
-class CorruptionScorer:
+class SharedRuns:
     """What the figures share, so that each long step is done once.
 
     Attributes:
@@ -176,14 +176,17 @@ def warm_up(folder: Path, store: ObservedStore) -> None:
         store.network(backbone)
 
 
-def score(clips: Sequence[Clip], store: ObservedStore, folder: Path) -> Scored:
-    """The ten metrics of some clips, from hashing their files to the last score; without loading of networks."""
-    suite = get_suite(SUITE)
+def score(
+    clips: Sequence[Clip], store: ObservedStore, folder: Path, name: str = SUITE, metrics: Sequence[str] = ()
+) -> Scored:
+    """A suite, or metrics, of some clips, from hashing their files to the last score; without loading of networks."""
+    suite = get_suite(name)
+    wanted = tuple(metrics) or suite.metrics
     store.encoder_seconds.clear()
     loading = store.ledger.load_seconds
-    context = RunContext("bench", SUITE, suite.version, store.setup)
+    context = RunContext("bench", name, suite.version, store.setup)
     with counted_opens() as opens, Stopwatch() as watch:
-        jobs = [ClipJob(clip, read_content(clip), suite.metrics, context) for clip in clips]
+        jobs = [ClipJob(clip, read_content(clip), wanted, context) for clip in clips]
         rows = [row for result in score_jobs(jobs, store, SpoolLimit(folder), Stopped()) for row in result.rows]
     bad = [f"{row.metric}: {row.reason}" for row in rows if row.status != "ok"]
     assert not bad, bad

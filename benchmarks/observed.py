@@ -26,6 +26,7 @@ ENTRIES = {  # network: methods through which every forward pass goes
     "clap_htsat_unfused": ("get_audio_features", "get_text_features"),
     "audiobox_aesthetics": ("forward",),
     "videoalign": ("forward",),
+    "raft_things": (),  # driven by a function
 }
 
 
@@ -118,7 +119,7 @@ class ObservedStore(EncoderStore):
         self.ledger.load_seconds += time.perf_counter() - start
         self.ledger.loads[backbone.name] += 1
         self.ledger.backbones[backbone.name] = backbone
-        for entry in ENTRIES[backbone.name]:
+        for entry in ENTRIES.get(backbone.name, ("forward",)):
             _observe(_module(network), backbone.name, entry, self.ledger)
         return network
 

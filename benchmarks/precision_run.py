@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from javisbench_figures import COSINES, desync_change
-from network_runs import CorruptionScorer, score, warm_up
+from network_runs import SharedRuns, score, warm_up
 
 RESIDENT = {"fp32": 2, "bf16": 10}
 """Networks kept loaded: all of them at bf16, so that no time is spent on loading."""
@@ -29,7 +29,7 @@ def score_clips(precision: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bench = CorruptionScorer(folder, "full", 1, RESIDENT[precision], lambda *_, **__: None)
+        bench = SharedRuns(folder, "full", 1, RESIDENT[precision], lambda *_, **__: None)
         store = bench.store(precision)
         warm_up(folder, store)
         for clip in bench.clips:

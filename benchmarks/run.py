@@ -2,6 +2,7 @@
 
     python benchmarks/run.py [--only NAME ...] [--quick] [--out FILE]
     python benchmarks/run.py --javisbench [--networks full|reduced] [--only NAME ...] [--max-resident N] [--out FILE]
+    python benchmarks/run.py --vbench [--networks full|reduced] [--only NAME ...] [--out FILE]
 
 Exit code 1 when a target is missed.
 """
@@ -36,6 +37,7 @@ GROUPS = {  # name: (function, rounds, rounds with --quick)
     "throughput": (throughput_figures, 2, 1),
     "memory": (memory_figures, 1, 1),
 }
+VBENCH_GROUPS = ("floor", "schedule", "together", "memory")
 JAVISBENCH_GROUPS = ("counts", "floor", "schedule", "cache", "precision", "network_memory", "device")
 PACKAGES = ("avbench", "av", "numpy", "scipy", "opencv-python-headless", "librosa", "pandas", "pyarrow")
 NETWORK_PACKAGES = ("torch", "torchvision", "transformers", "open-clip-torch", "soundfile", "soxr")
@@ -93,11 +95,14 @@ def show(figures: list[Figure]) -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", action="append", metavar="NAME", help=", ".join((*GROUPS, *JAVISBENCH_GROUPS)))
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help=", ".join((*GROUPS, *JAVISBENCH_GROUPS, *VBENCH_GROUPS))
+    )
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
     parser.add_argument("--out", type=Path, help="JSON file; default a file in benchmarks/results/ for a whole run")
     parser.add_argument("--javisbench", action="store_true", help="metrics with large networks instead; needs [models]")
-    parser.add_argument("--networks", choices=("full", "reduced"), default="full", help="with --javisbench")
+    parser.add_argument("--vbench", action="store_true", help="VBench's quality dimensions instead; needs [models]")
+    parser.add_argument("--networks", choices=("full", "reduced"), default="full", help="of either of the two")
     parser.add_argument(
         "--max-resident",
         type=int,
@@ -105,7 +110,7 @@ def parse() -> argparse.Namespace:
         help="networks kept loaded with --javisbench; all six take 16 GB in fp32",
     )
     options = parser.parse_args()
-    known = JAVISBENCH_GROUPS if options.javisbench else tuple(GROUPS)
+    known = VBENCH_GROUPS if options.vbench else JAVISBENCH_GROUPS if options.javisbench else tuple(GROUPS)
     if unknown := set(options.only or ()) - set(known):
         parser.error(f"--only {', '.join(sorted(unknown))}: not one of {', '.join(known)}")
     options.groups = [name for name in known if name in (options.only or known)]
@@ -116,6 +121,8 @@ def plan(options: argparse.Namespace, report: Report, folder: Path) -> dict[str,
     """What measures each chosen group."""
     if options.javisbench:
         return plan_javisbench(options, report, folder)
+    if options.vbench:
+        return plan_vbench(options, report, folder)
     rounds = {name: GROUPS[name][2 if options.quick else 1] for name in options.groups}
     return {name: lambda name=name: GROUPS[name][0](folder, rounds[name]) for name in options.groups}
 
@@ -125,7 +132,7 @@ def plan_javisbench(options: argparse.Namespace, report: Report, folder: Path) -
     import javisbench_figures as figures
     import torch
     from device_figures import device_figures
-    from network_runs import CorruptionScorer
+    from network_runs import SharedRuns
     from observed import Log
 
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
@@ -134,9 +141,7 @@ def plan_javisbench(options: argparse.Namespace, report: Report, folder: Path) -
         "torch_threads": torch.get_num_threads(),
     }
     rounds = 1 if options.quick or options.networks == "full" else 3
-    bench = CorruptionScorer(
-        folder, options.networks, rounds, options.max_resident, Log(report.save, report.steps), device
-    )
+    bench = SharedRuns(folder, options.networks, rounds, options.max_resident, Log(report.save, report.steps), device)
     functions = {
         "counts": figures.counts_figures,
         "floor": figures.floor_figures,
@@ -149,17 +154,28 @@ def plan_javisbench(options: argparse.Namespace, report: Report, folder: Path) -
     return {name: lambda name=name: functions[name](bench) for name in options.groups}
 
 
+def plan_vbench(options: argparse.Namespace, report: Report, folder: Path) -> dict[str, Callable[[], list[Figure]]]:
+    """The same for VBench's quality dimensions; imports torch."""
+    from observed import Log
+    from vbench_figures import FIGURES, VBenchRuns
+
+    runs = VBenchRuns(folder, options.networks, Log(report.save, report.steps))
+    return {name: lambda name=name: FIGURES[name](runs) for name in options.groups}
+
+
 def main() -> int:
     """Parse, measure, print, write."""
     options = parse()
     now = datetime.now(UTC)
     out = options.out
     if out is None and not options.only:
-        kind = f"javisbench-{options.networks}" if options.javisbench else "cpu"
+        suite = "vbench" if options.vbench else "javisbench" if options.javisbench else ""
+        kind = f"{suite}-{options.networks}" if suite else "cpu"
         out = Path(__file__).parent / "results" / f"{now:%Y-%m-%d}-{kind}.json"
-    packages = PACKAGES + NETWORK_PACKAGES if options.javisbench else PACKAGES
+    networks = options.javisbench or options.vbench
+    packages = PACKAGES + NETWORK_PACKAGES if networks else PACKAGES
     facts = {"date": now.isoformat(timespec="seconds"), "quick": options.quick, "machine": machine(packages)}
-    report = Report(out, facts | ({"networks": options.networks} if options.javisbench else {}))
+    report = Report(out, facts | ({"networks": options.networks} if networks else {}))
     with tempfile.TemporaryDirectory(prefix="avbench-bench-") as name:
         for group, measure in plan(options, report, Path(name)).items():
             start = time.perf_counter()

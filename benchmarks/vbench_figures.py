@@ -1,0 +1,294 @@
+"""Figures of VBench's seven quality dimensions: against the floor, against the reference's schedule, and memory.
+
+The floor is the forward passes alone and one decode. By the reference's schedule each dimension opens and decodes for
+itself, keeps all frames as floats, and runs its network in the batches that VBench takes. Networks have keyed-random
+weights, equal on both sides; loading is in no time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import torch
+from figures import Figure
+from material import drawn_clip
+from network_runs import WEIGHTS, Scored, facts, rounded, score
+from observed import Log, ObservedStore, Pass, run_alone
+from stopwatch import QUIET_CORES, Stopwatch
+from torch import Tensor
+
+from avbench.clips import Clip
+from avbench.encoders import WeightsConfig
+from avbench.encoders.networks.aesthetic import LAION_AESTHETIC
+from avbench.encoders.networks.amt.encoders import AMT_S
+from avbench.encoders.networks.clip import CLIP
+from avbench.encoders.networks.clip import network_input as clip_input
+from avbench.encoders.networks.dino.encoders import DINO
+from avbench.encoders.networks.dino.encoders import network_input as dino_input
+from avbench.encoders.networks.musiq.encoders import MUSIQ_SPAQ
+from avbench.encoders.networks.musiq.encoders import network_input as musiq_input
+from avbench.encoders.networks.musiq.sizes import shrink
+from avbench.encoders.networks.raft import network as raft
+from avbench.encoders.networks.raft.encoders import RAFT, STRIDE
+from avbench.encoders.pictures import bicubic_crop_224, bilinear_224
+from avbench.encoders.pixels import cropped, replicate_padded
+from avbench.media import decode_clip
+from avbench.metrics.base import get_scorers
+from avbench.metrics.vbench_consistency import similarities
+from avbench.metrics.vbench_dynamic_degree import Rule
+from avbench.suites import get_suite
+
+SUITE = "vbench-quality"
+SECONDS, SIZE = 5.0, (512, 768)
+LONG_SECONDS, LONG_SIZE = 20.0, (704, 1280)
+SAME = 1e-4
+"""Largest difference of a dimension between both schedules."""
+
+Frames = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass
+class VBenchRuns:
+    """What the figures share.
+
+    Attributes:
+        folder: temporary folder.
+        networks: "full" or "reduced".
+        log: progress.
+    """
+
+    folder: Path
+    networks: str
+    log: Log
+    passes: list[Pass] = field(default_factory=list)
+    flows: Counter[tuple[Any, ...]] = field(default_factory=Counter)
+    flow_inputs: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def clip(self) -> Clip:
+        """The clip that is timed."""
+        return drawn_clip(self.folder, SECONDS, SIZE)
+
+    @cached_property
+    def store(self) -> ObservedStore:
+        """All networks, loaded and run once."""
+        store = ObservedStore(WeightsConfig(WEIGHTS[self.networks]), "cpu")
+        for backbone in dict.fromkeys(b for scorer in get_scorers(get_suite(SUITE).metrics) for b in scorer.backbones):
+            store.network(backbone)
+        small = ObservedStore(WeightsConfig(WEIGHTS["reduced"]), "cpu")
+        score([drawn_clip(self.folder, 1.0, (128, 160))], small, self.folder, SUITE)
+        return store
+
+    @cached_property
+    def ours(self) -> Scored:
+        """The suite on the clip, as in a run."""
+        self.store.ledger.passes.clear()
+        with self._recorded_flows():
+            found = score([self.clip], self.store, self.folder, SUITE)
+        self.passes += self.store.ledger.passes.values()
+        self.log("avbench", **facts(found))
+        return found
+
+    def flow_seconds(self) -> float:
+        """What RAFT takes alone for the pairs of `ours`."""
+        seconds = 0.0
+        with torch.inference_mode():
+            for key, count in self.flows.items():
+                start = time.perf_counter()
+                raft.flow(*self.flow_inputs[key])
+                seconds += count * (time.perf_counter() - start)
+        return seconds
+
+    @contextmanager
+    def _recorded_flows(self) -> Iterator[None]:
+        # RAFT is driven by a function, not by its module's forward.
+        original = raft.flow
+
+        def recorded(network: Any, first: Tensor, second: Tensor) -> Tensor:
+            self.flow_inputs.setdefault(tuple(first.shape), (network, first, second))
+            self.flows[tuple(first.shape)] += 1
+            return original(network, first, second)
+
+        raft.flow = recorded
+        try:
+            yield
+        finally:
+            raft.flow = original
+
+
+def floor_figures(runs: VBenchRuns) -> list[Figure]:
+    """Wall time of the suite by that of its forward passes alone and one decode."""
+    ours = runs.ours
+    alone, others = run_alone(runs.store, runs.passes, 1)
+    alone["raft_things"] = runs.flow_seconds()
+    decoded = []
+    for _ in range(3):
+        with Stopwatch() as watch:
+            _decoded(runs.clip)
+        decoded.append(watch.seconds)
+    detail = {
+        "seconds": round(ours.seconds, 2),
+        "forward_passes_s": {name: round(value, 2) for name, value in alone.items()},
+        "decode_s": round(statistics.median(decoded), 3),
+        "encoders_s": {name: round(value, 2) for name, value in ours.encoder_seconds.items()},
+        "cores_used_by_others": {"run": rounded(ours.others), "passes_alone": round(others, 2)},
+    }
+    runs.log("forward passes alone", **detail)
+    value = ours.seconds / (sum(alone.values()) + statistics.median(decoded))
+    bound = 1.15 if runs.networks == "full" else None
+    busy = others >= QUIET_CORES or (ours.others or 0.0) >= QUIET_CORES
+    name = f"{SUITE}: time / its forward passes alone and one decode"
+    return [Figure(name, value, "x", "<=", bound, busy, detail)]
+
+
+def schedule_figures(runs: VBenchRuns) -> list[Figure]:
+    """Each dimension by the reference's schedule, by what avbench takes where it alone is asked for."""
+    ours, figures = runs.ours, []
+    total = 0.0
+    for name, dimension in DIMENSIONS.items():
+        with Stopwatch() as watch, torch.inference_mode():
+            value = dimension(runs)
+        total += watch.seconds
+        difference = abs(value - ours.values[0][name])
+        assert difference <= SAME, f"{name}: reference {value}, avbench {ours.values[0][name]}"
+        (scorer,) = get_scorers([name])
+        with Stopwatch() as decode:
+            decode_clip(runs.clip, "key", scorer.all_views)
+        alone = decode.seconds + sum(ours.encoder_seconds[encoder.name] for encoder in scorer.encoders)
+        detail = {"reference_s": round(watch.seconds, 2), "avbench_s": round(alone, 2), "difference": difference}
+        runs.log(f"reference schedule, {name}", **detail, cores_used_by_others=rounded(watch.others))
+        busy = (watch.others or 0.0) >= QUIET_CORES
+        figures.append(Figure(f"{name}: reference / avbench", watch.seconds / alone, disturbed=busy, detail=detail))
+    detail = {"reference_s": round(total, 2), "avbench_s": round(ours.seconds, 2)}
+    figures.append(Figure(f"{SUITE}: reference / avbench", total / ours.seconds, detail=detail))
+    return figures
+
+
+def together_figures(runs: VBenchRuns) -> list[Figure]:
+    """JavisBench's clip metrics and VBench's quality in one run, by the sum of both alone."""
+    javisbench, vbench = get_suite("omninft-tables").metrics, get_suite(SUITE).metrics
+    seconds = {}
+    store = ObservedStore(WeightsConfig(WEIGHTS[runs.networks]), "cpu")
+    for name, metrics in (("warm", (*javisbench, *vbench)), ("javisbench", javisbench), ("vbench", vbench),
+                          ("together", (*javisbench, *vbench))):  # fmt: skip
+        again = ObservedStore(store.setup, "cpu", like=store)
+        found = score([runs.clip], again, runs.folder, SUITE, metrics)
+        if name != "warm":
+            seconds[name] = round(found.seconds, 2)
+    runs.log("together", **seconds)
+    value = seconds["together"] / (seconds["javisbench"] + seconds["vbench"])
+    name = f"omninft-tables and {SUITE} together / both alone, {runs.networks} networks"
+    return [Figure(name, value, "x", "<=", 1.0, detail=dict(seconds))]
+
+
+def memory_figures(runs: VBenchRuns) -> list[Figure]:
+    """Peak memory of a clip of 20 s, 1280x704, and of its first second; reduced networks weigh next to nothing."""
+    peaks = {}
+    for seconds in (1.0, LONG_SECONDS):
+        clip = drawn_clip(runs.folder, seconds, LONG_SIZE)
+        manifest = runs.folder / f"{clip.clip_id}.csv"
+        manifest.write_text(f"video,audio\n{clip.video.name},{clip.audio and clip.audio.name}\n", encoding="utf-8")
+        command = [sys.executable, str(Path(__file__).with_name("peak_memory.py")), str(manifest),
+                   str(runs.folder / f"memory_{seconds:g}"), SUITE, WEIGHTS["reduced"]]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks[f"{seconds:g}_s"] = round(int(done.stdout.split()[-1]) / 2**30, 3)
+        runs.log("memory", **peaks)
+    name = f"{SUITE}: peak memory, 20 s of 1280x704"
+    return [Figure(name, peaks[f"{LONG_SECONDS:g}_s"], "GiB", "<=", 2.0, detail=dict(peaks))]
+
+
+def _decoded(clip: Clip) -> Frames:
+    with av.open(str(clip.video)) as container:
+        container.streams.video[0].thread_type = "AUTO"
+        return np.stack([frame.to_ndarray(format="rgb24", threads=1) for frame in container.decode(video=0)])
+
+
+def _floats(frames: Frames, transform: Callable[[Any], Any]) -> Tensor:
+    return torch.from_numpy(np.stack([transform(frame) for frame in frames]))
+
+
+def _subject(runs: VBenchRuns) -> float:
+    network = runs.store.network(DINO)
+    frames = _floats(_decoded(runs.clip), bilinear_224)
+    return float(similarities(torch.cat([network(dino_input(frame[None])) for frame in frames]).numpy()).mean())
+
+
+def _background(runs: VBenchRuns) -> float:
+    network = runs.store.network(CLIP)
+    frames = _floats(_decoded(runs.clip), bicubic_crop_224)
+    return float(similarities(network.encode_image(clip_input(frames, clip_bgr=False)).numpy()).mean())
+
+
+def _flickering(runs: VBenchRuns) -> float:
+    frames = _decoded(runs.clip)
+    means = [cv2.absdiff(a, b).mean() for a, b in itertools.pairwise(frames)]
+    return (255.0 - float(np.mean(means))) / 255.0
+
+
+def _motion(runs: VBenchRuns) -> float:
+    network = runs.store.network(AMT_S)
+    frames = torch.from_numpy(_decoded(runs.clip)).permute(0, 3, 1, 2).float()
+    height, width = frames.shape[2:]
+    sides = [replicate_padded(frame[None] / 255, 16) for frame in frames[::2]]
+    guesses = [network(a, b) for a, b in itertools.pairwise(sides)]
+    levels = [(cropped(guess, height, width, 16) * 255).byte().float()[0] for guess in guesses]
+    differences = [(guess - frames[2 * index + 1]).abs().mean() for index, guess in enumerate(levels)]
+    return (255.0 - float(torch.stack(differences).mean())) / 255.0
+
+
+def _dynamic(runs: VBenchRuns) -> float:
+    network = runs.store.network(RAFT)
+    frames = _decoded(runs.clip)[::STRIDE_STEP]
+    rule, moving = Rule.of(*frames.shape[1:3], len(frames)), 0
+    tensors = [2 * (torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255) - 1 for frame in frames]
+    for first, second in itertools.pairwise(tensors):
+        # torchvision's forward upsamples each of its 20 predictions, as the reference does.
+        lengths = torch.linalg.vector_norm(network(first, second, num_flow_updates=20)[-1], dim=1).flatten()
+        moving += bool(lengths.topk(int(0.05 * len(lengths))).values.mean() > rule.threshold)
+        if moving >= rule.needed:
+            return 1.0
+    return 0.0
+
+
+def _aesthetic(runs: VBenchRuns) -> float:
+    network = runs.store.network(LAION_AESTHETIC)
+    frames = _floats(_decoded(runs.clip), bicubic_crop_224)
+    return float(torch.cat([network.rate(batch) for batch in frames.split(32)]).mean()) / 10
+
+
+def _imaging(runs: VBenchRuns) -> float:
+    network = runs.store.network(MUSIQ_SPAQ)
+    frames = _floats(_decoded(runs.clip), shrink)
+    return float(torch.cat([network(musiq_input(frame[None])) for frame in frames]).mean()) / 100
+
+
+STRIDE_STEP = int(np.diff(STRIDE.indices(np.arange(9) / 24.0, 24.0))[0])
+DIMENSIONS: dict[str, Callable[[VBenchRuns], float]] = {
+    "subject_consistency": _subject,
+    "background_consistency": _background,
+    "temporal_flickering": _flickering,
+    "motion_smoothness": _motion,
+    "dynamic_degree": _dynamic,
+    "aesthetic_quality": _aesthetic,
+    "imaging_quality": _imaging,
+}
+FIGURES = {
+    "floor": floor_figures,
+    "schedule": schedule_figures,
+    "together": together_figures,
+    "memory": memory_figures,
+}
