@@ -17,7 +17,7 @@ from avbench.run.plan import EarlierRows, make_plan
 from avbench.run.recorder import Progress, Recorder
 from avbench.run.reference_sets import load_reference
 from avbench.run.result_tables import finish_run
-from avbench.run.run_info import begin_run
+from avbench.run.run_info import begin_run, record_part
 from avbench.run.set_metrics import SetInputs, score_sets
 from avbench.run.worker_process import refuse_unguarded
 from avbench.run.workers import run_jobs
@@ -91,6 +91,7 @@ def run_source(
             retry_errors=options.retry_errors,
             limits=options.limits,
         )
+        record_part(folder, source, scorers, plan.missing, options.setup)
         folder.append(plan.ready)
         stopped = Stopped()
         recorder = Recorder(folder, plan, scorers, stopped, progress)
