@@ -20,6 +20,7 @@ from avbench.cli.options import (
     WeightsDirOption,
     WeightsOption,
     cache_folder,
+    digest_folder,
     make_setup,
 )
 from avbench.terminal.output import print_json, say
@@ -77,6 +78,9 @@ def command(
             metavar="I/N", help="Score one of N equal parts of SOURCE, 1/N to N/N; 'avbench merge' joins them."
         ),
     ] = None,
+    rehash: Annotated[
+        bool, typer.Option(help="Read every clip for its digest, also where inode, size and times say it is the same.")
+    ] = False,
     retry_errors: Annotated[bool, typer.Option(help="Score clips again that failed in an earlier run.")] = False,
     by: Annotated[str | None, typer.Option(help="Also summarise by: model, category.")] = None,
     html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html into the run folder.")] = True,
@@ -92,6 +96,7 @@ def command(
     from avbench.doctor.environment import describe_command
     from avbench.errors import TooManyFailedError, UsageError
     from avbench.media.limits import parse_limits
+    from avbench.run.digests import DigestStore
     from avbench.run.options import RunOptions
     from avbench.run.runner import check_failures, run_source
     from avbench.shards import parse_shard
@@ -114,6 +119,7 @@ def command(
         cache_bytes=int(cache_gb * 2**30),
         spool_bytes=int(spool_gb * 2**30),
         limits=parse_limits(limit or ()),
+        digests=DigestStore(digest_folder(), trusted=not rehash),
         retry_errors=retry_errors,
         command=describe_command(sys.argv[1:]),
     )

@@ -10,7 +10,7 @@ from avbench.clips import Clip
 from avbench.media import Limits
 from avbench.metrics.base import Scorer
 from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
-from avbench.run.content import read_content
+from avbench.run.digests import DigestStore
 from avbench.run.jobs import ClipJob, RunContext
 from avbench.run.rows import not_asked_row, unavailable_rows
 
@@ -65,11 +65,12 @@ def make_plan(
     workers: int,
     retry_errors: bool,
     limits: Limits,
+    digests: DigestStore | None = None,
 ) -> Plan:
     """Plan these clips and metrics: jobs for what is missing, rows that exist or need no computation.
 
-    Reads the bytes of every clip, for its digest. A clip that was refused for a limit which is higher now counts as
-    missing.
+    Reads the bytes of every clip for its digest, unless that is remembered. A clip that was refused for a limit which
+    is higher now counts as missing.
 
     Args:
         clips: all clips of the source.
@@ -80,12 +81,13 @@ def make_plan(
         workers: number of processes, which divide the cores.
         retry_errors: whether clips with an error are scored again.
         limits: what one clip may cost.
+        digests: where digests of clips are remembered.
     """
     plan = Plan(missing={s.name: reason for s in scorers if (reason := s.unavailable(context.setup))})
-    digests = {s.name: UNAVAILABLE if s.name in plan.missing else s.weights_digest(context.setup) for s in scorers}
+    weights = {s.name: UNAVAILABLE if s.name in plan.missing else s.weights_digest(context.setup) for s in scorers}
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
-    for clip in clips:
-        job = ClipJob(clip, read_content(clip), (), context, threads, limits)
+    for clip, content in zip(clips, (digests or DigestStore()).read(clips, context.root), strict=True):
+        job = ClipJob(clip, content, (), context, threads, limits)
         plan.shas[clip.clip_id] = job.sha256
         todo = []
         for scorer in scorers:
@@ -100,7 +102,7 @@ def make_plan(
                 plan.ready += [] if earlier.holds(clip.clip_id, skipped) else [skipped]
                 continue
             digest = scorer.params_digest(clip.prompt, context.protocol.name)
-            row = earlier.find((job.sha256, scorer.name, scorer.version, digest, digests[scorer.name]))
+            row = earlier.find((job.sha256, scorer.name, scorer.version, digest, weights[scorer.name]))
             if row is None or (row.status == "error" and (retry_errors or limits.allow_now(row.reason))):
                 todo.append(scorer.name)
             elif not earlier.holds(clip.clip_id, row):

@@ -90,6 +90,7 @@ def run_source(
             workers=workers.count,
             retry_errors=options.retry_errors,
             limits=options.limits,
+            digests=options.digests,
         )
         record_part(folder, source, scorers, plan.missing, options.setup)
         folder.append(plan.ready)
