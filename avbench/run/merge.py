@@ -20,6 +20,7 @@ from avbench.files import make_folder, new_folder, rename
 from avbench.metrics.base import Scorer
 from avbench.results import ClipRow, RunFolder, ScoreRow
 from avbench.run.derived import derived_rows
+from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import RunContext, Stopped
 from avbench.run.merge_inputs import (
     MetricDigests,
@@ -30,7 +31,6 @@ from avbench.run.merge_inputs import (
     scorers_of,
     united,
 )
-from avbench.run.plan import EarlierRows
 from avbench.run.protocol import PROTOCOLS, Protocol
 from avbench.run.reference_sets import load_reference
 from avbench.run.result_tables import Tables, finish_run
@@ -108,7 +108,7 @@ def _write(runs: Sequence[ShardRun], path: Path, reference: Path | None, command
         sets = SetInputs(
             folder, whole.source.clips, whole.shas, whole.context, known, missing, Stopped(), networks
         )  # fmt: skip
-        set_rows = score_sets(sets, whole.scorers, EarlierRows(()), fresh=True)
+        set_rows = score_sets(sets, whole.scorers, EarlierRows.of_rows(()), fresh=True)
         folder.append(set_rows)
         derived = derived_rows(folder, whole.source, whole.shas, whole.context, whole.scorers)
         folder.append(derived)

@@ -11,10 +11,9 @@ from avbench.media import Limits
 from avbench.metrics.base import Scorer
 from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
 from avbench.run.digests import DigestStore
+from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import ClipJob, RunContext
 from avbench.run.rows import not_asked_row, unavailable_rows
-
-RowKey = tuple[str, str, int, str, str]
 
 
 @dataclass
@@ -34,25 +33,6 @@ class Plan:
     shas: dict[str, str] = field(default_factory=dict)
     complete: int = 0
     missing: dict[str, str] = field(default_factory=dict)
-
-
-class EarlierRows:
-    """Rows of earlier invocations, by what they were computed from: neither name, order nor machine matters."""
-
-    def __init__(self, rows: Sequence[ScoreRow]) -> None:
-        self._rows = {row.key: row for row in rows}  # of several of one computation, the newest
-        self._newest = {(row.clip_id, row.clip_sha256, row.metric): row.key for row in rows}
-        self._scored = {row.key[:4]: row for row in rows if row.weights_digest != UNAVAILABLE}
-
-    def find(self, key: RowKey) -> ScoreRow | None:
-        """The row of this computation. Where the metric cannot run here, one made where it could serves as well."""
-        if key[4] == UNAVAILABLE and key[:4] in self._scored:
-            return self._scored[key[:4]]
-        return self._rows.get(key)
-
-    def holds(self, clip_id: str, row: ScoreRow) -> bool:
-        """Whether this row is the newest that this clip has of the metric under its own name."""
-        return self._newest.get((clip_id, row.clip_sha256, row.metric)) == row.key
 
 
 def make_plan(
@@ -99,14 +79,14 @@ def make_plan(
                     todo.append(scorer.name)
                 continue
             if (skipped := not_asked_row(job, scorer)) is not None:
-                plan.ready += [] if earlier.holds(clip.clip_id, skipped) else [skipped]
+                plan.ready += [] if earlier.holds(clip.clip_id, skipped.key) else [skipped]
                 continue
             digest = scorer.params_digest(clip.prompt, context.protocol.name)
-            row = earlier.find((job.sha256, scorer.name, scorer.version, digest, weights[scorer.name]))
-            if row is None or (row.status == "error" and (retry_errors or limits.allow_now(row.reason))):
+            known = earlier.find((job.sha256, scorer.name, scorer.version, digest, weights[scorer.name]))
+            if known is None or (known.error is not None and (retry_errors or limits.allow_now(known.error))):
                 todo.append(scorer.name)
-            elif not earlier.holds(clip.clip_id, row):
-                plan.ready.append(_adopt(row, job))
+            elif not earlier.holds(clip.clip_id, known.key):
+                plan.ready.append(_adopt(earlier.read(known), job))
         # Also where nothing can run: a metric has a row for every clip, so that no clip leaves a denominator.
         plan.ready += unavailable_rows(job, {name: plan.missing[name] for name in todo if name in plan.missing})
         possible = tuple(name for name in todo if name not in plan.missing)

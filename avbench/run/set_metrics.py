@@ -17,8 +17,8 @@ from avbench.metrics.base import Score, Scorer
 from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
 from avbench.results.schema import set_digest
 from avbench.results.shard import Network
+from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import RunContext, Stopped
-from avbench.run.plan import EarlierRows
 from avbench.run.reference_sets import ReferenceSet
 from avbench.run.rows import ALL, checked_score, computed_row, set_row
 from avbench.statistics.intervals import jackknife_interval
@@ -100,7 +100,7 @@ def score_sets(
                 continue  # said once, in the row of all clips
             draft = _draft(scorer, scope, members, sets)
             known = earlier.find(draft.key)
-            if fresh or known is None or (retry_errors and known.status == "error"):
+            if fresh or known is None or (retry_errors and known.error is not None):
                 rows.append(computed_row(draft, partial(_judge, scorer, scope, members, sets)))
     return rows
 
