@@ -65,6 +65,7 @@ def make_plan(
     """
     plan = Plan(missing={s.name: reason for s in scorers if (reason := s.unavailable(context.setup))})
     weights = {s.name: UNAVAILABLE if s.name in plan.missing else s.weights_digest(context.setup) for s in scorers}
+    params: dict[tuple[str, str | None], str] = {}  # most are the same for all clips, or for those of one prompt
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
     for clip, content in zip(clips, (digests or DigestStore()).read(clips, context.root), strict=True):
         job = ClipJob(clip, content, (), context, threads, limits)
@@ -81,7 +82,9 @@ def make_plan(
             if (skipped := not_asked_row(job, scorer)) is not None:
                 plan.ready += [] if earlier.holds(clip.clip_id, skipped.key) else [skipped]
                 continue
-            digest = scorer.params_digest(clip.prompt, context.protocol.name)
+            text = scorer.prompt_text(clip.prompt)
+            if (digest := params.get((scorer.name, text))) is None:
+                digest = params[scorer.name, text] = scorer.params_digest(clip.prompt, context.protocol.name)
             known = earlier.find((job.sha256, scorer.name, scorer.version, digest, weights[scorer.name]))
             if known is None or (known.error is not None and (retry_errors or limits.allow_now(known.error))):
                 todo.append(scorer.name)

@@ -46,7 +46,7 @@ def metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     def brightness(media: Any, prompt: Any, store: Any) -> Score:
         return Score.ok(float(media.view(view).mean()), prompt=prompt.text or "")
 
-    def colours(network: Any, clips: list[Any]) -> list[NDArray[np.float32]]:
+    def colours(network: Any, clips: Any) -> list[NDArray[np.float32]]:
         return [clip.views[0].mean(axis=(0, 1, 2), dtype=np.float32) for clip in clips]
 
     network = Backbone("colours", lambda context: "colours", packages=(), deferred=False)
@@ -241,6 +241,7 @@ def test_what_cannot_be_merged_is_refused(
         (two / f"{name}.parquet").unlink()
     refuse("unfinished run", one, two)
     record = json.loads((one / "shard.json").read_text())
+    broken: Any
     for broken in ({**record, "part": None}, record | {"networks": {"distance": {"weights_digest": "../x"}}}, []):
         (one / "shard.json").write_text(json.dumps(broken))
         refuse("shard.json", one)
