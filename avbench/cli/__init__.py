@@ -13,6 +13,7 @@ from avbench.cli import (
     doctor,
     leaderboard,
     ls,
+    merge,
     models,
     prompts,
     reference,
@@ -36,6 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("score")(score.command)
+app.command("merge")(merge.command)
 app.command("clips")(clips.command)
 app.command("report")(report.command)
 app.command("reference")(reference.command)

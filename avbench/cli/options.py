@@ -73,3 +73,8 @@ def cache_folder() -> Path:
 
     named = os.environ.get("AVBENCH_CACHE")
     return Path(named) if named else home_folder() / ".cache" / "avbench" / "embeddings"
+
+
+def digest_folder() -> Path:
+    """Where digests of clips are remembered between runs: beside the embeddings."""
+    return cache_folder().with_name("digests")

@@ -20,6 +20,7 @@ from avbench.cli.options import (
     WeightsDirOption,
     WeightsOption,
     cache_folder,
+    digest_folder,
     make_setup,
 )
 from avbench.terminal.output import print_json, say
@@ -71,6 +72,15 @@ def command(
         typer.Option(min=0, help="Clips that may fail before the exit code is 3: a fraction below 1, or a count."),
     ] = 0,
     limit: LimitOption = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Score one of N equal parts of SOURCE, 1/N to N/N; 'avbench merge' joins them."
+        ),
+    ] = None,
+    rehash: Annotated[
+        bool, typer.Option(help="Read every clip for its digest, also where inode, size and times say it is the same.")
+    ] = False,
     retry_errors: Annotated[bool, typer.Option(help="Score clips again that failed in an earlier run.")] = False,
     by: Annotated[str | None, typer.Option(help="Also summarise by: model, category.")] = None,
     html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html into the run folder.")] = True,
@@ -86,14 +96,18 @@ def command(
     from avbench.doctor.environment import describe_command
     from avbench.errors import TooManyFailedError, UsageError
     from avbench.media.limits import parse_limits
+    from avbench.run.digests import DigestStore
     from avbench.run.options import RunOptions
     from avbench.run.runner import check_failures, run_source
+    from avbench.shards import parse_shard
     from avbench.sources import load_source
 
     if by not in (None, "model", "category"):
         raise UsageError(f"--by takes 'model' or 'category', got {by!r}")
+    wanted = parse_shard(shard) if shard is not None else None
     chosen = choose_suite(suite, [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None)
     clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
+    clips = clips.take(wanted) if wanted else clips
     options = RunOptions(
         workers=workers,
         devices=resolve_devices(device, chosen),
@@ -105,6 +119,7 @@ def command(
         cache_bytes=int(cache_gb * 2**30),
         spool_bytes=int(spool_gb * 2**30),
         limits=parse_limits(limit or ()),
+        digests=DigestStore(digest_folder(), trusted=not rehash),
         retry_errors=retry_errors,
         command=describe_command(sys.argv[1:]),
     )
@@ -115,9 +130,9 @@ def command(
     if html:
         _write_html(outcome, clips)
     if as_json:
-        print_json(_as_json(outcome))
+        print_json(outcome_as_json(outcome))
     elif not quiet:
-        _show(outcome, by, html)
+        show_outcome(outcome, by, html)
     _exit_if_stopped(outcome)
     problem = check_failures(outcome, max_failed)
     if problem:
@@ -148,7 +163,8 @@ def _write_html(outcome: Outcome, source: Source) -> None:
         write_report(load_run(outcome.path), folders=[source.root, *outside])
 
 
-def _as_json(outcome: Outcome) -> dict[str, Any]:
+def outcome_as_json(outcome: Outcome) -> dict[str, Any]:
+    """What `--json` prints of a run."""
     return {
         "run": str(outcome.path),
         "n_clips": outcome.n_clips,
@@ -162,7 +178,8 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _show(outcome: Outcome, by: str | None, html: bool) -> None:
+def show_outcome(outcome: Outcome, by: str | None, html: bool) -> None:
+    """Print the tables of a run, and where it lies."""
     from avbench.pages.terminal import print_table
     from avbench.report.tables import summary_table, watermark
     from avbench.results.info import read_info

@@ -11,7 +11,7 @@ from avbench.terminal.text import visible
 
 RECORDS = ("scores.jsonl", "clips.jsonl")
 TABLES = ("scores.parquet", "clips.parquet", "categories.parquet")
-FILES = ("run.json", *RECORDS, *TABLES, "summary.json", "report.html", ".lock")
+FILES = ("run.json", *RECORDS, *TABLES, "summary.json", "shard.json", "report.html", ".lock")
 MISSING = "it is missing"
 _QUOTED = 300
 

@@ -9,6 +9,7 @@ A run folder:
     clips.parquet    one row per clip: paths, prompt, media metadata, sha256
     categories.parquet   one row per clip x label
     summary.json     means with intervals and counts
+    shard.json       which clips of the source these are, where they are one shard of it
     features/        what metrics over sets of clips need of each clip
     report.html      written by `avbench report`
 """

@@ -43,6 +43,17 @@ def load_run(path: Path | str) -> Run:
         UsageError: the folder holds no finished run, one written by a newer avbench, or a damaged one.
     """
     folder = Path(path)
+    info = require_finished(folder)
+    clips = read_clips(folder)
+    return Run(folder, info, read_scores(folder, clips), clips, read_labels(folder, clips))
+
+
+def require_finished(folder: Path) -> dict[str, Any]:
+    """The content of run.json of a run that was finished.
+
+    Raises:
+        UsageError: see `load_run`.
+    """
     require_run(folder)
     info = read_info(folder)
     missing = [name for name in TABLES if not _is_there(folder / name)]
@@ -51,8 +62,7 @@ def load_run(path: Path | str) -> Run:
             f"{folder} is an unfinished run ({', '.join(missing)} missing). Run the same 'avbench score' command "
             "again: it goes on where it stopped."
         )
-    clips = read_clips(folder)
-    return Run(folder, info, read_scores(folder, clips), clips, read_labels(folder, clips))
+    return info
 
 
 def require_run(folder: Path) -> None:

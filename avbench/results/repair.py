@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench.clips import Expected, Prompt
+from avbench.clips import Prompt
 from avbench.errors import AvbenchError
 from avbench.results.compact import compact
 from avbench.results.damage import RECORDS, DamagedRunError
@@ -118,11 +118,7 @@ def _remake_scores(
 
 def _prompts(clips: pd.DataFrame) -> dict[str, Prompt]:
     rows: Iterable[ClipRow] = to_rows(clips, ClipRow)
-    return {row.clip_id: _prompt(row) for row in rows}
-
-
-def _prompt(row: ClipRow) -> Prompt:
-    return Prompt(row.text, row.video_text, row.audio_text, row.prompt_id, Expected.from_json(row.expected))
+    return {row.clip_id: row.prompt for row in rows}
 
 
 def _write(run: Run, names: Sequence[str]) -> str | None:
@@ -160,7 +156,7 @@ def restore_record(folder: RunFolder) -> list[str]:
         scores = read_scores(folder.path, clips)
     except DamagedRunError:
         return []
-    decoded = [row for row in to_rows(clips, ClipRow) if (row.duration, row.audio_duration, row.problem) != (None,) * 3]
+    decoded = [row for row in to_rows(clips, ClipRow) if row.is_decoded]
     notes = []
     if "scores.jsonl" in empty and len(scores):
         folder.append(to_rows(scores, ScoreRow))

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Literal
 
+from avbench.clips import Expected, Prompt
+
 SCHEMA_VERSION = 2
 """2: intervals take prompts as clusters, and say why where there is none."""
 UNAVAILABLE = "unavailable"
@@ -72,6 +74,16 @@ class ClipRow:
     channels: int | None = None
     problem: str | None = None
     expected: str | None = None  # JSON of clips.Expected; a prompt's, though it stands behind what old folders hold
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt that it was made from."""
+        return Prompt(self.text, self.video_text, self.audio_text, self.prompt_id, Expected.from_json(self.expected))
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether anything is known of its content."""
+        return (self.duration, self.audio_duration, self.problem) != (None,) * 3
 
     def with_media_of(self, decoded: ClipRow) -> ClipRow:
         """The names and prompts of this clip, with the media metadata of another row of the same content."""

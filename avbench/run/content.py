@@ -73,7 +73,7 @@ def unchanged(clip: Clip, content: Content) -> Iterator[None]:
         ChangedError: the files hold something else, or changed inside.
     """
     before = content.stamps
-    if before != _look(clip):
+    if before != look(clip):
         now = read_content(clip)
         if now.sha256 != content.sha256:
             raise _changed(before, now.stamps)
@@ -81,10 +81,10 @@ def unchanged(clip: Clip, content: Content) -> Iterator[None]:
     try:
         yield
     except MediaError as error:
-        if before != (after := _look(clip)):
+        if before != (after := look(clip)):
             raise _changed(before, after) from error
         raise
-    if before != (after := _look(clip)):
+    if before != (after := look(clip)):
         raise _changed(before, after)
 
 
@@ -106,7 +106,8 @@ def _open(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
-def _look(clip: Clip) -> Stamps:
+def look(clip: Clip) -> Stamps:
+    """The state of a clip's files now."""
     stamps: list[Stamp | None] = []
     for path in _files(clip):
         try:

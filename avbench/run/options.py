@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from avbench.media import Limits
+from avbench.run.digests import DigestStore
 from avbench.run.protocol import Protocol
 from avbench.run.schedule import SpoolLimit
 from avbench.run.worker_process import Workers
@@ -27,6 +28,7 @@ class RunOptions:
         cache_bytes: its bound.
         spool_bytes: decoded inputs that may wait on disk for their networks.
         limits: what one clip may cost.
+        digests: where digests of clips are remembered between runs; by default nowhere.
         retry_errors: score clips again whose earlier row is an error.
         command: what the user typed, for the record.
     """
@@ -41,6 +43,7 @@ class RunOptions:
     cache_bytes: int = 10 * 2**30
     spool_bytes: int = 8 * 2**30
     limits: Limits = field(default_factory=Limits)
+    digests: DigestStore = field(default_factory=DigestStore)
     retry_errors: bool = False
     command: str = ""
 

@@ -10,11 +10,10 @@ from avbench.clips import Clip
 from avbench.media import Limits
 from avbench.metrics.base import Scorer
 from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
-from avbench.run.content import read_content
+from avbench.run.digests import DigestStore
+from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import ClipJob, RunContext
 from avbench.run.rows import not_asked_row, unavailable_rows
-
-RowKey = tuple[str, str, int, str, str]
 
 
 @dataclass
@@ -36,25 +35,6 @@ class Plan:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-class EarlierRows:
-    """Rows of earlier invocations, by what they were computed from: neither name, order nor machine matters."""
-
-    def __init__(self, rows: Sequence[ScoreRow]) -> None:
-        self._rows = {row.key: row for row in rows}  # of several of one computation, the newest
-        self._newest = {(row.clip_id, row.clip_sha256, row.metric): row.key for row in rows}
-        self._scored = {row.key[:4]: row for row in rows if row.weights_digest != UNAVAILABLE}
-
-    def find(self, key: RowKey) -> ScoreRow | None:
-        """The row of this computation. Where the metric cannot run here, one made where it could serves as well."""
-        if key[4] == UNAVAILABLE and key[:4] in self._scored:
-            return self._scored[key[:4]]
-        return self._rows.get(key)
-
-    def holds(self, clip_id: str, row: ScoreRow) -> bool:
-        """Whether this row is the newest that this clip has of the metric under its own name."""
-        return self._newest.get((clip_id, row.clip_sha256, row.metric)) == row.key
-
-
 def make_plan(
     clips: Sequence[Clip],
     scorers: Sequence[Scorer],
@@ -65,11 +45,12 @@ def make_plan(
     workers: int,
     retry_errors: bool,
     limits: Limits,
+    digests: DigestStore | None = None,
 ) -> Plan:
     """Plan these clips and metrics: jobs for what is missing, rows that exist or need no computation.
 
-    Reads the bytes of every clip, for its digest. A clip that was refused for a limit which is higher now counts as
-    missing.
+    Reads the bytes of every clip for its digest, unless that is remembered. A clip that was refused for a limit which
+    is higher now counts as missing.
 
     Args:
         clips: all clips of the source.
@@ -80,12 +61,14 @@ def make_plan(
         workers: number of processes, which divide the cores.
         retry_errors: whether clips with an error are scored again.
         limits: what one clip may cost.
+        digests: where digests of clips are remembered.
     """
     plan = Plan(missing={s.name: reason for s in scorers if (reason := s.unavailable(context.setup))})
-    digests = {s.name: UNAVAILABLE if s.name in plan.missing else s.weights_digest(context.setup) for s in scorers}
+    weights = {s.name: UNAVAILABLE if s.name in plan.missing else s.weights_digest(context.setup) for s in scorers}
+    params: dict[tuple[str, str | None], str] = {}  # most are the same for all clips, or for those of one prompt
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
-    for clip in clips:
-        job = ClipJob(clip, read_content(clip), (), context, threads, limits)
+    for clip, content in zip(clips, (digests or DigestStore()).read(clips, context.root), strict=True):
+        job = ClipJob(clip, content, (), context, threads, limits)
         plan.shas[clip.clip_id] = job.sha256
         todo = []
         for scorer in scorers:
@@ -97,14 +80,16 @@ def make_plan(
                     todo.append(scorer.name)
                 continue
             if (skipped := not_asked_row(job, scorer)) is not None:
-                plan.ready += [] if earlier.holds(clip.clip_id, skipped) else [skipped]
+                plan.ready += [] if earlier.holds(clip.clip_id, skipped.key) else [skipped]
                 continue
-            digest = scorer.params_digest(clip.prompt, context.protocol.name)
-            row = earlier.find((job.sha256, scorer.name, scorer.version, digest, digests[scorer.name]))
-            if row is None or (row.status == "error" and (retry_errors or limits.allow_now(row.reason))):
+            text = scorer.prompt_text(clip.prompt)
+            if (digest := params.get((scorer.name, text))) is None:
+                digest = params[scorer.name, text] = scorer.params_digest(clip.prompt, context.protocol.name)
+            known = earlier.find((job.sha256, scorer.name, scorer.version, digest, weights[scorer.name]))
+            if known is None or (known.error is not None and (retry_errors or limits.allow_now(known.error))):
                 todo.append(scorer.name)
-            elif not earlier.holds(clip.clip_id, row):
-                plan.ready.append(_adopt(row, job))
+            elif not earlier.holds(clip.clip_id, known.key):
+                plan.ready.append(_adopt(earlier.read(known), job))
         # Also where nothing can run: a metric has a row for every clip, so that no clip leaves a denominator.
         plan.ready += unavailable_rows(job, {name: plan.missing[name] for name in todo if name in plan.missing})
         possible = tuple(name for name in todo if name not in plan.missing)

@@ -88,6 +88,8 @@ def failure(error: Exception) -> str:
 
 def unavailable_rows(job: ClipJob, reasons: Mapping[str, str]) -> list[ScoreRow]:
     """Rows for metrics that this machine cannot run. Their digest makes a later, abler run redo them."""
+    if not reasons:
+        return []
     scorers = (scorer for scorer in get_scorers(reasons) if scorer.level == "clip")
     return [score_row(job, s, Score.skipped(reasons[s.name]), 0.0, stopped=reasons[s.name]) for s in scorers]
 

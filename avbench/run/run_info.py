@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,13 @@ from avbench.files import below_or_name
 from avbench.metrics.base import Scorer
 from avbench.results import SCHEMA_VERSION, RunFolder
 from avbench.results.repair import restore_record
+from avbench.results.shard import SHARD_FILE, ShardRecord, shard_of, write_shard
 from avbench.run.options import RunOptions
 from avbench.run.recovery import earlier_info
+from avbench.run.set_metrics import network_of
 from avbench.sources import Source
 from avbench.suites import Suite
+from avbench.weights.config import WeightsConfig
 
 
 def begin_run(
@@ -32,8 +35,9 @@ def begin_run(
     notes = restore_record(folder)
     old, damage = earlier_info(folder, {clip.clip_id: clip.prompt for clip in source.clips}, options.setup)
     _refuse_mixture(folder.path, old, scorers, options)
+    _refuse_other_shard(folder.path, source)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    run_id = old.get("run_id") or hashlib.sha256(f"{now}{os.getpid()}{folder.path}".encode()).hexdigest()[:12]
+    run_id = old.get("run_id") or new_run_id(folder.path)
     info = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
@@ -59,6 +63,12 @@ def begin_run(
     return info, [*notes, *damage]
 
 
+def new_run_id(path: Path) -> str:
+    """An id that no other run has."""
+    now = datetime.now(UTC).isoformat()
+    return hashlib.sha256(f"{now}{os.getpid()}{path}".encode()).hexdigest()[:12]
+
+
 def _refuse_mixture(path: Path, old: dict[str, Any], scorers: Sequence[Scorer], options: RunOptions) -> None:
     """One folder holds one way of judging: numbers that cannot be compared must not share a table unmarked.
 
@@ -75,6 +85,45 @@ def _refuse_mixture(path: Path, old: dict[str, Any], scorers: Sequence[Scorer], 
                 f"{path} was begun with {name} {old[name] or 'none'}, and {value or 'none'} is asked for: their "
                 "numbers cannot be compared. Choose another run folder (--out)."
             )
+
+
+def _refuse_other_shard(path: Path, source: Source) -> None:
+    """Refuse to let a shard take the place of another one: a script that forgot the index in --out would do that.
+
+    Raises:
+        UsageError: the folder was begun as another shard.
+    """
+    earlier = shard_of(path) if source.part else None
+    if source.part and earlier not in (None, source.part.shard):
+        raise UsageError(
+            f"{path} was begun as shard {earlier}, and {source.part.shard} is asked for. "
+            "Choose another run folder (--out)."
+        )
+
+
+def record_part(
+    folder: RunFolder,
+    source: Source,
+    scorers: Sequence[Scorer],
+    missing: Mapping[str, str],
+    setup: WeightsConfig,
+) -> None:
+    """Note in the folder of a shard what a merge has to know; a folder of whole sources has no such note.
+
+    Args:
+        folder: the run folder.
+        source: its clips.
+        scorers: metrics of the run.
+        missing: metrics that cannot run here, with the reason.
+        setup: how networks are loaded.
+    """
+    if source.part is None:
+        (folder.path / SHARD_FILE).unlink(missing_ok=True)
+        return
+    able = [scorer for scorer in scorers if scorer.level == "set" and scorer.name not in missing]
+    absent = {scorer.name: missing[scorer.name] for scorer in scorers if scorer.level == "set" and scorer not in able}
+    networks = {scorer.name: network_of(scorer, setup) for scorer in able}
+    write_shard(folder.path, ShardRecord(source.part, networks, absent))
 
 
 def _notes(options: RunOptions) -> list[str]:

@@ -11,13 +11,14 @@ from avbench.errors import UsageError
 from avbench.metrics.base import get_scorers
 from avbench.results import RunFolder
 from avbench.run.derived import derived_rows
+from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import RunContext, Stopped
 from avbench.run.options import RunOptions
-from avbench.run.plan import EarlierRows, make_plan
+from avbench.run.plan import make_plan
 from avbench.run.recorder import Progress, Recorder
 from avbench.run.reference_sets import load_reference
 from avbench.run.result_tables import finish_run
-from avbench.run.run_info import begin_run
+from avbench.run.run_info import begin_run, record_part
 from avbench.run.set_metrics import SetInputs, score_sets
 from avbench.run.worker_process import refuse_unguarded
 from avbench.run.workers import run_jobs
@@ -79,7 +80,7 @@ def run_source(
         context = RunContext(
             info["run_id"], suite.name, suite.version, options.setup, options.protocol, source.root, suite.only
         )
-        earlier = EarlierRows(folder.rows())
+        earlier = EarlierRows.of_folder(folder)
         workers = options.processes(out)
         plan = make_plan(
             source.clips,
@@ -90,7 +91,9 @@ def run_source(
             workers=workers.count,
             retry_errors=options.retry_errors,
             limits=options.limits,
+            digests=options.digests,
         )
+        record_part(folder, source, scorers, plan.missing, options.setup)
         folder.append(plan.ready)
         stopped = Stopped()
         recorder = Recorder(folder, plan, scorers, stopped, progress)
@@ -107,6 +110,7 @@ def run_source(
         changed = bool(computed or plan.ready)
         plan.jobs.clear()  # tables of a long run need the memory
         plan.ready.clear()
+        del earlier
         tables = finish_run(folder, source, plan.shas, changed=changed)
     return Outcome(
         path=folder.path,

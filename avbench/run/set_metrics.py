@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,13 @@ from avbench.errors import UsageError
 from avbench.metrics.base import Score, Scorer
 from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
 from avbench.results.schema import set_digest
+from avbench.results.shard import Network
+from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import RunContext, Stopped
-from avbench.run.plan import EarlierRows
 from avbench.run.reference_sets import ReferenceSet
 from avbench.run.rows import ALL, checked_score, computed_row, set_row
 from avbench.statistics.intervals import jackknife_interval
+from avbench.weights.config import WeightsConfig
 
 _NO_REFERENCE = "no reference set; give features of real clips (--reference; 'avbench reference' makes them)"
 
@@ -37,6 +39,7 @@ class SetInputs:
         reference: features of real clips, or None.
         missing: metrics that cannot run on this machine, with the reason.
         stopped: metrics that could not go on.
+        networks: of metrics whose network is known from elsewhere than this machine.
     """
 
     folder: RunFolder
@@ -46,6 +49,20 @@ class SetInputs:
     reference: ReferenceSet | None
     missing: Mapping[str, str]
     stopped: Stopped
+    networks: Mapping[str, Network] = field(default_factory=dict)
+
+    def network(self, scorer: Scorer) -> Network:
+        """What made the features of a set metric that can run."""
+        return self.networks.get(scorer.name) or network_of(scorer, self.context.setup)
+
+
+def network_of(scorer: Scorer, setup: WeightsConfig) -> Network:
+    """What makes the features of a set metric on this machine.
+
+    Raises:
+        EnvironmentProblem: its weights are not here.
+    """
+    return Network(scorer.weights_digest(setup), scorer.encoders[0].feature_space(setup))
 
 
 def scopes(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
@@ -83,7 +100,7 @@ def score_sets(
                 continue  # said once, in the row of all clips
             draft = _draft(scorer, scope, members, sets)
             known = earlier.find(draft.key)
-            if fresh or known is None or (retry_errors and known.status == "error"):
+            if fresh or known is None or (retry_errors and known.error is not None):
                 rows.append(computed_row(draft, partial(_judge, scorer, scope, members, sets)))
     return rows
 
@@ -115,7 +132,8 @@ def _compare(scorer: Scorer, scope: str, members: Sequence[Clip], sets: SetInput
         real = real[[row for row, name in enumerate(ids) if name in wanted]]
         if len(real) < 2:
             return Score.skipped("fewer than 2 reference clips with the prompt ids of this category")
-    pairs = [(clip, _features(scorer, clip, sets)) for clip in members]
+    space = sets.network(scorer).feature_space
+    pairs = [(clip, _features(space, clip, sets)) for clip in members]
     usable = [(clip, rows) for clip, rows in pairs if rows is not None]
     if len(usable) < 2:
         return Score.skipped(f"{len(usable)} of {len(members)} clips have features; 2 are needed")
@@ -142,16 +160,14 @@ def _interval(
     return jackknife_interval(distance, whole, prompts).within(*scorer.range).detail()
 
 
-def _features(scorer: Scorer, clip: Clip, sets: SetInputs) -> NDArray[np.float32] | None:
-    context = sets.context
-    key = context.protocol.media_key(sets.shas[clip.clip_id])
-    return sets.folder.feature(scorer.encoders[0].feature_space(context.setup), key)
+def _features(space: str, clip: Clip, sets: SetInputs) -> NDArray[np.float32] | None:
+    return sets.folder.feature(space, sets.context.protocol.media_key(sets.shas[clip.clip_id]))
 
 
 def _draft(scorer: Scorer, scope: str, members: Sequence[Clip], sets: SetInputs) -> ScoreRow:
     """The row without its score."""
     reference = sets.reference.digest(scorer.encoders[0]) if sets.reference else "none"
-    digest = UNAVAILABLE if scorer.name in sets.missing else scorer.weights_digest(sets.context.setup)
+    digest = UNAVAILABLE if scorer.name in sets.missing else sets.network(scorer).weights_digest
     return set_row(
         scorer, scope, members, sets.shas, sets.context, weights_digest=digest, params={"reference": reference}
     )  # fmt: skip

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from avbench.metrics.base import registry
 from avbench.results import load_run
@@ -173,20 +174,42 @@ def test_commands_run(page, slow, place, environment):
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-def test_parts_of_several_machines_become_one_run(place, environment):
-    """The commands of the page, in one shell."""
-    page = (DOCS / "results.md").read_text(encoding="utf-8").partition("### Parts scored on several machines")[2]
-    script = BLOCK.search(page)[3]
-    done = subprocess.run(["bash", "-ec", script], cwd=place, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "rows: 0 computed, 2 reused" in done.stdout
-    whole = {row.clip_id: row.value for row in load_run(place / "runs" / "whole").scores.itertuples()}
-    parts = {
-        f"{name}/{row.clip_id}": row.value
-        for name in ("one", "two")
-        for row in load_run(place / "runs" / name).scores.itertuples()
+def local_forms() -> dict[str, str]:
+    """Scripts of docs/scale.md that score the shards of a run, as a shell of this machine runs them."""
+    sections = (DOCS / "scale.md").read_text(encoding="utf-8").split("\n### ")
+    slurm, kubernetes, parallel = (BLOCK.search(section)[3] for section in sections[1:])
+    pod = shlex.quote(yaml.safe_load(kubernetes)["spec"]["template"]["spec"]["containers"][0]["args"][0])
+    return {
+        "slurm": f"for i in 1 2; do SLURM_ARRAY_TASK_COUNT=2 SLURM_ARRAY_TASK_ID=$i bash -c {shlex.quote(slurm)}; done",
+        "kubernetes": f"for i in 0 1; do SHARDS=2 JOB_COMPLETION_INDEX=$i bash -c {pod}; done",
+        "parallel": parallel.replace("{}/4", "{}/2").replace("::: 1 2 3 4", "::: 1 2"),
     }
-    assert whole == parts and len(whole) == 2
+
+
+# Where GNU parallel is not installed: its arguments after ":::", one after the other in place of "{}".
+PARALLEL = """#!/bin/bash
+shift 2; line=(); while [ "$1" != ":::" ]; do line+=("$1"); shift; done; shift
+for each in "$@"; do "${line[@]//\\{\\}/$each}" || exit 1; done
+"""
+
+
+@pytest.mark.parametrize("form", ["slurm", "kubernetes", "parallel"])
+def test_scripts_that_score_shards_give_the_run_over_all_clips(place, environment, form):
+    shim = Path(environment["PATH"].partition(":")[0]) / "parallel"
+    if shutil.which("parallel") is None:
+        shim.write_text(PARALLEL)
+        shim.chmod(0o755)
+    settings = {"CLIPS": "examples/clips/manifest.csv", "SUITE": "quick", "RUN": "runs/x"}
+    script = local_forms()[form].replace('--suite "$SUITE"', "-m loudness,silence_share")
+    script += "\navbench merge runs/x-shard-* --out runs/x --quiet"
+    script += '\navbench score "$CLIPS" -m loudness,silence_share --out runs/whole --quiet --no-html'
+    done = subprocess.run(
+        ["bash", "-ec", script], cwd=place, env={**environment, **settings}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (place / "runs").iterdir()) == ["whole", "x", "x-shard-1", "x-shard-2"]
+    tables = [load_run(place / "runs" / name).scores.drop(columns=["run_id", "seconds"]) for name in ("x", "whole")]
+    assert tables[0].equals(tables[1]) and len(tables[0]) == 6
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name in ("README.md", "python.md")], ids=page_id)

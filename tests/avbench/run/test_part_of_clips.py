@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from avbench import Category, Clip, load_run
-from avbench.cli.score import _show
+from avbench.cli.score import show_outcome
 from avbench.metrics import Score
 from avbench.metrics import base as registry_module
 from avbench.metrics.base import scorer
@@ -58,7 +58,7 @@ def test_other_clips_are_not_opened_and_not_counted(
     assert (entry["n"], entry["n_ok"], entry["n_skipped"], entry["reasons"]) == (1, 1, 0, {})
     page = write_report(load_run(tmp_path / "run")).read_text(encoding="utf-8")
     assert "colour is not red" not in page
-    _show(outcome, None, html=False)
+    show_outcome(outcome, None, html=False)
     assert "1 computed, 0 reused, 0 not possible here, 2 not asked for by the suite" in capsys.readouterr().out
 
 

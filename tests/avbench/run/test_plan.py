@@ -19,8 +19,9 @@ from avbench.metrics import base as registry_module
 from avbench.metrics.base import get_scorers, scorer, set_scorer
 from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
 from avbench.run.content import Content
+from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import ClipJob, RunContext
-from avbench.run.plan import EarlierRows, Plan, make_plan
+from avbench.run.plan import Plan, make_plan
 from avbench.run.rows import score_row, unavailable_rows
 from avbench.run.score_clip import needed_encoders
 
@@ -60,7 +61,7 @@ def plan_for(
 ) -> Plan:
     options = {"workers": 1, "retry_errors": False, "limits": Limits(), "context": CONTEXT} | options
     context = options.pop("context")
-    return make_plan(clips, scorers, EarlierRows(earlier), context, folder=folder, **options)
+    return make_plan(clips, scorers, EarlierRows.of_rows(earlier), context, folder=folder, **options)
 
 
 def scored(plan: Plan, score: Score | None = None) -> list[ScoreRow]:

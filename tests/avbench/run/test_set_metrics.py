@@ -22,10 +22,10 @@ from avbench.metrics.base import set_scorer
 from avbench.report.html import write_report
 from avbench.results import RunFolder, ScoreRow
 from avbench.results.schema import set_digest
+from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import RunContext, Stopped
 from avbench.run.make_reference import make_reference, reference_suite
 from avbench.run.options import RunOptions
-from avbench.run.plan import EarlierRows
 from avbench.run.reference_sets import ReferenceSet, load_reference, save_reference
 from avbench.run.rows import ALL
 from avbench.run.set_metrics import SetInputs, scopes, score_sets
@@ -227,7 +227,7 @@ def test_rows_of_an_earlier_run_serve_until_the_set_or_its_features_change(
 
     def rows_for(members: list[Clip], earlier: list[ScoreRow], fresh: bool = False) -> list[ScoreRow]:
         sets = SetInputs(folder, members, shas, context, reference, {}, Stopped())
-        return score_sets(sets, [scorer], EarlierRows(earlier), fresh=fresh)
+        return score_sets(sets, [scorer], EarlierRows.of_rows(earlier), fresh=fresh)
 
     with RunFolder(tmp_path / "run") as folder:
         for index, sha in enumerate(shas.values()):

@@ -1,0 +1,201 @@
+"""Merge the shards of a run into one run folder, as if one machine had scored all clips.
+
+Scores of clips are taken as they are. Metrics over all clips, the tables and the summary are computed anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avbench.errors import EnvironmentProblem, UsageError
+from avbench.files import make_folder, new_folder, rename
+from avbench.metrics.base import Scorer
+from avbench.results import ClipRow, RunFolder, ScoreRow
+from avbench.run.derived import derived_rows
+from avbench.run.earlier import EarlierRows
+from avbench.run.jobs import RunContext, Stopped
+from avbench.run.merge_inputs import (
+    MetricDigests,
+    ShardRun,
+    clips_of,
+    mixed_environments,
+    read_shards,
+    scorers_of,
+    united,
+)
+from avbench.run.protocol import PROTOCOLS, Protocol
+from avbench.run.reference_sets import load_reference
+from avbench.run.result_tables import Tables, finish_run
+from avbench.run.run_info import new_run_id
+from avbench.run.runner import Outcome
+from avbench.run.set_metrics import SetInputs, score_sets
+from avbench.sources import Source
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """The source as the shards know it, and what every row of the merged run repeats."""
+
+    source: Source
+    rows: list[ClipRow]
+    scorers: list[Scorer]
+    context: RunContext
+
+    @property
+    def shas(self) -> dict[str, str]:
+        return {row.clip_id: row.clip_sha256 for row in self.rows}
+
+
+def merge_runs(paths: Sequence[Path], out: Path, *, reference: Path | None = None, command: str = "") -> Outcome:
+    """Write the run that all clips of the shards make up. Either the whole folder appears or nothing.
+
+    Args:
+        paths: run folders of all shards of one source; of a shard that is there twice, equal rows are kept once.
+        out: the run folder to make.
+        reference: features of real clips, for set metrics.
+        command: what the user typed, for the record.
+
+    Raises:
+        UsageError: the shards are not of one run, lack one, or contradict each other; or `out` holds something.
+        EnvironmentProblem: `out` cannot be written.
+    """
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        raise UsageError(f"{out} is there already: choose another run folder (--out), or move it away.")
+    runs = read_shards(paths)
+    _require_reference(runs, reference)
+    make_folder(out.absolute().parent, "--out")
+    aside = new_folder(out.absolute().parent, prefix=f".{out.name}.merge-")
+    try:
+        outcome = _write(runs, aside, reference, command)
+        aside.chmod(out.parent.stat().st_mode & 0o777)
+        rename(aside, out)
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return replace(outcome, path=out)
+
+
+def _require_reference(runs: Sequence[ShardRun], reference: Path | None) -> None:
+    """Refuse to lose distances that the shards were meant to give."""
+    named = next((name for run in runs if (name := run.info.get("reference"))), None)
+    if named and reference is None:
+        raise UsageError(f"the shards were scored with the reference set {named}: give it with --reference.")
+
+
+def _write(runs: Sequence[ShardRun], path: Path, reference: Path | None, command: str) -> Outcome:
+    whole = _assemble(runs, path)
+    known = load_reference(reference) if reference else None
+    notes = mixed_environments(runs)
+    with RunFolder(path) as folder:
+        folder.write_json("run.json", _info(runs, whole, reference, command, notes))
+        for row in whole.rows:
+            if row.is_decoded:
+                folder.append_clip(row)
+        for run_rows in _clip_scores(runs):
+            folder.append(replace(row, run_id=whole.context.run_id) for row in run_rows)
+        _copy_features(runs, folder, whole.context.protocol)
+        networks = {name: network for run in runs for name, network in run.record.networks.items()}
+        missing = {n: why for run in runs for n, why in run.record.missing.items() if n not in networks}
+        sets = SetInputs(
+            folder, whole.source.clips, whole.shas, whole.context, known, missing, Stopped(), networks
+        )  # fmt: skip
+        set_rows = score_sets(sets, whole.scorers, EarlierRows.of_rows(()), fresh=True)
+        folder.append(set_rows)
+        derived = derived_rows(folder, whole.source, whole.shas, whole.context, whole.scorers)
+        folder.append(derived)
+        tables = finish_run(folder, whole.source, whole.shas, changed=True)
+    return _outcome(path, whole, tables, computed=len(set_rows) + len(derived), notes=notes)
+
+
+def _assemble(runs: Sequence[ShardRun], root: Path) -> _Whole:
+    clips = clips_of(runs, root)
+    info = runs[0].info
+    kind, matching = info.get("source_kind") or "manifest", info.get("matching") or ""
+    source = Source(root, kind, tuple(clip for clip, _ in clips), matching)
+    protocol = PROTOCOLS.get(info.get("protocol") or "", Protocol())
+    context = RunContext(new_run_id(root), info["suite"], info["suite_version"], protocol=protocol, root=root)
+    return _Whole(source, [row for _, row in clips], scorers_of(runs), context)
+
+
+def _info(
+    runs: Sequence[ShardRun], whole: _Whole, reference: Path | None, command: str, notes: Iterable[str]
+) -> dict[str, Any]:
+    """run.json of the first shard, for all clips."""
+    first = runs[0]
+    own = f"shard {first.part.shard}: "
+    kept = [note for note in first.info.get("notes", []) if not note.startswith(own)]
+    return first.info | {
+        "run_id": whole.context.run_id,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "metrics": {scorer.name: scorer.metadata() for scorer in whole.scorers},
+        "reference": reference.name if reference else None,
+        "notes": [*kept, f"merged from {first.part.shard.count} shards", *notes],
+        "n_clips": len(whole.source.clips),
+    }
+
+
+def _clip_scores(runs: Sequence[ShardRun]) -> Iterator[Iterable[ScoreRow]]:
+    """The rows of each shard; one shard is in memory at a time."""
+    digests = MetricDigests()
+    by_index: dict[int, list[ShardRun]] = {}
+    for run in runs:
+        by_index.setdefault(run.part.shard.index, []).append(run)
+    for same in by_index.values():
+        rows: dict[tuple[str | None, str], tuple[ScoreRow, Path]] = {}
+        for run in same:
+            for row in run.scores():
+                digests.check(row, run.path)
+                key = (row.clip_id, row.metric)
+                known = rows.get(key)
+                kept = row if known is None else united(known[0], row, (known[1], run.path))
+                rows[key] = (kept, run.path if known is None or kept is row else known[1])
+        yield [row for row, _ in rows.values()]
+
+
+def _copy_features(runs: Sequence[ShardRun], folder: RunFolder, protocol: Protocol) -> None:
+    """The features of all shards. Clips of equal content in two shards keep those of the first, as one row each would.
+
+    Raises:
+        UsageError: a shard that is there twice has different ones; names metric, clip and folders.
+    """
+    origin: dict[tuple[str, str], ShardRun] = {}
+    for run in runs:
+        held = RunFolder(run.path)  # only read
+        for (name, network), row in product(run.record.networks.items(), run.rows):
+            place = network.feature_space, protocol.media_key(row.clip_sha256)
+            features = held.feature(*place)
+            if features is None:
+                continue
+            first = origin.setdefault(place, run)
+            if first is run:
+                folder.put_feature(*place, features)
+                continue
+            known = folder.feature(*place)
+            if first.part == run.part and (known is None or not np.array_equal(features, known)):
+                what = f"features of {name} of clip {row.clip_id} differ"
+                raise UsageError(f"{first.path} and {run.path} contradict each other: {what}.")
+
+
+def _outcome(path: Path, whole: _Whole, tables: Tables, *, computed: int, notes: Sequence[str]) -> Outcome:
+    return Outcome(
+        path=path,
+        summary=tables.summary,
+        n_clips=len(whole.rows),
+        failed=tables.failed,
+        stopped={},
+        computed=computed,
+        reused=tables.rows - computed,
+        unavailable=tables.unavailable,
+        not_asked=tables.not_asked,
+        notes=tuple(notes),
+    )
