@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-TextRole = Literal["text", "video", "audio", "style", "expected"]
+TextRole = Literal["text", "video", "audio", "style", "expected", "speech", "language"]
 """Which text of a prompt a metric or encoder reads."""
 
 
@@ -53,10 +53,17 @@ class Expected:
 
 @dataclass(frozen=True)
 class Prompt:
-    """The texts that a clip was generated from, and what it must show.
+    """The texts that a clip was generated from, and what it must show and say.
 
     A joint prompt alone is common; benchmarks with separate captions for video and audio fill the
     other two. Each text is None where the source gives none.
+
+    Attributes:
+        text, video_text, audio_text: joint prompt, caption of the video, caption of the audio.
+        prompt_id: names the prompt in its list.
+        expected: what must be seen.
+        speech_text: the words that must be spoken, in order and nothing else. Never guessed from quotation marks.
+        speech_language: ISO code of their language, such as "de".
     """
 
     text: str | None = None
@@ -64,6 +71,8 @@ class Prompt:
     audio_text: str | None = None
     prompt_id: str | None = None
     expected: Expected = Expected()
+    speech_text: str | None = None
+    speech_language: str | None = None
 
     @property
     def for_video(self) -> str | None:
@@ -78,12 +87,18 @@ class Prompt:
     def for_role(self, role: TextRole) -> str | None:
         """The text that a metric with this role reads.
 
-        For "expected" it is all that the clip must show, together with the joint text: an identity, not a sentence.
+        For "expected" it is all that the clip must show, together with the joint text, and for "speech" the words
+        with their language where one is stated: identities, not sentences.
         """
         if role == "expected":
             stated = self.expected.as_json()
             return stated and f"{stated} {self.text or ''}".rstrip()
-        texts = {"text": self.text, "video": self.for_video, "audio": self.for_audio, "style": self.expected.style}
+        if role == "speech" and self.speech_text and self.speech_language:
+            return f"{self.speech_language}: {self.speech_text}"
+        texts = {
+            "text": self.text, "video": self.for_video, "audio": self.for_audio, "style": self.expected.style,
+            "speech": self.speech_text, "language": self.speech_language,
+        }  # fmt: skip
         return texts[role]
 
     @property

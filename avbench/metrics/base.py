@@ -73,6 +73,10 @@ def no_prompt(role: TextRole | None) -> str:
         return "the prompt names no style; manifest column prompt_style"
     if role == "expected":
         return "the prompt does not say what must be seen; manifest columns prompt_objects, prompt_color, ..."
+    if role == "speech":
+        return "no spoken text in the prompt; manifest column prompt_speech"
+    if role == "language":
+        return "the prompt names no language; manifest column prompt_language"
     return "no prompt; give one in a manifest or a prompt list (--prompts)"
 
 

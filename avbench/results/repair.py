@@ -122,7 +122,9 @@ def _prompts(clips: pd.DataFrame) -> dict[str, Prompt]:
 
 
 def _prompt(row: ClipRow) -> Prompt:
-    return Prompt(row.text, row.video_text, row.audio_text, row.prompt_id, Expected.from_json(row.expected))
+    expected = Expected.from_json(row.expected)
+    texts = row.text, row.video_text, row.audio_text
+    return Prompt(*texts, row.prompt_id, expected, row.speech_text, row.speech_language)
 
 
 def _write(run: Run, names: Sequence[str]) -> str | None:
