@@ -119,10 +119,6 @@ class TestRules:
         edge = segment("Humans fight for freedom tonight", log_probability=-1.0, compression=2.4)
         assert heard(edge)(wer, ASKED).value == 0.0
 
-    def test_raw_texts_keep_their_punctuation(self) -> None:
-        score = heard(segment("humans fight for freedom tonight."))(wer_verse_compat, ASKED)
-        assert score.value == pytest.approx(1 / 5)
-
     @pytest.mark.parametrize("prompt", [Prompt('he says, "Go."'), Prompt("a", speech_text=" ")])
     def test_without_spoken_text(self, prompt: Prompt) -> None:
         for scorer in (wer, cer, wer_verse_compat):
@@ -167,6 +163,12 @@ class TestRules:
     def test_the_digest_of_weights_covers_the_transcriber(self) -> None:
         setups = [WeightsConfig("keyed-random", transcriber=name) for name in ("whisper_base", "whisper_large_v3")]
         assert len({wer.weights_digest(setup) for setup in setups}) == 2
+
+
+def test_raw_texts_keep_their_punctuation() -> None:
+    score = heard(segment("humans fight for freedom tonight."))
+    assert score(wer_verse_compat, ASKED).value == pytest.approx(1 / 5)
+    assert score(wer, ASKED).value == 0.0
 
 
 def judged(number: int, reference: str, hypothesis: str, speech: bool = True) -> JudgedClip:
