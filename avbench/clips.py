@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-TextRole = Literal["text", "video", "audio", "objects", "color", "relation", "scene", "style", "action"]
+TextRole = Literal[
+    "text", "video", "audio", "speech", "language", "objects", "color", "relation", "scene", "style", "action"
+]
 """Which text of a prompt a metric or encoder reads: the joint one, another caption, or a field of `Expected`."""
 
 
@@ -53,10 +55,17 @@ class Expected:
 
 @dataclass(frozen=True)
 class Prompt:
-    """The texts that a clip was generated from, and what it must show.
+    """The texts that a clip was generated from, and what it must show and say.
 
     A joint prompt alone is common; benchmarks with separate captions for video and audio fill the
     other two. Each text is None where the source gives none.
+
+    Attributes:
+        text, video_text, audio_text: joint prompt, caption of the video, caption of the audio.
+        prompt_id: names the prompt in its list.
+        expected: what must be seen.
+        speech_text: the words that must be spoken, in order and nothing else. Never guessed from quotation marks.
+        speech_language: ISO code of their language, such as "de".
     """
 
     text: str | None = None
@@ -64,6 +73,8 @@ class Prompt:
     audio_text: str | None = None
     prompt_id: str | None = None
     expected: Expected = Expected()
+    speech_text: str | None = None
+    speech_language: str | None = None
 
     @property
     def for_video(self) -> str | None:
@@ -78,13 +89,18 @@ class Prompt:
     def for_role(self, role: TextRole) -> str | None:
         """The text that a metric with this role reads.
 
-        With a colour come the object that must have it and the joint text, which may name that object: an identity,
-        not a sentence.
+        With a colour come the object that must have it and the joint text, which may name that object, and with the
+        spoken words their language where one is stated: identities, not sentences.
         """
         if role == "color":
             expected = self.expected
             return expected.color and " | ".join([expected.color, expected.objects or "", self.text or ""])
-        texts = {"text": self.text, "video": self.for_video, "audio": self.for_audio}
+        if role == "speech" and self.speech_text and self.speech_language:
+            return f"{self.speech_language}: {self.speech_text}"
+        texts = {
+            "text": self.text, "video": self.for_video, "audio": self.for_audio,
+            "speech": self.speech_text, "language": self.speech_language,
+        }  # fmt: skip
         return texts[role] if role in texts else getattr(self.expected, role)
 
     @property

@@ -95,6 +95,14 @@ MANIFEST_COLUMNS = (
         "style`; a label of Kinetics-400; the last column is VBench's object of these. Metrics of objects, colour, "
         "place, style and action read it.",
     ),
+    (
+        "spoken text",
+        columns.SPEECH[:1] + columns.SPEECH[2:],
+        "The words that must be spoken, for `wer` and `cer`; the second is the field of Verse-Bench and T2AV-Compass. "
+        "Without either, what stands between `<S>` and `<E>` in a prompt, as Ovi writes it. Quotation marks say "
+        "nothing.",
+    ),
+    ("language", columns.SPEECH[1:2], "Code of the spoken language: `en`, `zh`. Without one it is read as English."),
     ("model", columns.MODEL, "Name of the generator."),
     ("sample index", columns.SAMPLE_INDEX, "0, 1, 2, ... Counted per prompt and model if not given."),
     ("prompt id", columns.PROMPT_ID, "Id of the prompt."),

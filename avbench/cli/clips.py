@@ -32,6 +32,7 @@ def command(
     limits = parse_limits(limit or ())
     probes = [probe_clip(clip, limits) for clip in loaded.clips]
     with_prompt = sum(not clip.prompt.is_empty for clip in loaded.clips)
+    with_speech = sum(clip.prompt.speech_text is not None for clip in loaded.clips)
     with_sound = sum(probe.audio != "none" for probe in probes)
     problems = [(c.clip_id, p.problem) for c, p in zip(loaded.clips, probes, strict=True) if p.problem]
     durations = sorted(probe.duration for probe in probes if probe.duration is not None)
@@ -42,6 +43,7 @@ def command(
         "clips": len(loaded.clips),
         "with_sound": with_sound,
         "with_prompt": with_prompt,
+        "with_speech_text": with_speech,
         "with_categories": sum(bool(clip.categories) for clip in loaded.clips),
         "models": sorted({clip.model for clip in loaded.clips if clip.model}),
         "duration_s": [durations[0], durations[len(durations) // 2], durations[-1]] if durations else [],
@@ -65,7 +67,8 @@ def command(
         length = "" if probe.duration is None else f"{probe.duration:.2f}"
         rows.append(row_of((clip.clip_id, probe.problem or probe.video, length, probe.audio, prompt[:60])))
     print_table(Table(f"{source}: {loaded.kind}, {len(loaded.clips)} clips", columns, tuple(rows)))
-    say(f"{len(loaded.clips)} clips, {with_sound} with sound, {with_prompt} with prompt, {len(problems)} with problems")
+    counts = f"{with_sound} with sound, {with_prompt} with prompt, {with_speech} with spoken text"
+    say(f"{len(loaded.clips)} clips, {counts}, {len(problems)} with problems")
     if durations:
         middle = durations[len(durations) // 2]
         say(f"durations: {durations[0]:.2f} s to {durations[-1]:.2f} s, median {middle:.2f} s")

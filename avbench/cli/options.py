@@ -26,6 +26,12 @@ DeviceOption = Annotated[
     str, typer.Option(help="Where networks run: auto, cpu, cuda, cuda:N, cuda:all or a list with commas.")
 ]
 PrecisionOption = Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="Number format of networks.")]
+TranscriberOption = Annotated[
+    Literal["whisper_tiny_en", "whisper_base", "whisper_large_v3_turbo", "whisper_large_v3"],
+    typer.Option(
+        help="Checkpoint that writes down what is spoken; its numbers compare with those of the same one only."
+    ),
+]
 WeightsOption = Annotated[
     Literal["checkpoints", "keyed-random", "keyed-random-reduced"],
     typer.Option(help="The keyed-random ones are for tests: the numbers mean nothing, and the report says so."),
@@ -53,6 +59,9 @@ def make_setup(
     weights_dir: Path | None,
     precision: Literal["fp32", "bf16", "fp16"],
     accepted: list[str] | None,
+    transcriber: Literal[
+        "whisper_tiny_en", "whisper_base", "whisper_large_v3_turbo", "whisper_large_v3"
+    ] = "whisper_large_v3_turbo",
 ) -> WeightsConfig:
     """How networks are loaded, from the options of a command.
 
@@ -64,7 +73,7 @@ def make_setup(
 
     if weights_dir is not None and not weights_dir.is_dir():
         raise UsageError(f"--weights-dir {weights_dir}: no such folder. Make it with 'avbench models pull'.")
-    return WeightsConfig(weights, weights_dir, precision, frozenset(accepted or ()))
+    return WeightsConfig(weights, weights_dir, precision, frozenset(accepted or ()), transcriber)
 
 
 def cache_folder() -> Path:

@@ -17,6 +17,7 @@ from avbench.cli.options import (
     PrecisionOption,
     PromptsOption,
     SourceArgument,
+    TranscriberOption,
     WeightsDirOption,
     WeightsOption,
     cache_folder,
@@ -55,6 +56,7 @@ def command(
     weights: WeightsOption = "checkpoints",
     weights_dir: WeightsDirOption = None,
     accept_licence: AcceptOption = None,
+    transcriber: TranscriberOption = "whisper_large_v3_turbo",
     max_resident: Annotated[int, typer.Option(min=1, help="Networks kept loaded at a time, per process.")] = 2,
     reference: Annotated[
         Path | None, typer.Option(help="Features of real clips that fvd, kvd and fad compare with (.npz or .pt).")
@@ -112,7 +114,7 @@ def command(
         workers=workers,
         devices=resolve_devices(device, chosen),
         max_resident=max_resident,
-        setup=make_setup(weights, weights_dir, precision, accept_licence),
+        setup=make_setup(weights, weights_dir, precision, accept_licence, transcriber),
         protocol=_find_protocol(protocol),
         reference=reference,
         cache=cache_folder() if cache and needs_torch(chosen) else None,

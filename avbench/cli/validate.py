@@ -17,6 +17,7 @@ from avbench.cli.options import (
     PrecisionOption,
     PromptsOption,
     SourceArgument,
+    TranscriberOption,
     WeightsDirOption,
     WeightsOption,
     make_setup,
@@ -48,6 +49,7 @@ def command(
     weights: WeightsOption = "checkpoints",
     weights_dir: WeightsDirOption = None,
     accept_licence: AcceptOption = None,
+    transcriber: TranscriberOption = "whisper_large_v3_turbo",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no tables.")] = False,
 ) -> None:
     """Make clips worse in known ways and see which metrics notice.
@@ -63,7 +65,7 @@ def command(
 
     chosen = choose_suite(suite, [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None)
     clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
-    setup = make_setup(weights, weights_dir, precision, accept_licence)
+    setup = make_setup(weights, weights_dir, precision, accept_licence, transcriber)
     limits = parse_limits(limit or ())
     settings = Settings(seconds, size, device=_one_device(device, chosen), setup=setup, limits=limits)
     with BarProgress(quiet) as progress:

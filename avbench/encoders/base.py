@@ -38,6 +38,7 @@ class Backbone:
         packaged_licence: licence of weights that come inside a package.
         deferred: it is large, so clips are decoded first and then embedded network by network. False for small ones
             that run along with decoding.
+        chosen: name of its checkpoint under a setup, where a run may choose among several; `row` is then the default.
     """
 
     name: str
@@ -48,6 +49,11 @@ class Backbone:
     extra: str = "models"
     packaged_licence: str = ""
     deferred: bool = True
+    chosen: Callable[[WeightsConfig], str] | None = None
+
+    def row_in(self, setup: WeightsConfig) -> str | None:
+        """Name of its checkpoint under a setup."""
+        return self.row if self.chosen is None else self.chosen(setup)
 
     @property
     def licence(self) -> str:
@@ -59,14 +65,16 @@ class Backbone:
         absent = [name for name in self.packages if find_spec(name) is None]
         if absent:
             return f"not installed: {', '.join(absent)}; pip install 'avbench[{self.extra}]'"
-        return unusable(self.row, setup) if self.row else None
+        row = self.row_in(setup)
+        return unusable(row, setup) if row else None
 
     def digest(self, setup: WeightsConfig) -> str:
         """Identity of the weights in use, with the precision they run at where it is not fp32."""
         if self.packaged_digest is not None:
             return self.packaged_digest()
         suffix = "" if setup.precision == "fp32" else f":{setup.precision}"
-        return (checkpoint_digest(self.row, setup) if self.row else self.name) + suffix
+        row = self.row_in(setup)
+        return (checkpoint_digest(row, setup) if row else self.name) + suffix
 
 
 @dataclass(frozen=True)

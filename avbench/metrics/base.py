@@ -71,6 +71,8 @@ def no_prompt(role: TextRole | None) -> str:
     """Why a clip is skipped whose prompt lacks what metrics of this role read."""
     if role in (None, "text", "video", "audio"):
         return "no prompt; give one in a manifest or a prompt list (--prompts)"
+    if role == "speech":
+        return "no spoken text in the prompt; manifest column prompt_speech"
     what = {"objects": "object", "color": "colour"}.get(role, role)
     return f"the prompt names no {what}; manifest column prompt_{role}"
 

@@ -24,6 +24,11 @@ def _segments(media: Media, store: EncoderStore) -> tuple[list[tuple[float, floa
     return speech_segments(probabilities, samples), samples / RATE
 
 
+def speech_stretches(media: Media, store: EncoderStore) -> list[tuple[float, float]]:
+    """Stretches of speech in seconds from the start of the sound; empty where nobody speaks."""
+    return _segments(media, store)[0]
+
+
 @scorer(
     "speech_share",
     unit="1",

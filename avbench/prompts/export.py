@@ -13,6 +13,7 @@ from typing import Literal
 from avbench.errors import UsageError
 from avbench.sources.expected import COLUMNS
 from avbench.sources.prompts import PromptRow
+from avbench.sources.spoken import LANGUAGE_COLUMN, TEXT_COLUMN
 from avbench.sources.vbench import samples_needed
 
 Format = Literal["jsonl", "csv", "txt"]
@@ -76,6 +77,7 @@ def _records(row: PromptRow, number: int, template: Template | None) -> Iterator
     prompt = row.prompt
     name = prompt.prompt_id or str(number)
     texts = {"prompt_av": prompt.text, "prompt_v": prompt.video_text, "prompt_a": prompt.audio_text}
+    texts |= {TEXT_COLUMN: prompt.speech_text, LANGUAGE_COLUMN: prompt.speech_language}
     texts |= {column: getattr(prompt.expected, field) for column, field in COLUMNS.items()}
     record = {"prompt_id": name} | {key: text for key, text in texts.items() if text is not None}
     for aspect in dict.fromkeys(category.aspect for category in row.categories):

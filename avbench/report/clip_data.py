@@ -12,6 +12,7 @@ from avbench.pages.numbers import NONE, format_value
 from avbench.pages.table import Cell, Column, Row, Table
 from avbench.report.findings import Group
 from avbench.report.media_files import ClipMedia
+from avbench.report.spoken_words import spoken_words
 from avbench.report.timeline import timeline
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _TEXTS = (
     ("Prompt for the video", "video_text"),
     ("Prompt for the audio", "audio_text"),
 )
+_SPOKEN = ("Spoken text", "speech_text")
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ def _detail(
         "model": clip.get("model") or "",
         "flags": marks,
         "problem": clip.get("problem") or "",
-        "texts": [[label, clip[key]] for label, key in _TEXTS if clip.get(key)],
+        "texts": [[label, clip[key]] for label, key in (*_TEXTS, _SPOKEN) if clip.get(key)],
+        "words": _words(scores.get("wer")),
         "facts": [[label, text] for label, text in _media_metadata(clip) if text],
         "scores": [_score(scores.get(metric.name), metric.decimals) for metric in metrics],
         "video": video,
@@ -160,6 +163,10 @@ def _timeline(row: Record | None) -> dict[str, Any] | None:
     if row is None or row["status"] == "error":
         return None
     return timeline(str(row["detail"]), "" if row["status"] == "ok" else str(row["reason"] or ""))
+
+
+def _words(row: Record | None) -> dict[str, Any] | None:
+    return spoken_words(str(row["detail"])) if row is not None and row["status"] == "ok" else None
 
 
 def _media_metadata(clip: Record) -> list[tuple[str, str]]:

@@ -204,6 +204,30 @@
     }
     if (!clip.texts.length) byId("texts").append(make("p", "quiet", "No prompt is known for this clip."));
   }
+  /** What was asked and what was heard; a click on a word plays from there. */
+  function showWords(words, video) {
+    if (!words) return;
+    const line = make("p", "spoken");
+    for (const [kind, asked, heard] of words.edits) {
+      if (kind === "equal") line.append(make("span", "", asked), " ");
+      if (kind === "delete" || kind === "substitute") line.append(make("del", "", asked), " ");
+      if (kind === "insert" || kind === "substitute") line.append(make("ins", "", heard), " ");
+    }
+    byId("texts").append(make("h3", "", "Asked (struck out where not heard) and heard (underlined where not asked)"), line);
+    if (!words.speech) byId("texts").append(make("p", "hint bad", "Nobody speaks in this clip."));
+    if (!words.words.length) return;
+    const heard = make("p", "spoken");
+    for (const [text, start] of words.words) {
+      const button = make("button", "word", text);
+      button.type = "button";
+      button.title = `${start.toFixed(2)} s`;
+      button.addEventListener("click", () => {
+        if (video) video.currentTime = start;
+      });
+      heard.append(button, " ");
+    }
+    byId("texts").append(make("h3", "", "Words as written down; each leads to its time"), heard);
+  }
   function showScores(clip) {
     const lines = clip.scores.flatMap((score, i) => {
       if (!score) return [];
@@ -227,6 +251,7 @@
     byId("detail-flags").textContent = clip.flags.join(", ");
     const video = showPlayer(clip);
     showTexts(clip);
+    showWords(clip.words, video);
     showTimeline(clip.timeline, video);
     showScores(clip);
     const facts = clip.facts.map(([label, text]) => {

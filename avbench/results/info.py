@@ -16,7 +16,7 @@ from avbench.results.schema import SCHEMA_VERSION
 MOST_BYTES = 64 * 2**20
 _TEXTS = (
     "run_id", "created", "command", "source", "source_kind", "matching", "suite", "suite_version", "weights",
-    "precision", "protocol", "reference",
+    "precision", "transcriber", "protocol", "reference",
 )  # fmt: skip
 _METADATA: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("family", "summary", "unit", "source", "caveat", "checkpoint", "licence"), (str, NoneType)),

@@ -49,6 +49,10 @@ class ScoreRow:
         return (self.clip_sha256, self.metric, self.metric_version, self.params_digest, self.weights_digest)
 
 
+# Columns of the prompt that came after those of the media.
+_LATER = ("expected", "speech_text", "speech_language")
+
+
 @dataclass(frozen=True)
 class ClipRow:
     """One clip as it was understood and decoded; media metadata is null where unknown."""
@@ -73,12 +77,17 @@ class ClipRow:
     sample_rate: int | None = None
     channels: int | None = None
     problem: str | None = None
-    expected: str | None = None  # JSON of clips.Expected; a prompt's, though it stands behind what old folders hold
+    # What follows is the prompt's, though it stands behind what old folders hold.
+    expected: str | None = None  # JSON of clips.Expected
+    speech_text: str | None = None
+    speech_language: str | None = None
 
     @property
     def prompt(self) -> Prompt:
         """The prompt that it was made from."""
-        return Prompt(self.text, self.video_text, self.audio_text, self.prompt_id, Expected.from_json(self.expected))
+        expected = Expected.from_json(self.expected)
+        texts = self.text, self.video_text, self.audio_text
+        return Prompt(*texts, self.prompt_id, expected, self.speech_text, self.speech_language)
 
     @property
     def is_decoded(self) -> bool:
@@ -88,7 +97,7 @@ class ClipRow:
     def with_media_of(self, decoded: ClipRow) -> ClipRow:
         """The names and prompts of this clip, with the media metadata of another row of the same content."""
         media = [column.name for column in fields(self) if column.default is not MISSING]
-        names = [name for name in media if name != "expected"]
+        names = [name for name in media if name not in _LATER]
         return replace(self, **{name: getattr(decoded, name) for name in names})
 
 

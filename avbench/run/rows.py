@@ -207,6 +207,8 @@ def clip_row(clip: Clip, sha256: str, root: Path, *, media: Media | None = None,
         sample_rate=audio.sample_rate if audio else None,
         channels=audio.channels if audio else None,
         expected=prompt.expected.as_json(),
+        speech_text=prompt.speech_text,
+        speech_language=prompt.speech_language,
         problem=None if problem is None else _without_folders(problem, clip),
     )
 

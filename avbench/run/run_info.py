@@ -52,6 +52,7 @@ def begin_run(
         "environment": describe_environment(),
         "weights": options.setup.weights,
         "precision": options.setup.precision,
+        **_transcriber(old, scorers, options),
         "protocol": options.protocol.name or None,
         "reference": below_or_name(options.reference, Path.cwd()) if options.reference else None,
         "notes": [*source.notes, *_notes(options)],
@@ -73,12 +74,13 @@ def _refuse_mixture(path: Path, old: dict[str, Any], scorers: Sequence[Scorer], 
     """One folder holds one way of judging: numbers that cannot be compared must not share a table unmarked.
 
     Raises:
-        UsageError: the folder was begun with other weights, another precision or another protocol.
+        UsageError: the folder was begun with other weights, another precision, transcriber or protocol.
     """
     asked = {"weights": options.setup.weights, "precision": options.setup.precision}
     learned = any(scorer.checkpoint for scorer in scorers)
     learned_before = any(metadata.get("checkpoint") for metadata in old.get("metrics", {}).values())
     checked = (asked if learned or learned_before else {}) | {"protocol": options.protocol.name or None}
+    checked |= _transcriber({}, scorers, options)
     for name, value in checked.items():
         if name in old and old[name] != value:
             raise UsageError(
@@ -124,6 +126,13 @@ def record_part(
     absent = {scorer.name: missing[scorer.name] for scorer in scorers if scorer.level == "set" and scorer not in able}
     networks = {scorer.name: network_of(scorer, setup) for scorer in able}
     write_shard(folder.path, ShardRecord(source.part, networks, absent))
+
+
+def _transcriber(old: dict[str, Any], scorers: Sequence[Scorer], options: RunOptions) -> dict[str, Any]:
+    """The checkpoint that writes down what is spoken, where a metric of this run or of an earlier one asks for it."""
+    if any(backbone.chosen for scorer in scorers for backbone in scorer.backbones):
+        return {"transcriber": options.setup.transcriber}
+    return {name: old[name] for name in ("transcriber",) if name in old}
 
 
 def _notes(options: RunOptions) -> list[str]:

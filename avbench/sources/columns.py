@@ -17,6 +17,8 @@ from avbench.sources.categories import (
 from avbench.sources.expected import AUXILIARY, COLUMNS, read_expected
 from avbench.sources.rows import Row, Table
 from avbench.sources.safety import some_of
+from avbench.sources.spoken import COLUMNS as SPEECH
+from avbench.sources.spoken import read_speech
 
 # Names that say "this was generated"; beside them, a plain path is the ground truth (JavisBench).
 GENERATED_VIDEO = (
@@ -117,6 +119,7 @@ _NAMES = frozenset(
         *SAMPLE_INDEX,
         *PROMPT_ID,
         *EXPECTED,
+        *SPEECH,
     )
 )
 _SEPARATORS = re.compile(r"[-_\s]+")
@@ -139,6 +142,7 @@ class Columns:
     clip_id: str | None
     categories: tuple[str, ...]
     expected: dict[str, str]
+    speech: dict[str, str]
     ground_truth: tuple[str, ...]
     ignored: tuple[str, ...]
 
@@ -177,7 +181,9 @@ def find_columns(table: Table) -> Columns:
     others = (pick(MODEL), pick(SAMPLE_INDEX), pick(PROMPT_ID), pick(CLIP_ID))
     categories = tuple(column for column in table.columns if _is_category(column))
     expected_content = {alias: names[alias] for alias in EXPECTED if alias in names}
-    used = {generated or plain, audio, *texts, *others, *categories, *truth, *expected_content.values()}
+    speech = {alias: names[alias] for alias in SPEECH if alias in names}
+    stated = (*expected_content.values(), *speech.values())
+    used = {generated or plain, audio, *texts, *others, *categories, *truth, *stated}
     return Columns(
         generated or plain,
         audio,
@@ -185,6 +191,7 @@ def find_columns(table: Table) -> Columns:
         *others,
         categories=categories,
         expected=expected_content,
+        speech=speech,
         ground_truth=truth,
         ignored=tuple(column for column in table.columns if column not in used),
     )
@@ -202,12 +209,14 @@ def read_prompt(row: Row, columns: Columns) -> Prompt:
     Raises:
         UsageError: a list of several texts, an object, a number.
     """
+    texts = row.text(columns.text), row.text(columns.video_text), row.text(columns.audio_text)
+    speech_text, speech_language = read_speech(row, columns.speech, texts)
     return Prompt(
-        text=row.text(columns.text),
-        video_text=row.text(columns.video_text),
-        audio_text=row.text(columns.audio_text),
+        *texts,
         prompt_id=row.cell(columns.prompt_id),
         expected=read_expected(row, columns.expected),
+        speech_text=speech_text,
+        speech_language=speech_language,
     )
 
 

@@ -8,6 +8,8 @@ from typing import Literal
 
 Weights = Literal["checkpoints", "keyed-random", "keyed-random-reduced"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Transcriber = Literal["whisper_tiny_en", "whisper_base", "whisper_large_v3_turbo", "whisper_large_v3"]
+"""Checkpoint that writes down what is spoken."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,14 @@ class WeightsConfig:
         weights_dir: folder with checkpoint files; None for the hub cache only.
         precision: number format of weights and activations.
         accepted: licences that the user accepted in so many words.
+        transcriber: checkpoint that writes down what is spoken.
     """
 
     weights: Weights = "checkpoints"
     weights_dir: Path | None = None
     precision: Precision = "fp32"
     accepted: frozenset[str] = frozenset()
+    transcriber: Transcriber = "whisper_large_v3_turbo"
 
     @property
     def is_test(self) -> bool:

@@ -24,6 +24,7 @@ from avbench.media import Frames, Media, Waveform, decode_clip
 from avbench.metrics.base import Scorer, registry
 from avbench.sources import load_source
 from avbench.sources.expected import COLUMNS
+from avbench.sources.spoken import LANGUAGE_COLUMN, TEXT_COLUMN
 from omninft_train.method.advantages import Route
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
@@ -121,9 +122,17 @@ class LocalRewardBackend:
 
 
 def _as_scored(prompt: TrainPrompt) -> Prompt:
-    """The prompt as scorers take it, with what it says must be seen (keys `prompt_objects` ... of its line)."""
-    stated = {name: text for key, name in COLUMNS.items() if isinstance(text := prompt.metadata.get(key), str)}
-    return Prompt(prompt.prompt_av, prompt.prompt_v, prompt.prompt_a, expected=Expected(**stated))
+    """The prompt as scorers take it, with what must be seen and said (keys `prompt_objects`, `prompt_speech` ...)."""
+    given = {key: text for key, text in prompt.metadata.items() if isinstance(text, str)}
+    stated = {name: given[key] for key, name in COLUMNS.items() if key in given}
+    return Prompt(
+        prompt.prompt_av,
+        prompt.prompt_v,
+        prompt.prompt_a,
+        expected=Expected(**stated),
+        speech_text=given.get(TEXT_COLUMN),
+        speech_language=given.get(LANGUAGE_COLUMN),
+    )
 
 
 def make_rewards(options: RewardOptions) -> Rewards:
@@ -209,8 +218,10 @@ def read_clips(source: Path) -> tuple[list[Decoded], list[TrainPrompt]]:
         text = clip.prompt.text or clip.prompt.for_video or clip.prompt.for_audio
         if text is None:
             raise UsageError(f"{clip.video}: has no prompt; rewards need one. Give a manifest with prompts.")
-        expected = {key: value for key, name in COLUMNS.items() if (value := getattr(clip.prompt.expected, name))}
-        prompts.append(TrainPrompt(text, clip.prompt.for_video or text, clip.prompt.for_audio or text, expected))
+        stated = {key: getattr(clip.prompt.expected, name) for key, name in COLUMNS.items()}
+        stated |= {TEXT_COLUMN: clip.prompt.speech_text, LANGUAGE_COLUMN: clip.prompt.speech_language}
+        metadata = {key: value for key, value in stated.items() if value}
+        prompts.append(TrainPrompt(text, clip.prompt.for_video or text, clip.prompt.for_audio or text, metadata))
     return clips, prompts
 
 

@@ -20,7 +20,7 @@ from avbench.metrics.base import registry
 
 NEEDS = {"video", "audio", "prompt"}
 EXPECTED = Expected("dog", "brown", "dog | on the left of | cat", "alley", "watercolor painting", "riding a bike")
-PROMPT = Prompt("a dog barks in the rain", "a dog", "barking", expected=EXPECTED)
+PROMPT = Prompt("a dog barks in the rain", "a dog", "barking", None, EXPECTED, "Go on.", "en")
 SETUP = WeightsConfig("keyed-random-reduced")
 ALL = pytest.mark.parametrize("scorer", registry().values(), ids=lambda scorer: scorer.name)
 SCORERS = pytest.mark.parametrize(

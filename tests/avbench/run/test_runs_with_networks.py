@@ -239,6 +239,17 @@ def test_test_weights_are_marked_wherever_numbers_are_shown(clips, tmp_path, avb
     assert any("mean nothing" in note for note in info["notes"])
 
 
+def test_two_transcribers_never_share_a_folder(clips, tmp_path):
+    def score(transcriber, metric):
+        setup = WeightsConfig(weights_dir=tmp_path, transcriber=transcriber)
+        return score_clips(clips[:1], tmp_path, metrics=[metric], options=RunOptions(setup=setup))
+
+    assert score("whisper_base", "wer").info["transcriber"] == "whisper_base"
+    assert score("whisper_large_v3", "loudness").info["transcriber"] == "whisper_base"
+    with pytest.raises(UsageError, match="begun with transcriber whisper_base, and whisper_large_v3 is asked for"):
+        score("whisper_large_v3", "cer")
+
+
 def test_real_and_test_weights_never_share_a_folder(clips, tmp_path):
     pytest.importorskip("torch")
     options = RunOptions(setup=WeightsConfig("keyed-random-reduced"))

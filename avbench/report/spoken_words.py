@@ -1,0 +1,63 @@
+"""What was asked to be said and what was heard, with the differences marked, from the detail of a `wer` row."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+# A long clip has thousands of words, and the page holds those of every clip.
+MOST_WORDS = 400
+_KINDS = frozenset({"equal", "substitute", "delete", "insert"})
+
+
+def spoken_words(detail: str) -> dict[str, Any] | None:
+    """Edits and words of one clip, as report.js shows them.
+
+    Args:
+        detail: JSON text of a `wer` row: `reference` and `hypothesis`, words separated by blanks; `operations`, each
+            (kind, first and last + 1 of the reference, the same of the hypothesis); `words` with text, start and end in
+            seconds; `speech`, whether anybody speaks.
+
+    Returns:
+        `edits` as [kind, asked, heard], `words` as [text, start] and `speech`; None where `detail` holds no usable
+        edits.
+    """
+    content = _parse(detail)
+    asked, heard = (str(content.get(name) or "").split() for name in ("reference", "hypothesis"))
+    edits = [_edit(operation, asked, heard) for operation in _list(content, "operations")[:MOST_WORDS]]
+    if not edits or None in edits:
+        return None
+    words = [_word(word) for word in _list(content, "words")[:MOST_WORDS]]
+    return {"edits": edits, "words": [word for word in words if word], "speech": content.get("speech") is not False}
+
+
+def _edit(operation: object, asked: list[str], heard: list[str]) -> list[str] | None:
+    if not isinstance(operation, list) or len(operation) != 5 or operation[0] not in _KINDS:
+        return None
+    bounds = operation[1:]
+    if not all(type(bound) is int and bound >= 0 for bound in bounds):
+        return None
+    return [operation[0], " ".join(asked[bounds[0] : bounds[1]]), " ".join(heard[bounds[2] : bounds[3]])]
+
+
+def _word(word: object) -> list[Any] | None:
+    if not isinstance(word, dict) or not isinstance(word.get("text"), str):
+        return None
+    start = word.get("start")
+    good = isinstance(start, (int, float)) and not isinstance(start, bool) and math.isfinite(start) and start >= 0
+    return [word["text"], start] if good else None
+
+
+def _list(content: Mapping[str, Any], name: str) -> list[Any]:
+    values = content.get(name)
+    return values if isinstance(values, list) else []
+
+
+def _parse(detail: str) -> dict[str, Any]:
+    try:
+        content = json.loads(detail)
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,82 @@
+"""What a prompt says must be spoken: columns, fields of benchmarks, and Ovi's tags inside a prompt."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from avbench.errors import UsageError
+from avbench.sources.rows import Row
+
+TEXT_COLUMN = "prompt_speech"
+LANGUAGE_COLUMN = "prompt_language"
+# Verse-Bench: an object with the key `text`; T2AV-Compass: a list of such objects, one for each speaker.
+BENCHMARK_COLUMN = "speech_prompt"
+COLUMNS = (TEXT_COLUMN, LANGUAGE_COLUMN, BENCHMARK_COLUMN)
+
+# Ovi's prompts hold what is said between these two tags.
+_OVI = re.compile(r"<S>(.*?)<E>", re.DOTALL)
+_CODE = re.compile(r"[a-z]{2,3}")
+
+
+def read_speech(row: Row, columns: Mapping[str, str], texts: tuple[str | None, ...]) -> tuple[str | None, str | None]:
+    """The words that must be spoken, and their language; None where nothing says so.
+
+    A column `prompt_speech` counts first, then the field of a benchmark, then Ovi's tags in the first text that has
+    some. Quotation marks say nothing: what stands in them may be a sign, a title or a thought.
+
+    Args:
+        row: of a manifest or prompt list.
+        columns: name in the file of each column of `COLUMNS` that it has.
+        texts: the prompt's texts, joint text first.
+
+    Raises:
+        UsageError: a cell that is no text; a field of another form than the two benchmarks'; a language without code.
+    """
+    spoken = row.text(columns[TEXT_COLUMN]) if TEXT_COLUMN in columns else None
+    if spoken is None and BENCHMARK_COLUMN in columns:
+        spoken = _field(row, columns[BENCHMARK_COLUMN])
+    if spoken is None:
+        spoken = next((words for text in texts if (words := tagged(text))), None)
+    return spoken, _language(row, columns.get(LANGUAGE_COLUMN))
+
+
+def tagged(text: str | None) -> str | None:
+    """What stands between Ovi's tags, joined in order: `<S>Hello.<E> A pause. <S>You there?<E>`; None without any."""
+    return _joined(_OVI.findall(text or ""))
+
+
+def _field(row: Row, column: str) -> str | None:
+    cell = row.structure(column)
+    try:
+        content = json.loads(cell) if cell else None
+        parts = content if isinstance(content, list) else [content] if content else []
+        return _joined([_words(part) for part in parts])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UsageError(
+            f"{row.location}: {column} is {cell:.80}; expected an object with the key `text`, or a list of such. "
+            f"Write plain words into a column {TEXT_COLUMN}."
+        ) from error
+
+
+def _words(part: Mapping[str, object]) -> str:
+    text = part["text"]
+    if text is not None and not isinstance(text, str):
+        raise TypeError("the spoken text is no text")
+    return text or ""
+
+
+def _joined(parts: list[str]) -> str | None:
+    return " ".join(" ".join(part.split()) for part in parts if part.strip()) or None
+
+
+def _language(row: Row, column: str | None) -> str | None:
+    """The first part of a language tag: "zh" of "zh-CN"."""
+    cell = row.text(column)
+    if cell is None:
+        return None
+    code = re.split(r"[-_]", cell.strip().lower())[0]
+    if not _CODE.fullmatch(code):
+        raise UsageError(f"{row.location}: {column} is {cell:.40}; expected a code such as en, de or zh. Correct it.")
+    return code

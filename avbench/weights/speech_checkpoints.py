@@ -1,0 +1,91 @@
+"""Checkpoints of networks that transcribe speech: OpenAI's Whisper as CTranslate2 reads it."""
+
+from __future__ import annotations
+
+from avbench.weights.schema import Checkpoint, CheckpointFile
+
+# Revisions, sizes and checksums: several public projects that pin the same commits file by file, in agreement. Those of
+# tiny.en and the configuration of base were also compared with copies of the files.
+_TOKENIZER = CheckpointFile(
+    "tokenizer.json", 2_203_239, "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab"
+)
+_VOCABULARY = CheckpointFile(
+    "vocabulary.txt", 459_861, "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913"
+)
+_VOCABULARY_V3 = CheckpointFile(
+    "vocabulary.json", 1_068_114, "c69260f2ab26d659b7c398f9a2b2b48ed0df16c3b47d7326782fd9cba71690c1"
+)
+_PAGE = "https://github.com/openai/whisper"
+
+WHISPER_CHECKPOINTS = (
+    Checkpoint(
+        "whisper_tiny_en",
+        (
+            CheckpointFile("config.json", 2317, "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5"),
+            CheckpointFile("model.bin", 75_537_502, "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"),
+            CheckpointFile(
+                "tokenizer.json", 2_128_466, "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df"
+            ),
+            CheckpointFile(
+                "vocabulary.txt", 422_309, "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf"
+            ),
+        ),
+        "MIT",
+        _PAGE,
+        hubs=("Systran/faster-whisper-tiny.en",),
+        revision="0d3d19a32d3338f10357c0889762bd8d64bbdeba",
+        folders=("faster-whisper-tiny.en",),
+    ),
+    Checkpoint(
+        "whisper_base",
+        (
+            CheckpointFile("config.json", 2309, "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a"),
+            CheckpointFile(
+                "model.bin", 145_217_532, "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+            ),
+            _TOKENIZER,
+            _VOCABULARY,
+        ),
+        "MIT",
+        _PAGE,
+        hubs=("Systran/faster-whisper-base",),
+        revision="ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66",
+        folders=("faster-whisper-base",),
+    ),
+    Checkpoint(
+        "whisper_large_v3_turbo",
+        (
+            CheckpointFile("config.json", 2263, "b0253ea6c0d3bea6b1e19e91a02acfd3b53f4467362efcb5a3e6b16c9b3a9b7e"),
+            CheckpointFile(
+                "model.bin", 1_617_884_929, "e76620f83d5f5b69efd3d87e3dc180c1bd21df9fbebacfd4335e5e1efcc018da"
+            ),
+            CheckpointFile(
+                "tokenizer.json", 2_710_337, "297b13372ac43916285644fb9687add3cc62ee2a1adb60da3dc25cc94c1871fd"
+            ),
+            _VOCABULARY_V3,
+        ),
+        "MIT",
+        _PAGE,
+        hubs=("dropbox-dash/faster-whisper-large-v3-turbo", "mobiuslabsgmbh/faster-whisper-large-v3-turbo"),
+        revision="0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf",
+        folders=("faster-whisper-large-v3-turbo",),
+    ),
+    Checkpoint(
+        "whisper_large_v3",
+        (
+            CheckpointFile("config.json", 2394, "a9306624f5ec14270a014b647e5c316b6e03a662c369758d1b90697a7b0655b9"),
+            CheckpointFile(
+                "model.bin", 3_087_284_237, "69f74147e3334731bc3a76048724833325d2ec74642fb52620eda87352e3d4f1"
+            ),
+            CheckpointFile(
+                "tokenizer.json", 2_480_617, "6d8cbd7cd0d8d5815e478dac67b85a26bbe77c1f5e0c6d76d1ce2abc0e5f21ca"
+            ),
+            _VOCABULARY_V3,
+        ),
+        "MIT",
+        _PAGE,
+        hubs=("Systran/faster-whisper-large-v3",),
+        revision="edaa852ec7e145841d8ffdb056a99866b5f0a478",
+        folders=("faster-whisper-large-v3",),
+    ),
+)
