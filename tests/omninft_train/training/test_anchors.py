@@ -15,7 +15,8 @@ import pytest
 import reference_loop as formulas
 import torch
 from numpy.typing import NDArray
-from reference_network import Streams, Text, Weights, merged
+from reference_inputs import apart, double, shapes, sizes, text
+from reference_network import Streams, Weights, merged
 from tiny_pipeline import SIZE, save_tiny_pipeline
 from tiny_training import make, tensors, tiny_config, tiny_weights
 from torch import Tensor
@@ -186,27 +187,9 @@ def short(condition: Condition) -> Condition:
     return Condition(video, audio, None if condition.mask is None else condition.mask[:, -16:])
 
 
-def apart(training: Training, scale: float) -> None:
-    """Policy, old policy and, where it has parameters, the reference, each moved its own way."""
-    policy = training.policy
-    parts = [policy.trainable(), policy.old()]
-    if training.config.policy.parameters == "full":
-        parts.append(dict(policy.transformer("reference").named_parameters()))
-    for number, part in enumerate(parts):
-        generator = torch.Generator().manual_seed(number)
-        with torch.no_grad():
-            for tensor in part.values():
-                tensor.add_(scale * torch.randn(tensor.shape, generator=generator))
-
-
-def double(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().double().clone() for name, value in values.items()}
-
-
 def world_of(training: Training, network: Any, weights: Callable[[Weights], Weights]) -> formulas.World:
     """What the reference is given: the network, prompts and decoding, and nothing of the trainer's own."""
     backbone, config = training.backbone, training.config
-    geometry = backbone.geometry
 
     def drawn(step: int) -> list[TrainPrompt]:
         chosen = draw(training.prompts, config.run.seed, step, config.prompts)
@@ -223,27 +206,14 @@ def world_of(training: Training, network: Any, weights: Callable[[Weights], Weig
 
     return formulas.World(
         network=network,
-        sizes={
-            "num_frames": geometry.frames,
-            "height": geometry.height,
-            "width": geometry.width,
-            "fps": geometry.fps,
-            "audio_num_frames": geometry.audio_frames,
-        },
-        frames=geometry.frames,
-        shapes=(
-            (geometry.frames * geometry.height * geometry.width, geometry.video_channels),
-            (geometry.audio_frames, geometry.audio_channels),
-        ),
+        sizes=sizes(backbone.geometry),
+        frames=backbone.geometry.frames,
+        shapes=shapes(backbone.geometry),
         weights=weights,
         text=lambda step: text(backbone.condition([prompt.prompt_av for prompt in drawn(step)])),
         negative=text(backbone.negative()),
         rewards=rewards,
     )
-
-
-def text(condition: Condition) -> Text:
-    return Text(condition.video.double(), condition.audio.double(), condition.mask)
 
 
 def whole(config: Config, out: Path, scale: float = 0.1) -> tuple[Training, formulas.World, formulas.State]:
@@ -296,9 +266,10 @@ def ltx2(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Config]:
     (folder / "prompts.jsonl").write_text("\n".join(lines))
     paths = [f'backbone.path="{folder / "pipeline"}"', f'backbone.cache="{folder / "cache"}"']
     paths += [f'prompts.path="{folder / "prompts.jsonl"}"']
-    sizes = [f"backbone.{key}={value}" for key, value in SIZE.items()]
+    size = [f"backbone.{key}={value}" for key, value in SIZE.items()]
+    speed = ["run.probe_every=0", "sampling.batch=6", "optimizer.batch=12"]  # calls cost more than their size here
     others = ["backbone.dtype=float32", "policy.rank=4", "policy.alpha=6", f"rewards.reward=[{COLUMNS}]"]
-    return lambda *changes: load("omninft", "ltx2", [*paths, *sizes, *others, *SETTINGS, *changes])
+    return lambda *changes: load("omninft", "ltx2", [*paths, *size, *others, *SETTINGS, *speed, *changes])
 
 
 def most(tensors: Mapping[str, Tensor]) -> float:
