@@ -20,9 +20,9 @@ from pathlib import Path
 
 from mutants import MUTANTS, PACKAGE, REPOSITORY, Mutant
 
-# No longer than this for the tests of one mutant; a hang counts as noticed.
-_SECONDS = 300
+_SECONDS = 900  # for the tests of one mutant
 _NOT_COUNTED = 3  # an outcome of pytest that says nothing about the mutant: no test ran, or it was called wrongly
+_HUNG = 4  # a slow machine, perhaps: no proof that the tests noticed anything
 
 
 def main() -> int:
@@ -81,7 +81,7 @@ def _import_what_is_heavy() -> None:
 
 
 def _outcome(mutant: Mutant) -> str:
-    """ "killed", "survived", or "broken" for a mutant whose tests could not say anything."""
+    """ "killed", "survived", "hung", or "broken" for a mutant whose tests could not say anything."""
     folder = Path(tempfile.mkdtemp(prefix="mutant-"))
     try:
         shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -91,7 +91,7 @@ def _outcome(mutant: Mutant) -> str:
         process = os.fork()
         if process == 0:
             os._exit(_tested(folder, mutant.tests))
-        return {0: "survived", 1: "killed"}.get(_ended(process), "broken")
+        return {0: "survived", 1: "killed", _HUNG: "hung"}.get(_ended(process), "broken")
     finally:
         shutil.rmtree(folder)
 
@@ -113,7 +113,7 @@ def _tested(folder: Path, tests: tuple[str, ...]) -> int:
 
 
 def _ended(process: int) -> int:
-    """Exit code of a child; 1 if it had to be ended."""
+    """Exit code of a child, or that it had to be ended."""
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         done, status = os.waitpid(process, os.WNOHANG)
@@ -122,7 +122,7 @@ def _ended(process: int) -> int:
         time.sleep(0.1)
     os.kill(process, 9)
     os.waitpid(process, 0)
-    return 1
+    return _HUNG
 
 
 if __name__ == "__main__":
