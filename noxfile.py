@@ -1,4 +1,4 @@
-"""Sessions: demo, tests, lint, types, browser, newest, oldest, bench, fuzz, training, slow, speech, reference.
+"""Sessions: demo, tests, lint, types, browser, newest, oldest, bench, fuzz, mutants, training, slow, speech, reference.
 
 Most share one environment, `.nox/shared`, to which each session adds what it lacks: installing torch, OpenCV, SciPy and
 FFmpeg once is enough. `newest` and `oldest` install the wheel as a user would, without constraints.txt, into small
@@ -159,6 +159,13 @@ def fuzz(session: nox.Session) -> None:
     _run(session, "python", "tests/fuzz/fuzz_run_folders.py", "--folders", "250")
     _run(session, "python", "tests/fuzz/fuzz_media.py", "--files", "4000", "--out", "runs/fuzz")
     _run(session, "python", "tests/fuzz/fuzz_readers.py", "--count", "40000")
+
+
+@nox.session(venv_backend="none")
+def mutants(session: nox.Session) -> None:
+    """Faults put into a copy of the trainer one by one; the tests chosen for each have to notice (fifteen minutes)."""
+    _prepare(session, "train,test")
+    _run(session, "python", "tests/mutants/run.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -79,6 +79,8 @@ CLIP_COLUMNS = {
     "channels": "Channels of the sound.",
     "problem": "What is broken in the file, gaps in the sound included; null if nothing is.",
     "expected": "JSON object of what the prompt says must be seen; null if it says nothing.",
+    "speech_text": "Words that must be spoken.",
+    "speech_language": "Language that must be spoken.",
 }
 MANIFEST_COLUMNS = (
     ("generated video", columns.GENERATED_VIDEO, "Path of the generated video. Wins over a plain path."),

@@ -25,7 +25,7 @@ class LossOptions:
         adaptive_weight_grad: let gradients flow through it, as the release of OmniNFT does.
         kl_coef, kl_space: weight of the pull to the reference, and of what its square is taken.
         video_weight, audio_weight: of the branches.
-        branches: their weighted mean, or their weighted sum.
+        branches: their weighted mean, or their weighted sum; of the KL terms as well.
         clip_over_beta: multiply a branch by A_max / beta.
     """
 
@@ -114,23 +114,26 @@ def kl_loss(v_theta: Tensor, v_reference: Tensor, t: Tensor, space: Space) -> Te
 def combine(
     branches: tuple[BranchLoss, BranchLoss],
     valid: tuple[Tensor, Tensor],
-    kl: Tensor | None,
+    kl: tuple[Tensor, Tensor] | None,
     options: LossOptions,
 ) -> Tensor:
-    """Loss of each rollout, (B,).
+    """Loss of each rollout, (B,): the branches, each with its pull to the reference, as a weighted mean or sum.
 
     Args:
         branches: video, audio.
         valid: (B,) bool each; an invalid branch contributes nothing, which r = 1/2 would not do.
-        kl: (B,), or None.
+        kl: (B,) of each branch, or None. An invalid branch is pulled all the same: nothing about it is in doubt.
         options: see `LossOptions`.
     """
-    weights = (options.video_weight, options.audio_weight)
-    parts = [w * torch.where(ok, b.loss, 0.0) for w, b, ok in zip(weights, branches, valid, strict=True)]
-    total = parts[0] + parts[1]
-    if options.branches == "mean":
-        total = total / sum(weights)
-    return total if kl is None else total + options.kl_coef * kl
+    policy = [torch.where(ok, branch.loss, 0.0) for branch, ok in zip(branches, valid, strict=True)]
+    total = weigh_branches(policy[0], policy[1], options)
+    return total if kl is None else total + options.kl_coef * weigh_branches(*kl, options)
+
+
+def weigh_branches(video: Tensor, audio: Tensor, options: LossOptions) -> Tensor:
+    """Weighted mean, or weighted sum, of what two branches give, (B,) each."""
+    total = options.video_weight * video + options.audio_weight * audio
+    return total / (options.video_weight + options.audio_weight) if options.branches == "mean" else total
 
 
 def _in_space(branch: Branch, space: Space) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from omninft_train.config import Config
 from omninft_train.errors import TrainingStopped
 from omninft_train.method.advantages import Advantages, advantages, optimality
-from omninft_train.method.losses import Branch, BranchLoss, branch_loss, combine, kl_loss
+from omninft_train.method.losses import Branch, BranchLoss, branch_loss, combine, kl_loss, weigh_branches
 from omninft_train.method.regions import region_weights
 from omninft_train.method.schedule import first_levels, old_keep, random_levels
 from omninft_train.models.backbone import Backbone
@@ -303,12 +303,13 @@ def batch_loss(
     kl = None
     if reference is not None:
         kl = (
-            kl_loss(now.video, reference.video, t, options.kl_space)
-            + kl_loss(now.audio, reference.audio, t, options.kl_space)
-        ) / 2
+            kl_loss(now.video, reference.video, t, options.kl_space),
+            kl_loss(now.audio, reference.audio, t, options.kl_space),
+        )
     valid = (judged.video_valid[rows].to(device), judged.audio_valid[rows].to(device))
     losses = combine((video, audio), valid, kl, options)
-    return losses, _parts(losses, video, audio, kl)
+    pull = None if kl is None else weigh_branches(*kl, options)
+    return losses, _parts(losses, video, audio, pull)
 
 
 def _parts(losses: Tensor, video: BranchLoss, audio: BranchLoss, kl: Tensor | None) -> dict[str, Tensor]:

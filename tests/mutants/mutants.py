@@ -1,0 +1,415 @@
+"""The mutants: a fault each, in one place of the trainer, and the tests that have to notice it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGE = REPOSITORY / "omninft_train"
+
+_TESTS = "tests/omninft_train"
+_ANCHORS = f"{_TESTS}/training/test_anchors.py"
+_MINIATURE = f"{_ANCHORS}::test_three_outer_steps[miniature-as the release]"
+_OTHERWISE = f"{_ANCHORS}::test_three_outer_steps[miniature-otherwise]"
+_ADAPTERS = f"{_ANCHORS}::test_three_outer_steps[ltx2-as the release]"
+_ROLES = f"{_TESTS}/training/test_roles.py"
+_LOOP = f"{_TESTS}/training/test_trainer.py"
+_GOLDENS = f"{_TESTS}/method/test_method_goldens.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault.
+
+    Attributes:
+        name: what is wrong.
+        file: in the package.
+        old, new: text that appears once in the file, and what it becomes.
+        tests: those that are run, as pytest takes them.
+        explained: why it may survive; empty where it has to be killed.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...] = (_MINIATURE,)
+    explained: str = ""
+
+    def applied(self, text: str) -> str:
+        """The file with the fault.
+
+        Raises:
+            ValueError: the text to change is not there, or not there once.
+        """
+        if text.count(self.old) != 1:
+            raise ValueError(f"mutant '{self.name}': {self.old!r} appears {text.count(self.old)} times in {self.file}")
+        return text.replace(self.old, self.new)
+
+
+_TRAINER, _POLICY, _ROLLOUT = "training/trainer.py", "models/policy.py", "training/rollout.py"
+_LOSSES, _ADVANTAGES, _SURGERY = "method/losses.py", "method/advantages.py", "method/surgery.py"
+_REGIONS, _SCHEDULE, _HOOKS = "method/regions.py", "method/schedule.py", "models/hooks.py"
+
+MUTANTS = (
+    # The loop.
+    Mutant("old policy never updated", _TRAINER, "        training.policy.update_old(keep)\n", ""),
+    Mutant("eta off by one step", _TRAINER, "old_keep(config.old.decay, step + 1)", "old_keep(config.old.decay, step)"),
+    Mutant(
+        "loss takes the reference for old",
+        _TRAINER,
+        'old = policy.velocity("old", x_t, t, condition)',
+        'old = policy.velocity("reference", x_t, t, condition)',
+    ),
+    Mutant("KL to old", _TRAINER, 'policy.velocity("reference", x_t', 'policy.velocity("old", x_t'),
+    Mutant(
+        "masks ignored",
+        _TRAINER,
+        "valid = (judged.video_valid[rows].to(device), judged.audio_valid[rows].to(device))",
+        "valid = (torch.ones_like(t).bool(), torch.ones_like(t).bool())",
+    ),
+    Mutant(
+        "r of the branches swapped",
+        _TRAINER,
+        "for r in (judged.video, judged.audio))",
+        "for r in (judged.audio, judged.video))",
+    ),
+    Mutant(
+        "masks of the branches swapped",
+        _TRAINER,
+        "        step_advantages.video_valid[mine],\n        step_advantages.audio_valid[mine],\n",
+        "        step_advantages.audio_valid[mine],\n        step_advantages.video_valid[mine],\n",
+    ),
+    Mutant(
+        "the same update noise every step",
+        _TRAINER,
+        "rollout_seed(config.run.seed, step, rollouts.index[row]",
+        "rollout_seed(config.run.seed, 0, rollouts.index[row]",
+    ),
+    Mutant(
+        "the same update noise for all levels",
+        _TRAINER,
+        "rollouts.index[row], 1_000_000 + level)",
+        "rollouts.index[row], 1_000_000)",
+    ),
+    Mutant(
+        "the same rollout noise every step",
+        _TRAINER,
+        "rollout_seed(config.run.seed, step, i // size, i % size)",
+        "rollout_seed(config.run.seed, 0, i // size, i % size)",
+    ),
+    Mutant(
+        "the same noise for a whole group",
+        _TRAINER,
+        "rollout_seed(config.run.seed, step, i // size, i % size)",
+        "rollout_seed(config.run.seed, step, i // size, 0)",
+    ),
+    Mutant(
+        "the same random levels every step",
+        _TRAINER,
+        "rollout_seed(config.run.seed, step, -1, -1)",
+        "rollout_seed(config.run.seed, 0, -1, -1)",
+    ),
+    Mutant(
+        "random levels taken for the first",
+        _TRAINER,
+        'if config.levels.choice == "first"',
+        'if config.levels.choice != "first"',
+    ),
+    Mutant(
+        "no gradient clipping",
+        _TRAINER,
+        "list(policy.trainable().values()), config.optimizer.max_norm)",
+        "list(policy.trainable().values()), 1e9)",
+    ),
+    Mutant("KL not scaled by its coefficient", _LOSSES, "total + options.kl_coef * weigh", "total + weigh"),
+    Mutant(
+        "KL summed",
+        _LOSSES,
+        "options.kl_coef * weigh_branches(*kl, options)",
+        "options.kl_coef * (kl[0] + kl[1])",
+    ),
+    Mutant(
+        "KL of one stream twice",
+        _TRAINER,
+        "kl_loss(now.audio, reference.audio, t, options.kl_space)",
+        "kl_loss(now.video, reference.video, t, options.kl_space)",
+    ),
+    Mutant("capture window ignored", _TRAINER, "window=config.capture_window", "window=None"),
+    Mutant(
+        "wrong groups in the advantages",
+        _TRAINER,
+        "torch.arange(config.prompts.rollouts) // config.prompts.group_size",
+        "torch.arange(config.prompts.rollouts) % config.prompts.groups",
+    ),
+    Mutant(
+        "rollouts of the wrong prompts", _TRAINER, "[chosen[i // size] for i in index]", "[chosen[0] for i in index]"
+    ),
+    Mutant(
+        "rollouts without guidance",
+        _TRAINER,
+        "guidance=config.sampling.guidance",
+        "guidance=type(config.sampling.guidance)(1.0, 1.0, 0.0)",
+    ),
+    Mutant("rollouts of the policy", _TRAINER, '_sample(training, "old", noise', '_sample(training, "policy", noise'),
+    Mutant("token weights ignored", _TRAINER, "r_video, tokens, options)", "r_video, None, options)"),
+    Mutant("token weights of both branches", _TRAINER, "None if judged.token_weights is None", "None if True"),
+    Mutant(
+        "region warm-up off by one step",
+        _TRAINER,
+        "frames, config.regions.weights, step)",
+        "frames, config.regions.weights, step + 1)",
+    ),
+    Mutant("surgery never on", _TRAINER, "training.surgery if operate else None", "None"),
+    Mutant("mean over this many pairs too few", _TRAINER, "losses.sum() / count", "losses.mean()"),
+    Mutant(
+        "gradients of a probe are kept",
+        _TRAINER,
+        "    training.optimizer.zero_grad(set_to_none=True)\n    pairs",
+        "    pairs",
+    ),
+    Mutant("noise and clip swapped", _TRAINER, "((1 - level) * a + level * b for", "(level * a + (1 - level) * b for"),
+    Mutant(
+        "advantages clipped elsewhere",
+        _TRAINER,
+        "optimality(step_advantages.video[mine], clip)",
+        "optimality(step_advantages.video[mine])",
+    ),
+    # What the loop is put together from.
+    Mutant("no weight decay", "training/assemble.py", "weight_decay=section.weight_decay", "weight_decay=0.0"),
+    Mutant("betas of Adam ignored", "training/assemble.py", "        betas=section.betas,\n", ""),
+    Mutant(
+        "noise levels by actual instead of anchored tokens",
+        "training/assemble.py",
+        "levels=ltx2_levels(config.sampling.steps)",
+        "levels=ltx2_levels(config.sampling.steps, backbone.geometry.video_tokens)",
+    ),
+    Mutant("alpha of adapters is their rank", _POLICY, "lora_alpha=alpha", "lora_alpha=rank", (_ADAPTERS,)),
+    # The policies.
+    Mutant("policy and keep swapped in old", _POLICY, "_local(now[name]), 1 - keep)", "_local(now[name]), keep)"),
+    Mutant(
+        "old adapter is the policy's", _POLICY, "layer.set_adapter(role)", 'layer.set_adapter("policy")', (_ADAPTERS,)
+    ),
+    Mutant(
+        "reference with the old adapter",
+        _POLICY,
+        'layer.enable_adapters(role != "reference")',
+        "layer.enable_adapters(True)",
+        (_ADAPTERS,),
+    ),
+    Mutant("old network is the reference's", _POLICY, '"old": copies[0]', '"old": copies[1]'),
+    Mutant(
+        "skipped blocks not handed on",
+        _POLICY,
+        "t, condition, skip_blocks=skip_blocks)",
+        "t, condition, skip_blocks=())",
+    ),
+    # Sampling.
+    Mutant("guidance of one stream for both", _ROLLOUT, "(guidance.audio - 1)", "(guidance.video - 1)"),
+    Mutant("guidance not less one", _ROLLOUT, "video + (guidance.video - 1)", "video + guidance.video"),
+    Mutant(
+        "STG on one stream only",
+        _ROLLOUT,
+        "        audio = audio + guidance.stg * (base.audio - away.audio)\n",
+        "",
+    ),
+    Mutant("STG without skipped blocks", _ROLLOUT, "_Call(condition, guidance.stg_blocks)", "_Call(condition)"),
+    Mutant("negative prompt is the prompt", _ROLLOUT, "_Call(_expanded(negative, batch))", "_Call(condition)"),
+    Mutant(
+        "last step of the window left out",
+        _ROLLOUT,
+        "self.first <= step <= self.last",
+        "self.first <= step < self.last",
+    ),
+    Mutant("all passes collected", _ROLLOUT, '(self.passes == "all" or name == "conditional")', "True"),
+    Mutant(
+        "first pass alone of all",
+        _ROLLOUT,
+        '(self.passes == "all" or name == "conditional")',
+        'name == "conditional"',
+        (_OTHERWISE,),
+    ),
+    Mutant(
+        "Euler step by velocity of no guidance",
+        _ROLLOUT,
+        "ratio * (x.audio - x0.audio)",
+        'ratio * (x.audio - clean["conditional"].audio)',
+    ),
+    # Advantages.
+    Mutant("optimality without its half", _ADVANTAGES, "/ (2 * clip) + 0.5)", "/ (2 * clip))"),
+    Mutant("routes ignored", _ADVANTAGES, "name if routed else None", "None"),
+    Mutant("rewards of both modalities in no branch", _ADVANTAGES, 'route in (branch, "both")', "route == branch"),
+    Mutant("reward weights ignored", _ADVANTAGES, "(per_reward * weights * mask)", "(per_reward * mask)"),
+    Mutant(
+        "mean of the step instead of the group",
+        _ADVANTAGES,
+        "(chosen - chosen.mean())",
+        "(chosen - values[valid].mean())",
+    ),
+    Mutant(
+        "failed rewards in the statistics",
+        _ADVANTAGES,
+        "members = (groups == group) & valid",
+        "members = groups == group",
+    ),
+    Mutant("std always of the step", _ADVANTAGES, 'options.std == "group" or original', "original", (_OTHERWISE,)),
+    Mutant(
+        "std always of the group", _ADVANTAGES, "_std(chosen, sample) if by_group else whole", "_std(chosen, sample)"
+    ),
+    Mutant("sample std for population std", _ADVANTAGES, "values.std(correction=int(sample))", "values.std()"),
+    Mutant("weight 0 still masks", _ADVANTAGES, "used & _goes_to(", "_goes_to("),
+    Mutant("any valid reward will do", _ADVANTAGES, "(valid | ~mask).all(dim=1)", "(valid | ~mask).any(dim=1)"),
+    # Losses.
+    Mutant("mix of x+ ignores beta", _LOSSES, "plus = beta * now + (1 - beta) * old", "plus = now"),
+    Mutant("mix of x- ignores beta", _LOSSES, "(1 + beta) * old - beta * now", "2 * old - now"),
+    Mutant("plus and minus swapped", _LOSSES, "positive = r[:, None]", "positive = 1 - r[:, None]"),
+    Mutant("no factor A_max / beta", _LOSSES, "options.advantage_clip / beta if", "1.0 if"),
+    Mutant("factor without beta", _LOSSES, "options.advantage_clip / beta if", "options.advantage_clip if"),
+    Mutant("weights let gradients through", _LOSSES, "residual if options.adaptive_weight_grad", "residual if True"),
+    Mutant(
+        "weights never let gradients through",
+        _LOSSES,
+        "residual if options.adaptive_weight_grad",
+        "residual if False",
+        (_OTHERWISE,),
+    ),
+    Mutant("weighted sum not normalised", _LOSSES, ".sum(dim=1) / weights.sum(dim=1)", ".mean(dim=1)"),
+    Mutant("KL on velocities alone", _LOSSES, 'mean * t.square() if space == "x0" else mean', "mean"),
+    Mutant(
+        "KL on clean estimates alone",
+        _LOSSES,
+        'mean * t.square() if space == "x0" else mean',
+        "mean * t.square()",
+        (_OTHERWISE,),
+    ),
+    Mutant(
+        "branch weights ignored",
+        _LOSSES,
+        "options.video_weight * video + options.audio_weight * audio",
+        "video + audio",
+        (_OTHERWISE,),
+    ),
+    Mutant("always the mean of branches", _LOSSES, 'if options.branches == "mean" else total', "", (_OTHERWISE,)),
+    Mutant(
+        "residuals always of clean estimates",
+        _LOSSES,
+        'if space == "x0":\n        return branch',
+        "if True:\n        return branch",
+        (_OTHERWISE,),
+    ),
+    # Surgery and hooks.
+    Mutant("all of the gradient passes", _SURGERY, "gradient * ctx.keep), None", "gradient), None"),
+    Mutant("the other share passes", _SURGERY, "gradient * ctx.keep), None", "gradient * (1 - ctx.keep)), None"),
+    Mutant(
+        "first rule wins",
+        _SURGERY,
+        "        for block in _blocks(rule.blocks, depth):\n",
+        "        for block in [b for b in _blocks(rule.blocks, depth) if keep[b] == 1]:\n",
+        (f"{_TESTS}/method",),
+    ),
+    Mutant(
+        "last block of a range left out",
+        _SURGERY,
+        "int(last or first) + 1)",
+        "int(last or first) + (not last))",
+        (f"{_TESTS}/method",),
+    ),
+    Mutant("context instead of keys and values", _HOOKS, 'if self.where == "context":', "if True:", (_OTHERWISE,)),
+    Mutant("keys alone are scaled", _HOOKS, 'for name in ("to_k", "to_v"):', 'for name in ("to_k",):', (_OTHERWISE,)),
+    Mutant(
+        "the other direction",
+        _HOOKS,
+        "attention_modules(transformer, direction)\n        if",
+        'attention_modules(transformer, "v2a" if direction == "a2v" else "a2v")\n        if',
+    ),
+    Mutant(
+        "sums not normalised by passes",
+        _HOOKS,
+        "self._sum / self._count",
+        "self._sum",
+        (f"{_TESTS}/models/test_hooks.py", _OTHERWISE),
+    ),
+    Mutant("rotary embedding left out", _HOOKS, "if self._rope else (None, None)", "if False else (None, None)"),
+    Mutant(
+        "attention of an earlier step remains",
+        _HOOKS,
+        "        self._sum, self._count = None, 0\n        return scores",
+        "        return scores",
+    ),
+    # Region weights.
+    Mutant("sigmoid over the clip", _REGIONS, "_sigmoid(by_frame, maximum)", "_sigmoid(scores[:, None], maximum)"),
+    Mutant("sigmoid not stretched", _REGIONS, "torch.sigmoid((maximum - 1) * z)", "torch.sigmoid(z)"),
+    Mutant("region warm-up ignored", _REGIONS, "min(step / warmup_steps, 1.0)", "1.0"),
+    Mutant(
+        "least weight is 0",
+        _REGIONS,
+        "return 1 + (maximum - 1) * _minmax(scores)",
+        "return (maximum - 1) * _minmax(scores)",
+        (_OTHERWISE,),
+    ),
+    Mutant(
+        "largest weight by frame",
+        _REGIONS,
+        "return 1 + (maximum - 1) * _minmax(scores)",
+        "return 1 + (maximum - 1) * _minmax(by_frame).flatten(1)",
+        (_OTHERWISE,),
+    ),
+    # Schedules.
+    Mutant("levels not stretched", _SCHEDULE, "if steps > 1:", "if False:"),
+    Mutant(
+        "random levels the same for all",
+        _SCHEDULE,
+        "return [sorted(torch.randperm(count, generator=generator)[:size].tolist()) for _ in range(rollouts)]",
+        "return [sorted(torch.randperm(count, generator=generator)[:size].tolist())] * rollouts",
+    ),
+    Mutant("eta ten times as fast", _SCHEDULE, "min(0.001 * updates, 0.5)", "min(0.01 * updates, 0.5)"),
+    # Sampling and judging a finished run.
+    Mutant("--role of sample ignored", "cli/sample.py", "        role=role,\n", '        role="policy",\n', (_ROLES,)),
+    Mutant(
+        "--role of evaluate ignored",
+        "cli/evaluate.py",
+        "Generation(role, samples",
+        'Generation("policy", samples',
+        (_ROLES,),
+    ),
+    Mutant(
+        "role of a generation ignored", "generate.py", "            how.role,\n", '            "policy",\n', (_ROLES,)
+    ),
+    Mutant(
+        "old policy is not loaded",
+        "generate.py",
+        'policy.load(loaded.part("policy"), loaded.part("old"))',
+        'policy.load(loaded.part("policy"), loaded.part("policy"))',
+        (_ROLES,),
+    ),
+    Mutant(
+        "the same noise for all samples",
+        "generate.py",
+        "rollout_seed(how.seed, 0, *job)",
+        "rollout_seed(how.seed, 0, job[0], 0)",
+        (_ROLES,),
+    ),
+    Mutant(
+        "seed of a generation ignored",
+        "generate.py",
+        "rollout_seed(how.seed, 0, *job)",
+        "rollout_seed(0, 0, *job)",
+        (_ROLES,),
+    ),
+    Mutant(
+        "clips without guidance",
+        "generate.py",
+        "            guidance=how.guidance,\n",
+        "            guidance=Guidance(1.0, 1.0, 0.0),\n",
+        (_ROLES,),
+    ),
+    Mutant("steps of a generation ignored", "generate.py", "ltx2_levels(how.steps)", "ltx2_levels(4)", (_ROLES,)),
+    Mutant(
+        "clips dealt to the wrong prompts",
+        "generate.py",
+        "clips[number].append(clip)",
+        "clips[(number + 1) % len(clips)].append(clip)",
+        (_ROLES,),
+    ),
+)
