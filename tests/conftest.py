@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Read when torch is first imported: two processes with a thread for each core get in each other's way.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Started in the background of a script, tests inherit that Ctrl-C is ignored, and would pass that on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Read when torch is first imported: on processors with AMX its bf16 kernels give NaN for the reduced AudioCLIP and move
 # Audiobox by 0.3; the kernels without AMX agree with float32. Open: whether avbench should say so to users.
