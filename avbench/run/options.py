@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from avbench.media import Limits
+from avbench.run.cluster.settings import RaySettings
 from avbench.run.protocol import Protocol
 from avbench.run.schedule import SpoolLimit
 from avbench.run.worker_process import Workers
@@ -29,6 +30,7 @@ class RunOptions:
         limits: what one clip may cost.
         retry_errors: score clips again whose earlier row is an error.
         command: what the user typed, for the record.
+        ray: score on the actors of a Ray cluster; `workers` and `devices` then count for nothing.
     """
 
     workers: int = 1
@@ -43,6 +45,7 @@ class RunOptions:
     limits: Limits = field(default_factory=Limits)
     retry_errors: bool = False
     command: str = ""
+    ray: RaySettings | None = None
 
     def processes(self, run: Path) -> Workers:
         """The processes that score into the folder `run`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from avbench.files import temporary_folder
 from avbench.metrics.base import get_scorers
@@ -24,6 +25,37 @@ from avbench.run.worker_process import Workers
 _SHARDS_PER_WORKER = 4
 
 Shard = list[ClipJob]
+
+
+class Backend(Protocol):
+    """What scores the clips of a run: processes of this machine, or a cluster."""
+
+    @property
+    def count(self) -> int:
+        """Workers, which divide the cores of a machine."""
+
+    def run(
+        self, jobs: Sequence[ClipJob], stopped: Stopped, note: Callable[[str], None]
+    ) -> Generator[ClipResult, None, None]:
+        """Results as they come, see `run_jobs`; `note` gets a line on the workers now and then."""
+
+
+@dataclass(frozen=True)
+class LocalBackend:
+    """Processes of this machine."""
+
+    workers: Workers
+
+    @property
+    def count(self) -> int:
+        """Number of processes."""
+        return self.workers.count
+
+    def run(
+        self, jobs: Sequence[ClipJob], stopped: Stopped, note: Callable[[str], None]
+    ) -> Generator[ClipResult, None, None]:
+        """Results as they come."""
+        return run_jobs(jobs, self.workers, stopped)
 
 
 def run_jobs(jobs: Sequence[ClipJob], workers: Workers, stopped: Stopped) -> Generator[ClipResult, None, None]:
