@@ -190,8 +190,8 @@ def smoke(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def slow(session: nox.Session) -> None:
-    """Tests that take minutes: networks at full size, kill and resume, compiled blocks, power of `check`, librosa."""
-    _prepare(session, "train,dev")
+    """Tests that take minutes: full networks, kill and resume, compiled blocks, power of `check`, librosa, Ray."""
+    _prepare(session, "train,dev,ray")
     _run(session, "pytest", "-q", "-m", "slow", *session.posargs)
 
 

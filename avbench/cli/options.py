@@ -73,6 +73,7 @@ def make_setup(
 
     if weights_dir is not None and not weights_dir.is_dir():
         raise UsageError(f"--weights-dir {weights_dir}: no such folder. Make it with 'avbench models pull'.")
+    weights_dir = weights_dir and weights_dir.absolute()  # other machines have other current folders
     return WeightsConfig(weights, weights_dir, precision, frozenset(accepted or ()), transcriber)
 
 

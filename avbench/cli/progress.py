@@ -21,6 +21,7 @@ class BarProgress:
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[nodes]}", markup=False),
             console=into,
             disable=quiet or not into.is_terminal,
             transient=True,
@@ -42,7 +43,7 @@ class BarProgress:
     def start(self, total: int, reused: int) -> None:
         """The number of steps to go is known."""
         self._note = f"{reused} complete already" if reused else ""
-        self._task = self._bar.add_task("scoring", total=total, rate="", note=self._note)
+        self._task = self._bar.add_task("scoring", total=total, rate="", note=self._note, nodes="")
 
     def advance(self, clip_id: str, failed: bool, steps: int) -> None:
         """Steps of one clip are done."""
@@ -54,3 +55,8 @@ class BarProgress:
         self._bar.advance(self._task, steps)
         speed = self._bar.tasks[self._task].speed
         self._bar.update(self._task, note=note, rate=f"{speed:.2f} steps/s" if speed else "")
+
+    def note(self, text: str) -> None:
+        """Who works, and how fast."""
+        if self._task is not None:
+            self._bar.update(self._task, nodes=text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +27,7 @@ from avbench.cli.options import (
 from avbench.terminal.output import print_json, say
 
 if TYPE_CHECKING:
+    from avbench.run.cluster.settings import RaySettings
     from avbench.run.protocol import Protocol
     from avbench.run.runner import Outcome
     from avbench.sources import Source
@@ -50,7 +51,27 @@ def command(
     prompts: PromptsOption = None,
     layout: LayoutOption = "auto",
     allow_outside: AllowOutside = False,
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            "-w",
+            min=1,
+            help="Processes; with Ray actors at most.",
+            show_default="1; with Ray all there is",
+        ),
+    ] = None,
+    backend: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="What scores: processes here, or actors of the Ray cluster at $RAY_ADDRESS or started here."),
+    ] = "local",
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(min=0, help="With Ray: GPUs of each actor, such as 0.25.", show_default="0")
+    ] = None,
+    resources: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="With Ray: what each actor takes of its node, such as CPU=4."),
+    ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     weights: WeightsOption = "checkpoints",
@@ -110,9 +131,10 @@ def command(
     chosen = choose_suite(suite, [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None)
     clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
     clips = clips.take(wanted) if wanted else clips
+    ray = _ray_settings(backend, workers, device, gpus_per_worker, resources)
     options = RunOptions(
-        workers=workers,
-        devices=resolve_devices(device, chosen),
+        workers=workers or 1,
+        devices=("cpu",) if ray else resolve_devices(device, chosen),
         max_resident=max_resident,
         setup=make_setup(weights, weights_dir, precision, accept_licence, transcriber),
         protocol=_find_protocol(protocol),
@@ -124,6 +146,7 @@ def command(
         digests=DigestStore(digest_folder(), trusted=not rehash),
         retry_errors=retry_errors,
         command=describe_command(sys.argv[1:]),
+        ray=ray,
     )
     with BarProgress(quiet or as_json) as progress:
         outcome = run_source(clips, chosen, out, options, progress)
@@ -139,6 +162,21 @@ def command(
     problem = check_failures(outcome, max_failed)
     if problem:
         raise TooManyFailedError(f"{problem}; reasons are in {outcome.path / 'scores.jsonl'} and in the report")
+
+
+def _ray_settings(
+    backend: str, workers: int | None, device: str, gpus: float | None, resources: list[str] | None
+) -> RaySettings | None:
+    from avbench.errors import UsageError
+    from avbench.run.cluster.settings import RaySettings, parse_resources
+
+    if backend == "local":
+        if gpus is not None or resources:
+            raise UsageError("--gpus-per-worker and --resources go with --backend ray")
+        return None
+    if device != "auto":
+        raise UsageError("--device: with --backend ray, --gpus-per-worker says where networks run")
+    return RaySettings(workers, gpus or 0.0, parse_resources(resources or ()))
 
 
 def _find_protocol(name: str | None) -> Protocol:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from avbench.media import Limits
+from avbench.run.cluster.settings import RaySettings
 from avbench.run.digests import DigestStore
 from avbench.run.protocol import Protocol
 from avbench.run.schedule import SpoolLimit
@@ -31,6 +32,7 @@ class RunOptions:
         digests: where digests of clips are remembered between runs; by default nowhere.
         retry_errors: score clips again whose earlier row is an error.
         command: what the user typed, for the record.
+        ray: score on the actors of a Ray cluster; `workers` and `devices` then count for nothing.
     """
 
     workers: int = 1
@@ -46,6 +48,7 @@ class RunOptions:
     digests: DigestStore = field(default_factory=DigestStore)
     retry_errors: bool = False
     command: str = ""
+    ray: RaySettings | None = None
 
     def processes(self, run: Path) -> Workers:
         """The processes that score into the folder `run`."""

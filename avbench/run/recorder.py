@@ -23,6 +23,9 @@ class Progress(TypingProtocol):
     def advance(self, clip_id: str, failed: bool, steps: int) -> None:
         """Steps of one clip are done and their rows are on disk."""
 
+    def note(self, text: str) -> None:
+        """A line on the workers, in place of the one before."""
+
 
 @dataclass
 class _OpenJob:

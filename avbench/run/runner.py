@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from avbench.errors import UsageError
-from avbench.metrics.base import get_scorers
+from avbench.metrics.base import Scorer, get_scorers
 from avbench.results import RunFolder
 from avbench.run.derived import derived_rows
 from avbench.run.earlier import EarlierRows
@@ -21,7 +22,7 @@ from avbench.run.result_tables import finish_run
 from avbench.run.run_info import begin_run, record_part
 from avbench.run.set_metrics import SetInputs, score_sets
 from avbench.run.worker_process import refuse_unguarded
-from avbench.run.workers import run_jobs
+from avbench.run.workers import Backend, LocalBackend
 from avbench.sources import Source
 from avbench.suites import Suite
 from avbench.terminal.interrupts import ending_in_order
@@ -75,20 +76,19 @@ def run_source(
         raise UsageError(f"the number of workers must be at least 1, got {options.workers}")
     scorers = get_scorers(suite.metrics)
     reference = load_reference(options.reference) if options.reference else None
-    with ending_in_order(), RunFolder(out) as folder:
+    with ending_in_order(), _backend(options, out, source, scorers) as backend, RunFolder(out) as folder:
         info, notes = begin_run(folder, source, suite, scorers, options)
         context = RunContext(
             info["run_id"], suite.name, suite.version, options.setup, options.protocol, source.root, suite.only
         )
         earlier = EarlierRows.of_folder(folder)
-        workers = options.processes(out)
         plan = make_plan(
             source.clips,
             scorers,
             earlier,
             context,
             folder=folder,
-            workers=workers.count,
+            workers=backend.count,
             retry_errors=options.retry_errors,
             limits=options.limits,
             digests=options.digests,
@@ -98,7 +98,7 @@ def run_source(
         stopped = Stopped()
         recorder = Recorder(folder, plan, scorers, stopped, progress)
         # Closed also when a row cannot be written: worker processes and temporary folders go before the exception.
-        with contextlib.closing(run_jobs(plan.jobs, workers, stopped)) as results:
+        with contextlib.closing(backend.run(plan.jobs, stopped, progress.note if progress else _unheard)) as results:
             for result in results:
                 recorder.write(result)
         sets = SetInputs(folder, source.clips, plan.shas, context, reference, plan.missing, stopped)
@@ -124,6 +124,22 @@ def run_source(
         not_asked=tables.not_asked,
         notes=(*notes, *tables.notes),
     )
+
+
+@contextlib.contextmanager
+def _backend(options: RunOptions, out: Path, source: Source, scorers: Sequence[Scorer]) -> Iterator[Backend]:
+    """What scores. A cluster is joined, and its nodes are checked, before the run folder is touched."""
+    workers = options.processes(out)
+    if options.ray is None:
+        yield LocalBackend(workers)
+        return
+    from avbench.run.cluster.backend import open_cluster
+
+    with open_cluster(options.ray, workers, source.clips, scorers) as cluster:
+        yield cluster
+
+
+def _unheard(_text: str) -> None: ...
 
 
 def check_failures(outcome: Outcome, max_failed: float) -> str | None:

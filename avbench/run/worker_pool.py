@@ -7,7 +7,6 @@ import multiprocessing
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
@@ -17,43 +16,31 @@ from pathlib import Path
 
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.files import new_folder
-from avbench.run.jobs import ClipJob, ClipResult, Stopped
-from avbench.run.worker_process import NAME, UNGUARDED, Message, Opening, Workers, work
+from avbench.run.assignments import TICK_S, Assignment, Watchdog
+from avbench.run.jobs import ClipJob, Stopped
+from avbench.run.worker_process import NAME, UNGUARDED, Message, Workers, work
 from avbench.terminal.interrupts import ALL
 
-# The limit on a clip is checked inside the worker as well, between packets. What is still decoding so much later hangs.
-_GRACE_S = 5.0
-_TICK_S = 0.5
 _START_ATTEMPTS = 3
 _END_S = 5.0
 
 
 @dataclass
-class Worker:
+class Worker(Assignment):
     """A worker process as its parent sees it.
 
     Attributes:
         folder: where its inputs of networks wait.
-        ready: whether it has started; busy: whether it has a shard.
-        left: jobs of its shard without a last result, by clip.
-        opened: the clip it decodes or judges for the first time, empty between clips.
-        decoding: whether it decodes that clip now, and for how many seconds.
     """
 
-    process: SpawnProcess
-    connection: Connection
-    number: int
-    folder: Path
-    ready: bool = False
-    busy: bool = False
-    left: dict[str, ClipJob] = field(default_factory=dict)
-    opened: str = ""
-    decoding: bool = False
-    seconds: float = 0.0
+    process: SpawnProcess = field(kw_only=True)
+    connection: Connection = field(kw_only=True)
+    number: int = field(kw_only=True)
+    folder: Path = field(kw_only=True)
 
     def give(self, shard: Sequence[ClipJob], stopped: Stopped) -> None:
         """Send it work."""
-        self.left, self.busy = {job.clip.clip_id: job for job in shard}, True
+        self.take(shard)
         with contextlib.suppress(OSError):  # it died; its end of the connection says so next
             self.connection.send((list(shard), stopped.reasons()))
 
@@ -63,17 +50,7 @@ class Worker:
             message: Message = self.connection.recv()
         except (EOFError, OSError):
             return None
-        self.ready = True
-        if isinstance(message, Opening):
-            self.opened, self.decoding, self.seconds = message.clip_id, True, 0.0
-        elif message == "decoded":
-            self.decoding = False
-        elif message == "done":
-            self.busy = False
-        elif isinstance(message, ClipResult):
-            self.opened = ""
-            if message.last:
-                self.left.pop(message.clip_row.clip_id, None)
+        self.note(message)
         return message
 
     def let_go(self) -> None:
@@ -99,7 +76,7 @@ class WorkerPool:
         self._metrics = dict(metrics)
         self._members: list[Worker] = []
         self._failed_starts = 0
-        self._last_look = time.monotonic()
+        self._watchdog = Watchdog(workers.seconds_per_clip)
 
     @property
     def busy(self) -> int:
@@ -124,7 +101,7 @@ class WorkerPool:
         Raises:
             Exception: what ended a worker's work and ends the run.
         """
-        speaking = wait([worker.connection for worker in self._members], _TICK_S)
+        speaking = wait([worker.connection for worker in self._members], TICK_S)
         for worker in [worker for worker in self._members if worker.connection in speaking]:
             message = worker.receive()
             if isinstance(message, Exception):
@@ -138,16 +115,9 @@ class WorkerPool:
 
     def end_hanging(self) -> Iterator[tuple[Worker, ClipJob]]:
         """End workers that decode one clip for too long; they and that clip, which they have not left any more."""
-        # Time while this process was stopped, or busy elsewhere, is not held against a clip.
-        now = time.monotonic()
-        step, self._last_look = min(now - self._last_look, 2 * _TICK_S), now
-        limit = self._workers.seconds_per_clip
-        for worker in list(self._members):
-            if worker.decoding:
-                worker.seconds += step
-                if worker.seconds > limit + min(limit, _GRACE_S):
-                    self._dismiss(worker)
-                    yield worker, worker.left.pop(worker.opened)
+        for worker in self._watchdog.overdue(self._members):
+            self._dismiss(worker)
+            yield worker, worker.left.pop(worker.opened)
 
     def end(self) -> None:
         """End all workers."""
@@ -192,7 +162,7 @@ def _start(workers: Workers, number: int, metrics: dict[str, str]) -> Worker:
     except OSError as error:
         raise EnvironmentProblem(f"no worker process can be started: {error.strerror or error}") from error
     child_end.close()
-    return Worker(process, parent_end, number, folder)
+    return Worker(process=process, connection=parent_end, number=number, folder=folder)
 
 
 @contextlib.contextmanager

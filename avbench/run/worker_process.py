@@ -94,7 +94,7 @@ def work(connection: Connection, workers: Workers, metrics: Mapping[str, str]) -
     # Read when torch is first imported: processes with a thread for every core get in each other's way.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers.count)))
     try:
-        _import(metrics)
+        import_metrics(metrics)
         store = workers.store(workers.devices[0])
         connection.send("ready")
         while True:
@@ -104,7 +104,7 @@ def work(connection: Connection, workers: Workers, metrics: Mapping[str, str]) -
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent has no more work
     except Exception as error:  # noqa: BLE001 - the parent raises it
-        connection.send(_portable(error))
+        connection.send(portable(error))
 
 
 def _score(task: Task, store: EncoderStore, spool: SpoolLimit, connection: Connection) -> None:
@@ -128,7 +128,7 @@ def refuse_unguarded() -> None:
         raise SystemExit(UNGUARDED)
 
 
-def _import(metrics: Mapping[str, str]) -> None:
+def import_metrics(metrics: Mapping[str, str]) -> None:
     """Make metrics of the caller's own modules known here.
 
     Raises:
@@ -170,7 +170,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=follow, daemon=True, name="follows parent").start()
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """The exception with its traceback as a note; its text alone where it cannot be pickled."""
     error.add_note("".join(traceback.format_exception(error)))
     try:

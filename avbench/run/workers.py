@@ -6,16 +6,18 @@ Worker processes send results and write no file: the run folder is written by th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from avbench.files import temporary_folder
 from avbench.metrics.base import get_scorers
 from avbench.results import SPOOL_PREFIX
+from avbench.run.assignments import Assignment, Pool
 from avbench.run.jobs import ClipJob, ClipResult, Stopped
 from avbench.run.schedule import score_jobs
 from avbench.run.score_clip import failed_result
-from avbench.run.worker_pool import Worker, WorkerPool
+from avbench.run.worker_pool import WorkerPool
 from avbench.run.worker_process import Workers
 
 # Shards handed out per process: enough that a quick process takes over from a slow one. Networks stay loaded between
@@ -23,6 +25,37 @@ from avbench.run.worker_process import Workers
 _SHARDS_PER_WORKER = 4
 
 Shard = list[ClipJob]
+
+
+class Backend(Protocol):
+    """What scores the clips of a run: processes of this machine, or a cluster."""
+
+    @property
+    def count(self) -> int:
+        """Workers, which divide the cores of a machine."""
+
+    def run(
+        self, jobs: Sequence[ClipJob], stopped: Stopped, note: Callable[[str], None]
+    ) -> Generator[ClipResult, None, None]:
+        """Results as they come, see `run_jobs`; `note` gets a line on the workers now and then."""
+
+
+@dataclass(frozen=True)
+class LocalBackend:
+    """Processes of this machine."""
+
+    workers: Workers
+
+    @property
+    def count(self) -> int:
+        """Number of processes."""
+        return self.workers.count
+
+    def run(
+        self, jobs: Sequence[ClipJob], stopped: Stopped, note: Callable[[str], None]
+    ) -> Generator[ClipResult, None, None]:
+        """Results as they come."""
+        return run_jobs(jobs, self.workers, stopped)
 
 
 def run_jobs(jobs: Sequence[ClipJob], workers: Workers, stopped: Stopped) -> Generator[ClipResult, None, None]:
@@ -45,13 +78,42 @@ def run_jobs(jobs: Sequence[ClipJob], workers: Workers, stopped: Stopped) -> Gen
         return
     if not jobs:
         return
-    suspects: list[ClipJob] = []
+    metrics = defining_modules(jobs)
     with temporary_folder(workers.spool.folder, prefix=SPOOL_PREFIX) as folder:
         workers = replace(workers, spool=replace(workers.spool, folder=folder))
-        yield from _work_off(make_shards(jobs, workers.count), workers, stopped, suspects)
-        # At the end, one by one: a clip that kills its process again takes no other clip with it.
-        for job in suspects:
-            yield from _isolated(job, workers, stopped)
+        crew = Crew(lambda count: WorkerPool(replace(workers, count=count), metrics), workers.seconds_per_clip)
+        yield from run_shards(make_shards(jobs, workers.count), crew, workers.count, stopped)
+
+
+@dataclass(frozen=True)
+class Crew:
+    """How workers are had.
+
+    Attributes:
+        open_pool: starts a pool of at most so many workers.
+        seconds_per_clip: the limit on decoding that the pool enforces.
+    """
+
+    open_pool: Callable[[int], Pool]
+    seconds_per_clip: float
+
+
+def run_shards(shards: Sequence[Shard], crew: Crew, count: int, stopped: Stopped) -> Iterator[ClipResult]:
+    """Results of all shards from at most `count` workers of any kind; see `run_jobs` for their order.
+
+    A clip in whose company a worker died is tried again alone; if its worker dies again, the clip has an error.
+    """
+    suspects: list[ClipJob] = []
+    yield from _work_off(shards, crew, count, stopped, suspects)
+    # At the end, one by one: a clip that kills its process again takes no other clip with it.
+    for job in suspects:
+        yield from _isolated(job, crew, stopped)
+
+
+def defining_modules(jobs: Sequence[ClipJob]) -> dict[str, str]:
+    """The module that defines each metric of these jobs, which workers import."""
+    scorers = get_scorers(dict.fromkeys(name for job in jobs for name in job.metrics))
+    return {scorer.name: scorer.function.__module__ for scorer in scorers}
 
 
 def make_shards(jobs: Sequence[ClipJob], count: int) -> list[Shard]:
@@ -62,11 +124,11 @@ def make_shards(jobs: Sequence[ClipJob], count: int) -> list[Shard]:
     return [list(jobs[start : start + size]) for start in range(0, len(jobs), size)]
 
 
-def _isolated(job: ClipJob, workers: Workers, stopped: Stopped) -> Iterator[ClipResult]:
+def _isolated(job: ClipJob, crew: Crew, stopped: Stopped) -> Iterator[ClipResult]:
     """A clip in whose company a process died: if it dies over this clip alone, it was this clip."""
     died: list[ClipJob] = []
     results: list[ClipResult] = []
-    for result in _work_off([[job]], replace(workers, count=1), stopped, died):
+    for result in _work_off([[job]], crew, 1, stopped, died):
         results.append(result)
         yield result
     if died:
@@ -76,12 +138,11 @@ def _isolated(job: ClipJob, workers: Workers, stopped: Stopped) -> Iterator[Clip
 
 
 def _work_off(
-    shards: Sequence[Shard], workers: Workers, stopped: Stopped, suspects: list[ClipJob]
+    shards: Sequence[Shard], crew: Crew, count: int, stopped: Stopped, suspects: list[ClipJob]
 ) -> Iterator[ClipResult]:
     """Results of all shards; clips over which a process may have died have none, and are put into `suspects`."""
-    metrics = get_scorers(name for shard in shards for job in shard for name in job.metrics)
-    pool = WorkerPool(workers, {scorer.name: scorer.function.__module__ for scorer in metrics})
-    waiting = deque(shards)
+    pool = crew.open_pool(count)
+    waiting, forgiven = deque(shards), set[str]()
     try:
         while waiting or pool.busy:
             pool.grow(len(waiting) + pool.busy)
@@ -92,9 +153,9 @@ def _work_off(
                     stopped.add(message.stopped)  # for the shards that are handed out from now on
                     yield message
                 elif message is None:
-                    waiting.extend(_left_by(worker, suspects))
+                    waiting.extend(_left_by(worker, suspects, forgiven))
             for worker, job in pool.end_hanging():
-                limit = workers.seconds_per_clip
+                limit = crew.seconds_per_clip
                 reason = f"over the limit seconds_per_clip={limit:g}: took longer than {limit:g} s to decode"
                 yield failed_result(job, reason)
                 if worker.left:
@@ -103,8 +164,14 @@ def _work_off(
         pool.end()
 
 
-def _left_by(worker: Worker, suspects: list[ClipJob]) -> list[Shard]:
-    """What is to be done again of the shard of a worker that ended."""
+def _left_by(worker: Assignment, suspects: list[ClipJob], forgiven: set[str]) -> list[Shard]:
+    """What is to be done again of the shard of a worker that ended.
+
+    Clips that were lost with a whole node are `forgiven` once: a clip that takes the memory of every node is found out.
+    """
+    if worker.blameless and forgiven.isdisjoint(worker.left):
+        forgiven.update(worker.left)
+        return [list(worker.left.values())] if worker.left else []
     suspect = worker.left.pop(worker.opened, None)
     rest = list(worker.left.values())
     if suspect is None and len(rest) == 1:

@@ -1,0 +1,134 @@
+"""Clip results from the actors of a Ray cluster: the cluster is joined and its nodes are checked before the run."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from avbench.clips import Clip
+from avbench.encoders.store import GROUP
+from avbench.metrics.base import Scorer, get_scorers
+from avbench.run.cluster.connect import Connection
+from avbench.run.cluster.node_side import Inquiry, size_of
+from avbench.run.cluster.nodes import Nodes
+from avbench.run.cluster.pool import RayPool
+from avbench.run.cluster.settings import RaySettings
+from avbench.run.jobs import ClipJob, ClipResult, Stopped
+from avbench.run.worker_process import Workers
+from avbench.run.workers import Crew, defining_modules, run_shards
+
+_NOTE_S = 2.0
+
+
+@dataclass(frozen=True)
+class RayBackend:
+    """Runs jobs on a cluster whose nodes have been checked.
+
+    Attributes:
+        connection, nodes: the cluster.
+        settings: how many actors, and what each needs.
+        workers: what else an actor is given.
+    """
+
+    connection: Connection
+    nodes: Nodes
+    settings: RaySettings
+    workers: Workers
+
+    @property
+    def count(self) -> int:
+        """Actors that the nodes have room for now, or fewer if fewer are allowed."""
+        slots = sum(node.slots for node in self.nodes.usable.values())
+        return max(1, min(slots, self.settings.workers or slots))
+
+    def run(
+        self, jobs: Sequence[ClipJob], stopped: Stopped, note: Callable[[str], None]
+    ) -> Generator[ClipResult, None, None]:
+        """Results as they come, as `run_jobs` gives them; `note` gets a line on the nodes every few seconds."""
+        if not jobs:
+            return
+        metrics, clips = defining_modules(jobs), Counter[str]()
+
+        def open_pool(count: int) -> RayPool:
+            most = self.settings.workers if count > 1 else count
+            return RayPool(self.connection, self.nodes, self.settings, self.workers, metrics, most, clips)
+
+        # Joining nodes are used also where one worker has room now.
+        count = max(2, self.count) if self.settings.workers != 1 else 1
+        crew = Crew(open_pool, self.workers.seconds_per_clip)
+        start = last = time.monotonic()
+        for result in run_shards(taper(_anywhere(jobs), self.count), crew, count, stopped):
+            yield result
+            if (now := time.monotonic()) - last > _NOTE_S:
+                last = now
+                note(node_line(clips, now - start))
+
+
+@contextmanager
+def open_cluster(
+    settings: RaySettings, workers: Workers, clips: Sequence[Clip], scorers: Sequence[Scorer]
+) -> Iterator[RayBackend]:
+    """Join or start a cluster and check its nodes; leave it at the end.
+
+    Args:
+        settings: how many actors, and what each needs.
+        workers: what else an actor is given.
+        clips: their files have to be seen by every node; files that are not seen here are the run's to report.
+        scorers: all metrics of the run.
+
+    Raises:
+        UsageError: RAY_ADDRESS cannot be used.
+        EnvironmentProblem: no Ray, no cluster, or a node that differs or does not see a file.
+    """
+    metrics = {scorer.name: scorer.function.__module__ for scorer in scorers}
+    connection = Connection()
+    try:
+        inquiry = Inquiry(metrics, workers.setup, _files(clips))
+        nodes = connection.call(Nodes, connection, settings, inquiry)
+        connection.call(nodes.require)
+        yield RayBackend(connection, nodes, settings, workers)
+    finally:
+        connection.close()
+
+
+def taper(jobs: Sequence[ClipJob], count: int) -> list[list[ClipJob]]:
+    """Contiguous shards for `count` workers: large first, small at the end, so that a quick node takes over.
+
+    Single clips where no large network has to be brought in. Otherwise none is smaller than what networks run over at
+    a time, except the last.
+    """
+    if not any(scorer.deferred for scorer in get_scorers(dict.fromkeys(n for job in jobs for n in job.metrics))):
+        return [[job] for job in jobs]
+    shards, start = list[list[ClipJob]](), 0
+    least = min(GROUP, max(1, -(-len(jobs) // (4 * count))))
+    while start < len(jobs):
+        size = max(least, (len(jobs) - start) // (2 * count))
+        shards.append(list(jobs[start : start + size]))
+        start += size
+    return shards
+
+
+def node_line(clips: Counter[str], seconds: float) -> str:
+    """Clips per second of the run and of each node."""
+    total = sum(clips.values()) / seconds
+    each = ", ".join(f"{name} {number / seconds:.2f}" for name, number in sorted(clips.items()))
+    return f"{total:.2f} clips/s: {each}" if clips else "no clip yet"
+
+
+def _files(clips: Sequence[Clip]) -> list[tuple[str, int]]:
+    """Files of clips that are seen here, with their sizes."""
+    paths = dict.fromkeys(path.absolute() for clip in clips for path in (clip.video, clip.audio) if path is not None)
+    return [(str(path), size) for path in paths if (size := size_of(path)) is not None]
+
+
+def _anywhere(jobs: Sequence[ClipJob]) -> list[ClipJob]:
+    """The jobs with paths that do not depend on this process's folder."""
+    context = replace(jobs[0].context, root=jobs[0].context.root.absolute())
+    return [replace(job, clip=_absolute(job.clip), context=context) for job in jobs]
+
+
+def _absolute(clip: Clip) -> Clip:
+    return replace(clip, video=clip.video.absolute(), audio=clip.audio and clip.audio.absolute())

@@ -1,0 +1,195 @@
+"""The Ray backend without a cluster: settings, shards, comparison of nodes, what a lost node costs, bad input."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from avbench import Clip, score_clips
+from avbench.errors import EnvironmentProblem, UsageError
+from avbench.run.assignments import Assignment
+from avbench.run.cluster.backend import taper
+from avbench.run.cluster.node_side import Description, Handover, Inquiry, describe
+from avbench.run.cluster.nodes import difference
+from avbench.run.cluster.settings import RaySettings, parse_resources
+from avbench.run.content import Content
+from avbench.run.jobs import ClipJob, ClipResult, RunContext, Stopped
+from avbench.run.options import RunOptions
+from avbench.run.score_clip import failed_result
+from avbench.run.worker_process import Opening
+from avbench.run.workers import Crew, run_shards
+from avbench.weights.config import WeightsConfig
+
+
+def job(number: int, metric: str = "loudness") -> ClipJob:
+    return ClipJob(Clip(f"c{number}", Path(f"c{number}.mp4")), Content("0"), (metric,), RunContext("run", "s", "1"))
+
+
+def test_slots_are_what_the_scarcest_resource_gives():
+    settings = RaySettings(gpus_per_worker=0.25, resources=parse_resources(["CPU=2", "fast = 1"]))
+    assert settings.slots({"CPU": 16, "GPU": 1, "fast": 8}) == 4
+    assert settings.slots({"CPU": 3, "GPU": 1, "fast": 8}) == 1
+    assert settings.slots({"CPU": 16, "fast": 8}) == 0
+    assert settings.actor_options() == {"num_cpus": 2, "num_gpus": 0.25, "resources": {"fast": 1}}
+    assert (settings.device, RaySettings().device) == ("cuda:0", "cpu")
+
+
+@pytest.mark.parametrize("text", ["CPU", "CPU=x", "=1", "CPU=-1", "CPU=inf", "CPU=nan"])
+def test_resources_are_names_with_numbers(text):
+    with pytest.raises(UsageError, match="expected NAME=NUMBER"):
+        parse_resources([text])
+
+
+@pytest.mark.parametrize("options", [{"gpus_per_worker": 1.5}, {"workers": 0}, {"resources": {"GPU": 1}}])
+def test_settings_that_ray_does_not_take_are_refused(options):
+    with pytest.raises(UsageError):
+        RaySettings(**options)
+
+
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_shards_hold_every_job_once_and_shrink(count):
+    jobs = [job(number, "aq") for number in range(500)]
+    shards = taper(jobs, count)
+    assert [each for shard in shards for each in shard] == jobs
+    sizes = [len(shard) for shard in shards]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(shards) > count
+    assert all(len(shard) == 1 for shard in taper([job(n) for n in range(9)], count))
+
+
+def test_a_node_that_differs_is_named_with_what_differs(tmp_path):
+    here = Description({"avbench": "1", "torch": "2.11"})
+    assert difference(here, Description({"avbench": "1", "torch": "2.11"})) is None
+    assert "differs from this machine in torch: 2.10 there, 2.11 here" in str(
+        difference(here, Description({"avbench": "1", "torch": "2.10"}))
+    )
+    assert "torch: not installed there" in str(difference(here, Description({"avbench": "1"})))
+    assert difference(here, "avbench is not installed there") == ": avbench is not installed there"
+
+
+def test_a_node_names_the_files_that_it_does_not_see(tmp_path):
+    seen, other = tmp_path / "seen.mp4", tmp_path / "other.mp4"
+    seen.write_bytes(b"1234")
+    other.write_bytes(b"123")
+    files = [(str(seen), 4), (str(other), 4), (str(tmp_path / "absent.mp4"), 4)]
+    answer = describe(Inquiry({"loudness": "avbench.metrics"}, WeightsConfig(), files))
+    assert answer.unseen == (str(other), str(tmp_path / "absent.mp4"))
+    assert "weights none" in answer.identity["metric loudness"]
+    assert "does not see 2 files of clips" in str(difference(answer, answer))
+
+
+def test_a_clip_is_opened_only_when_the_run_has_heard_so():
+    handover, opened = Handover(), threading.Event()
+
+    def work() -> None:
+        handover.put(Opening("c0"))
+        opened.set()
+        handover.end()
+
+    threading.Thread(target=work, daemon=True).start()
+    messages = iter(handover)
+    assert next(messages) == Opening("c0")
+    assert not opened.wait(0.1)
+    assert list(messages) == []
+    assert opened.wait(5)
+
+
+class Lost(Assignment):
+    """A worker whose node can go."""
+
+    gone = False
+
+    @property
+    def blameless(self) -> bool:
+        return self.gone
+
+    def give(self, shard, stopped) -> None:
+        self.take(shard)
+
+
+class Pool:
+    """One worker that opens clips in turn and dies over `deadly` ones; with its node for so many times."""
+
+    def __init__(self, deadly: str, with_node: list[int]) -> None:
+        self.deadly, self.with_node, self.worker = deadly, with_node, Lost(ready=True)
+
+    @property
+    def busy(self) -> int:
+        return int(self.worker.busy)
+
+    @property
+    def idle(self) -> list[Lost]:
+        return [] if self.worker.busy else [self.worker]
+
+    def grow(self, shards: int) -> None: ...
+
+    def listen(self) -> Iterator[tuple[Lost, object]]:
+        worker = self.worker
+        if not worker.left:
+            worker.note("done")
+            return
+        clip_id, first = next(iter(worker.left.items()))
+        worker.note(Opening(clip_id))
+        if clip_id != self.deadly:
+            result = failed_result(first, "judged")
+            worker.note(result)
+            yield worker, result
+            return
+        self.worker = Lost(ready=True)
+        worker.gone = self.with_node[0] > 0
+        self.with_node[0] -= 1
+        yield worker, None
+
+    def end_hanging(self) -> Iterator[tuple[Lost, ClipJob]]:
+        return iter(())
+
+    def end(self) -> None: ...
+
+
+def reasons(with_node: int) -> dict[str, str]:
+    left = [with_node]
+    crew = Crew(lambda count: Pool("c1", left), 60)
+    results: list[ClipResult] = list(run_shards([[job(0), job(1), job(2)]], crew, 2, Stopped()))
+    assert len(results) == 3
+    return {result.clip_row.clip_id: str(result.rows[0].reason) for result in results}
+
+
+@pytest.mark.parametrize("with_node", [0, 1, 9])
+def test_a_clip_that_takes_workers_or_whole_nodes_with_it_is_found_out(with_node):
+    found = reasons(with_node)
+    assert found.pop("c1") == "the process that read this clip died (crash or out of memory)"
+    assert found == {"c0": "judged", "c2": "judged"}
+
+
+def test_without_ray_nothing_is_begun(monkeypatch, small_clip, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(EnvironmentProblem, match=r"not installed: pip install 'avbench\[ray\]'"):
+        score_clips(small_clip, tmp_path / "run", metrics=["loudness"], options=RunOptions(ray=RaySettings()))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "words"),
+    [
+        ("127.0.0.1:1", EnvironmentProblem, r"^no Ray cluster at 127\.0\.0\.1:1: .*Check RAY_ADDRESS"),
+        ("ray://head:10001", UsageError, "Ray's client cannot stream results"),
+        ("head", UsageError, "expected HOST:PORT"),
+    ],
+)
+def test_an_address_without_a_cluster_is_one_line(monkeypatch, small_clip, tmp_path, address, kind, words):
+    class Ray:
+        """As much of Ray as is asked before a cluster is joined."""
+
+        @staticmethod
+        def is_initialized() -> bool:
+            return False
+
+    monkeypatch.setitem(sys.modules, "ray", Ray)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(kind, match=words):
+        score_clips(small_clip, tmp_path / "run", metrics=["loudness"], options=RunOptions(ray=RaySettings()))
+    assert not (tmp_path / "run").exists()

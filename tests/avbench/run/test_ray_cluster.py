@@ -1,0 +1,113 @@
+"""Runs on real Ray clusters of this machine: one node, three nodes, a node killed in the middle, bad input."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import subprocess
+import time
+
+import pytest
+from pandas.testing import assert_frame_equal
+from ray_clips import command, environment, run, table, write_clips
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the [ray] extra"),
+]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Clips, of which one is broken."""
+    return write_clips(tmp_path_factory.mktemp("ray") / "clips", 12)
+
+
+@pytest.fixture(scope="module")
+def expected(clips, tmp_path_factory):
+    """The table of one process."""
+    out = tmp_path_factory.mktemp("local") / "run"
+    assert run(command(clips, out)).returncode == 0
+    return table(out)
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Three nodes of one CPU each."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+def test_one_node_gives_the_table_of_one_process(clips, expected, tmp_path):
+    done = run(command(clips, tmp_path / "run", "--backend", "ray", "--workers", 2))
+    assert done.returncode == 0, done.stderr
+    assert_frame_equal(table(tmp_path / "run"), expected)
+    log = (tmp_path / "run" / "scores.jsonl").read_bytes()
+    assert run(command(clips, tmp_path / "run")).returncode == 0
+    assert (tmp_path / "run" / "scores.jsonl").read_bytes() == log, "one process has nothing left to do"
+
+
+def test_a_node_that_is_killed_costs_nothing(clips, expected, cluster, tmp_path):
+    out = tmp_path / "run"
+    words = command(clips, out, "--backend", "ray")
+    process = subprocess.Popen(
+        words, env=environment(cluster.address), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    log = out / "scores.jsonl"
+    while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < 9):
+        time.sleep(0.05)
+    assert process.poll() is None, "it has to be at work"
+    cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    _, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, errors
+    assert_frame_equal(table(out), expected)
+
+
+def test_a_clip_that_kills_its_actors_has_the_status_that_it_has_locally(cluster, tmp_path):
+    script = tmp_path / "both.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nimport misbehaving\n"
+        "from avbench import score_clips\nfrom avbench.run.cluster.settings import RaySettings\n"
+        "from avbench.run.options import RunOptions\n"
+        "for name, options in (('ray', RunOptions(ray=RaySettings())), ('local', RunOptions(workers=2))):\n"
+        "    score_clips(Path(sys.argv[1]), Path(sys.argv[2], name), metrics=['crashes'], options=options)\n"
+    )
+    from synthetic import draw_frames, draw_sound, write_clip
+
+    folder = write_clips(tmp_path / "clips", 3)
+    write_clip(folder / "wide.mp4", draw_frames(2, seconds=0.5, size=(48, 80)), draw_sound(2, seconds=0.5))
+    words = [*command(folder, tmp_path)[:1], str(script), str(folder), str(tmp_path)]
+    done = run(words, cluster.address)
+    assert done.returncode == 0, done.stderr
+    rows = table(tmp_path / "ray")
+    assert_frame_equal(rows, table(tmp_path / "local"))
+    assert "the process that read this clip died" in rows.set_index("clip_id").loc["wide.mp4", "reason"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_ended_goes_on(clips, expected, tmp_path, number):
+    out = tmp_path / "run"
+    words = command(clips, out, "--backend", "ray", "--workers", 1)
+    process = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    log = out / "scores.jsonl"
+    while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") >= 3):
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == (130 if number == signal.SIGINT else -9), errors
+    assert run(words).returncode == 0
+    assert_frame_equal(table(out), expected)
+
+
+def test_nobody_at_the_address_is_one_line(clips, tmp_path):
+    done = run(command(clips, tmp_path / "run", "--backend", "ray"), address="127.0.0.1:1")
+    assert done.returncode == 4
+    assert done.stderr.startswith("avbench: no Ray cluster at 127.0.0.1:1: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
