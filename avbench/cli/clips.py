@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avbench.cli.options import AllowOutside, LayoutOption, LimitOption, PromptsOption, SourceArgument
+from avbench.cli.options import (
+    AllowHosts,
+    AllowOutside,
+    AllowRemote,
+    LayoutOption,
+    LimitOption,
+    PromptsOption,
+    SourceArgument,
+)
 from avbench.terminal.output import print_json, say
 
 if TYPE_CHECKING:
@@ -19,6 +27,8 @@ def command(
     prompts: PromptsOption = None,
     layout: LayoutOption = "auto",
     allow_outside: AllowOutside = False,
+    allow_remote: AllowRemote = False,
+    allow_host: AllowHosts = None,
     limit: LimitOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
@@ -28,7 +38,14 @@ def command(
     from avbench.sources import load_source
     from avbench.sources.vbench import coverage, official_prompts
 
-    loaded = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
+    loaded = load_source(
+        source,
+        prompts=prompts,
+        layout=layout,
+        allow_outside=allow_outside,
+        allow_remote=allow_remote,
+        allow_hosts=allow_host or (),
+    )
     limits = parse_limits(limit or ())
     probes = [probe_clip(clip, limits) for clip in loaded.clips]
     with_prompt = sum(not clip.prompt.is_empty for clip in loaded.clips)

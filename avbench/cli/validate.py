@@ -10,7 +10,9 @@ import typer
 
 from avbench.cli.options import (
     AcceptOption,
+    AllowHosts,
     AllowOutside,
+    AllowRemote,
     DeviceOption,
     LayoutOption,
     LimitOption,
@@ -42,6 +44,8 @@ def command(
     prompts: PromptsOption = None,
     layout: LayoutOption = "auto",
     allow_outside: AllowOutside = False,
+    allow_remote: AllowRemote = False,
+    allow_host: AllowHosts = None,
     limit: LimitOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
@@ -62,7 +66,14 @@ def command(
     from avbench.validity import Settings, respond, run_study, write_study
 
     chosen = choose_suite(suite, [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None)
-    clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
+    clips = load_source(
+        source,
+        prompts=prompts,
+        layout=layout,
+        allow_outside=allow_outside,
+        allow_remote=allow_remote,
+        allow_hosts=allow_host or (),
+    )
     setup = make_setup(weights, weights_dir, precision, accept_licence)
     limits = parse_limits(limit or ())
     settings = Settings(seconds, size, device=_one_device(device, chosen), setup=setup, limits=limits)

@@ -39,10 +39,12 @@ class Content:
     Attributes:
         sha256: digest over the bytes of the file(s); over their paths where one cannot be read.
         stamps: state of the files before the first byte was read; empty if unknown.
+        known: False for a remote clip that nobody has read yet; `sha256` then stands for its name.
     """
 
     sha256: str
     stamps: Stamps = ()
+    known: bool = True
 
 
 def read_content(clip: Clip) -> Content:
@@ -58,8 +60,13 @@ def read_content(clip: Clip) -> Content:
             whole = False
         stamps.append(stamp)
     if not whole:
-        digest = hashlib.sha256(f"unreadable:{clip.video}:{clip.audio}".encode("utf-8", "surrogateescape"))
+        return Content(unreadable(clip), tuple(stamps))
     return Content(digest.hexdigest(), tuple(stamps))
+
+
+def unreadable(clip: Clip) -> str:
+    """The digest of a clip whose bytes are not known: of its names."""
+    return hashlib.sha256(f"unreadable:{clip.video}:{clip.audio}".encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @contextmanager
@@ -73,7 +80,7 @@ def unchanged(clip: Clip, content: Content) -> Iterator[None]:
         ChangedError: the files hold something else, or changed inside.
     """
     before = content.stamps
-    if before != _look(clip):
+    if before != look(clip):
         now = read_content(clip)
         if now.sha256 != content.sha256:
             raise _changed(before, now.stamps)
@@ -81,10 +88,10 @@ def unchanged(clip: Clip, content: Content) -> Iterator[None]:
     try:
         yield
     except MediaError as error:
-        if before != (after := _look(clip)):
+        if before != (after := look(clip)):
             raise _changed(before, after) from error
         raise
-    if before != (after := _look(clip)):
+    if before != (after := look(clip)):
         raise _changed(before, after)
 
 
@@ -106,7 +113,8 @@ def _open(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
-def _look(clip: Clip) -> Stamps:
+def look(clip: Clip) -> Stamps:
+    """The state of a clip's files now."""
     stamps: list[Stamp | None] = []
     for path in _files(clip):
         try:

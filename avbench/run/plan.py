@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from avbench.clips import Clip
@@ -12,6 +12,7 @@ from avbench.metrics.base import Scorer
 from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
 from avbench.run.content import read_content
 from avbench.run.jobs import ClipJob, RunContext
+from avbench.run.remote_clips import RemoteDigests
 from avbench.run.rows import not_asked_row, unavailable_rows
 
 RowKey = tuple[str, str, int, str, str]
@@ -27,6 +28,7 @@ class Plan:
         shas: content digest of each clip, in the order of the source.
         complete: number of clips without a job.
         missing: metrics that cannot run on this machine, with the reason.
+        digests: those of remote files, where clips are remote.
     """
 
     jobs: list[ClipJob] = field(default_factory=list)
@@ -34,6 +36,7 @@ class Plan:
     shas: dict[str, str] = field(default_factory=dict)
     complete: int = 0
     missing: dict[str, str] = field(default_factory=dict)
+    digests: RemoteDigests | None = None
 
 
 class EarlierRows:
@@ -68,8 +71,9 @@ def make_plan(
 ) -> Plan:
     """Plan these clips and metrics: jobs for what is missing, rows that exist or need no computation.
 
-    Reads the bytes of every clip, for its digest. A clip that was refused for a limit which is higher now counts as
-    missing.
+    Reads the bytes of every local clip, for its digest. A remote clip that nobody has read yet gets a job for all that
+    the suite asks of it; `Recorder` completes it when its digest is known. A clip that was refused for a limit which is
+    higher now counts as missing.
 
     Args:
         clips: all clips of the source.
@@ -84,9 +88,15 @@ def make_plan(
     plan = Plan(missing={s.name: reason for s in scorers if (reason := s.unavailable(context.setup))})
     digests = {s.name: UNAVAILABLE if s.name in plan.missing else s.weights_digest(context.setup) for s in scorers}
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
+    if any(clip.is_remote for clip in clips):
+        plan.digests = RemoteDigests(folder.path)
     for clip in clips:
-        job = ClipJob(clip, read_content(clip), (), context, threads, limits)
+        content = plan.digests.content(clip) if plan.digests and clip.is_remote else read_content(clip)
+        job = ClipJob(clip, content, (), context, threads, limits)
         plan.shas[clip.clip_id] = job.sha256
+        if not content.known:
+            plan.jobs.append(replace(job, metrics=_asked(job, scorers, plan.missing)))
+            continue
         todo = []
         for scorer in scorers:
             if scorer.level == "derived":
@@ -113,6 +123,12 @@ def make_plan(
         else:
             plan.complete += 1
     return plan
+
+
+def _asked(job: ClipJob, scorers: Sequence[Scorer], missing: Mapping[str, str]) -> tuple[str, ...]:
+    """All that the suite asks of a clip and that can run here."""
+    able = (scorer for scorer in scorers if scorer.level != "derived" and scorer.name not in missing)
+    return tuple(s.name for s in able if s.level == "set" or not_asked_row(job, s) is None)
 
 
 def has_features(folder: RunFolder, scorer: Scorer, job: ClipJob) -> bool:

@@ -16,6 +16,7 @@ class Source:
         kind: "folder", "manifest", "javisbench", "vbench" or "file".
         matching: one sentence that says how prompts were assigned to clips.
         notes: things a user should look at (prompts without a clip, ignored columns, ...).
+        address: where a remote source lies, without secrets; `root` then only names it.
     """
 
     root: Path
@@ -23,3 +24,4 @@ class Source:
     clips: tuple[Clip, ...]
     matching: str
     notes: tuple[str, ...] = ()
+    address: str | None = None
