@@ -16,7 +16,7 @@ from avbench.clips import RemoteFile
 from avbench.errors import EnvironmentProblem, MediaError
 from avbench.remote.addresses import WEB, scheme_of
 from avbench.remote.base import Opened
-from avbench.remote.stores import open_store, why
+from avbench.remote.stores import file_system, open_store, why
 from avbench.remote.web import look_at_web, open_web
 
 
@@ -113,8 +113,8 @@ def current_identity(file: RemoteFile) -> str:
 
 def _fetch_once(file: RemoteFile, target: Path, most: float, stall: float) -> Fetched:
     digest, size = hashlib.sha256(), 0
-    with _Reading(file, stall) as reading, _opened(target) as sink:
-        for chunk in reading.chunks(most):
+    with _Reading(file, most, stall) as reading, _opened(target) as sink:
+        for chunk in reading.chunks():
             digest.update(chunk)
             size += len(chunk)
             if size > most:
@@ -141,10 +141,12 @@ class _Reading:
     At most two chunks wait in memory. A thread that was left behind ends as soon as its library returns.
     """
 
-    def __init__(self, file: RemoteFile, stall: float) -> None:
+    def __init__(self, file: RemoteFile, most: float, stall: float) -> None:
         self.size: int | None = None
         self.identity = ""
-        self._file, self._stall = file, stall
+        self._file, self._most, self._stall = file, most, stall
+        # Taken in the thread of the caller: fsspec makes another one, with connections of its own, for each thread.
+        self._files = None if scheme_of(file.url) in WEB else file_system(file.url)
         self._items: queue.Queue[Opened | bytes | BaseException | None] = queue.Queue(2)
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True, name="fetch")
@@ -156,12 +158,10 @@ class _Reading:
     def __exit__(self, *_: object) -> None:
         self._left.set()
 
-    def chunks(self, most: float) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         opened = self._next()
         assert isinstance(opened, Opened)
         self.size, self.identity = opened.size, opened.identity
-        if opened.size is not None and opened.size > most:
-            raise TooLargeError(opened.size)
         while (item := self._next()) is not None:
             assert isinstance(item, bytes)
             yield item
@@ -177,7 +177,9 @@ class _Reading:
 
     def _read(self) -> None:
         try:
-            with _open(self._file, self._stall) as opened:
+            with self._open() as opened:
+                if opened.size is not None and opened.size > self._most:
+                    raise TooLargeError(opened.size)
                 self._put(opened)
                 for chunk in opened.chunks:
                     self._put(chunk)
@@ -187,6 +189,11 @@ class _Reading:
         except BaseException as error:  # noqa: BLE001 - raised where the file is wanted
             with suppress(_LeftError):
                 self._put(error)
+
+    def _open(self) -> AbstractContextManager[Opened]:
+        if self._files is None:
+            return open_web(self._file, self._stall)
+        return open_store(self._file, self._files)
 
     def _put(self, item: Opened | bytes | BaseException | None) -> None:
         while not self._left.is_set():
@@ -198,7 +205,3 @@ class _Reading:
 
 class _LeftError(Exception):
     """Nobody waits for this reading any more."""
-
-
-def _open(file: RemoteFile, stall: float) -> AbstractContextManager[Opened]:
-    return open_web(file, stall) if scheme_of(file.url) in WEB else open_store(file)

@@ -30,6 +30,7 @@ def local_run(path: str) -> Iterator[Path]:
         yield Path(path)
         return
     files = _store(path)
+    files.invalidate_cache()  # a listing of an earlier call may be out of date
     with temporary_folder(None, prefix="avbench-run-") as folder:
         for name in _names(files, path):
             try:

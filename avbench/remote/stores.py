@@ -63,14 +63,12 @@ def identity_of(entry: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def open_store(file: RemoteFile) -> Iterator[Opened]:
-    """Open an object, or the part of it that is meant, for one reading.
+def open_store(file: RemoteFile, files: Any) -> Iterator[Opened]:
+    """Open an object, or the part of it that is meant, for one reading from its file system.
 
     Raises:
-        EnvironmentProblem: a package is missing.
         Exception: whatever the file system raises.
     """
-    files = file_system(file.url)
     entry = files.info(file.url, refresh=True)
     if entry.get("type") == "directory":
         raise FileNotFoundError("it is a folder")

@@ -171,6 +171,7 @@ def _last(url: str) -> str:
 def _store_mirror(url: str, folder: Path) -> _Mirror:
     """A folder, manifest, clip or tar shard in object storage."""
     files = file_system(url)
+    files.invalidate_cache()  # a listing of an earlier call may be out of date
     base, name = url.rpartition("/")[0], _last(url)
     suffix = PurePosixPath(name).suffix.lower()
     none: frozenset[str] = frozenset()

@@ -14,7 +14,7 @@ from avbench.clips import RemoteFile
 from avbench.errors import AvbenchError, UsageError
 from avbench.remote.addresses import shown
 from avbench.remote.fetch import read_part
-from avbench.sources.columns import CLIP_ID, GENERATED_AUDIO, GENERATED_VIDEO, PLAIN_AUDIO, PLAIN_VIDEO
+from avbench.sources.columns import CLIP_ID, GENERATED_AUDIO, GENERATED_VIDEO, PLAIN_AUDIO, PLAIN_VIDEO, TEXT
 from avbench.sources.suffixes import SOUND_SUFFIXES, VIDEO_SUFFIXES
 
 _MOST_SHARDS = 100_000
@@ -115,7 +115,11 @@ def _texts(name: str, content: bytes) -> dict[str, object]:
         raise UsageError(f"{name}: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"{name}: expected a JSON object")
-    return {key: value for key, value in values.items() if key.lower().replace("-", "_") not in _FILE_COLUMNS}
+    cells = {key.lower().replace("-", "_"): value for key, value in values.items()}
+    # One name for the prompt, as samples of one archive may bring it in different ways.
+    joint = [value for name in TEXT if (value := cells.pop(name, None))]
+    named = {"text": joint[0]} if joint else {}
+    return {name: value for name, value in cells.items() if name not in _FILE_COLUMNS} | named
 
 
 class _Ranges(io.RawIOBase):
