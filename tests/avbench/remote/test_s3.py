@@ -84,10 +84,10 @@ def test_missing_bucket(bucket, tmp_path, monkeypatch, capsys, command):
 def test_no_permission(bucket, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
-    async def refused(*_: object, **__: object) -> object:
+    def refused(*_: object, **__: object) -> object:
         raise PermissionError("Access Denied")
 
-    monkeypatch.setattr(s3fs.S3FileSystem, "_find", refused)
+    monkeypatch.setattr(s3fs.S3FileSystem, "find", refused)
     s3fs.S3FileSystem.clear_instance_cache()  # instances hold the method that they were made with
     assert run("score", f"{bucket}/clips") == 4
     assert "Access Denied" in capsys.readouterr().err
