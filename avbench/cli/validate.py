@@ -10,9 +10,7 @@ import typer
 
 from avbench.cli.options import (
     AcceptOption,
-    AllowHosts,
     AllowOutside,
-    AllowRemote,
     DeviceOption,
     LayoutOption,
     LimitOption,
@@ -44,8 +42,6 @@ def command(
     prompts: PromptsOption = None,
     layout: LayoutOption = "auto",
     allow_outside: AllowOutside = False,
-    allow_remote: AllowRemote = False,
-    allow_host: AllowHosts = None,
     limit: LimitOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
@@ -60,20 +56,16 @@ def command(
     """
     from avbench.api import choose_suite
     from avbench.cli.progress import BarProgress
+    from avbench.errors import UsageError
     from avbench.media.limits import parse_limits
     from avbench.metrics.base import get_scorers
     from avbench.sources import load_source
     from avbench.validity import Settings, respond, run_study, write_study
 
     chosen = choose_suite(suite, [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None)
-    clips = load_source(
-        source,
-        prompts=prompts,
-        layout=layout,
-        allow_outside=allow_outside,
-        allow_remote=allow_remote,
-        allow_hosts=allow_host or (),
-    )
+    clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
+    if clips.address:
+        raise UsageError(f"{clips.address}: validate reads each clip many times. Copy the clips to this machine first.")
     setup = make_setup(weights, weights_dir, precision, accept_licence)
     limits = parse_limits(limit or ())
     settings = Settings(seconds, size, device=_one_device(device, chosen), setup=setup, limits=limits)

@@ -23,6 +23,8 @@ from avbench.run.content import ChangedError, Content, look, unreadable
 
 NAME = "digests.jsonl"
 """File of a run folder with the digests of remote files."""
+_LONGEST_NAME = 200
+_SUFFIX = 16
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def local_copy(clip: Clip, content: Content, limits: Limits, spool: Path) -> Ite
         for number, (path, remote) in enumerate(_files(clip)):
             digest, local = _local_digest(path), path
             if remote is not None:
-                local = folder / f"{number}{path.suffix}"
+                local = _copy_path(folder / str(number), path)
                 digest, found = _fetch(remote, local, limits, "sound" if number else "video")
                 learnt.append(found)
             digests.append(digest)
@@ -137,7 +139,15 @@ def _files(clip: Clip) -> list[tuple[Path, RemoteFile | None]]:
     return [(clip.video, clip.remote_video), *sound]
 
 
+def _copy_path(folder: Path, path: Path) -> Path:
+    """Where the copy goes: under the file's own name, which reasons may mention, unless that is too long."""
+    folder.mkdir()
+    return folder / (path.name if len(os.fsencode(path.name)) <= _LONGEST_NAME else f"clip{path.suffix[:_SUFFIX]}")
+
+
 def _local_digest(path: Path) -> bytes | None:
+    if not path.is_file():  # opening a pipe would wait for its writer
+        return None
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()

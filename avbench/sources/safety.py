@@ -145,10 +145,12 @@ def listed_address(raw: str, location: str, hosts: frozenset[str]) -> RemoteFile
         hosts: hosts on private ranges that it may name.
 
     Raises:
-        UsageError: it names a private host by its number.
+        UsageError: control characters, or a private host by its number.
         EnvironmentProblem: the package that reads it is missing.
     """
     url = raw.strip()
+    if not url.isprintable():
+        raise UsageError(f"{location}: {without_secrets(url)!r} has characters that no address has. Correct the cell.")
     if scheme_of(url) in WEB:
         try:
             refuse_literal(url, hosts)
