@@ -78,7 +78,7 @@ def score_clips(
     """Score clips into a run folder and return it.
 
     Args:
-        source: a folder, video file or manifest; a `Source`; or `Clip` values.
+        source: a folder, video file or manifest, also by its address; a `Source`; or `Clip` values.
         out: run folder; an existing one is continued.
         suite: name of a suite, see `avbench ls`.
         metrics: metric names instead of a suite.
@@ -95,7 +95,7 @@ def score_clips(
         EnvironmentProblem: the run folder cannot be written or is in use.
     """
     if isinstance(source, (str, Path)):
-        source = load_source(Path(source), prompts=Path(prompts) if prompts else None)
+        source = load_source(source, prompts=Path(prompts) if prompts else None)
     elif not isinstance(source, Source):
         source = Source(_common_folder(source), "clips", tuple(source), "as given")
     run_source(source, choose_suite(suite, metrics), Path(out), options or RunOptions(workers=workers))

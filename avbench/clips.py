@@ -118,6 +118,25 @@ class Category:
 
 
 @dataclass(frozen=True)
+class RemoteFile:
+    """A file in object storage or on a web server, or a part of one. It is fetched for the time that it is read.
+
+    Attributes:
+        url: its address; never shown as it is, because signed links carry secrets.
+        start: first byte that is meant.
+        size: bytes that are meant; None for all from `start` on.
+        identity: what told its state when it was listed; empty if unknown.
+        hosts: hosts that the user named, which may be on private ranges.
+    """
+
+    url: str = field(repr=False)
+    start: int = 0
+    size: int | None = None
+    identity: str = ""
+    hosts: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Clip:
     """One generated video with sound, as the source names it. Nothing here has been opened yet.
 
@@ -126,6 +145,7 @@ class Clip:
         video: the video file (with the sound, where `audio` is None).
         audio: a sound file that replaces the embedded track, or None.
         sample_index: which of n generations for the same prompt.
+        remote_video, remote_audio: where the files are if not on this machine; `video` and `audio` then only name them.
     """
 
     clip_id: str
@@ -135,6 +155,19 @@ class Clip:
     categories: tuple[Category, ...] = ()
     model: str | None = None
     sample_index: int = 0
+    remote_video: RemoteFile | None = None
+    remote_audio: RemoteFile | None = None
+
+    @property
+    def local_files(self) -> tuple[Path, ...]:
+        """Its files on this machine."""
+        named = ((self.video, self.remote_video), (self.audio, self.remote_audio))
+        return tuple(path for path, remote in named if path is not None and remote is None)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a file of it has to be fetched."""
+        return self.remote_video is not None or self.remote_audio is not None
 
     @property
     def prompt_key(self) -> PromptKey:

@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avbench.cli.options import AllowOutside, LayoutOption, LimitOption, PromptsOption, SourceArgument
+from avbench.cli.options import (
+    AllowHosts,
+    AllowOutside,
+    AllowRemote,
+    LayoutOption,
+    LimitOption,
+    PromptsOption,
+    SourceArgument,
+)
 from avbench.terminal.output import print_json, say
 
 if TYPE_CHECKING:
+    from avbench.clips import Clip
+    from avbench.media import Limits
+    from avbench.media.probe import Probe
     from avbench.sources.vbench import Coverage
 
 
@@ -19,18 +30,26 @@ def command(
     prompts: PromptsOption = None,
     layout: LayoutOption = "auto",
     allow_outside: AllowOutside = False,
+    allow_remote: AllowRemote = False,
+    allow_host: AllowHosts = None,
     limit: LimitOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show what is understood of a source: clips, sound, prompts, durations, problems."""
     from avbench.media.limits import parse_limits
-    from avbench.media.probe import probe_clip
     from avbench.sources import load_source
     from avbench.sources.vbench import coverage, official_prompts
 
-    loaded = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
+    loaded = load_source(
+        source,
+        prompts=prompts,
+        layout=layout,
+        allow_outside=allow_outside,
+        allow_remote=allow_remote,
+        allow_hosts=allow_host or (),
+    )
     limits = parse_limits(limit or ())
-    probes = [probe_clip(clip, limits) for clip in loaded.clips]
+    probes = [_probe(clip, limits) for clip in loaded.clips]
     with_prompt = sum(not clip.prompt.is_empty for clip in loaded.clips)
     with_speech = sum(clip.prompt.speech_text is not None for clip in loaded.clips)
     with_sound = sum(probe.audio != "none" for probe in probes)
@@ -109,3 +128,23 @@ def _print_sampling(sampling: Sequence[Coverage]) -> None:
     print_table(Table("VBench's prompts", columns, tuple(rows)))
     full = sum(not each.lack for each in sampling)
     say(f"VBench: {full} of 16 dimensions are complete; Quality, Semantic and Total need all of theirs")
+
+
+def _probe(clip: Clip, limits: Limits) -> Probe:
+    """The headers of a clip; a remote one is fetched for that."""
+    from avbench.errors import MediaError
+    from avbench.files import temporary_folder
+    from avbench.media.probe import Probe, probe_clip
+    from avbench.run.content import Content
+    from avbench.run.remote_clips import local_copy
+
+    if not clip.is_remote:
+        return probe_clip(clip, limits)
+    try:
+        with (
+            temporary_folder(None, prefix="avbench-clips-") as folder,
+            local_copy(clip, Content("", known=False), limits, folder) as local,
+        ):
+            return probe_clip(local.clip, limits)
+    except MediaError as error:
+        return Probe(problem=str(error))

@@ -14,13 +14,22 @@ if TYPE_CHECKING:
 Layout = Literal["auto", "folder", "javisbench", "vbench"]
 
 SourceArgument = Annotated[
-    Path, typer.Argument(help="Folder of videos, one video, or a manifest (CSV, JSONL, Parquet).")
+    str,
+    typer.Argument(
+        help="Folder of videos, one video, or a manifest (CSV, JSONL, Parquet), also as s3://, gs://, az://, hf://; "
+        "https:// for a manifest or a video; tar shards of WebDataset."
+    ),
 ]
 PromptsOption = Annotated[
     Path | None,
     typer.Option("--prompts", "-p", help="Prompt file for a folder: CSV, JSONL, Parquet or one per line."),
 ]
 LayoutOption = Annotated[Layout, typer.Option(help="How a folder names its clips; 'auto' looks.")]
+AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Fetch what a manifest names by address.")]
+AllowHosts = Annotated[
+    list[str] | None,
+    typer.Option("--allow-host", metavar="HOST[:PORT]", help="Web server on a private range that may be contacted."),
+]
 AllowOutside = Annotated[bool, typer.Option(help="Let a manifest name files outside its own folder.")]
 DeviceOption = Annotated[
     str, typer.Option(help="Where networks run: auto, cpu, cuda, cuda:N, cuda:all or a list with commas.")
@@ -49,7 +58,7 @@ LimitOption = Annotated[
         metavar="NAME=NUMBER",
         help="Bound on what one clip may cost; may be repeated, 'none' lifts it. Names: pixels (of a frame), frames, "
         "seconds, samples (times channels), sample_rate, channels, tracks, packet_ratio (bytes of packets per byte of "
-        "the file), seconds_per_clip (of decoding). Defaults are in docs/media.md.",
+        "the file), seconds_per_clip (of decoding), fetched_bytes (of a remote file). Defaults are in docs/media.md.",
     ),
 ]
 

@@ -9,7 +9,9 @@ import typer
 
 from avbench.cli.options import (
     AcceptOption,
+    AllowHosts,
     AllowOutside,
+    AllowRemote,
     DeviceOption,
     LayoutOption,
     LimitOption,
@@ -39,6 +41,8 @@ def command(
     prompts: PromptsOption = None,
     layout: LayoutOption = "auto",
     allow_outside: AllowOutside = False,
+    allow_remote: AllowRemote = False,
+    allow_host: AllowHosts = None,
     device: DeviceOption = "auto",
     weights: WeightsOption = "checkpoints",
     weights_dir: WeightsDirOption = None,
@@ -60,7 +64,14 @@ def command(
         raise UsageError("--mode chooses the features of fvd, kvd and fad; leave it out beside --metrics.")
     names = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     suite = reference_suite(names, mode or "fixed")
-    clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
+    clips = load_source(
+        source,
+        prompts=prompts,
+        layout=layout,
+        allow_outside=allow_outside,
+        allow_remote=allow_remote,
+        allow_hosts=allow_host or (),
+    )
     options = RunOptions(
         devices=resolve_devices(device, suite),
         setup=make_setup(weights, weights_dir, "fp32", accept_licence),

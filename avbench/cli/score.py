@@ -10,7 +10,9 @@ import typer
 
 from avbench.cli.options import (
     AcceptOption,
+    AllowHosts,
     AllowOutside,
+    AllowRemote,
     DeviceOption,
     LayoutOption,
     LimitOption,
@@ -51,6 +53,8 @@ def command(
     prompts: PromptsOption = None,
     layout: LayoutOption = "auto",
     allow_outside: AllowOutside = False,
+    allow_remote: AllowRemote = False,
+    allow_host: AllowHosts = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -107,6 +111,7 @@ def command(
     retry_errors: Annotated[bool, typer.Option(help="Score clips again that failed in an earlier run.")] = False,
     by: Annotated[str | None, typer.Option(help="Also summarise by: model, category.")] = None,
     html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html into the run folder.")] = True,
+    upload: Annotated[str | None, typer.Option(help="Copy the finished run folder there: s3://bucket/runs/x.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no tables.")] = False,
 ) -> None:
@@ -119,6 +124,7 @@ def command(
     from avbench.doctor.environment import describe_command
     from avbench.errors import TooManyFailedError, UsageError
     from avbench.media.limits import parse_limits
+    from avbench.remote.run_folders import require_store, upload_run
     from avbench.run.digests import DigestStore
     from avbench.run.options import RunOptions
     from avbench.run.runner import check_failures, run_source
@@ -127,9 +133,18 @@ def command(
 
     if by not in (None, "model", "category"):
         raise UsageError(f"--by takes 'model' or 'category', got {by!r}")
+    if upload is not None:
+        require_store(upload)
     wanted = parse_shard(shard) if shard is not None else None
     chosen = choose_suite(suite, [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None)
-    clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
+    clips = load_source(
+        source,
+        prompts=prompts,
+        layout=layout,
+        allow_outside=allow_outside,
+        allow_remote=allow_remote,
+        allow_hosts=allow_host or (),
+    )
     clips = clips.take(wanted) if wanted else clips
     ray = _ray_settings(backend, workers, device, gpus_per_worker, resources)
     options = RunOptions(
@@ -154,6 +169,9 @@ def command(
         say(f"note: {note}", err=True)
     if html:
         _write_html(outcome, clips)
+    if upload is not None:
+        count = upload_run(outcome.path, upload)
+        say(f"uploaded: {count} files to {upload}", err=True)
     if as_json:
         print_json(outcome_as_json(outcome))
     elif not quiet:
@@ -196,11 +214,14 @@ def _write_html(outcome: Outcome, source: Source) -> None:
 
     page = outcome.path / "report.html"
     if outcome.computed or outcome.notes or not page.exists():
-        listed = {
-            path.resolve().parent for clip in source.clips for path in (clip.video, clip.audio) if path is not None
-        }
-        outside = sorted(folder for folder in listed if not folder.is_relative_to(source.root))
-        write_report(load_run(outcome.path), folders=[source.root, *outside])
+        write_report(load_run(outcome.path), folders=_media_folders(source))
+
+
+def _media_folders(source: Source) -> list[Path]:
+    """Folders of this machine that hold the clips of a source."""
+    listed = {path.resolve().parent for clip in source.clips for path in clip.local_files}
+    root = [] if source.address else [source.root]
+    return root + sorted(folder for folder in listed if not folder.is_relative_to(source.root))
 
 
 def outcome_as_json(outcome: Outcome) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def command(
     """
     from avbench.api import choose_suite
     from avbench.cli.progress import BarProgress
+    from avbench.errors import UsageError
     from avbench.media.limits import parse_limits
     from avbench.metrics.base import get_scorers
     from avbench.sources import load_source
@@ -65,6 +66,8 @@ def command(
 
     chosen = choose_suite(suite, [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None)
     clips = load_source(source, prompts=prompts, layout=layout, allow_outside=allow_outside)
+    if clips.address:
+        raise UsageError(f"{clips.address}: validate reads each clip many times. Copy the clips to this machine first.")
     setup = make_setup(weights, weights_dir, precision, accept_licence, transcriber)
     limits = parse_limits(limit or ())
     settings = Settings(seconds, size, device=_one_device(device, chosen), setup=setup, limits=limits)

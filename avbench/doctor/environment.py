@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from avbench.files import below_or_name
+from avbench.remote.addresses import without_secrets
 
 CORE_PACKAGES = (
     "avbench", "av", "numpy", "scipy", "pandas", "pyarrow", "opencv-python-headless", "soxr", "pyloudnorm",
@@ -45,12 +46,14 @@ _PATH = re.compile(r"[/~\\]|[A-Za-z]:[/\\]|\.\.([/\\]|$)")
 
 
 def describe_command(arguments: Sequence[str]) -> str:
-    """The command line without paths of the machine: one outside of the current folder is its name alone.
+    """The command line without paths of the machine and without the signatures of links.
+
+    A path outside of the current folder is its name alone.
 
     Args:
         arguments: of the command, without the program.
     """
-    return shlex.join(["avbench", *map(_without_folders, arguments)])
+    return shlex.join(["avbench", *(_without_folders(without_secrets(each)) for each in arguments)])
 
 
 def _without_folders(argument: str) -> str:

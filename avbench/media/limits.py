@@ -30,6 +30,7 @@ class Limits:
         tracks: tracks of a file, also those that are not decoded.
         packet_ratio: bytes of compressed data that may be read per byte of the file.
         seconds_per_clip: wall time for decoding; as much again for each gigapixel of video that was decoded.
+        fetched_bytes: of one remote file.
     """
 
     pixels: float = 4096 * 4096
@@ -41,6 +42,7 @@ class Limits:
     tracks: float = 32
     packet_ratio: float = 2
     seconds_per_clip: float = 1800
+    fetched_bytes: float = 8 * 2**30
 
     def __post_init__(self) -> None:
         for field in fields(self):

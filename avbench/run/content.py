@@ -39,10 +39,12 @@ class Content:
     Attributes:
         sha256: digest over the bytes of the file(s); over their paths where one cannot be read.
         stamps: state of the files before the first byte was read; empty if unknown.
+        known: False for a remote clip that nobody has read yet; `sha256` then stands for its name.
     """
 
     sha256: str
     stamps: Stamps = ()
+    known: bool = True
 
 
 def read_content(clip: Clip) -> Content:
@@ -58,8 +60,13 @@ def read_content(clip: Clip) -> Content:
             whole = False
         stamps.append(stamp)
     if not whole:
-        digest = hashlib.sha256(f"unreadable:{clip.video}:{clip.audio}".encode("utf-8", "surrogateescape"))
+        return Content(unreadable(clip), tuple(stamps))
     return Content(digest.hexdigest(), tuple(stamps))
+
+
+def unreadable(clip: Clip) -> str:
+    """The digest of a clip whose bytes are not known: of its names."""
+    return hashlib.sha256(f"unreadable:{clip.video}:{clip.audio}".encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from avbench.metrics.base import get_scorers
 from avbench.results import ClipRow, ScoreRow
 from avbench.run.content import Content
 from avbench.run.protocol import Protocol
+from avbench.run.remote_clips import FileDigest
 from avbench.weights.config import WeightsConfig
 
 
@@ -75,6 +76,7 @@ class ClipResult:
         stopped: metrics that are known to have stopped, with the reason.
         features: what set metrics need of this clip, by metric.
         first, last: whether this is the first or the last result of the job.
+        learnt: digests of remote files that were fetched.
     """
 
     clip_row: ClipRow
@@ -83,6 +85,7 @@ class ClipResult:
     features: dict[str, NDArray[Any]] = field(default_factory=dict)
     first: bool = True
     last: bool = True
+    learnt: tuple[FileDigest, ...] = ()
 
 
 class Stopped:

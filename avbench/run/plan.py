@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from avbench.clips import Clip
 from avbench.media import Limits
 from avbench.metrics.base import Scorer
 from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
+from avbench.run.content import Content
 from avbench.run.digests import DigestStore
 from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import ClipJob, RunContext
+from avbench.run.remote_clips import RemoteDigests
 from avbench.run.rows import not_asked_row, unavailable_rows
 
 
@@ -26,6 +29,7 @@ class Plan:
         shas: content digest of each clip, in the order of the source.
         complete: number of clips without a job.
         missing: metrics that cannot run on this machine, with the reason.
+        digests: those of remote files, where clips are remote.
     """
 
     jobs: list[ClipJob] = field(default_factory=list)
@@ -33,6 +37,7 @@ class Plan:
     shas: dict[str, str] = field(default_factory=dict)
     complete: int = 0
     missing: dict[str, str] = field(default_factory=dict)
+    digests: RemoteDigests | None = None
 
 
 def make_plan(
@@ -49,8 +54,9 @@ def make_plan(
 ) -> Plan:
     """Plan these clips and metrics: jobs for what is missing, rows that exist or need no computation.
 
-    Reads the bytes of every clip for its digest, unless that is remembered. A clip that was refused for a limit which
-    is higher now counts as missing.
+    Reads the bytes of every local clip for its digest, unless that is remembered. A remote clip that nobody has read
+    yet gets a job for all that the suite asks of it; `Recorder` completes it when its digest is known. A clip that was
+    refused for a limit which is higher now counts as missing.
 
     Args:
         clips: all clips of the source.
@@ -67,9 +73,13 @@ def make_plan(
     weights = {s.name: UNAVAILABLE if s.name in plan.missing else s.weights_digest(context.setup) for s in scorers}
     params: dict[tuple[str, str | None], str] = {}  # most are the same for all clips, or for those of one prompt
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
-    for clip, content in zip(clips, (digests or DigestStore()).read(clips, context.root), strict=True):
+    plan.digests = _remote_digests(clips, folder)
+    for clip, content in _contents(clips, digests or DigestStore(), plan.digests, context.root):
         job = ClipJob(clip, content, (), context, threads, limits)
         plan.shas[clip.clip_id] = job.sha256
+        if not content.known:
+            plan.jobs.append(replace(job, metrics=_asked(job, scorers, plan.missing)))
+            continue
         todo = []
         for scorer in scorers:
             if scorer.level == "derived":
@@ -98,6 +108,25 @@ def make_plan(
         else:
             plan.complete += 1
     return plan
+
+
+def _remote_digests(clips: Sequence[Clip], folder: RunFolder) -> RemoteDigests | None:
+    return RemoteDigests(folder.path) if any(clip.is_remote for clip in clips) else None
+
+
+def _contents(
+    clips: Sequence[Clip], digests: DigestStore, remote: RemoteDigests | None, root: Path
+) -> Iterator[tuple[Clip, Content]]:
+    """Each clip with what is known of its bytes."""
+    local = digests.read([clip for clip in clips if not clip.is_remote], root)
+    for clip in clips:
+        yield clip, remote.content(clip) if remote and clip.is_remote else next(local)
+
+
+def _asked(job: ClipJob, scorers: Sequence[Scorer], missing: Mapping[str, str]) -> tuple[str, ...]:
+    """All that the suite asks of a clip and that can run here."""
+    able = (scorer for scorer in scorers if scorer.level != "derived" and scorer.name not in missing)
+    return tuple(s.name for s in able if s.level == "set" or not_asked_row(job, s) is None)
 
 
 def has_features(folder: RunFolder, scorer: Scorer, job: ClipJob) -> bool:

@@ -78,8 +78,13 @@ class Recorder:
         """
         clip_id = result.clip_row.clip_id
         open_job, rows = self._open[clip_id], result.rows
-        if result.clip_row.clip_sha256 != open_job.job.sha256:
-            rows = rows + self._disown(open_job, result)
+        if not result.first:
+            # Of a remote clip whose process died it may be called by its name again.
+            rows = [replace(row, clip_sha256=open_job.job.sha256) for row in rows]
+        elif result.clip_row.clip_sha256 != open_job.job.sha256 or not open_job.job.content.known:
+            rows = rows + self._relabel(open_job, result)
+        if self._plan.digests is not None:
+            self._plan.digests.add(result.learnt)
         if result.first:
             self._folder.append_clip(result.clip_row)  # before its scores, so that a scored clip always has it
         self._folder.append(rows)
@@ -105,11 +110,11 @@ class Recorder:
         self._folder.append(unavailable_rows(job, self._stopped.among(lacking)))
         del self._open[job.clip.clip_id]
 
-    def _disown(self, open_job: _OpenJob, result: ClipResult) -> list[ScoreRow]:
-        """Take a clip that changed after its digest was taken for another one, under a digest of its own.
+    def _relabel(self, open_job: _OpenJob, result: ClipResult) -> list[ScoreRow]:
+        """Put a clip under the digest of its result: a remote one that was read, or one that changed meanwhile.
 
-        The rows are those of metrics that the job was not asked for: what is known of the old content is not of this
-        clip.
+        The latter is taken for another clip from then on. The rows are those of metrics that the job was not asked for:
+        what is known of the old content is not of this clip.
         """
         job = replace(open_job.job, content=Content(result.clip_row.clip_sha256))
         open_job.job = job

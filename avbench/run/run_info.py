@@ -43,7 +43,7 @@ def begin_run(
         "run_id": run_id,
         "created": old.get("created") or now,
         "command": options.command,
-        "source": below_or_name(source.root, Path.cwd()),
+        "source": source.address or below_or_name(source.root, Path.cwd()),
         "source_kind": source.kind,
         "matching": source.matching,
         "suite": suite.name,

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.clips import Clip
 from avbench.encoders import Backbone, Encoder, EncoderStore
 from avbench.errors import EnvironmentProblem, MediaError
 from avbench.files import new_folder
@@ -28,6 +29,7 @@ from avbench.results import ClipRow, ScoreRow
 from avbench.run.cached_media import cached_media, keep_media
 from avbench.run.content import ChangedError, Content, unchanged
 from avbench.run.jobs import ClipJob, ClipResult, Stopped
+from avbench.run.remote_clips import FileDigest, local_copy
 from avbench.run.rows import checked_score, clip_row, detail_text, error_rows, failure, score_row
 
 log = logging.getLogger(__name__)
@@ -117,14 +119,18 @@ def open_clip(job: ClipJob, store: EncoderStore, spool: Path, watch: Watch) -> t
     """
     scorers = get_scorers(job.metrics)
     folder = new_folder(spool) if any(scorer.deferred for scorer in scorers) else None
+    learnt: tuple[FileDigest, ...] = ()
     try:
-        media = _media(job, scorers, store, folder, watch)
+        with local_copy(job.clip, job.content, job.limits, spool) as local:
+            job, learnt = replace(job, content=local.content), local.learnt
+            media = _media(job, local.clip, scorers, store, folder, watch)
     except (MediaError, MemoryError) as error:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
         # What a changed file holds now is not what its digest says: its rows get a digest that nothing else has.
         job = replace(job, content=Content(error.sha256)) if isinstance(error, ChangedError) else job
-        return None, failed_result(job, str(error) or "out of memory while the clip was decoded")
+        failed = failed_result(job, str(error) or "out of memory while the clip was decoded")
+        return None, replace(failed, learnt=learnt)
     scores, pending = ClipScores(job), list[Scorer]()
     for scorer in scorers:
         if scorer.deferred and unmet_need(scorer, job, media) is None:
@@ -136,7 +142,8 @@ def open_clip(job: ClipJob, store: EncoderStore, spool: Path, watch: Watch) -> t
     media.keep_only(view for encoder in needed_encoders(pending, job) for view in encoder.views)
     size = sum(view.nbytes for view in media.views.values() if isinstance(view, Spooled))
     opened = OpenClip(job, media, row, pending, folder, size) if pending and folder is not None else None
-    return opened, ClipResult(row, scores.rows, scores.stopped, scores.features, last=opened is None)
+    result = ClipResult(row, scores.rows, scores.stopped, scores.features, last=opened is None, learnt=learnt)
+    return opened, result
 
 
 def score_ready(clip: OpenClip, store: EncoderStore, stopped: Stopped) -> ClipResult:
@@ -212,7 +219,9 @@ def _call(scorer: Scorer, job: ClipJob, media: Media, store: EncoderStore) -> tu
         return Score.error(failure(error)), None
 
 
-def _media(job: ClipJob, scorers: Sequence[Scorer], store: EncoderStore, folder: Path | None, watch: Watch) -> Media:
+def _media(
+    job: ClipJob, clip: Clip, scorers: Sequence[Scorer], store: EncoderStore, folder: Path | None, watch: Watch
+) -> Media:
     """The decoded clip; only what is known of its tracks, from the cache, where every embedding is at hand."""
     encoders = [e for e in needed_encoders(scorers, job) if not store.has(e, job.media_key, job.clip.prompt)]
     views = [view for scorer in scorers for view in scorer.views]
@@ -222,10 +231,10 @@ def _media(job: ClipJob, scorers: Sequence[Scorer], store: EncoderStore, folder:
         return known
     protocol = job.context.protocol
     options = DecodeOptions(job.threads, protocol.seconds, folder, job.limits, progress=lambda: watch(job))
-    with unchanged(job.clip, job.content):  # before anything is kept under the digest
+    with unchanged(clip, job.content):  # before anything is kept under the digest
         watch(job)
         try:
-            media = decode_clip(job.clip, job.media_key, views, options)
+            media = decode_clip(clip, job.media_key, views, options)
         finally:
             watch(None)
     keep_media(store.cache, media)

@@ -18,6 +18,7 @@ class Source:
         matching: one sentence that says how prompts were assigned to clips.
         notes: things a user should look at (prompts without a clip, ignored columns, ...).
         part: which clips of a larger source these are; None where they are all.
+        address: where a remote source lies, without secrets; `root` then only names it.
     """
 
     root: Path
@@ -25,6 +26,7 @@ class Source:
     clips: tuple[Clip, ...]
     matching: str
     notes: tuple[str, ...] = ()
+    address: str | None = None
     part: Part | None = None
 
     def take(self, shard: Shard) -> Source:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from avbench.clips import Clip
 from avbench.errors import UsageError
+from avbench.remote.addresses import is_address
 from avbench.sources.base import Source
 from avbench.sources.benchmarks import (
     insist_on_javisbench,
@@ -34,31 +36,48 @@ _NO_PROMPTS = "no prompts given (--prompts)"
 
 
 def load_source(
-    path: Path, *, prompts: Path | None = None, layout: Layout = "auto", allow_outside: bool = False
+    path: Path | str,
+    *,
+    prompts: Path | None = None,
+    layout: Layout = "auto",
+    allow_outside: bool = False,
+    allow_remote: bool = False,
+    allow_hosts: Sequence[str] = (),
 ) -> Source:
     """List the clips of a source with their prompts. No media file is opened.
 
     Args:
-        path: a folder of videos, a manifest (CSV, TSV, JSON lines, JSON, Parquet), or one video.
+        path: a folder of videos, a manifest (CSV, TSV, JSON lines, JSON, Parquet), or one video; or the address of
+            one in object storage, or of a manifest, a video or tar shards on a web server.
         prompts: a prompt list for clips that bring no prompts: a table with a text column, or a .txt file.
         layout: how a folder is read. "auto" uses a `manifest.*` in the folder, then recognises JavisBench
             (`sample_0000.mp4` with a CSV) and VBench (`{prompt}-{i}.mp4`) by the file names; "folder" takes
             the videos as they are.
         allow_outside: accept paths and links that lead out of the source's folder.
+        allow_remote: accept addresses in a manifest.
+        allow_hosts: web servers on private ranges that may be contacted, as "host" or "host:port".
 
     Returns:
         The clips in a stable order; at least one.
 
     Raises:
         UsageError: nothing found, a malformed table, a forbidden path, or prompts that fit no clip.
+        EnvironmentProblem: a package for a remote source is missing, or its store refuses.
     """
-    path = Path(path)
     if layout not in get_args(Layout):
         raise UsageError(f"unknown layout {layout!r}; expected one of {', '.join(get_args(Layout))}.")
-    path, prompts = as_on_disk(path), None if prompts is None else as_on_disk(Path(prompts))
+    prompts = None if prompts is None else Path(prompts)
+    if is_address(str(path)):
+        from avbench.sources.remote import load_remote
+
+        return load_remote(
+            str(path), prompts=prompts, layout=layout, allow_remote=allow_remote, allow_hosts=allow_hosts
+        )
+    hosts = frozenset(allow_hosts) if allow_remote else None
+    path, prompts = as_on_disk(Path(path)), None if prompts is None else as_on_disk(Path(prompts))
     kind = file_kind(path)
     if kind == "folder":
-        return _load_folder(path.resolve(), prompts, layout, allow_outside)
+        return _load_folder(path.resolve(), prompts, layout, allow_outside, hosts)
     if kind != "file":
         what = "does not exist or cannot be read" if kind == "missing" else "is a device, pipe or socket"
         raise UsageError(f"{printable(str(path))!r} {what}. Pass a folder of videos, a manifest or a video file.")
@@ -67,7 +86,7 @@ def load_source(
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return _load_file(path, prompts, allow_outside)
     if path.suffix.lower() in TABLE_SUFFIXES:
-        return _load_manifest(path, prompts, allow_outside)
+        return _load_manifest(path, prompts, allow_outside, hosts)
     if path.suffix.lower() in OTHER_VIDEO_SUFFIXES:
         raise UsageError(f"{path}: videos of kind {path.suffix} are not read. Convert it to .mp4.")
     raise UsageError(
@@ -84,9 +103,9 @@ def _load_file(path: Path, prompts: Path | None, allow_outside: bool) -> Source:
     return _with_prompts("file", root, clips, notes, prompts)
 
 
-def _load_manifest(path: Path, prompts: Path | None, allow_outside: bool) -> Source:
+def _load_manifest(path: Path, prompts: Path | None, allow_outside: bool, hosts: frozenset[str] | None) -> Source:
     root = path.parent.resolve()
-    clips, notes = manifest_clips(read_table(path), root, allow_outside=allow_outside)
+    clips, notes = manifest_clips(read_table(path), root, allow_outside=allow_outside, hosts=hosts)
     has_prompts = not all(clip.prompt.is_empty for clip in clips)
     if prompts is not None and has_prompts:
         raise UsageError(
@@ -99,10 +118,12 @@ def _load_manifest(path: Path, prompts: Path | None, allow_outside: bool) -> Sou
     return Source(root, "manifest", tuple(clips), matching_sentence(rule, clips), tuple(notes))
 
 
-def _load_folder(root: Path, prompts: Path | None, layout: Layout, allow_outside: bool) -> Source:
+def _load_folder(
+    root: Path, prompts: Path | None, layout: Layout, allow_outside: bool, hosts: frozenset[str] | None
+) -> Source:
     manifests = [root / name for name in _MANIFEST_NAMES if file_kind(root / name) == "file"]
     if layout == "auto" and prompts is None and len(manifests) == 1 and _is_manifest(manifests[0]):
-        return _load_folder_manifest(manifests[0], allow_outside)
+        return _load_folder_manifest(manifests[0], allow_outside, hosts)
     clips, notes = folder_clips(root, allow_outside=allow_outside)
     if manifests and (layout != "auto" or prompts is not None or len(manifests) > 1):
         names = [manifest.name for manifest in manifests if manifest.resolve() != _resolved(prompts)]
@@ -135,8 +156,8 @@ def _is_manifest(path: Path) -> bool:
     return not looks_like_javisbench(clips)
 
 
-def _load_folder_manifest(path: Path, allow_outside: bool) -> Source:
-    source = _load_manifest(path, None, allow_outside)
+def _load_folder_manifest(path: Path, allow_outside: bool, hosts: frozenset[str] | None) -> Source:
+    source = _load_manifest(path, None, allow_outside, hosts)
     listed = {clip.video.resolve() for clip in source.clips}
     videos = list_folder(source.root, allow_outside=True).videos
     missed = [relative_id(video, source.root) for video in videos if video.resolve() not in listed]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from avbench.clips import Clip, Prompt
+from avbench.clips import Clip, Prompt, RemoteFile
 from avbench.errors import UsageError
+from avbench.remote.addresses import as_path, is_address
 from avbench.sources.categories import parse_integer
 from avbench.sources.columns import Columns, find_columns, missing_word_notes, read_categories, read_prompt
 from avbench.sources.folder import add_sounds, relative_id
 from avbench.sources.rows import Row, Table
-from avbench.sources.safety import file_kind, listed_path, printable, some_of
+from avbench.sources.safety import file_kind, listed_address, listed_path, printable, some_of
 
 
 @dataclass
@@ -22,18 +23,23 @@ class _Reading:
     columns: Columns
     root: Path
     allow_outside: bool
+    hosts: frozenset[str] | None
     taken: set[str] = field(default_factory=set)
     repeats: dict[str, int] = field(default_factory=dict)
     samples: dict[object, int] = field(default_factory=dict)
     renamed: list[str] = field(default_factory=list)
 
 
-def manifest_clips(table: Table, root: Path, *, allow_outside: bool) -> tuple[list[Clip], list[str]]:
+def manifest_clips(
+    table: Table, root: Path, *, allow_outside: bool, hosts: frozenset[str] | None = None
+) -> tuple[list[Clip], list[str]]:
     """Clips and notes for a manifest, in the order of its rows.
 
     Args:
         table: the rows; paths in them are taken from `root`.
         root: the resolved folder of the manifest.
+        allow_outside: accept paths that lead out of it.
+        hosts: hosts on private ranges that addresses may name; None to refuse all addresses.
 
     Raises:
         UsageError: no video column, a forbidden path, or a malformed cell; with file and line.
@@ -41,7 +47,7 @@ def manifest_clips(table: Table, root: Path, *, allow_outside: bool) -> tuple[li
     columns = find_columns(table)
     if columns.video is None:
         raise _no_video_column(table, columns)
-    reading = _Reading(table, columns, root, allow_outside)
+    reading = _Reading(table, columns, root, allow_outside, hosts)
     clips = [_read_clip(row, reading) for row in table.rows]
     notes = _column_notes(columns)
     if reading.renamed:
@@ -73,11 +79,12 @@ def _read_clip(row: Row, reading: _Reading) -> Clip:
     location, columns, root = row.location, reading.columns, reading.root
     if (cell := row.cell(columns.video)) is None:
         raise UsageError(f"{location}: column {columns.video!r} is empty. Name the video or remove the row.")
-    video = listed_path(cell, root, location, allow_outside=reading.allow_outside)
-    audio = None
+    video, remote_video = _listed(cell, location, reading)
+    audio, remote_audio = None, None
     if (sound := row.cell(columns.audio)) is not None:
-        audio = listed_path(sound, root, location, allow_outside=reading.allow_outside)
-        audio = None if audio.resolve() == video.resolve() else audio
+        audio, remote_audio = _listed(sound, location, reading)
+        if remote_audio == remote_video and audio.resolve() == video.resolve():
+            audio = remote_audio = None
     prompt, model = read_prompt(row, columns), row.cell(columns.model)
     index = _sample_index(row.cell(columns.sample_index), (prompt, model), reading, location)
     wanted = (row.cell(columns.clip_id) or "").strip() or relative_id(video, root)
@@ -89,7 +96,16 @@ def _read_clip(row: Row, reading: _Reading) -> Clip:
         categories=read_categories(row, columns),
         model=model,
         sample_index=index,
+        remote_video=remote_video,
+        remote_audio=remote_audio,
     )
+
+
+def _listed(cell: str, location: str, reading: _Reading) -> tuple[Path, RemoteFile | None]:
+    """The file that a cell names, and its address if that is what the cell holds."""
+    if reading.hosts is None or not is_address(cell):
+        return listed_path(cell, reading.root, location, allow_outside=reading.allow_outside), None
+    return as_path(cell), listed_address(cell, location, reading.hosts)
 
 
 def _sample_index(cell: str | None, owner: tuple[Prompt, str | None], reading: _Reading, location: str) -> int:
@@ -135,9 +151,9 @@ def _column_notes(columns: Columns) -> list[str]:
 def _missing_notes(table: Table, clips: list[Clip]) -> list[str]:
     videos, sounds = [], []
     for clip, row in zip(clips, table.rows, strict=True):
-        if file_kind(clip.video) == "missing":
+        if clip.remote_video is None and file_kind(clip.video) == "missing":
             videos.append(f"{clip.clip_id} ({row.where})")
-        if clip.audio is not None and file_kind(clip.audio) == "missing":
+        if clip.audio is not None and clip.remote_audio is None and file_kind(clip.audio) == "missing":
             sounds.append(f"{printable(clip.audio.name)} ({row.where})")
     return [
         f"{len(missing)} of {len(clips)} clips name a {what} file that does not exist: {some_of(missing)}"

@@ -10,7 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from avbench.clips import RemoteFile
 from avbench.errors import UsageError
+from avbench.remote.addresses import WEB, is_address, scheme_of, without_secrets
+from avbench.remote.hosts import RefusedHostError, refuse_literal
+from avbench.remote.stores import file_system
 from avbench.sources.spelling import composed
 
 # Two characters or more, so that the drive of `C:\clips` is no scheme.
@@ -116,9 +120,10 @@ def listed_path(raw: str, root: Path, location: str, *, allow_outside: bool) -> 
     if "\0" in text:
         raise UsageError(f"{location}: the path {text!r} has a NUL character. Write a plain file path.")
     if _SCHEME.match(text):
+        cure = "allow addresses (--allow-remote) if you trust this source" if is_address(text) else "download the file"
         raise UsageError(
-            f"{location}: {text!r} looks like an address, and only local files are read. Download the file "
-            "and list its path (write ./ in front of a file name that has a colon)."
+            f"{location}: {without_secrets(text)!r} looks like an address, and only local files are read: {cure} "
+            "(write ./ in front of a file name that has a colon)."
         )
     if text.replace("\\", "/").startswith("//"):
         raise UsageError(f"{location}: {text!r} is a network path. Copy the file below {root} and list that.")
@@ -129,6 +134,31 @@ def listed_path(raw: str, root: Path, location: str, *, allow_outside: bool) -> 
         what = "a folder" if kind == "folder" else "a device, pipe or socket"
         raise UsageError(f"{location}: {text!r} is {what}; expected a media file. Correct the path.")
     return resolved if ".." in path.parts else path
+
+
+def listed_address(raw: str, location: str, hosts: frozenset[str]) -> RemoteFile:
+    """The remote file that a manifest cell names. Nobody is asked whether it is there.
+
+    Args:
+        raw: the cell.
+        location: file and line, for messages.
+        hosts: hosts on private ranges that it may name.
+
+    Raises:
+        UsageError: control characters, or a private host by its number.
+        EnvironmentProblem: the package that reads it is missing.
+    """
+    url = raw.strip()
+    if not url.isprintable():
+        raise UsageError(f"{location}: {without_secrets(url)!r} has characters that no address has. Correct the cell.")
+    if scheme_of(url) in WEB:
+        try:
+            refuse_literal(url, hosts)
+        except RefusedHostError as error:
+            raise UsageError(f"{location}: {error}.") from error
+    else:
+        file_system(url)
+    return RemoteFile(url, hosts=hosts)
 
 
 def _spelled_path(text: str, root: Path, location: str, *, allow_outside: bool) -> Path:

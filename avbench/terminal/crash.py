@@ -14,6 +14,7 @@ from pathlib import Path
 
 from avbench.errors import CRASH
 from avbench.files import new_file
+from avbench.remote.addresses import without_secrets
 from avbench.terminal.output import say
 from avbench.terminal.text import visible
 
@@ -30,11 +31,12 @@ def report_crash(error: BaseException, program: str) -> int:
     """
     fault = f"{program}: internal error, {type(error).__name__}: {str(error)[:_LONGEST]}".rstrip(": ")
     report = "".join(traceback.format_exception(error))
+    fault, report = without_secrets(fault), without_secrets(report)
     _log.debug("%s", report)
     try:
         path, file = new_file(Path(tempfile.gettempdir()), prefix=f"{program}-", suffix=".txt")
         with file:
-            file.write(f"{_header(program)}\n\n{report}".encode("utf-8", "backslashreplace"))
+            file.write(f"{without_secrets(_header(program))}\n\n{report}".encode("utf-8", "backslashreplace"))
         say(
             f"{fault}. Please report it, with the traceback in {path} and what 'avbench doctor --json' prints", err=True
         )

@@ -120,7 +120,7 @@ def node_line(clips: Counter[str], seconds: float) -> str:
 
 def _files(clips: Sequence[Clip]) -> list[tuple[str, int]]:
     """Files of clips that are seen here, with their sizes."""
-    paths = dict.fromkeys(path.absolute() for clip in clips for path in (clip.video, clip.audio) if path is not None)
+    paths = dict.fromkeys(path.absolute() for clip in clips for path in clip.local_files)
     return [(str(path), size) for path in paths if (size := size_of(path)) is not None]
 
 

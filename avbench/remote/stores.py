@@ -1,0 +1,90 @@
+"""Object storage through fsspec: its file systems, credentials and settings are used as they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from avbench.clips import RemoteFile
+from avbench.errors import EnvironmentProblem
+from avbench.remote.addresses import STORES, scheme_of, shown, without_secrets
+from avbench.remote.base import CHUNK, Opened
+
+# Of what a listing says, the first that is there tells one state from another. Times come last: they are coarse.
+_TAGS = ("ETag", "etag", "md5Hash", "content_md5", "generation", "blob_id", "oid", "sha256")
+_TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
+
+
+def file_system(url: str) -> Any:
+    """The file system that reads an address.
+
+    Raises:
+        EnvironmentProblem: a package is missing, or it cannot be set up.
+    """
+    scheme = scheme_of(url)
+    try:
+        import fsspec
+
+        return fsspec.filesystem(scheme)
+    except ImportError as error:
+        package = STORES.get(scheme, "fsspec")
+        raise EnvironmentProblem(
+            f"{scheme}:// is read with the package {package}, which is not installed: pip install 'avbench[remote]'"
+        ) from error
+    except Exception as error:
+        raise unreachable(url, error) from error
+
+
+def unreachable(url: str, error: BaseException) -> EnvironmentProblem:
+    """The error of a store that does not answer as asked."""
+    return EnvironmentProblem(f"{shown(url)} cannot be read: {why(error)}. Check the address and your credentials.")
+
+
+def why(error: BaseException) -> str:
+    """One line about what a library raised, without signatures."""
+    text = " ".join(without_secrets(str(error)).split())[:300].rstrip(". ")
+    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+        return text or "no answer in time"
+    return text if text and isinstance(error, OSError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def identity_of(entry: Mapping[str, Any]) -> str:
+    """What tells one state of an object from another, from its entry of a listing; empty if nothing does."""
+    for name in (*_TAGS, *_TIMES):
+        if value := entry.get(name):
+            # Some stores list a time as a number and state it as a date elsewhere.
+            value = value.timestamp() if isinstance(value, datetime) else value
+            state = f"{value:.3f}" if isinstance(value, float) else str(value)
+            return f"{state} {entry.get('size')}"
+    return ""
+
+
+@contextmanager
+def open_store(file: RemoteFile, files: Any) -> Iterator[Opened]:
+    """Open an object, or the part of it that is meant, for one reading from its file system.
+
+    Raises:
+        Exception: whatever the file system raises.
+    """
+    entry = files.info(file.url, refresh=True)
+    if entry.get("type") == "directory":
+        raise FileNotFoundError("it is a folder")
+    identity, whole = identity_of(entry), int(entry["size"])
+    end = whole if file.size is None else file.start + file.size
+
+    def chunks() -> Iterator[bytes]:
+        position = file.start
+        while position < end:
+            data = files.cat_file(file.url, start=position, end=min(position + CHUNK, end))
+            if not data:
+                return
+            yield data
+            position += len(data)
+        # Parts of two states of the object must not be joined.
+        if identity_of(files.info(file.url, refresh=True)) != identity:
+            raise OSError("it was replaced while it was read")
+
+    yield Opened(end - file.start, identity, chunks())
