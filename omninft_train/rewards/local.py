@@ -21,7 +21,7 @@ from avbench.encoders import EncoderStore, Setup
 from avbench.encoders.store import GROUP
 from avbench.errors import AvbenchError, EnvironmentProblem, MediaError, UsageError, near
 from avbench.media import Frames, Media, Waveform, decode_clip
-from avbench.metrics.base import Scorer, registry
+from avbench.metrics.base import Scorer, no_prompt, registry
 from avbench.sources import load_source
 from avbench.sources.expected import COLUMNS
 from avbench.sources.spoken import LANGUAGE_COLUMN, TEXT_COLUMN
@@ -109,7 +109,7 @@ class LocalRewardBackend:
             if isinstance(item, str):
                 return item
             if source.prompt_role and not source.prompt_text(text):
-                return f"the prompt has no text of role {source.prompt_role}"
+                return no_prompt(source.prompt_role)
             score = source(item, text, self._store)
             return score.reason if score.value is None else score.value
         except (MemoryError, EnvironmentProblem):

@@ -16,7 +16,10 @@ from avbench.metrics.vbench_dimensions import DIMENSIONS, QUALITY, static_filter
 from avbench.sources.vbench import official_prompts
 from avbench.suites import get_suite, list_suites
 
-IN_NO_SUITE = {"aq_ce", "aq_cu", "aq_pc", "aq_pq", "hpsv3", "desync_margin", "clap_score_laion"}
+IN_NO_SUITE = {
+    "aq_ce", "aq_cu", "aq_pc", "aq_pq", "hpsv3", "desync_margin", "clap_score_laion",
+    "wer", "cer", "wer_verse_compat", "wer_corpus", "cer_corpus", "speech_language",
+}  # fmt: skip
 """Built-in metrics that are asked for by name only."""
 
 

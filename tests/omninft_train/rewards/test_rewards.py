@@ -199,11 +199,9 @@ def shown(monkeypatch):
 
     def shown(media, prompt, store):
         """Letters of the object."""
-        if prompt.expected.objects is None:
-            return Score.skipped("the prompt names no object")
         return Score.ok(len(prompt.expected.objects))
 
-    facts = {"unit": "1", "higher_is_better": True, "range": (0.0, 99.0), "source": "test", "prompt_role": "expected"}
+    facts = {"unit": "1", "higher_is_better": True, "range": (0.0, 99.0), "source": "test", "prompt_role": "objects"}
     base.scorer("shown", needs=("video", "prompt"), **facts)(shown)
 
 
@@ -214,10 +212,7 @@ def test_a_reward_reads_what_the_prompt_says_must_be_seen(shown, tmp_path, small
     scored = score(make_rewards(section(spec("shown"))), [clip(i) for i in range(3)], prompts)
     assert scored.values[0].tolist() == [11.0]
     assert scored.valid.tolist() == [[True], [False], [False]]
-    assert scored.reasons == [
-        "shown: the prompt names no object",
-        "shown: the prompt has no text of role expected",
-    ]
+    assert scored.reasons == ["shown: the prompt names no object; manifest column prompt_objects"] * 2
     manifest = tmp_path / "m.csv"
     shutil.copy(small_clip, tmp_path / "a.mp4")
     manifest.write_text("video,text,prompt_objects\na.mp4,a dog,dog\n")
