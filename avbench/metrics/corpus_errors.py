@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,14 @@ from avbench.metrics.base import Score
 from avbench.metrics.derived import JudgedClip, derived_scorer
 from avbench.statistics.intervals import jackknife_interval
 
-_SOURCE = "speech recognition's usual error rate of a corpus"
-_CAVEAT = "Long texts weigh more than in the mean over clips; clips without a score are not in it."
+_FACTS: dict[str, Any] = {
+    "family": "speech",
+    "unit": "1",
+    "higher_is_better": False,
+    "range": (0.0, math.inf),
+    "source": "speech recognition's usual error rate of a corpus",
+    "caveat": "Long texts weigh more than in the mean over clips; clips without a score are not in it.",
+}
 
 
 def corpus_rate(clips: Sequence[JudgedClip], metric: str) -> Score:
@@ -43,16 +50,7 @@ def corpus_rate(clips: Sequence[JudgedClip], metric: str) -> Score:
     )
 
 
-@derived_scorer(
-    "wer_corpus",
-    inputs=("wer",),
-    family="speech",
-    unit="1",
-    higher_is_better=False,
-    range=(0.0, math.inf),
-    source=_SOURCE,
-    caveat=_CAVEAT,
-)
+@derived_scorer("wer_corpus", inputs=("wer",), **_FACTS)
 def wer_corpus(clips: Sequence[JudgedClip]) -> Score:
     """Word error rate of all clips together: all edits over all words of the references.
 
@@ -61,16 +59,7 @@ def wer_corpus(clips: Sequence[JudgedClip]) -> Score:
     return corpus_rate(clips, "wer")
 
 
-@derived_scorer(
-    "cer_corpus",
-    inputs=("cer",),
-    family="speech",
-    unit="1",
-    higher_is_better=False,
-    range=(0.0, math.inf),
-    source=_SOURCE,
-    caveat=_CAVEAT,
-)
+@derived_scorer("cer_corpus", inputs=("cer",), **_FACTS)
 def cer_corpus(clips: Sequence[JudgedClip]) -> Score:
     """Character error rate of all clips together: all edits over all characters of the references.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from avbench.metrics.base import Score, Scorer
 from avbench.metrics.derived import DerivedFunction, JudgedClip, derived_scorer
 from avbench.metrics.vbench_dimensions import static_filter
@@ -59,7 +61,7 @@ def _score(clips: Sequence[JudgedClip], mode: str) -> Score:
         "clips_not_filtered": len(reasons),
         "prompts_without_static_clip": sum(not each.static for each in filtered.values()),
     }
-    return Score.ok(float(interval.mean or 0.0), **counts, **interval.within(0.0, 1.0).detail())
+    return Score.ok(float(np.mean(values)), **counts, **interval.within(0.0, 1.0).detail())
 
 
 def _static_flickering(name: str, mode: str) -> Callable[[DerivedFunction], Scorer]:
