@@ -16,6 +16,8 @@ from pathlib import Path
 import nox
 
 nox.options.sessions = ["tests"]
+# Tests start hundreds of processes: where bytecode is not kept, half of their time compiles pandas and SciPy again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SHARED = Path(".nox") / "shared"
 REFERENCE = Path(".nox") / "reference"

@@ -11,24 +11,55 @@ import threading
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 from synthetic import draw_frames, draw_sound, write_clip
 
-from avbench import score_clips
 from avbench.terminal.interrupts import Interrupted, ending_in_order, interruptible
 
 LINE = "avbench: interrupted. Scores so far are kept; the same command goes on from here.\n"
-METRICS = ["av_align", "sharpness"]
+METRICS = ["av_align", "sharpness", "held_back"]
+HELD_BACK = """
+import os, time
+from pathlib import Path
+from avbench import Score, scorer
+
+@scorer("held_back", family="picture", unit="1", higher_is_better=None, range=(0.0, 1.0), source="a test", needs=())
+def held_back(media):
+    "Waits on all clips but the short one until the gate is taken away."
+    while media.video.duration > 1.5 and Path(os.environ["HELD_BACK_GATE"]).exists():
+        time.sleep(0.02)
+    return Score.ok(0.5)
+"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Eight clips that take longer to score than a signal takes to arrive."""
+    """Eight small clips; the first one is shorter than the others."""
     root = tmp_path_factory.mktemp("clips")
     for seed in range(8):
-        write_clip(root / f"c{seed}.mp4", draw_frames(seed, seconds=3.0, size=(96, 128)), draw_sound(seed, seconds=3.0))
+        write_clip(
+            root / f"c{seed}.mp4", draw_frames(seed, seconds=2.0 if seed else 1.0, size=(48, 64)), draw_sound(seed)
+        )
     return root
+
+
+@pytest.fixture
+def gate(tmp_path, monkeypatch):
+    """While this file exists, a run of METRICS in a process of its own comes no further than the short clip."""
+    package = tmp_path / "package"
+    (info := package / "held_back-1.0.dist-info").mkdir(parents=True)
+    (package / "held_back.py").write_text(HELD_BACK)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: held-back\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[avbench.scorers]\nheld_back = held_back\n")
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    )
+    file = tmp_path / "gate"
+    file.touch()
+    monkeypatch.setenv("HELD_BACK_GATE", str(file))
+    return file
 
 
 def start(arguments, out: Path):
@@ -50,34 +81,38 @@ def start(arguments, out: Path):
     [(signal.SIGINT, 1, True), (signal.SIGINT, 2, True), (signal.SIGTERM, 2, False), (signal.SIGHUP, 2, True)],
     ids=["int-1", "int-2", "term-2", "hup-2"],
 )
-def test_a_signal_ends_a_run_that_goes_on_later(folder, tmp_path, number, workers, whole_group):
-    command = ["-m", "avbench", "score", folder, "-o", tmp_path, "-m", ",".join(METRICS), "-w", workers, "-q"]
-    process = start([*map(str, command), "--no-html"], tmp_path)
+def test_a_signal_ends_a_run_that_goes_on_later(avbench, folder, gate, tmp_path, number, workers, whole_group):
+    out = tmp_path / "run"
+    command = ["score", folder, "-m", ",".join(METRICS), "-w", workers, "-q", "--no-html", "-o"]
+    process = start(["-m", "avbench", *map(str, command), str(out)], out)
     for _ in range(3):  # a key that is held down
         (os.killpg if whole_group else os.kill)(process.pid, number)
         time.sleep(0.02)
-    _, stderr = process.communicate(timeout=30)  # waits for all that hold its stderr
+    _, stderr = process.communicate(timeout=120)  # waits for all that hold its stderr
     assert stderr == LINE
     assert process.returncode == 128 + number
-    assert not list(tmp_path.glob(".spool-*"))
-    done = (tmp_path / "scores.jsonl").read_bytes()
-    assert done.count(b"\n") < 16, "it was interrupted"
-    run = score_clips(folder, tmp_path, metrics=METRICS)
-    assert (tmp_path / "scores.jsonl").read_bytes().startswith(done)
-    assert run.scores["clip_id"].value_counts().to_dict() == {f"c{seed}.mp4": 2 for seed in range(8)}
+    assert not list(out.glob(".spool-*"))
+    done = (out / "scores.jsonl").read_bytes()
+    assert done.count(b"\n") == len(METRICS), "it was interrupted after the first clip"
+    gate.unlink()
+    assert avbench(*command, out).returncode == 0
+    assert (out / "scores.jsonl").read_bytes().startswith(done)
+    scores = pd.read_parquet(out / "scores.parquet")
+    assert scores["clip_id"].value_counts().to_dict() == {f"c{seed}.mp4": len(METRICS) for seed in range(8)}
     if workers == 1:
-        whole = score_clips(folder, tmp_path / "whole", metrics=METRICS)
-        volatile = ["seconds", "run_id"]
-        assert_frame_equal(run.scores.drop(columns=volatile), whole.scores.drop(columns=volatile), check_exact=True)
+        assert avbench(*command, tmp_path / "whole").returncode == 0
+        whole, volatile = pd.read_parquet(tmp_path / "whole" / "scores.parquet"), ["seconds", "run_id"]
+        assert_frame_equal(scores.drop(columns=volatile), whole.drop(columns=volatile), check_exact=True)
 
 
-def test_a_terminated_script_leaves_nothing_either(folder, tmp_path):
+def test_a_terminated_script_leaves_nothing_either(folder, gate, tmp_path):
     text = "import sys; from avbench import score_clips\nscore_clips(*sys.argv[1:3], metrics=sys.argv[3:], workers=2)"
-    process = start(["-c", text, str(folder), str(tmp_path), *METRICS], tmp_path)
+    out = tmp_path / "run"
+    process = start(["-c", text, str(folder), str(out), *METRICS], out)
     process.terminate()
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=120)
     assert (process.returncode, stderr) == (-signal.SIGTERM, "")
-    assert not list(tmp_path.glob(".spool-*"))
+    assert not list(out.glob(".spool-*"))
 
 
 def test_an_interrupt_that_is_dropped_on_its_way_comes_again():
