@@ -176,8 +176,9 @@ def test_commands_run(page, slow, place, environment):
 
 def local_forms() -> dict[str, str]:
     """Scripts of docs/scale.md that score the shards of a run, as a shell of this machine runs them."""
-    sections = (DOCS / "scale.md").read_text(encoding="utf-8").split("\n### ")
-    slurm, kubernetes, parallel = (BLOCK.search(section)[3] for section in sections[1:])
+    page = (DOCS / "scale.md").read_text(encoding="utf-8")
+    headings = ("SLURM", "Kubernetes", "GNU parallel")
+    slurm, kubernetes, parallel = (BLOCK.search(page, page.index(f"\n### {heading}\n"))[3] for heading in headings)
     pod = shlex.quote(yaml.safe_load(kubernetes)["spec"]["template"]["spec"]["containers"][0]["args"][0])
     return {
         "slurm": f"for i in 1 2; do SLURM_ARRAY_TASK_COUNT=2 SLURM_ARRAY_TASK_ID=$i bash -c {shlex.quote(slurm)}; done",
