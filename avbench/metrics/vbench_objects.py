@@ -192,7 +192,8 @@ def _relation(media: Media, prompt: Prompt, store: EncoderStore, **flags: bool) 
     if parts == [""]:
         return Score.skipped(no_prompt("relation"))
     if len(parts) != 3 or parts[1] not in RELATIONS:
-        return Score.skipped(f"{' | '.join(parts)!r:.120} is no relation of two objects; known: {', '.join(RELATIONS)}")
+        form = "'object | relation | object' with one of: " + ", ".join(RELATIONS)
+        return Score.skipped(f"{' | '.join(parts)!r:.120} is no relation of two objects; write {form}")
     first, relation, second = parts
     if reason := _unusable([first, second], 2):
         return Score.skipped(reason)
