@@ -14,7 +14,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return Stage.make(tmp_path_factory.mktemp("stage"))
 
 
-@pytest.mark.parametrize("seed", range(1000, 1012))
+# 1002 is left to the long run: it makes a file of gigabytes once for each command.
+@pytest.mark.parametrize("seed", [1000, 1001, *range(1003, 1013)])
 def test_a_damaged_folder_ends_in_one_line(stage: Stage, seed: int) -> None:
     wrong: list[str] = []
     stage.attempt(seed, wrong, Counter())

@@ -354,7 +354,6 @@ def test_queries_of_a_failed_pass_are_forgotten() -> None:
 @VERSIONS
 def test_true_sizes(name: str) -> None:
     network = true_size(name)
-    LoraPolicy(network, load_case(name).geometry)
     for direction, query, context in (("a2v", 4096, 2048), ("v2a", 2048, 4096)):
         modules: list[Any] = attention_modules(network, direction)
         assert len(modules) == 48

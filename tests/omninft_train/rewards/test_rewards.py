@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from synthetic import SOUND_RATE, draw_frames, draw_sound
+from synthetic import SOUND_RATE, draw_frames, draw_sound, write_clip
 
 from avbench.clips import Prompt
 from avbench.config import build
@@ -356,12 +356,17 @@ def test_raising_a_metric_that_is_better_when_lower_is_warned_of(caplog):
     assert "better when lower" in caplog.text
 
 
-def test_clips_on_disk_are_read_with_their_prompts(examples):
-    clips, prompts = read_clips(examples)
-    assert len(clips) == len(prompts) > 0
+def test_clips_on_disk_are_read_with_their_prompts(tmp_path):
+    rows = ["video,prompt,prompt_video,prompt_audio"]
+    for seed in range(2):
+        write_clip(tmp_path / f"{seed}.mp4", draw_frames(seed, seconds=2.0), draw_sound(seed, seconds=2.0))
+        rows.append(f"{seed}.mp4,a ball bounces,a ball,a bounce")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    clips, prompts = read_clips(tmp_path / "manifest.csv")
+    assert len(clips) == len(prompts) == 2
     assert all(c.frames.dtype == np.uint8 and c.waveform.ndim == 2 for c in clips)
     assert all(p.prompt_av.strip() and p.prompt_v.strip() and p.prompt_a.strip() for p in prompts)
-    scored = score(make_rewards(section(spec("av_align"))), clips[:2], prompts[:2])
+    scored = score(make_rewards(section(spec("av_align"))), clips, prompts)
     assert scored.valid.all(), scored.reasons
 
 

@@ -64,7 +64,7 @@ def config(folder: Path, *changes: str) -> Config:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_train_sample_and_export(folder: Path, tmp_path: Path, dtype: str) -> None:
-    found = run(config(folder, f"backbone.dtype={dtype}"), tmp_path / "run")
+    found = run(config(folder, f"backbone.dtype={dtype}", "sampling.steps=3"), tmp_path / "run")
     assert all(tensor.dtype == torch.float32 for tensor in found.values())
     rows = log(tmp_path / "run")
     assert rows[1]["distance_old"] > 0 and rows[1]["region_weight_max"] > 1
@@ -98,8 +98,9 @@ def test_train_sample_and_export(folder: Path, tmp_path: Path, dtype: str) -> No
 
 
 def test_checkpointing_of_activations_changes_nothing(folder: Path, tmp_path: Path) -> None:
-    off = run(config(folder, "backbone.gradient_checkpointing=false"), tmp_path / "off")
-    on = run(config(folder, "backbone.gradient_checkpointing=true"), tmp_path / "on")
+    short = ("run.steps=1", "sampling.steps=3")
+    off = run(config(folder, "backbone.gradient_checkpointing=false", *short), tmp_path / "off")
+    on = run(config(folder, "backbone.gradient_checkpointing=true", *short), tmp_path / "on")
     assert_close(on, off, atol=1e-6)
 
 
