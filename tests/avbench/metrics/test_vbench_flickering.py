@@ -8,6 +8,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from avbench.clips import Prompt
 from avbench.encoders import EncoderStore
@@ -40,6 +43,13 @@ def test_hand_worked() -> None:
     frames[1, 0, 0, 0] = 120  # one of twelve values: differences of 10 there and back
     value = temporal_flickering(Media.from_arrays("k", frames, 24.0), Prompt(), EncoderStore()).value
     assert value == pytest.approx(245 / 255)
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(2, 6), st.just(3), st.just(4), st.just(3))))
+def test_time_has_no_direction(frames: np.ndarray) -> None:
+    forth, back = (Media.from_arrays(key, way, 24.0) for key, way in (("forth", frames), ("back", frames[::-1])))
+    scores = [temporal_flickering(media, Prompt(), EncoderStore()).value for media in (forth, back)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-12)
 
 
 def test_one_frame() -> None:

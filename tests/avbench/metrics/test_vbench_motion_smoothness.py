@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from synthetic import draw_frames
 
 from avbench.clips import Prompt
-from avbench.encoders import Encoder, EncoderStore
+from avbench.encoders import Encoder, EncoderStore, WeightsConfig
 from avbench.media import Media
 from avbench.metrics.base import Score, Scorer
 from avbench.metrics.vbench_motion_smoothness import motion_smoothness, motion_smoothness_compat
@@ -51,3 +52,16 @@ def test_small_pictures_are_refused_but_by_the_reference() -> None:
 @pytest.mark.parametrize("frames", [1, 2])
 def test_two_frames_have_nothing_between(scorer: Scorer, frames: int) -> None:
     assert score(scorer, Differences(), frames).reason == f"{frames} frames; at least 3 needed"
+
+
+@pytest.mark.parametrize("frames", [7, 8])
+def test_backwards_it_is_nearly_as_smooth(frames: int) -> None:
+    """The same frames lie between the same neighbours, once the last of an even number is gone; AMT has a direction."""
+    pytest.importorskip("torch")
+    pixels = draw_frames(1, seconds=frames / 10, fps=10, size=(128, 160))[: frames - (frames + 1) % 2]
+    store = EncoderStore(setup=WeightsConfig("keyed-random-reduced"))
+    ways = [Media.from_arrays(key, way, 10.0) for key, way in (("forth", pixels), ("back", pixels[::-1]))]
+    forth, back = (motion_smoothness(media, Prompt(), store) for media in ways)
+    assert forth.detail["guessed_frames"] == back.detail["guessed_frames"] == 3
+    assert forth.value == pytest.approx(back.value, abs=5e-4)
+    assert forth.value < 0.99
