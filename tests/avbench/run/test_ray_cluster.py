@@ -1,10 +1,11 @@
-"""Runs on real Ray clusters of this machine: one node, three nodes, a node killed in the middle, bad input."""
+"""Runs on real Ray clusters of this machine: one node, three, a node killed or joining, shared GPUs, bad input."""
 
 from __future__ import annotations
 
 import importlib.util
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -42,6 +43,66 @@ def cluster(monkeypatch):
         cluster.add_node(num_cpus=1)
     yield cluster
     cluster.shutdown()
+
+
+@pytest.fixture
+def meeting(monkeypatch, tmp_path):
+    """Starts a cluster of one node on which two processes have to meet at a clip; gives it and where they are named."""
+    from ray.cluster_utils import Cluster
+
+    folder, clusters = tmp_path / "met", []
+    folder.mkdir()
+    for name, value in {"MEETING": folder, "MEETING_COUNT": 2}.items():
+        monkeypatch.setenv(f"AVBENCH_TEST_{name}", str(value))
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+
+    def start(**resources):
+        clusters.append(Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **resources}))
+        return clusters[-1], folder
+
+    yield start
+    for cluster in clusters:
+        cluster.shutdown()
+
+
+def meet(clips, out, cluster, settings):
+    """A run of the metric `meeting` on the cluster, at work."""
+    text = (
+        "import sys\nfrom pathlib import Path\nimport meeting\nfrom avbench import score_clips\n"
+        "from avbench.run.cluster.settings import RaySettings\nfrom avbench.run.options import RunOptions\n"
+        f"score_clips(*map(Path, sys.argv[1:]), metrics=['meeting'], options=RunOptions(ray=RaySettings({settings})))\n"
+    )
+    words = [sys.executable, "-c", text, str(clips), str(out)]
+    return subprocess.Popen(words, env=environment(cluster.address), stderr=subprocess.PIPE, text=True)
+
+
+def ended(process, out):
+    """What the clips of a run are worth that has ended well."""
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return table(out)["value"].dropna().tolist()
+
+
+def test_a_node_that_joins_later_is_used(clips, meeting, tmp_path):
+    cluster, met = meeting(num_cpus=1)
+    process = meet(clips, tmp_path / "run", cluster, "")
+    while process.poll() is None and not list(met.iterdir()):
+        time.sleep(0.05)
+    assert process.poll() is None, process.stderr.read()
+    cluster.add_node(num_cpus=1)
+    assert ended(process, tmp_path / "run") == [2.0] * 12
+
+
+def test_actors_share_a_gpu_by_fractions(clips, meeting, tmp_path):
+    cluster, met = meeting(num_cpus=4, num_gpus=1)
+    process = meet(clips, tmp_path / "run", cluster, "gpus_per_worker=0.5")
+    assert ended(process, tmp_path / "run") == [2.0] * 12
+    assert len(list(met.iterdir())) == 2, "room for no third one"
+
+
+def test_four_local_processes_give_the_table_of_one(clips, expected, tmp_path):
+    assert run(command(clips, tmp_path / "run", "--workers", 4)).returncode == 0
+    assert_frame_equal(table(tmp_path / "run"), expected)
 
 
 def test_one_node_gives_the_table_of_one_process(clips, expected, tmp_path):
