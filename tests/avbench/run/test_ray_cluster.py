@@ -114,6 +114,16 @@ def test_one_node_gives_the_table_of_one_process(clips, expected, tmp_path):
     assert (tmp_path / "run" / "scores.jsonl").read_bytes() == log, "one process has nothing left to do"
 
 
+def test_networks_give_the_table_of_one_process(clips, cluster, tmp_path):
+    """To seven digits: an actor has fewer threads, and sums in another order."""
+    options, metrics = ("--weights", "keyed-random-reduced"), "subject_consistency,aesthetic_quality"
+    assert run(command(clips, tmp_path / "local", *options, metrics=metrics)).returncode == 0
+    spread = run(command(clips, tmp_path / "ray", *options, "--backend", "ray", metrics=metrics), cluster.address)
+    assert spread.returncode == 0, spread.stderr
+    columns = ["clip_id", "metric", "value", "status", "reason", "params_digest", "weights_digest"]
+    assert_frame_equal(table(tmp_path / "ray")[columns], table(tmp_path / "local")[columns], rtol=1e-7)
+
+
 def test_a_node_that_is_killed_costs_nothing(clips, expected, cluster, tmp_path):
     out = tmp_path / "run"
     words = command(clips, out, "--backend", "ray")
