@@ -162,7 +162,7 @@ def _write_html(outcome: Outcome, source: Source) -> None:
             path.resolve().parent for clip in source.clips for path in (clip.video, clip.audio) if path is not None
         }
         outside = sorted(folder for folder in listed if not folder.is_relative_to(source.root))
-        write_report(load_run(outcome.path), folders=[source.root, *outside])
+        write_report(load_run(outcome.path, slim=True), folders=[source.root, *outside])
 
 
 def outcome_as_json(outcome: Outcome) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from avbench.report.findings import Group
 from avbench.report.media_files import ClipMedia
 from avbench.report.spoken_words import spoken_words
 from avbench.report.timeline import timeline
+from avbench.results.parquet import read_details
 
 if TYPE_CHECKING:
     from avbench.results import Run
@@ -70,7 +71,7 @@ def clip_data(
             flags.setdefault(finding.clip_id, []).append(group.title)
     clips = {str(row["clip_id"]): row for row in _records(run.clips[run.clips["clip_id"].isin(shown)])}
     scores: dict[str, dict[str, Record]] = {}
-    for row in _records(run.scores[run.scores["clip_id"].isin(shown)]):
+    for row in _score_records(run, shown):
         scores.setdefault(str(row["clip_id"]), {})[str(row["metric"])] = row
     rows, details = [], []
     for index, clip_id in enumerate(shown):
@@ -87,6 +88,15 @@ def clip_data(
         ),
     ]
     return ClipData(Table("Table of clips", tuple(columns), tuple(rows)), details)
+
+
+def _score_records(run: Run, shown: Sequence[str]) -> Iterable[Record]:
+    """Score rows of these clips with their details, which a slim run leaves in its table."""
+    rows = run.scores[run.scores["clip_id"].isin(shown)]
+    if not rows["detail"].isna().any():
+        return _records(rows)
+    details = read_details(run.path, shown)
+    return ({**row, "detail": details.get((row["clip_id"], row["metric"]), "{}")} for row in _records(rows))
 
 
 def _records(frame: Any) -> Iterable[Record]:
