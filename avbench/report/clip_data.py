@@ -107,18 +107,22 @@ def _records(frame: Any) -> Iterable[Record]:
         yield {n: v if isinstance(v, (str, int)) or v == v else None for n, v in zip(columns, values, strict=True)}
 
 
+def prompt_line(clip: Record) -> str:
+    """The prompt of a clip as a table has room for it; empty without one."""
+    texts = " · ".join(clip[key] for _, key in _TEXTS if isinstance(clip[key], str) and clip[key])
+    return texts if len(texts) <= PROMPT_CHARS else texts[:PROMPT_CHARS].rstrip() + "…"
+
+
 def _table_row(
     index: int, clip: Record, scores: Mapping[str, Record], metrics: Sequence[MetricColumn], marks: list[str]
 ) -> Row:
-    texts = " · ".join(str(clip[key]) for _, key in _TEXTS if clip.get(key))
-    prompt = texts if len(texts) <= PROMPT_CHARS else texts[:PROMPT_CHARS].rstrip() + "…"
     states = {str(row["status"]) for row in scores.values()} - {"ok"}
     states |= {"flagged"} if marks else set()
     name, anchor = str(clip["clip_id"]), f"clip-{index}"
     cells = (
         Cell(name, link=f"#{anchor}"),
         Cell(str(clip["model"] or "")),
-        Cell(prompt, tone="quiet"),
+        Cell(prompt_line(clip), tone="quiet"),
         *(_cell(scores.get(metric.name), metric, marks) for metric in metrics),
     )
     return Row(cells, anchor=anchor, data=(("row", str(index)), ("state", " ".join(sorted(states)))))
