@@ -149,9 +149,17 @@ def to_frame(rows: Sequence[ScoreRow | ClipRow], row: RowType) -> pd.DataFrame:
 def to_rows(frame: pd.DataFrame, row: type[Row]) -> Iterable[Row]:
     """The rows of a table that `read_table` gave."""
     columns = columns_of(row)
-    for values in zip(*(frame[column.name].tolist() for column in columns), strict=True):
-        cells = {c.name: _plain(value, c) for c, value in zip(columns, values, strict=True)}
-        yield row(**cells)
+    names = [column.name for column in columns]
+    for values in zip(*(_cells(frame[column.name].tolist(), column) for column in columns), strict=True):
+        yield row(**dict(zip(names, values, strict=True)))
+
+
+def _cells(values: Iterable[Any], column: Column) -> list[Any]:
+    plain = [_plain(value, column) for value in values]
+    if column.kind != "text":
+        return plain
+    known: dict[Any, Any] = {}  # equal texts are one object: most columns repeat a few of them
+    return [known.setdefault(text, text) for text in plain]
 
 
 def _plain(value: Any, column: Column) -> Any:
