@@ -121,7 +121,7 @@ def table(clips: int, speed: float, workers: Sequence[int]) -> Iterator[str]:
     """Lines of a Markdown table."""
     costs = clip_costs(clips, speed)
     alone = simulate(costs, np.ones(1)).seconds
-    yield f"{clips:,} clips, {speed:g} times as fast as 2 cores with networks"
+    yield f"{clips:,} clips, {speed:g} times as fast as 2 cores with networks\n"
     yield "| workers | hours | times one worker | of linear | workers score | driver works |\n|---|---|---|---|---|---|"
     for count in workers:
         run = simulate(costs, worker_paces(count))
