@@ -53,13 +53,14 @@ def finish_run(folder: RunFolder, source: Source, shas: Mapping[str, str], *, un
         shas: content digest of each clip.
         unchanged: rows of the score table where none was written since the tables were.
     """
-    scores, note = None, ""
+    scores: pd.DataFrame | None = None
+    note = ""
     if unchanged is not None:
         scores, note = _read_tables(folder.path, unchanged)
     if scores is None:
         # The record is read twice, as offsets and then row by row: memory does not grow with what a row holds.
-        offsets = compact(folder.scan(), shas, set_digests(source.clips, shas))
-        folder.write_tables(folder.read_at(offsets), _clip_table(folder, source, shas), source.clips)
+        rows = folder.read_at(compact(folder.scan(), shas, set_digests(source.clips, shas)))
+        folder.write_tables(rows, _clip_table(folder, source, shas), source.clips)
         scores = read_table(folder.path, "scores.parquet", ScoreRow, slim=True)
         folder.write_json("summary.json", _summarize(folder.path, scores, source))
     failed = set(scores.loc[scores["status"] == "error", "clip_id"].dropna())
