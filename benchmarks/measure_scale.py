@@ -106,7 +106,7 @@ def check(folder: Path, count: int) -> None:
 
 def report(folder: Path, count: int) -> None:
     """`avbench report`."""
-    write_report(load_run(folder / "run"), embed="never")
+    write_report(load_run(folder / "run", slim=True), embed="never")
 
 
 def shards(folder: Path, count: int) -> None:

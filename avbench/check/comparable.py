@@ -52,7 +52,7 @@ def shared_metrics(runs: Sequence[Run], wanted: Sequence[str] | None) -> tuple[l
 def _scored(run: Run) -> dict[str, bool]:
     """Each metric of a run, and whether it could run on any clip."""
     scores = run.scores[run.scores["scope"].isin(["clip", ALL_CLIPS])]
-    possible = (scores["weights_digest"] != UNAVAILABLE).groupby(scores["metric"], sort=False).any()
+    possible = (scores["weights_digest"] != UNAVAILABLE).groupby(scores["metric"], sort=False, observed=True).any()
     return {str(name): bool(value) for name, value in possible.items()}
 
 

@@ -122,8 +122,7 @@ def _measure(matched: Matched, names: Sequence[str], policy: Policy, noise: Nois
     run = matched.runs[1]
     metadata = {name: dict(run.info.get("metrics", {}).get(name) or {}) for name in names}
     floors = {name: noise.of(name, run) if noise else None for name in names}
-    pairs = {name: matched.rows(name) for name in names if set_row(run, name) is None}
-    scores = {name: (_values(baseline), _values(candidate)) for name, (baseline, candidate) in pairs.items()}
+    scores = {name: _values(matched.rows(name)) for name in names if set_row(run, name) is None}
     clip_findings = measure_clips(list(matched.clips["prompt"]), scores, policy) if scores else {}
     findings = []
     for name in names:
@@ -133,7 +132,7 @@ def _measure(matched: Matched, names: Sequence[str], policy: Policy, noise: Nois
             finding = replace(
                 finding,
                 floor=floor.floor_at(finding.prompts) if floor else None,
-                lost_reason=_lost_reason(pairs[name]) if finding.lost else "",
+                lost_reason=_lost_reason(matched.rows(name)) if finding.lost else "",
             )
         else:
             fits = noise is not None and noise.prompts_digest == matched.digest
@@ -143,8 +142,9 @@ def _measure(matched: Matched, names: Sequence[str], policy: Policy, noise: Nois
     return findings
 
 
-def _values(rows: pd.DataFrame) -> Floats:
-    return rows["value"].where(rows["status"] == "ok").to_numpy(float)
+def _values(pair: Sequence[pd.DataFrame]) -> tuple[Floats, Floats]:
+    baseline, candidate = (rows["value"].where(rows["status"] == "ok").to_numpy(float) for rows in pair)
+    return baseline, candidate
 
 
 def _lost_reason(pair: Sequence[pd.DataFrame]) -> str:

@@ -53,7 +53,8 @@ class Matched:
         frames = []
         for number, run in enumerate(self.runs):
             rows = run.scores[(run.scores["scope"] == "clip") & (run.scores["metric"] == metric)]
-            frames.append(rows.set_index("clip_id").reindex(self.clips[f"clip_{number}"]))
+            by_name = rows.drop(columns="clip_id").set_index(rows["clip_id"].astype(object))
+            frames.append(by_name.reindex(self.clips[f"clip_{number}"]))
         return frames
 
     def same_files(self) -> bool:
@@ -64,12 +65,12 @@ class Matched:
 
 
 def read_run(path: Path) -> Run:
-    """Read a run folder that was scored before.
+    """Read a run folder that was scored before; texts of scores are categories, and clips have no details.
 
     Raises:
         UsageError: no run folder, an unfinished or damaged one, or one without scores.
     """
-    run = load_run(path)
+    run = load_run(path, slim=True)
     if run.scores.empty:
         raise UsageError(f"{path} holds no scores. Score the clips first: avbench score SOURCE --out {path}")
     return run

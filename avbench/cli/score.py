@@ -214,7 +214,7 @@ def _write_html(outcome: Outcome, source: Source) -> None:
 
     page = outcome.path / "report.html"
     if outcome.computed or outcome.notes or not page.exists():
-        write_report(load_run(outcome.path), folders=_media_folders(source))
+        write_report(load_run(outcome.path, slim=True), folders=_media_folders(source))
 
 
 def _media_folders(source: Source) -> list[Path]:

@@ -17,7 +17,7 @@ from avbench.pages.svg import Chart
 from avbench.pages.table import Cell, Column, Row, Table
 from avbench.pages.table import Kind as TableKind
 
-KIND = Kind("avbench.leaderboard", "page.html.j2", "page.css", "page.js")
+KIND = Kind("avbench.leaderboard", "page.html.j2", "page.css", ("page.js",))
 _FIRST_GROUP, _OTHERS = "JavisBench", "Measured only"
 _TEXTS: tuple[tuple[str, str, TableKind], ...] = (
     ("label", "model", "text"), ("backbone", "backbone", "word"), ("method", "method", "word"),

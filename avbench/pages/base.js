@@ -53,25 +53,28 @@ const page = (() => {
   }
   regions.forEach((region) => watch.observe(region));
 
+  const collator = new Intl.Collator(undefined, { numeric: true });
   /**
    * Make the headings of a table buttons that sort its rows.
    * key(row, column) is a number, a text, or null, which stands last; downFirst(column) says which order comes first.
+   * Where not all rows are in the table, list.items stands for them, and list.show(items) shows them in their order.
    * Returns a function that sorts again by the same heading.
    */
-  function sortable(table, key, downFirst) {
+  function sortable(table, key, downFirst, list) {
     const body = table.tBodies[0];
-    const rows = Array.from(body.rows);
+    const items = list ? list.items : Array.from(body.rows);
+    const show = list ? list.show : (sorted) => body.append(...sorted);
     const heads = Array.from(table.tHead.rows[0].cells);
     let order = { column: -1, down: false };
     function compare(a, b) {
       if (a === null || b === null) return (a === null) - (b === null);
-      const up = typeof a === "number" ? a - b : a.localeCompare(b, undefined, { numeric: true });
+      const up = typeof a === "number" ? a - b : collator.compare(a, b);
       return order.down ? -up : up;
     }
     function sort() {
-      const keyed = rows.map((row, index) => ({ row, index, key: order.column < 0 ? null : key(row, order.column) }));
+      const keyed = items.map((item, index) => ({ item, index, key: order.column < 0 ? null : key(item, order.column) }));
       keyed.sort((a, b) => compare(a.key, b.key) || a.index - b.index);
-      body.append(...keyed.map((item) => item.row));
+      show(keyed.map((each) => each.item));
       heads.forEach((head, column) => {
         if (column !== order.column) head.removeAttribute("aria-sort");
         else head.setAttribute("aria-sort", order.down ? "descending" : "ascending");

@@ -27,14 +27,15 @@ class Kind:
     Attributes:
         package: where its files are: `templates/TEMPLATE`, and the others beside it.
         template: extends "avbench.pages/page.html.j2".
-        style, script: further rules and code of its own; empty for none.
+        style: further rules of its own; empty for none.
+        scripts: further code of its own, in order.
         media: where players may take clips from, as sources of the content policy.
     """
 
     package: str
     template: str
     style: str = ""
-    script: str = ""
+    scripts: tuple[str, ...] = ()
     media: tuple[str, ...] = ()
 
 
@@ -42,7 +43,7 @@ def render(kind: Kind, context: Mapping[str, Any]) -> str:
     """A page as text; the same content gives the same bytes. Control characters of strangers are shown escaped."""
     style = asset(_PACKAGE, "base.css") + asset(_PACKAGE, "charts.css")
     style += asset(kind.package, kind.style) if kind.style else ""
-    script = asset(_PACKAGE, "base.js") + (asset(kind.package, kind.script) if kind.script else "")
+    script = asset(_PACKAGE, "base.js") + "".join(asset(kind.package, name) for name in kind.scripts)
     shell = {
         "policy": policy(style, script, kind.media),
         "style": Markup(style),  # noqa: S704 - our own files

@@ -14,6 +14,7 @@ from avbench.report.findings import Group
 from avbench.report.media_files import ClipMedia
 from avbench.report.spoken_words import spoken_words
 from avbench.report.timeline import timeline
+from avbench.results.parquet import read_details
 
 if TYPE_CHECKING:
     from avbench.results import Run
@@ -70,7 +71,7 @@ def clip_data(
             flags.setdefault(finding.clip_id, []).append(group.title)
     clips = {str(row["clip_id"]): row for row in _records(run.clips[run.clips["clip_id"].isin(shown)])}
     scores: dict[str, dict[str, Record]] = {}
-    for row in _records(run.scores[run.scores["clip_id"].isin(shown)]):
+    for row in _score_records(run, shown):
         scores.setdefault(str(row["clip_id"]), {})[str(row["metric"])] = row
     rows, details = [], []
     for index, clip_id in enumerate(shown):
@@ -89,6 +90,15 @@ def clip_data(
     return ClipData(Table("Table of clips", tuple(columns), tuple(rows)), details)
 
 
+def _score_records(run: Run, shown: Sequence[str]) -> Iterable[Record]:
+    """Score rows of these clips with their details, which a slim run leaves in its table."""
+    rows = run.scores[run.scores["clip_id"].isin(shown)]
+    if not rows["detail"].isna().any():
+        return _records(rows)
+    details = read_details(run.path, shown)
+    return ({**row, "detail": details.get((row["clip_id"], row["metric"]), "{}")} for row in _records(rows))
+
+
 def _records(frame: Any) -> Iterable[Record]:
     """Rows with None for every kind of null."""
     columns = [str(name) for name in frame.columns]
@@ -97,18 +107,22 @@ def _records(frame: Any) -> Iterable[Record]:
         yield {n: v if isinstance(v, (str, int)) or v == v else None for n, v in zip(columns, values, strict=True)}
 
 
+def prompt_line(clip: Record) -> str:
+    """The prompt of a clip as a table has room for it; empty without one."""
+    texts = " · ".join(clip[key] for _, key in _TEXTS if isinstance(clip[key], str) and clip[key])
+    return texts if len(texts) <= PROMPT_CHARS else texts[:PROMPT_CHARS].rstrip() + "…"
+
+
 def _table_row(
     index: int, clip: Record, scores: Mapping[str, Record], metrics: Sequence[MetricColumn], marks: list[str]
 ) -> Row:
-    texts = " · ".join(str(clip[key]) for _, key in _TEXTS if clip.get(key))
-    prompt = texts if len(texts) <= PROMPT_CHARS else texts[:PROMPT_CHARS].rstrip() + "…"
     states = {str(row["status"]) for row in scores.values()} - {"ok"}
     states |= {"flagged"} if marks else set()
     name, anchor = str(clip["clip_id"]), f"clip-{index}"
     cells = (
         Cell(name, link=f"#{anchor}"),
         Cell(str(clip["model"] or "")),
-        Cell(prompt, tone="quiet"),
+        Cell(prompt_line(clip), tone="quiet"),
         *(_cell(scores.get(metric.name), metric, marks) for metric in metrics),
     )
     return Row(cells, anchor=anchor, data=(("row", str(index)), ("state", " ".join(sorted(states)))))

@@ -79,7 +79,7 @@ def failures(run: Run, status: Literal["error", "skipped"]) -> list[Failure]:
             tuple(dict.fromkeys(map(str, group["clip_id"].dropna()))),
             len(group),
         )
-        for reason, group in rows.groupby("reason", sort=False, dropna=False)
+        for reason, group in rows.groupby("reason", sort=False, dropna=False, observed=True)
     ]
     return sorted(collected, key=lambda failure: (-failure.rows, failure.reason))
 
@@ -107,10 +107,10 @@ def select_clips(run: Run, groups: Sequence[Group], most: int) -> list[str]:
 
 def _by_extremity(scores: pd.DataFrame) -> list[str]:
     good = scores[(scores["status"] == "ok") & scores["clip_id"].notna()]
-    by_metric = good.groupby("metric")["value"]
+    by_metric = good.groupby("metric", observed=True)["value"]
     std = by_metric.transform("std").replace(0.0, float("nan"))
     distance = ((good["value"] - by_metric.transform("mean")) / std).abs()
-    order = distance.groupby(good["clip_id"]).max().sort_values(ascending=False, kind="stable")
+    order = distance.groupby(good["clip_id"], observed=True).max().sort_values(ascending=False, kind="stable")
     return [str(clip) for clip in order.index]
 
 
@@ -136,7 +136,7 @@ def describe_offset(seconds: float) -> str:
 def _with_errors(run: Run) -> Group:
     rows = run.scores[(run.scores["status"] == "error") & run.scores["clip_id"].notna()]
     findings = []
-    for clip, group in rows.groupby("clip_id", sort=False):
+    for clip, group in rows.groupby("clip_id", sort=False, observed=True):
         reasons = list(dict.fromkeys(map(str, group["reason"])))
         more = f" (+{len(reasons) - 1} more)" if len(reasons) > 1 else ""
         count = f"{len(group)} metric{'s' if len(group) > 1 else ''}"

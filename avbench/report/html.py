@@ -14,6 +14,7 @@ from avbench.pages.shell import Kind, render, script_data, write_page
 from avbench.report.clip_data import MetricColumn, clip_data, clip_media
 from avbench.report.findings import LISTED, Group, attention, failures, select_clips
 from avbench.report.media_files import MediaFinder
+from avbench.report.other_clips import other_clips
 from avbench.report.sections import (
     category_map,
     glossary,
@@ -27,7 +28,7 @@ from avbench.results import Run
 from avbench.statistics.summary import asked
 
 _PLAYERS = ("'self'", "file:", "data:", "blob:")
-KIND = Kind("avbench.report", "report.html.j2", "report.css", "report.js", _PLAYERS)
+KIND = Kind("avbench.report", "report.html.j2", "report.css", ("clip_table.js", "report.js"), _PLAYERS)
 
 
 def write_report(
@@ -46,8 +47,8 @@ def write_report(
         out: the page; `report.html` in the run folder where None.
         embed: whether media files go inside the page: "always", "never" (links relative to the page), or
             "auto": inside while all shown clips together have at most 40 MB.
-        max_clips: most clips shown one by one; beyond it, those that stand out and the most extreme ones.
-            Means, plots and problems always cover all clips.
+        max_clips: most clips with players and details; beyond it, those that stand out and the most extreme ones. The
+            others follow in the table with their scores. Means, plots and problems always cover all clips.
         folders: where media may lie, beside the run's own source and the folder that the run lies in.
         search: look below `folders` for the media under any name.
 
@@ -81,7 +82,10 @@ def _context(run: Run, groups: list[Group], shown: list[str], media: MediaBundle
     summary = summarise_metrics(run, index)
     columns = _columns(run, summary.metrics)
     clips = clip_data(run, shown, columns, groups, media)
-    named = [{"name": one.name, "arrow": one.direction.arrow, "unit": one.unit} for one in columns]
+    named = [
+        {"name": one.name, "arrow": one.direction.arrow, "unit": one.unit, "decimals": one.decimals} for one in columns
+    ]
+    others = other_clips(run, shown, columns, groups)
     content = {
         "groups": groups,
         "listed": LISTED,
@@ -91,11 +95,12 @@ def _context(run: Run, groups: list[Group], shown: list[str], media: MediaBundle
         "map": category_map(run),
         "clips": clips.table,
         "n_clips": len(run.clips),
+        "others": others is not None,
         "errors": failures(run, "error"),
         "skipped": failures(run, "skipped"),
         "glossary": glossary(run, summary.metrics),
         "environment": sorted((str(k), str(v)) for k, v in (run.info.get("environment") or {}).items()),
-        "data": script_data({"metrics": named, "clips": clips.details, "files": _file_list(media)}),
+        "data": script_data({"metrics": named, "clips": clips.details, "files": _file_list(media), "others": others}),
         "files": [(number, script_data(f.data)) for number, f in enumerate(media.files) if f.data is not None],
     }
     return content | _head(run, groups) | {"sections": _sections(content)}

@@ -4,57 +4,7 @@
   const DRIFT = 0.08; // seconds between picture and separate sound before it is corrected
   const isolated = (text) => make("bdi", "", text);
 
-  // Clip table ------------------------------------------------------------------------------------------------
-  const table = byId("clip-table");
-  const body = table.tBodies[0];
-  const rows = Array.from(body.rows);
-  const heads = Array.from(table.tHead.rows[0].cells);
-  const search = rows.map((row) => {
-    const clip = data.clips[row.dataset.row];
-    return [clip.id, clip.model, ...clip.texts.map((pair) => pair[1])].join("\n").toLowerCase();
-  });
-
-  function sortKey(row, column) {
-    const head = heads[column];
-    const clip = data.clips[row.dataset.row];
-    if (head.dataset.metric !== undefined) {
-      const score = clip.scores[head.dataset.metric];
-      return score && score[2] === "ok" ? score[0] : null;
-    }
-    if (head.dataset.key === "id") return clip.id;
-    return head.dataset.key === "model" ? clip.model : (clip.texts[0] || [])[1] || null;
-  }
-  function filterRows() {
-    const words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const state = byId("state").value;
-    let count = 0;
-    rows.forEach((row, place) => {
-      const good = words.every((word) => search[place].includes(word));
-      row.hidden = !(good && (!state || row.dataset.state.split(" ").includes(state)));
-      count += row.hidden ? 0 : 1;
-    });
-    byId("matches").textContent = count === rows.length ? `${count} clips` : `${count} of ${rows.length} clips`;
-  }
-  function chooseColumns() {
-    heads.forEach((head, column) => {
-      if (head.dataset.metric === undefined) return;
-      const label = make("label");
-      const box = make("input");
-      box.type = "checkbox";
-      box.checked = true;
-      box.addEventListener("change", () => {
-        for (const row of [table.tHead.rows[0], ...rows]) row.cells[column].hidden = !box.checked;
-      });
-      label.append(box, " ", data.metrics[head.dataset.metric].name);
-      byId("columns").append(label);
-    });
-  }
-  page.sortable(table, sortKey, (column) => heads[column].dataset.metric !== undefined);
-  byId("tools").hidden = false;
-  byId("filter").addEventListener("input", filterRows);
-  byId("state").addEventListener("change", filterRows);
-  chooseColumns();
-  filterRows();
+  const table = clipTable(data);
 
   // Media -----------------------------------------------------------------------------------------------------
   const addresses = new Map();
@@ -96,6 +46,10 @@
   function showPlayer(clip) {
     const place = byId("player");
     const note = (text, bad) => place.append(make("p", bad ? "hint bad" : "hint", text));
+    if (clip.brief) {
+      note("Clips that need attention and those with the most extreme values have players and details; this is none of them.");
+      return null;
+    }
     const source = clip.video === null ? null : address(clip.video);
     if (!source) {
       note(clip.video === null ? "This clip has no video file." : `Video: ${data.files[clip.video].note}`, true);
@@ -243,7 +197,7 @@
     byId("scores").tBodies[0].replaceChildren(...lines);
   }
   function open(number) {
-    const clip = data.clips[number];
+    const clip = table.clip(number);
     if (!clip) return;
     stop();
     current = number;
@@ -265,12 +219,8 @@
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
   }
-  /** The neighbour in the table as it is sorted and filtered now. */
   function step(by) {
-    const visible = Array.from(body.rows).filter((row) => !row.hidden);
-    const place = visible.findIndex((row) => Number(row.dataset.row) === current);
-    const row = visible[(place + by + visible.length) % visible.length];
-    if (row) open(Number(row.dataset.row));
+    open(table.beside(current, by));
   }
   dialog.addEventListener("close", stop);
   page.closable(dialog, byId("close"));

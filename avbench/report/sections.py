@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 COLOUR_STEPS = (0.2, 0.5, 0.8, 1.2)
 """Standardised differences from which a cell is coloured; the first three are Cohen's small to large."""
 FEWEST_COLOURED = 2
+_JOINED = ["clip_id", "metric", "value"]
 NO_STATISTICS = (math.nan, math.nan)
 """Overall mean and standard deviation of a metric that has one value for all clips: its cells are not coloured."""
 
@@ -70,7 +71,7 @@ def metric_metadata(run: Run, name: str) -> Mapping[str, Any]:
 def metric_decimals(run: Run) -> dict[str, int]:
     """Decimals per metric in the run's order, so that its values can be compared at a glance."""
     good = run.scores[run.scores["status"] == "ok"]
-    largest = good["value"].abs().groupby(good["metric"]).max().to_dict()
+    largest = good["value"].abs().groupby(good["metric"], observed=True).max().to_dict()
     return {str(name): decimals_for([largest.get(name)]) for name in dict.fromkeys(run.scores["metric"])}
 
 
@@ -158,16 +159,16 @@ def _mean_of(entry: dict[str, Any] | None) -> Cell:
 
 def category_map(run: Run) -> CategoryMap | None:
     """Mean and count per category and metric; None where no clip has a category or no metric has a value."""
-    good = run.scores[(run.scores["status"] == "ok") & (run.scores["scope"] == "clip")]
-    joined = good.merge(run.categories, on="clip_id")
+    good = run.scores.loc[(run.scores["status"] == "ok") & (run.scores["scope"] == "clip"), _JOINED]
+    joined = good.merge(run.categories.astype({"clip_id": good["clip_id"].dtype}), on="clip_id")
     if joined.empty:
         return None
-    overall = good.groupby("metric", sort=False)["value"].agg(["mean", "std"])
+    overall = good.groupby("metric", sort=False, observed=True)["value"].agg(["mean", "std"])
     columns = (overall["mean"].tolist(), overall["std"].tolist())
     statistics = dict(zip(map(str, overall.index), zip(*columns, strict=True), strict=True))
     decimals = metric_decimals(run)
     metrics = tuple(name for name in decimals if name in statistics)
-    cells = joined.groupby(["aspect", "category", "metric"], sort=False)["value"].agg(["mean", "count"])
+    cells = joined.groupby(["aspect", "category", "metric"], sort=False, observed=True)["value"].agg(["mean", "count"])
     means = {
         key: (float(mean), int(n)) for key, mean, n in zip(cells.index, cells["mean"], cells["count"], strict=True)
     }

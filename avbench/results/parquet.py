@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,12 +23,20 @@ _FREE_ROWS, _ROWS_PER_BYTE = 1_000_000, 100
 _FREE_BYTES, _BYTES_PER_BYTE = 256 * 2**20, 200
 _BATCH = 16_384
 _METADATA_BYTES = 64 * 2**20
+_DETAIL = "detail"
 
 Row = TypeVar("Row", ScoreRow, ClipRow)
 
 
-def read_table(folder: Path, name: str, row: RowType) -> pd.DataFrame:
+def read_table(folder: Path, name: str, row: RowType, *, slim: bool = False) -> pd.DataFrame:
     """A table of a run folder with the columns of `row`; other columns are not read.
+
+    Args:
+        folder: the run folder.
+        name: of the table.
+        row: its columns.
+        slim: texts as categories, which take memory once for each distinct one and sort as texts do; details of
+            single clips are null. For a score table of millions of rows.
 
     Raises:
         DamagedRunError: no Parquet file, or one with other types, nulls where none may be, numbers out of bounds,
@@ -38,12 +46,12 @@ def read_table(folder: Path, name: str, row: RowType) -> pd.DataFrame:
 
     with open_entry(folder, name, most=MOST_FILE_BYTES) as file:
         try:
-            return _read(file, os.fstat(file.fileno()).st_size, columns_of(row))
+            return _read(file, os.fstat(file.fileno()).st_size, columns_of(row), slim)
         except (OSError, ValueError, TypeError, KeyError, OverflowError, MemoryError, pa.ArrowException) as error:
             raise DamagedRunError(folder, name, why(error)) from error
 
 
-def _read(file: Any, size: int, columns: tuple[Column, ...]) -> pd.DataFrame:
+def _read(file: Any, size: int, columns: tuple[Column, ...], slim: bool) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -60,9 +68,74 @@ def _read(file: Any, size: int, columns: tuple[Column, ...]) -> pd.DataFrame:
             used += sum(_unfolded(batch.column(i)) for i in range(batch.num_columns))
             if used > allowed:
                 raise ValueError(f"it unfolds to more than {allowed:,} bytes, from a file of {size:,}")
-            parts.append(_conform(batch, columns))
-    frame: pd.DataFrame = pa.Table.from_batches(parts, _schema(columns)).to_pandas()
+            part = _conform(batch, columns)
+            parts.append(_slimmed(part) if slim else part)
+    table = pa.Table.from_batches(parts, _slim_schema(_schema(columns)) if slim else _schema(columns))
+    del parts
+    if not slim:
+        return table.to_pandas()
+    frame = _with_sorted_categories(table.to_pandas(split_blocks=True, self_destruct=True))
+    del table
+    pa.default_memory_pool().release_unused()  # of many small batches, which would stay with the process
     return frame
+
+
+def _slimmed(batch: Any) -> Any:
+    """The batch with texts as dictionaries, and without details of clips."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    schema, arrays = _slim_schema(batch.schema), []
+    for field, array in zip(schema, batch.columns, strict=True):
+        if pa.types.is_dictionary(field.type):
+            arrays.append(array.dictionary_encode())
+        elif field.name == _DETAIL:
+            arrays.append(pc.if_else(pc.equal(batch.column("scope"), "clip"), pa.scalar(None, array.type), array))
+        else:
+            arrays.append(array)
+    return pa.record_batch(arrays, schema)
+
+
+def _slim_schema(schema: Any) -> Any:
+    import pyarrow as pa
+
+    # Details are all different: a dictionary of them would be no smaller.
+    repeated = pa.dictionary(pa.int32(), pa.string())
+    texts = {field.name for field in schema if pa.types.is_string(field.type)} - {_DETAIL}
+    return pa.schema([field.with_type(repeated) if field.name in texts else field for field in schema])
+
+
+def _with_sorted_categories(frame: pd.DataFrame) -> pd.DataFrame:
+    """Categories in the order of texts, so that sorting and grouping give what texts would give."""
+    for name in frame.columns:
+        if frame[name].dtype == "category":
+            frame[name] = frame[name].cat.reorder_categories(sorted(frame[name].cat.categories))
+    return frame
+
+
+def read_details(folder: Path, clip_ids: Collection[str]) -> dict[tuple[str, str], str]:
+    """Details of the score rows of a few clips, by clip and metric; `folder` has a score table that was checked.
+
+    Raises:
+        DamagedRunError: it is no Parquet file with these columns any more.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    details: dict[tuple[str, str], str] = {}
+    wanted = pa.array(sorted(clip_ids), pa.string())
+    with open_entry(folder, "scores.parquet", most=MOST_FILE_BYTES) as file:
+        try:
+            with pq.ParquetFile(file) as parquet:
+                columns = ["clip_id", "metric", _DETAIL] if _DETAIL in parquet.schema_arrow.names else []
+                for batch in parquet.iter_batches(_BATCH, columns=columns, use_threads=False) if columns else ():
+                    rows = batch.filter(pc.is_in(batch.column("clip_id").cast(pa.string()), wanted))
+                    clips, metrics, texts = (rows.column(name).to_pylist() for name in columns)
+                    details.update(zip(zip(clips, metrics, strict=True), texts, strict=True))
+        except (OSError, ValueError, TypeError, KeyError, MemoryError, pa.ArrowException) as error:
+            raise DamagedRunError(folder, "scores.parquet", why(error)) from error
+    return details
 
 
 def to_frame(rows: Sequence[ScoreRow | ClipRow], row: RowType) -> pd.DataFrame:
@@ -76,9 +149,17 @@ def to_frame(rows: Sequence[ScoreRow | ClipRow], row: RowType) -> pd.DataFrame:
 def to_rows(frame: pd.DataFrame, row: type[Row]) -> Iterable[Row]:
     """The rows of a table that `read_table` gave."""
     columns = columns_of(row)
-    for values in zip(*(frame[column.name].tolist() for column in columns), strict=True):
-        cells = {c.name: _plain(value, c) for c, value in zip(columns, values, strict=True)}
-        yield row(**cells)
+    names = [column.name for column in columns]
+    for values in zip(*(_cells(frame[column.name].tolist(), column) for column in columns), strict=True):
+        yield row(**dict(zip(names, values, strict=True)))
+
+
+def _cells(values: Iterable[Any], column: Column) -> list[Any]:
+    plain = [_plain(value, column) for value in values]
+    if column.kind != "text":
+        return plain
+    known: dict[Any, Any] = {}  # equal texts are one object: most columns repeat a few of them
+    return [known.setdefault(text, text) for text in plain]
 
 
 def _plain(value: Any, column: Column) -> Any:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import UsageError
-from avbench.results.damage import RECORDS, TABLES, DamagedRunError, why
+from avbench.results.damage import RECORDS, TABLES, DamagedRunError
 from avbench.results.info import read_info
 from avbench.results.parquet import read_table
-from avbench.results.rules import clip_table_problem, columns_of, label_table_problem, score_table_problem
+from avbench.results.rules import clip_table_problem, label_table_problem, score_table_problem
 from avbench.results.schema import ClipRow, LabelRow, ScoreRow
 
 if TYPE_CHECKING:
@@ -36,8 +36,13 @@ class Run:
     categories: pd.DataFrame
 
 
-def load_run(path: Path | str) -> Run:
+def load_run(path: Path | str, *, slim: bool = False) -> Run:
     """Read a run folder.
+
+    Args:
+        path: the run folder.
+        slim: for runs of many clips: texts of `scores` are categories, and details of single clips are null. It
+            takes about a tenth of the memory.
 
     Raises:
         UsageError: the folder holds no finished run, one written by a newer avbench, or a damaged one.
@@ -45,7 +50,7 @@ def load_run(path: Path | str) -> Run:
     folder = Path(path)
     info = require_finished(folder)
     clips = read_clips(folder)
-    return Run(folder, info, read_scores(folder, clips), clips, read_labels(folder, clips))
+    return Run(folder, info, read_scores(folder, clips, slim=slim), clips, read_labels(folder, clips))
 
 
 def require_finished(folder: Path) -> dict[str, Any]:
@@ -88,13 +93,13 @@ def read_clips(folder: Path) -> pd.DataFrame:
     return clips
 
 
-def read_scores(folder: Path, clips: pd.DataFrame) -> pd.DataFrame:
-    """The score table.
+def read_scores(folder: Path, clips: pd.DataFrame, *, slim: bool = False) -> pd.DataFrame:
+    """The score table; `slim` as in `load_run`.
 
     Raises:
         DamagedRunError: see `read_table`; or its rows contradict themselves, each other or the clip table.
     """
-    scores = read_table(folder, "scores.parquet", ScoreRow)
+    scores = read_table(folder, "scores.parquet", ScoreRow, slim=slim)
     _refuse(folder, "scores.parquet", score_table_problem(scores, clips))
     return scores
 
@@ -124,28 +129,12 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def read_by_metric(path: Path) -> Iterator[pd.DataFrame]:
-    """The score table without details, one metric at a time: summaries of long runs need little memory.
+def by_metric(scores: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """What summaries read of a score table, one metric at a time, with texts in place of categories.
 
-    Raises:
-        DamagedRunError: it is no Parquet file with these columns.
+    A whole table of texts would take most of the memory that a long run needs.
     """
-    import pyarrow.parquet as pq
-
-    table = path / "scores.parquet"
-    names: set[str] = set()
-    try:
-        file = pq.ParquetFile(table)
-        # A column with a default may have been added since: it does not make an older table unusable.
-        held = set(file.schema_arrow.names)
-        optional = {column.name: column.default for column in columns_of(ScoreRow) if not column.required}
-        absent = {name: optional[name] for name in _SUMMARISED if name in optional and name not in held}
-        for batch in file.iter_batches(columns=["metric"], use_threads=False):
-            names.update(batch.column(0).unique().to_pylist())
-        wanted = [name for name in _SUMMARISED if name not in absent]
-        for name in sorted(names):
-            rows = pq.read_table(table, columns=wanted, filters=[("metric", "==", name)], use_threads=False)
-            # What pandas notes in a file is of strangers as well, and is JSON of any depth.
-            yield rows.replace_schema_metadata(None).to_pandas().assign(**absent)
-    except (OSError, ValueError, KeyError) as error:
-        raise DamagedRunError(path, "scores.parquet", why(error)) from error
+    for name in sorted(scores["metric"].unique()):
+        rows = scores.loc[scores["metric"] == name, list(_SUMMARISED)]
+        texts = {key: rows[key].cat.categories.dtype for key in rows.columns if rows[key].dtype == "category"}
+        yield rows.astype(texts)

@@ -14,7 +14,7 @@ from avbench.results.folder import RunFolder
 from avbench.results.info import read_info, read_summary
 from avbench.results.lines import read_lines
 from avbench.results.parquet import to_frame, to_rows
-from avbench.results.read import Run, load_run, read_clips, read_labels, read_scores
+from avbench.results.read import Run, by_metric, load_run, read_clips, read_labels, read_scores
 from avbench.results.rules import score_table_problem
 from avbench.results.schema import SCHEMA_VERSION, ClipRow, ScoreRow, set_digest
 from avbench.statistics.summary import clusters_of, ranges_of, summarize_parts
@@ -34,14 +34,14 @@ def open_run(path: Path, recover_info: RecoverInfo) -> tuple[Run, list[str]]:
         recover_info: makes a damaged run.json again, see `avbench.run.recovery`.
 
     Returns:
-        The run, and a note for each file that was made again.
+        The run, as `load_run` gives a slim one, and a note for each file that was made again.
 
     Raises:
         UsageError: it is no finished run, or something is damaged that the record does not hold.
     """
     remade: dict[str, DamagedRunError] = {}
     try:
-        run = load_run(path)
+        run = load_run(path, slim=True)
     except DamagedRunError as error:
         run = _remake(path, error, remade, recover_info)
     if (path / "summary.json").exists():
@@ -84,7 +84,7 @@ def _remake(path: Path, damage: DamagedRunError, remade: dict[str, DamagedRunErr
     if clips is None:
         clips = _remake_clips(path, rows, remade["clips.parquet"], info)
     labels = read_labels(path, clips)
-    scores = _note_damage(remade, lambda: read_scores(path, clips))
+    scores = _note_damage(remade, lambda: read_scores(path, clips, slim=True))
     if scores is None:
         scores = _remake_scores(path, rows, clips, labels, remade["scores.parquet"])
     if info is None:
@@ -140,9 +140,7 @@ def _write(run: Run, names: Sequence[str]) -> str | None:
 
 
 def _summary(run: Run) -> dict[str, Any]:
-    names = sorted(run.scores["metric"].unique())
-    parts = (run.scores[run.scores["metric"] == name] for name in names)
-    summary = summarize_parts(parts, clusters_of(run.clips), run.categories, ranges_of(run.info))
+    summary = summarize_parts(by_metric(run.scores), clusters_of(run.clips), run.categories, ranges_of(run.info))
     return {"schema_version": SCHEMA_VERSION} | summary
 
 

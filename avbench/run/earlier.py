@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
 
 RowKey = tuple[str, str, int, str, str]
 _BITS = 32
+_OF_CLIP = "clip"
 Key = TypeVar("Key")
 
 
@@ -36,7 +37,7 @@ class EarlierRows:
     def __init__(self, rows: Iterable[tuple[int, ScoreRow]], read: Callable[[int], ScoreRow]) -> None:
         self._read = read
         self._contents: dict[str, int] = {}
-        self._clips: dict[tuple[str | None, str], int] = {}
+        self._clips: dict[tuple[str | None, str, str], int] = {}
         self._metrics: dict[str, int] = {}
         self._computations: dict[tuple[str, int, str, str], int] = {}
         self._able: dict[tuple[str, int, str], dict[str, None]] = {}
@@ -61,7 +62,7 @@ class EarlierRows:
         number = _number(self._computations, (metric, version, params, weights))
         # Of several rows of one computation, the newest.
         self._offsets[_number(self._contents, sha256) << _BITS | number] = offset
-        clip = _number(self._clips, (row.clip_id, sha256))
+        clip = _number(self._clips, (row.clip_id, row.scope, sha256))
         self._newest[clip << _BITS | _number(self._metrics, metric)] = number
         if weights != UNAVAILABLE:
             self._able.setdefault((metric, version, params), {})[weights] = None
@@ -90,10 +91,21 @@ class EarlierRows:
 
     def holds(self, clip_id: str, key: RowKey) -> bool:
         """Whether the newest row that this clip has of the metric under its own name is of this computation."""
-        clip, metric = self._clips.get((clip_id, key[0])), self._metrics.get(key[1])
+        clip, metric = self._clips.get((clip_id, _OF_CLIP, key[0])), self._metrics.get(key[1])
         if clip is None or metric is None:
             return False
         return self._newest.get(clip << _BITS | metric) == self._computations.get(key[1:], -1)
+
+    def count(self, shas: Mapping[str, str], sets: Mapping[str, str]) -> int:
+        """How many rows a table of these clips and sets of clips has: as many as `compact` would leave.
+
+        Args:
+            shas: content digest of each clip.
+            sets: digest of each set of clips, by scope.
+        """
+        asked = {self._clips.get((clip_id, _OF_CLIP, sha256)) for clip_id, sha256 in shas.items()}
+        asked |= {self._clips.get((None, scope, digest)) for scope, digest in sets.items()}
+        return sum(key >> _BITS in asked for key in self._newest)
 
 
 def _number(numbers: dict[Key, int], key: Key) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.metrics.base import Scorer, get_scorers
-from avbench.results import RunFolder, load_run
+from avbench.results import RunFolder, read_clips
 from avbench.run.options import RunOptions
 from avbench.run.reference_sets import ReferenceSet, encoder_key, save_reference
 from avbench.run.runner import run_source
@@ -79,7 +79,7 @@ def _collect(
     encoders = {encoder_key(encoder): encoder for scorer in scorers for encoder in scorer.encoders}
     ids: list[str] = []
     features: dict[str, list[NDArray[np.float32]]] = {key: [] for key in encoders}
-    clips = load_run(run).clips
+    clips = read_clips(run)
     with RunFolder(run) as folder:
         for clip in clips.itertuples():
             media_key = options.protocol.media_key(str(clip.clip_sha256))

@@ -112,7 +112,7 @@ def _write(runs: Sequence[ShardRun], path: Path, reference: Path | None, command
         folder.append(set_rows)
         derived = derived_rows(folder, whole.source, whole.shas, whole.context, whole.scorers)
         folder.append(derived)
-        tables = finish_run(folder, whole.source, whole.shas, changed=True)
+        tables = finish_run(folder, whole.source, whole.shas)
     return _outcome(path, whole, tables, computed=len(set_rows) + len(derived), notes=notes)
 
 

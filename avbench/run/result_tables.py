@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avbench.errors import UsageError
-from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, load_run, read_by_metric, read_clips
+from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, ScoreRow, by_metric, load_run, read_clips
 from avbench.results.compact import compact
 from avbench.results.damage import DamagedRunError
 from avbench.results.info import read_info, read_summary
+from avbench.results.parquet import read_table
 from avbench.results.repair import made_again
 from avbench.run.rows import clip_row
 from avbench.run.set_metrics import set_digests
 from avbench.sources import Source
 from avbench.statistics.summary import NOT_ASKED, clusters_of, ranges_of, summarize_parts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -40,56 +44,65 @@ class Tables:
     notes: tuple[str, ...]
 
 
-def finish_run(folder: RunFolder, source: Source, shas: Mapping[str, str], *, changed: bool) -> Tables:
+def finish_run(folder: RunFolder, source: Source, shas: Mapping[str, str], *, unchanged: int | None = None) -> Tables:
     """Write the tables and the summary from the record; leave them as they are where nothing changed.
 
     Args:
         folder: the run folder with its record, scores.jsonl and clips.jsonl.
         source: clips and categories.
         shas: content digest of each clip.
-        changed: whether a row was written since the tables were.
+        unchanged: rows of the score table where none was written since the tables were.
     """
-    # The record is read twice, as offsets and then row by row: memory does not grow with what a row holds.
-    offsets = compact(folder.scan(), shas, set_digests(source.clips, shas))
-    damaged = None if changed else _damage(folder.path, len(offsets))
-    if changed or damaged is not None:
-        folder.write_tables(folder.read_at(offsets), _clip_table(folder, source, shas), source.clips)
-        folder.write_json("summary.json", _summarize(folder.path, source))
-    failed: set[str] = set()
-    unavailable = not_asked = 0
-    for scores in read_by_metric(folder.path):
-        failed.update(scores.loc[scores["status"] == "error", "clip_id"].dropna())
-        unavailable += int((scores["weights_digest"] == UNAVAILABLE).sum())
-        not_asked += int((scores["weights_digest"] == NOT_ASKED).sum())
+    scores: pd.DataFrame | None = None
+    note = ""
+    if unchanged is not None:
+        scores, note = _read_tables(folder.path, unchanged)
+    if scores is None:
+        # The record is read twice, as offsets and then row by row: memory does not grow with what a row holds.
+        rows = folder.read_at(compact(folder.scan(), shas, set_digests(source.clips, shas)))
+        folder.write_tables(rows, _clip_table(folder, source, shas), source.clips)
+        scores = read_table(folder.path, "scores.parquet", ScoreRow, slim=True)
+        folder.write_json("summary.json", _summarize(folder.path, scores, source))
+    failed = set(scores.loc[scores["status"] == "error", "clip_id"].dropna())
+    unavailable = int((scores["weights_digest"] == UNAVAILABLE).sum())
+    not_asked = int((scores["weights_digest"] == NOT_ASKED).sum())
     return Tables(
         summary=read_summary(folder.path),
         failed=tuple(clip.clip_id for clip in source.clips if clip.clip_id in failed),
-        rows=len(offsets) - unavailable - not_asked,
+        rows=len(scores) - unavailable - not_asked,
         unavailable=unavailable,
         not_asked=not_asked,
-        notes=(damaged,) if damaged else (),
+        notes=(note,) if note else (),
     )
 
 
-def _damage(path: Path, rows: int) -> str | None:
-    """A note where tables and summary do not say what they should; empty where they are only missing."""
+def _read_tables(path: Path, rows: int) -> tuple[pd.DataFrame | None, str]:
+    """The score table without details.
+
+    Args:
+        path: the run folder.
+        rows: of the score table.
+
+    Returns:
+        None where tables or summary are missing or not what they should be, with a note where they are damaged.
+    """
     try:
-        fits = len(load_run(path).scores) == rows
+        run = load_run(path, slim=True)
         read_summary(path)
     except DamagedRunError as error:
-        return made_again(error)
+        return None, made_again(error)
     except UsageError:  # unfinished
-        return ""
-    return None if fits else ""
+        return None, ""
+    return (run.scores if len(run.scores) == rows else None), ""
 
 
-def _summarize(path: Path, source: Source) -> dict[str, Any]:
+def _summarize(path: Path, scores: pd.DataFrame, source: Source) -> dict[str, Any]:
     import pandas as pd
 
     labels = [(clip.clip_id, label.aspect, label.name) for clip in source.clips for label in clip.categories]
     categories = pd.DataFrame(labels, columns=["clip_id", "aspect", "category"])
     clusters = clusters_of(read_clips(path))
-    summary = summarize_parts(read_by_metric(path), clusters, categories, ranges_of(read_info(path)))
+    summary = summarize_parts(by_metric(scores), clusters, categories, ranges_of(read_info(path)))
     return {"schema_version": SCHEMA_VERSION} | summary
 
 

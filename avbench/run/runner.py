@@ -20,7 +20,7 @@ from avbench.run.recorder import Progress, Recorder
 from avbench.run.reference_sets import load_reference
 from avbench.run.result_tables import finish_run
 from avbench.run.run_info import begin_run, record_part
-from avbench.run.set_metrics import SetInputs, score_sets
+from avbench.run.set_metrics import SetInputs, score_sets, set_digests
 from avbench.run.worker_process import refuse_unguarded
 from avbench.run.workers import Backend, LocalBackend
 from avbench.sources import Source
@@ -110,8 +110,9 @@ def run_source(
         changed = bool(computed or plan.ready)
         plan.jobs.clear()  # tables of a long run need the memory
         plan.ready.clear()
+        rows = None if changed else earlier.count(plan.shas, set_digests(source.clips, plan.shas))
         del earlier
-        tables = finish_run(folder, source, plan.shas, changed=changed)
+        tables = finish_run(folder, source, plan.shas, unchanged=rows)
     return Outcome(
         path=folder.path,
         summary=tables.summary,

@@ -320,10 +320,49 @@ def test_more_clips_than_fit(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", rows, [clip(name) for name in names])
     assert select_clips(run, attention(run), 3) == [names[123], names[300], names[301]]
     text, page = page_of(run, max_clips=3)
-    assert "Shown: 3 of 400 clips" in page.text
-    assert len(page.json("report-data")["clips"]) == 3
+    assert "With players and details: 3 of 400 clips" in page.text
+    data = page.json("report-data")
+    assert [each["id"] for each in data["clips"]] == [names[123], names[300], names[301]]
+    others = data["others"]
+    assert others["ids"] == [name for name in names if name not in (names[123], names[300], names[301])]
+    scores = dict(zip([metric["name"] for metric in data["metrics"]], others["scores"], strict=True))
+    assert scores["av_align"][:3] == [0.5, 0.5, 0.5]
+    assert scores["loudness"] == ["s"] * 397
+    assert scores["av_offset"] == [None] * 397
+    assert others["flags"] == {}
     assert "and 300 more clips" in page.text
     assert len(text) < 120_000
+
+
+def test_clips_without_details_keep_their_prompts_models_marks_and_errors(tmp_path: Path) -> None:
+    rows = [score("a", "av_offset", -0.9), score("b", "av_offset", 0.5), score("c", "av_offset", None, "error")]
+    rows += [score("d", "av_offset", -0.001)]
+    long = "word " * 60
+    clips = [clip("a"), clip("b", model="one", text=long), clip("c", model="two", text=NASTY), clip("d", model="one")]
+    _, page = page_of(make_run(tmp_path / "run", rows, clips), max_clips=1)
+    others = page.json("report-data")["others"]
+    assert others["ids"] == ["a", "b", "d"]  # an error comes first
+    assert [others["models"][index] for index in others["model"]] == ["", "one", "one"]
+    assert others["texts"][others["text"][1]] == long[:140].rstrip() + "…"
+    assert others["flags"] == {"Out of sync": [0, 1]}
+    assert others["scores"] == [[-0.9, 0.5, 0.0]]
+
+
+def test_a_page_has_no_clips_beyond_what_a_browser_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avbench.report.other_clips.MOST_OTHERS", 2)
+    names = ["a", "b", "c", "d"]
+    run = make_run(tmp_path / "run", [score(name, "av_align", 0.5) for name in names], [clip(name) for name in names])
+    _, page = page_of(run, max_clips=1)
+    assert page.json("report-data")["others"] is None
+    assert "Shown: 1 of 4 clips" in page.text
+    _, page = page_of(run, max_clips=2)
+    assert page.json("report-data")["others"]["ids"] == ["c", "d"]
+
+
+def test_a_slim_run_has_the_same_page(nasty_run: Run, tmp_path: Path) -> None:
+    whole = write_report(nasty_run, tmp_path / "whole.html").read_bytes()
+    slim = write_report(load_run(nasty_run.path, slim=True), tmp_path / "slim.html").read_bytes()
+    assert slim == whole
 
 
 def test_categories_and_models_appear_where_there_are_any(nasty_run: Run, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from avbench.results import ScoreRow
 from avbench.results.compact import compact
+from avbench.run.earlier import EarlierRows
 
 SHAS = {"b": "sha-b", "a": "sha-a"}  # in the order of the source
 SETS = {"all": "set-all", "Sound/rain": "set-rain"}
@@ -21,7 +22,21 @@ def row(metric: str, clip_id: str | None = "a", sha: str | None = None, scope: s
 
 
 def kept(rows: list[ScoreRow]) -> list[int]:
-    return compact(list(enumerate(rows)), SHAS, SETS)
+    offsets = compact(list(enumerate(rows)), SHAS, SETS)
+    # A complete run is known by their number, without this list.
+    assert EarlierRows.of_rows(rows).count(SHAS, SETS) == len(offsets)
+    return offsets
+
+
+def test_no_rows():
+    assert kept([]) == []
+
+
+def test_one_metric_over_two_sets_of_the_same_clips_has_two_rows():
+    rows = [row("fvd", None, "same", "all"), row("fvd", None, "same", "Sound/rain")]
+    sets = {"all": "same", "Sound/rain": "same"}
+    assert sorted(compact(enumerate(rows), SHAS, sets)) == [0, 1]
+    assert EarlierRows.of_rows(rows).count(SHAS, sets) == 2
 
 
 def test_the_newest_row_of_a_clip_and_metric_stands():

@@ -19,9 +19,10 @@ import pytest
 from avbench import load_run
 from avbench.clips import Category, Clip
 from avbench.errors import EnvironmentProblem, UsageError
-from avbench.results import ClipRow, RunFolder, ScoreRow
+from avbench.results import ClipRow, RunFolder, ScoreRow, by_metric
 from avbench.results.damage import DamagedRunError
 from avbench.results.info import read_summary
+from avbench.results.parquet import read_details
 
 INFO = {
     "schema_version": 1, "run_id": "r", "created": "2026-01-02T03:04:05", "weights": "checkpoints", "n_clips": 2,
@@ -67,6 +68,34 @@ def test_tables_come_back_as_they_were_written(run: Path) -> None:
         pd.testing.assert_frame_equal(getattr(read, name), plain, check_dtype=False, check_exact=True)
     assert read.scores["value"].dtype == "float64"
     assert read.info == INFO
+
+
+def test_a_slim_run_says_the_same_without_details_of_clips(run: Path) -> None:
+    whole, slim = load_run(run), load_run(run, slim=True)
+    for name, column in whole.scores.drop(columns="detail").items():
+        texts = column.dtype == whole.scores["metric"].dtype
+        assert (slim.scores[name].dtype == "category") == texts, name
+        pd.testing.assert_series_equal(slim.scores[name].astype(object), column.astype(object), check_exact=True)
+    assert slim.scores["detail"].isna().tolist() == [True, True, False]
+    assert slim.scores["detail"].iloc[2] == whole.scores["detail"].iloc[2]
+    assert list(slim.scores["status"].cat.categories) == ["ok", "skipped"]
+    pd.testing.assert_frame_equal(slim.clips, whole.clips)
+
+
+def test_details_of_a_few_clips(run: Path) -> None:
+    details = edit("scores.parquet", lambda t: t.assign(detail=['{"n": 1}', '{"n": 2}', '{"clips": 2}']))
+    details(run)
+    assert read_details(run, ["b", "gone"]) == {("b", "m"): '{"n": 2}'}
+    edit("scores.parquet", lambda t: t.drop(columns="detail"))(run)
+    assert read_details(run, ["a", "b"]) == {}
+
+
+def test_one_metric_at_a_time(run: Path) -> None:
+    whole, slim = (list(by_metric(load_run(run, slim=slim).scores)) for slim in (False, True))
+    assert [part["metric"].unique().tolist() for part in slim] == [["f"], ["m"]]
+    for one, other in zip(whole, slim, strict=True):
+        columns = one.columns.drop(["detail", "model"])  # columns of nulls alone have no texts to tell their type
+        pd.testing.assert_frame_equal(one[columns], other[columns])
 
 
 def test_what_pandas_writes_is_read(run: Path) -> None:
@@ -222,12 +251,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("slim", [False, True])
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damage_is_one_sentence_that_names_the_file(run: Path, name: str) -> None:
+def test_damage_is_one_sentence_that_names_the_file(run: Path, name: str, slim: bool) -> None:
     damage, file, words = DAMAGES[name]
     damage(run)
     with pytest.raises(DamagedRunError, match=words) as caught:
-        load_run(run)
+        load_run(run, slim=slim)
     text = str(caught.value)
     assert caught.value.name == file
     assert f"damaged run folder: {file}: " in text
