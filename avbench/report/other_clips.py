@@ -39,7 +39,8 @@ def other_clips(
         return None
     ids = [str(name) for name in clips["clip_id"]]
     models, model = _numbered("" if not isinstance(name, str) else name for name in clips["model"])
-    texts, text = _numbered(map(prompt_line, clips[["text", "video_text", "audio_text"]].to_dict("records")))
+    prompts: list[Any] = clips[["text", "video_text", "audio_text"]].to_dict("records")
+    texts, text = _numbered(map(prompt_line, prompts))
     place = {name: index for index, name in enumerate(ids)}
     flags = {
         group.title: [place[each.clip_id] for each in group.findings if each.clip_id in place] for group in groups

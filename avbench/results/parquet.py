@@ -73,7 +73,8 @@ def _read(file: Any, size: int, columns: tuple[Column, ...], slim: bool) -> pd.D
     table = pa.Table.from_batches(parts, _slim_schema(_schema(columns)) if slim else _schema(columns))
     del parts
     if not slim:
-        return table.to_pandas()
+        whole: pd.DataFrame = table.to_pandas()
+        return whole
     frame = _with_sorted_categories(table.to_pandas(split_blocks=True, self_destruct=True))
     del table
     pa.default_memory_pool().release_unused()  # of many small batches, which would stay with the process
