@@ -10,10 +10,10 @@ import pytest
 from voice_material import GOLDENS, RATE, as_media, clip, resemblyzer_weights, sound
 
 from avbench.clips import Prompt
-from avbench.encoders import EncoderStore, WeightsConfig
+from avbench.encoders import EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.networks.distillmos.encoder import DISTILLMOS
 from avbench.encoders.networks.dnsmos import DNSMOS
-from avbench.encoders.networks.nisqa.encoders import NISQA, NISQA_16K, NISQA_TTS
+from avbench.encoders.networks.nisqa.encoders import NISQA, NISQA_16K, NISQA_TTS, pictures_of
 from avbench.encoders.networks.resemblyzer.encoder import VOICE
 from avbench.encoders.networks.resemblyzer.trimming import without_pauses
 from avbench.encoders.networks.silero import SILERO
@@ -181,6 +181,14 @@ class TestTrainedNisqa:
         order = ("mos_pred", "noi_pred", "dis_pred", "col_pred", "loud_pred")
         values = store.embed(NISQA_16K, clip(name))
         assert values == pytest.approx(np.array([expected[key] for key in order]), abs=5e-3)
+
+    @pytest.mark.parametrize("name", CLIPS)
+    def test_naturalness_of_the_reference(self, store: EncoderStore, name: str) -> None:
+        """At the rate of the sound of the goldens: at 48 kHz, which the metric takes, FFmpeg resampled for them."""
+        torch = pytest.importorskip("torch")
+        network = NISQA_TTS.backbone.load(LoadContext(store.setup, "cpu"))
+        (value,) = network(torch.from_numpy(pictures_of(sound(name), RATE, 8000, 1))).tolist()
+        assert value == pytest.approx(EXPECTED["nisqa"]["nisqa_tts"]["16k"][name]["mos_pred"], abs=5e-3)
 
 
 def test_goldens_are_of_this_sound() -> None:
