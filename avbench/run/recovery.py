@@ -1,8 +1,9 @@
-"""run.json made again from score rows: which weights, precision and protocol give the digests that they hold."""
+"""run.json made again from score rows: which weights, precision, transcriber and protocol give their digests."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any, get_args
 
@@ -15,10 +16,11 @@ from avbench.results.info import read_info
 from avbench.results.repair import made_again
 from avbench.run.protocol import PROTOCOLS
 from avbench.statistics.summary import NOT_ASKED
-from avbench.weights.config import Precision, Weights, WeightsConfig
+from avbench.weights.config import Precision, Transcriber, Weights, WeightsConfig
 
 UNKNOWN = "unknown"
 """`weights`, `precision` or `protocol` of a run whose run.json is lost and whose rows do not tell."""
+_NO_WEIGHTS = ("none", UNAVAILABLE, NOT_ASKED)
 _NOTE = "run.json was damaged and was made again from the score rows; source, command and environment are lost"
 
 
@@ -50,7 +52,7 @@ def recover_info(
 ) -> dict[str, Any]:
     """run.json as far as score rows tell it.
 
-    Weights, precision and protocol are those that give the digests in the rows; `UNKNOWN` where none does.
+    Weights, precision, transcriber and protocol are those that give the digests in the rows; `UNKNOWN` where none does.
 
     Args:
         rows: at least one.
@@ -59,33 +61,47 @@ def recover_info(
     """
     known = registry()
     versions = {row.metric: row.metric_version for row in rows}
-    weights, precision = _find_setup(rows, setups)
+    learned = {(r.metric, r.weights_digest) for r in rows if r.weights_digest not in _NO_WEIGHTS}
+    setup = _find_setup(learned, setups)
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": rows[-1].run_id,
         "suite": rows[-1].suite,
         "suite_version": rows[-1].suite_version,
         "metrics": {n: known[n].metadata() for n, v in versions.items() if n in known and known[n].version == v},
-        "weights": weights,
-        "precision": precision,
+        "weights": setup.weights if setup else UNKNOWN,
+        "precision": setup.precision if setup else UNKNOWN,
+        **({"transcriber": setup.transcriber} if setup and _is_chosen(learned) else {}),
         "protocol": _find_protocol(rows, prompts),
         "notes": [_NOTE],
     }
 
 
-def _find_setup(rows: Sequence[ScoreRow], setups: Sequence[WeightsConfig]) -> tuple[str, str]:
-    """Weights and precision under which all networks have the digests of the rows."""
-    wanted = {(r.metric, r.weights_digest) for r in rows if r.weights_digest not in ("none", UNAVAILABLE, NOT_ASKED)}
+def _is_chosen(learned: Iterable[tuple[str, str]]) -> bool:
+    """Whether a metric lets the run choose its checkpoint; else the transcriber moves no digest."""
     known = registry()
-    if not all(name in known for name, _ in wanted):
-        return UNKNOWN, UNKNOWN
-    for setup in (*setups, *(WeightsConfig(w, None, p) for w, p in product(get_args(Weights), get_args(Precision)))):
+    return any(backbone.chosen for name, _ in learned if name in known for backbone in known[name].backbones)
+
+
+def _find_setup(learned: Collection[tuple[str, str]], setups: Sequence[WeightsConfig]) -> WeightsConfig | None:
+    """A way of loading networks under which metrics have these digests; None where none does.
+
+    Args:
+        learned: metric and digest of its weights.
+        setups: to try first.
+    """
+    known = registry()
+    if not all(name in known for name, _ in learned):
+        return None
+    guesses = (*setups, *(WeightsConfig(w, None, p) for w, p in product(get_args(Weights), get_args(Precision))))
+    others = get_args(Transcriber) if _is_chosen(learned) else ()
+    for setup in (*guesses, *(replace(guess, transcriber=other) for guess, other in product(guesses, others))):
         try:
-            if all(known[name].weights_digest(setup) == digest for name, digest in wanted):
-                return setup.weights, setup.precision
+            if all(known[name].weights_digest(setup) == digest for name, digest in learned):
+                return setup
         except AvbenchError:
             continue
-    return UNKNOWN, UNKNOWN
+    return None
 
 
 def _find_protocol(rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt]) -> str | None:

@@ -7,6 +7,7 @@ from avbench.suites.base import Suite
 from avbench.suites.javisbench import JAVISBENCH, JAVISBENCH_COMPAT
 from avbench.suites.omninft import OMNINFT_PAPER, OMNINFT_REWARDS, OMNINFT_TABLES
 from avbench.suites.quick import QUICK
+from avbench.suites.speech import SPEECH, TALKING_COMPASS, TALKING_VABENCH, TALKING_VERSE
 from avbench.suites.vbench import (
     VBENCH,
     VBENCH_COMPAT,
@@ -20,7 +21,8 @@ _SUITES = {
     suite.name: suite
     for suite in (
         QUICK, JAVISBENCH, JAVISBENCH_COMPAT, VBENCH, VBENCH_COMPAT, VBENCH_CUSTOM, VBENCH_CUSTOM_COMPAT,
-        VBENCH_QUALITY, VBENCH_QUALITY_COMPAT, OMNINFT_TABLES, OMNINFT_PAPER, OMNINFT_REWARDS,
+        VBENCH_QUALITY, VBENCH_QUALITY_COMPAT, OMNINFT_TABLES, OMNINFT_PAPER, OMNINFT_REWARDS, SPEECH, TALKING_COMPASS,
+        TALKING_VABENCH, TALKING_VERSE,
     )
 }  # fmt: skip
 

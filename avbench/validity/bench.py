@@ -57,12 +57,20 @@ class CorruptionScorer:
         setup: weights and precision.
         seed: of noise and of the choice of dropped frames.
         stopped: metrics that could not go on; written here.
+        corruptions: what is done to clips.
     """
 
     def __init__(
-        self, scorers: Sequence[Scorer], device: str, setup: WeightsConfig, seed: int, stopped: Stopped
+        self,
+        scorers: Sequence[Scorer],
+        device: str,
+        setup: WeightsConfig,
+        seed: int,
+        stopped: Stopped,
+        corruptions: Sequence[Corruption] = CORRUPTIONS,
     ) -> None:
         self.scorers = scorers
+        self.corruptions = corruptions
         self.seed = seed
         self.stopped = stopped
         networks = {backbone.name for scorer in scorers for backbone in scorer.backbones}
@@ -75,7 +83,7 @@ class CorruptionScorer:
         baseline = self._judge(case.job, media, self.scorers)
         self.store.untouched = media
         clip = case.job.clip
-        for corruption in CORRUPTIONS:
+        for corruption in self.corruptions:
             noticing = [scorer for scorer in self.scorers if corruption.concerns(scorer.needs)]
             self.store.touches = corruption.touches
             for level, severity in enumerate(corruption.labels if noticing else ()):

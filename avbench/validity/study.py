@@ -41,6 +41,7 @@ class Settings:
         device: where networks run.
         setup: weights and precision.
         limits: what decoding one clip may cost.
+        corruptions: names of those that clips meet; all where none is named.
     """
 
     seconds: float = 4.0
@@ -49,6 +50,7 @@ class Settings:
     device: str = "cpu"
     setup: WeightsConfig = field(default_factory=WeightsConfig)
     limits: Limits = field(default_factory=Limits)
+    corruptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def run_study(
     context = RunContext("validate", suite.name, suite.version, settings.setup)
     jobs = [ClipJob(clip, read_content(clip), (), context) for clip in source.clips]
     groups = _by_network(able)
+    chosen = [each for each in CORRUPTIONS if not settings.corruptions or each.name in settings.corruptions]
     rows: list[Row] = []
     stopped = Stopped()
     with temporary_folder(None, prefix="avbench-validate-") as spool:
@@ -100,7 +103,7 @@ def run_study(
         if progress:
             progress.start(len(cases) * len(groups), 0)
         for group in groups:
-            bench = CorruptionScorer(group, settings.device, settings.setup, settings.seed, stopped)
+            bench = CorruptionScorer(group, settings.device, settings.setup, settings.seed, stopped, chosen)
             for case in cases:
                 clip_rows = list(bench.score(case))
                 rows += clip_rows

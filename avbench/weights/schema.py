@@ -12,7 +12,7 @@ class CheckpointFile:
     Attributes:
         name: its name here, and in the result of `avbench.weights.locate.files`.
         size: bytes; 0 when not known.
-        sha256: published checksum; None when no source gives one.
+        sha256: published checksum, or its first digits (16 at least) where no source gives more; None when none does.
         url: address, for files that are not on the hub.
         remote: path in the hub repository; its name when empty.
     """

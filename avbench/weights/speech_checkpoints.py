@@ -1,4 +1,4 @@
-"""Checkpoints of networks that transcribe speech: OpenAI's Whisper as CTranslate2 reads it."""
+"""Checkpoints of networks that hear speech: Whisper as CTranslate2 reads it, NISQA, Resemblyzer."""
 
 from __future__ import annotations
 
@@ -87,5 +87,44 @@ WHISPER_CHECKPOINTS = (
         hubs=("Systran/faster-whisper-large-v3",),
         revision="edaa852ec7e145841d8ffdb056a99866b5f0a478",
         folders=("faster-whisper-large-v3",),
+    ),
+)
+
+_NISQA_LICENCE = "CC BY-NC-SA 4.0 (non-commercial)"
+_NISQA_PAGE = "https://github.com/gabrielmittag/NISQA"
+_NISQA_FILES = "https://raw.githubusercontent.com/gabrielmittag/NISQA/master/weights"
+
+VOICE_CHECKPOINTS = (
+    # Of the authors' files the first 16 digits of the checksums are known, from copies in another repository.
+    Checkpoint(
+        "nisqa",
+        (CheckpointFile("nisqa.tar", sha256="7ec4cf937514dd3f", url=f"{_NISQA_FILES}/nisqa.tar"),),
+        _NISQA_LICENCE,
+        _NISQA_PAGE,
+        folders=("", "NISQA"),
+        must_accept=True,
+    ),
+    Checkpoint(
+        "nisqa_tts",
+        (CheckpointFile("nisqa_tts.tar", sha256="c556a954cd953636", url=f"{_NISQA_FILES}/nisqa_tts.tar"),),
+        _NISQA_LICENCE,
+        _NISQA_PAGE,
+        folders=("", "NISQA"),
+        must_accept=True,
+    ),
+    Checkpoint(
+        "resemblyzer",
+        # Compared with the file inside the authors' package 0.1.4. That package cannot be required: it asks for
+        # webrtcvad, which has no binaries and needs what newer setuptools lack.
+        (
+            CheckpointFile(
+                "pretrained.pt",
+                17_090_379,
+                "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
+                url="https://raw.githubusercontent.com/resemble-ai/Resemblyzer/master/resemblyzer/pretrained.pt",
+            ),
+        ),
+        "Apache-2.0",
+        "https://github.com/resemble-ai/Resemblyzer",
     ),
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
+from avbench.encoders.mel import slaney_filters
 from avbench.encoders.onnx import files_digest, open_session, package_file
 from avbench.media import Waveform
 
@@ -69,22 +69,9 @@ def _log_mel(sound: Sound) -> NDArray[np.float32]:
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[::_HOP]  # (T, 321)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_FFT) / _FFT)
     power = np.abs(np.fft.rfft(frames * hann, axis=1)) ** 2  # (T, 161)
-    mel = np.maximum(power @ _mel_filters().T, 1e-10)  # (T, 120)
+    mel = np.maximum(power @ slaney_filters(RATE, _FFT, _MELS, RATE / 2).T, 1e-10)  # (T, 120)
     decibels = 10 * np.log10(mel / mel.max())
     return np.asarray((np.maximum(decibels, -80.0) + 40) / 40, dtype=np.float32)
-
-
-@cache
-def _mel_filters() -> NDArray[np.float64]:
-    """Slaney's triangles of equal area, 0 to 8 kHz, (120, 161)."""
-    highest = 15 + 27 * np.log(RATE / 2 / 1000) / np.log(6.4)
-    mels = np.linspace(0, highest, _MELS + 2)
-    edges = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp(np.log(6.4) / 27 * (mels - 15)))
-    bins = np.fft.rfftfreq(_FFT, 1 / RATE)
-    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    triangles = np.maximum(0, np.minimum(rising, falling))
-    return np.asarray(triangles * (2 / (edges[2:] - edges[:-2]))[:, None])
 
 
 DNSMOS = Encoder(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from synthetic import draw_frames, draw_sound, write_clip
 
 from avbench import Clip, Prompt, load_run, score_clips
 from avbench.encoders import WeightsConfig
+from avbench.metrics.base import registry
 from avbench.results import RunFolder, ScoreRow
 from avbench.results.repair import open_run
 from avbench.run.options import RunOptions
 from avbench.run.protocol import PROTOCOLS
 from avbench.run.recovery import UNKNOWN, recover_info
+from avbench.weights.config import Transcriber
 
 CLIPS = DATA / "clips"
 
@@ -205,6 +208,17 @@ def test_weights_and_protocol_are_told_from_the_digests(tmp_path: Path) -> None:
     assert other["protocol"] == "javisbench-4s"  # from the metrics that use no text
     unknown = recover_info([row for row in rows if row.metric == "clip_score"], {"a": Prompt("another text")})
     assert unknown["protocol"] == UNKNOWN
+
+
+@pytest.mark.parametrize("transcriber", ["whisper_large_v3_turbo", "whisper_tiny_en"])
+def test_the_transcriber_is_told_from_the_digests(scored: Path, transcriber: Transcriber) -> None:
+    """And only where a row depends on it: a folder is not bound to a transcriber that heard nothing in it."""
+    setup = WeightsConfig("keyed-random", None, "bf16", transcriber=transcriber)
+    (row, *_) = rows_of(scored)
+    other = replace(row, metric="wer", weights_digest=registry()["wer"].weights_digest(setup))
+    info = recover_info([row, other], {})
+    assert (info["weights"], info["precision"], info["transcriber"]) == ("keyed-random", "bf16", transcriber)
+    assert "transcriber" not in recover_info([row], {})
 
 
 def test_what_the_rows_do_not_tell_is_unknown_and_no_other_weights_are_mixed_in(good: Path) -> None:

@@ -18,7 +18,6 @@ from avbench.suites import get_suite, list_suites
 
 IN_NO_SUITE = {
     "aq_ce", "aq_cu", "aq_pc", "aq_pq", "hpsv3", "desync_margin", "clap_score_laion",
-    "wer", "cer", "wer_verse_compat", "wer_corpus", "cer_corpus", "speech_language",
 }  # fmt: skip
 """Built-in metrics that are asked for by name only."""
 
@@ -83,6 +82,13 @@ def test_own_videos_have_the_ten_dimensions_that_vbench_allows() -> None:
     assert set(custom) == {dimension.name for dimension in DIMENSIONS} - refused
     assert set(get_suite("vbench-quality").metrics) == {dimension.name for dimension in QUALITY}
     assert get_suite("omninft-paper").metrics == (*get_suite("omninft-tables").metrics, *custom)
+
+
+def test_suites_of_talking_benchmarks_mix_no_modes() -> None:
+    """What is computed for comparison with published tables is in no column of the suite `speech`."""
+    for name in ("talking-compass", "talking-vabench", "talking-verse"):
+        assert all(metric.endswith("_compat") for metric in get_suite(name).metrics)
+    assert not any(metric.endswith("_compat") for metric in get_suite("speech").metrics)
 
 
 def test_compat_suites_take_every_metric_of_mode_compat() -> None:

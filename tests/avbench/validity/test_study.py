@@ -65,6 +65,13 @@ def test_one_row_for_each_clip_and_level_of_what_the_metric_reads(clips):
     assert "too short to be shifted" in late[0].reason
 
 
+def test_clips_meet_the_corruptions_that_are_named(clips):
+    every = study(clips, get_scorers(["loudness"]), seconds=1.0)
+    some = study(clips, get_scorers(["loudness"]), seconds=1.0, corruptions=("sound_noise", "clipping"))
+    assert {row.corruption for row in some.rows} == {"sound_noise", "clipping"}
+    assert set(some.rows) < set(every.rows)
+
+
 def test_level_0_is_the_score_of_the_clip_itself(clips, tmp_path):
     from avbench import score_clips
 

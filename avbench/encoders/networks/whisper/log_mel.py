@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
+
+from avbench.encoders.mel import slaney_filters
 
 RATE = 16000
 WINDOW_S = 30
@@ -30,21 +30,8 @@ def log_mel(sound: Sound, mels: int) -> NDArray[np.float32]:
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[::HOP][:-1]  # (3000, 400)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_FFT) / _FFT)
     power = np.abs(np.fft.rfft(frames * hann, axis=1)) ** 2  # (3000, 201)
-    mel = np.log10(np.maximum(_filters(mels) @ power.T, 1e-10))
+    mel = np.log10(np.maximum(slaney_filters(RATE, _FFT, mels, RATE / 2) @ power.T, 1e-10))
     return np.asarray((np.maximum(mel, mel.max() - 8) + 4) / 4, dtype=np.float32)
-
-
-@cache
-def _filters(mels: int) -> NDArray[np.float64]:
-    """Slaney's triangles, (mels, 201): linear up to 1 kHz, logarithmic above."""
-    highest = 15 + 27 * np.log(RATE / 2 / 1000) / np.log(6.4)
-    points = np.linspace(0, highest, mels + 2)
-    edges = np.where(points < 15, points * 200 / 3, 1000 * np.exp(np.log(6.4) / 27 * (points - 15)))
-    bins = np.fft.rfftfreq(_FFT, 1 / RATE)
-    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    area = (2 / (edges[2:] - edges[:-2]))[:, None]
-    return np.asarray(np.maximum(0, np.minimum(rising, falling)) * area)
 
 
 def pieces(sound: Sound) -> list[tuple[int, int]]:

@@ -1,0 +1,1 @@
+"""DistillMOS: predicted quality of speech by a small network that was taught by a large one."""

@@ -1,0 +1,1 @@
+"""NISQA: predicted quality of transmitted speech, and naturalness of synthetic speech."""

@@ -1,0 +1,1 @@
+"""Resemblyzer: embeddings of voices."""
