@@ -14,7 +14,7 @@ from avbench.encoders.batching import batched
 from avbench.encoders.face_tracks import FaceTrack, face_tracks
 from avbench.encoders.networks.synchformer.frames import FpsFilter
 from avbench.encoders.networks.syncnet.crops import crop, smoothed
-from avbench.encoders.networks.syncnet.lip_tracks import LipTrack, LipTracks
+from avbench.encoders.networks.syncnet.lip_tracks import SHIFTS, LipTrack, LipTracks
 from avbench.encoders.networks.syncnet.mfcc import RATE, mfcc
 from avbench.encoders.networks.syncnet.windows import (
     FPS,
@@ -99,14 +99,21 @@ def _lip_tracks(reader: LipReader, clip: ClipInput) -> LipTracks:
     assert clip.video is not None
     assert clip.audio is not None
     faces = reader.faces(frames)
+    release_pages(frames)
     first_tick = _first_tick(clip.video)
     # Sample of the sound that goes with the first frame.
     origin = first_tick * SAMPLES - round(clip.audio.start * RATE)
-    found = [track for start, end in scenes(frames) for track in face_tracks(faces, start=start, end=end)]
-    usable = [track for track in found if track.detections >= LEAST_DETECTIONS and track.size > SMALLEST_FACE]
-    tracks = tuple(_compared(reader, frames, sound[0], track, origin) for track in usable)
+    tracks = tuple(_compared(reader, frames, sound[0], track, origin) for track in _usable(faces, frames))
     release_pages(frames)
     return LipTracks(len(frames), sum(len(boxes) > 0 for boxes in faces), first_tick, tracks)
+
+
+def _usable(faces: Sequence[NDArray[np.float64]], frames: Pixels) -> list[FaceTrack]:
+    """Tracks within scenes that are long and large enough."""
+    if not any(len(boxes) for boxes in faces):
+        return []  # spares reading the frames again
+    found = [track for start, end in scenes(frames) for track in face_tracks(faces, start=start, end=end)]
+    return [track for track in found if track.detections >= LEAST_DETECTIONS and track.size > SMALLEST_FACE]
 
 
 def _first_tick(video: VideoInfo) -> int:
@@ -118,7 +125,7 @@ def _compared(reader: LipReader, frames: Pixels, sound: NDArray[np.float32], tra
     count = len(track.boxes)
     samples = sixteen_bit(cut_sound(sound, origin + track.first * SAMPLES, count * SAMPLES))
     rows = row_count(count, len(samples))
-    table = np.zeros((0, 31), dtype=np.float32)
+    table = np.zeros((0, SHIFTS), dtype=np.float32)
     if rows:
         crops = np.stack([crop(frames[track.first + i], centre) for i, centre in enumerate(smoothed(track.boxes))])
         table = distances(reader.lips(crops, rows), reader.sounds(samples, rows))

@@ -24,7 +24,7 @@ from avbench.encoders.networks.syncnet.lip_tracks import LipTracks
 from avbench.encoders.networks.syncnet.mfcc import mfcc
 from avbench.encoders.networks.syncnet.windows import cut_sound, distances, row_count, sixteen_bit
 from avbench.errors import EnvironmentProblem
-from avbench.media import AudioInfo, VideoInfo, decode_clip
+from avbench.media import AudioInfo, Frames, VideoInfo, decode_clip
 
 KEYED, INPUTS, KEYED_FACTS = arrays("syncnet_keyed"), arrays("syncnet_inputs"), golden("syncnet_keyed")
 CLIP, CLIP_FACTS = arrays("syncnet_clip"), golden("syncnet_clip")
@@ -90,6 +90,17 @@ def clip_crops() -> np.ndarray:
     frames = media.view(LIPS.views[0])[first : first + CLIP_FACTS["frames"]]
     centres = smoothed(np.array(CLIP_FACTS["boxes"]))
     return np.stack([crop(frame, centre) for frame, centre in zip(frames, centres, strict=True)])
+
+
+@pytest.mark.parametrize("name", golden("fps25"))
+def test_frames_are_those_of_the_filter(name: str) -> None:
+    sampling = LIPS.views[0].sampling
+    video = decode_clip(Clip(name, CLIPS / f"{name}.mp4"), name, [Frames(sampling, transform=corner)]).video
+    assert sampling.indices(video.times, video.fps, video.end).tolist() == golden("fps25")[name]
+
+
+def corner(frame: np.ndarray) -> np.ndarray:
+    return frame[:1, :1]
 
 
 def test_crops_of_a_clip_equal_the_reference() -> None:
