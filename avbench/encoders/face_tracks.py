@@ -52,36 +52,52 @@ def face_tracks(
 
     Source: joonson/syncnet_python, run_pipeline.py.
     """
-    left = [[(frame, box[:4]) for box in faces[frame]] for frame in range(start, len(faces) if end is None else end)]
+    stop = len(faces) if end is None else end
+    left = [np.asarray(faces[frame], dtype=np.float64)[:, :4] for frame in range(start, stop)]
     tracks = []
-    while chain := _chain(left, overlap, gap):
-        frames = np.array([frame for frame, _ in chain])
-        boxes = np.array([box for _, box in chain], dtype=np.float64)
+    begin = 0
+    while begin < len(left):
+        if len(left[begin]) == 0:
+            begin += 1
+            continue
+        frames, boxes = _chain(left, begin, overlap, gap)
         every = np.arange(frames[0], frames[-1] + 1)
-        filled = np.column_stack([np.interp(every, frames, column) for column in boxes.T])
-        tracks.append(FaceTrack(int(frames[0]), filled, len(chain)))
+        filled = np.column_stack([np.interp(every, frames, column) for column in np.array(boxes).T])
+        tracks.append(FaceTrack(start + frames[0], filled, len(frames)))
     return tracks
 
 
-def _chain(left: list[list[tuple[int, Boxes]]], overlap: float, gap: int) -> list[tuple[int, Boxes]]:
-    """Take the faces of one track out of those left over."""
-    chain: list[tuple[int, Boxes]] = []
-    for faces in left:
-        if chain and faces and faces[0][0] - chain[-1][0] > gap:
+def _chain(left: list[NDArray[np.float64]], begin: int, overlap: float, gap: int) -> tuple[list[int], list[Boxes]]:
+    """Take the boxes of the track that begins at a frame out of those left over: their frames, and the boxes."""
+    frames: list[int] = []
+    boxes: list[Boxes] = []
+    for at in range(begin, len(left)):
+        if frames and at - frames[-1] > gap:
             break
-        at = 0
-        while at < len(faces):
-            if not chain or intersection_over_union(faces[at][1], chain[-1][1]) > overlap:
-                chain.append(faces.pop(at))
-            at += 1  # after a hit this passes over the next face
-    return chain
+        taken = _take(left[at], boxes, overlap)
+        frames += [at] * len(taken)
+        left[at] = np.delete(left[at], taken, axis=0)
+    return frames, boxes
 
 
-def intersection_over_union(first: Boxes, second: Boxes) -> float:
-    """Of two boxes (4,); 0 where neither has an area."""
-    left, top, right, bottom = (float(value) for value in first)
-    other_left, other_top, other_right, other_bottom = (float(value) for value in second)
-    width, height = min(right, other_right) - max(left, other_left), min(bottom, other_bottom) - max(top, other_top)
-    shared = max(width, 0.0) * max(height, 0.0)
-    whole = (right - left) * (bottom - top) + (other_right - other_left) * (other_bottom - other_top) - shared
-    return shared / whole if whole > 0 else 0.0
+def _take(faces: NDArray[np.float64], boxes: list[Boxes], overlap: float) -> list[int]:
+    """Add the faces of a frame that overlap with the box added last, or the first face to none; their positions."""
+    taken: list[int] = []
+    first = 0
+    while first < len(faces):
+        overlaps = intersections_over_unions(faces[first:], boxes[-1]) if boxes else np.full(1, np.inf)
+        hits = np.flatnonzero(overlaps > overlap)
+        if len(hits) == 0:
+            break
+        taken.append(first + int(hits[0]))
+        boxes.append(faces[taken[-1]])
+        first = taken[-1] + 2  # passes over the next face
+    return taken
+
+
+def intersections_over_unions(boxes: Boxes, other: Boxes) -> NDArray[np.float64]:
+    """Of each of some boxes (n, 4) and one other (4,); 0 where neither has an area."""
+    common = np.minimum(boxes[:, 2:], other[2:]) - np.maximum(boxes[:, :2], other[:2])
+    shared = np.maximum(common, 0).prod(axis=1)
+    whole = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (other[2:] - other[:2]).prod() - shared
+    return np.asarray(np.divide(shared, whole, out=np.zeros(len(boxes)), where=whole > 0))

@@ -40,7 +40,7 @@ def mean_distances(table: Distances, *, zero_rows: bool) -> NDArray[np.float64]:
         zero_rows: count windows whose sound lies beyond the ends, where the reference has zeros for it.
     """
     if zero_rows:
-        return table.mean(axis=0, dtype=np.float64)
+        return np.asarray(table.mean(axis=0, dtype=np.float64))
     counted = _with_sound(*table.shape)
     numbers = counted.sum(axis=0)
     sums = np.where(counted, table, 0).sum(axis=0, dtype=np.float64)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from speech_goldens import golden
 
-from avbench.encoders.face_tracks import face_tracks, intersection_over_union
+from avbench.encoders.face_tracks import face_tracks, intersections_over_unions
 from avbench.encoders.networks.syncnet.crops import bounds, smoothed
 from avbench.encoders.scene_cuts import scenes
 
@@ -42,8 +42,15 @@ def test_a_scene_ends_a_track() -> None:
 
 def test_boxes_without_area_overlap_with_nothing() -> None:
     point = np.array([5.0, 5, 5, 5])
-    assert intersection_over_union(point, point) == 0
-    assert intersection_over_union(np.array([0.0, 0, 4, 2]), np.array([2.0, 0, 6, 2])) == pytest.approx(1 / 3)
+    assert intersections_over_unions(point[None], point).tolist() == [0]
+    pair = np.array([[0.0, 0, 4, 2], [9, 9, 10, 10]])
+    assert intersections_over_unions(pair, np.array([2.0, 0, 6, 2])) == pytest.approx([1 / 3, 0])
+
+
+def test_after_a_hit_the_next_face_of_the_frame_is_passed_over() -> None:
+    """Three boxes on one place: the first track takes the first and the third in every frame."""
+    faces = [np.array([[0.0, 0, 10, 10], [0, 0, 10, 11], [0, 0, 10, 12]])] * 4
+    assert [(track.first, track.detections) for track in face_tracks(faces)] == [(0, 8), (0, 4)]
 
 
 def frames(levels: list[int], width: int = 40) -> np.ndarray:

@@ -25,7 +25,7 @@ _BATCH_PIXELS = 2**19
 _STRIDES = (4, 8, 16, 32, 64, 128)
 _ANCHORS = (16, 32, 64, 128, 256, 512)
 _CENTRE, _SIZE = 0.1, 0.2  # variances of the offsets
-_MEAN_RGB = (123.0, 117.0, 104.0)
+_MEAN_RGB = np.array([123, 117, 104], dtype=np.float32)
 _CANDIDATE, _OVERLAP, _MOST_BEFORE, _MOST = 0.05, 0.3, 5000, 750
 _LAST_OVERLAP = 0.1
 
@@ -95,7 +95,7 @@ def find_faces(network: nn.Module, frames: NDArray[np.uint8]) -> list[Faces]:
 def network_input(frames: Sequence[NDArray[np.uint8]]) -> Tensor:
     """Frames (H, W, 3) scaled to a quarter, less the mean colour: (B, 3, h, w)."""
     pictures = np.stack([_scaled(frame) for frame in frames]).astype(np.float32)
-    return torch.from_numpy(pictures - np.float32(_MEAN_RGB)).permute(0, 3, 1, 2)
+    return torch.from_numpy(pictures - _MEAN_RGB).permute(0, 3, 1, 2)
 
 
 def _scaled(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -107,7 +107,8 @@ def _candidates(network: nn.Module, frames: Sequence[NDArray[np.uint8]]) -> Tens
     pictures = network_input(frames)
     offsets, logits, maps = network(pictures.to(next(network.parameters())))
     scores = logits.float().softmax(dim=-1)[..., 1].cpu().numpy()
-    priors = anchors(*pictures.shape[2:], maps)
+    height, width = pictures.shape[2:]
+    priors = anchors(height, width, maps)
     rows = torch.zeros(len(frames), _MOST, 5)
     for row, offset, score in zip(rows, offsets.float().cpu().numpy(), scores, strict=True):
         found = candidates(decoded(offset, priors), score)

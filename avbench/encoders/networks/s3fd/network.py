@@ -90,7 +90,8 @@ class ChannelNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
         length = torch.linalg.vector_norm(features, dim=1, keepdim=True) + 1e-10
-        return features / length * self.weight[:, None, None]
+        scaled: Tensor = features / length * self.weight[:, None, None]
+        return scaled
 
 
 def _vgg(divisor: int) -> Iterable[nn.Module]:

@@ -80,7 +80,7 @@ class LipReader:
             embeddings: Tensor = self.network.sound(torch.from_numpy(np.stack(windows)).to(weight))
             return embeddings
 
-        return batched(forward, [sound_windows(mfcc(samples), rows)], BATCH, "SyncNet")[0]
+        return batched(forward, [list(sound_windows(mfcc(samples), rows))], BATCH, "SyncNet")[0]
 
 
 def _load(context: LoadContext) -> LipReader:

@@ -175,7 +175,7 @@ class TestClip:
         def faces(self, frames: Any) -> list[Any]:
             return [TestClip.BOX if frame[0, 0, 0] == 9 else np.zeros((0, 5)) for frame in frames]
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def reader(self) -> LipReader:
         return self.Reader(None, network.load(LoadContext(WeightsConfig("keyed-random-reduced"), "cpu")))
 
