@@ -156,7 +156,7 @@ def _offsets(which: str, pick: Pick | None = None) -> Scorer:
 
 
 def _whole_mean(values: Sequence[float]) -> float:
-    return float(math.trunc(np.mean(values)))
+    return float(math.trunc(_mean(values)))
 
 
 lse_c_joonson_compat, lse_c_wav2lip_compat, lse_c_latentsync_compat = map(_confidences, PIPELINES)

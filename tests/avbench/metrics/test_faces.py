@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import face_material
 import numpy as np
 import pytest
 
@@ -57,17 +58,16 @@ def test_a_face_lost_for_more_than_a_second_begins_anew() -> None:
     assert score(*(face(n) for n in (0, 1, 7, 8))).detail["tracks"] == 2
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> EncoderStore:
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("weights")
+    shutil.copytree(face_material.mtcnn(), folder / "mtcnn")
+    return EncoderStore(setup=WeightsConfig(weights_dir=folder))
+
+
 @pytest.mark.speech
 class TestTrained:
-    @pytest.fixture(scope="class")
-    def store(self, tmp_path_factory: pytest.TempPathFactory) -> EncoderStore:
-        pytest.importorskip("torch")
-        import face_material
-
-        folder = tmp_path_factory.mktemp("weights")
-        shutil.copytree(face_material.mtcnn(), folder / "mtcnn")
-        return EncoderStore(setup=WeightsConfig(weights_dir=folder))
-
     @pytest.mark.parametrize(
         ("name", "ratio", "tracks"),
         [
