@@ -38,6 +38,8 @@ LEAST_DETECTIONS = 50
 SMALLEST_FACE = 100
 """Pixels of the longer side, on average over a track; itself excluded."""
 BATCH = 16
+# No face is larger than twice its frame; cutting out what a wild detector claims would take any amount of memory.
+_LARGEST = 2.0
 
 _FILTER = FpsFilter(FPS)
 Pixels = NDArray[np.uint8]
@@ -113,7 +115,12 @@ def _usable(faces: Sequence[NDArray[np.float64]], frames: Pixels) -> list[FaceTr
     if not any(len(boxes) for boxes in faces):
         return []  # spares reading the frames again
     found = [track for start, end in scenes(frames) for track in face_tracks(faces, start=start, end=end)]
-    return [track for track in found if track.detections >= LEAST_DETECTIONS and track.size > SMALLEST_FACE]
+    largest = _LARGEST * max(frames.shape[1:3])
+    return [
+        track
+        for track in found
+        if track.detections >= LEAST_DETECTIONS and track.size > SMALLEST_FACE and np.abs(track.boxes).max() <= largest
+    ]
 
 
 def _first_tick(video: VideoInfo) -> int:

@@ -209,6 +209,15 @@ class TestClip:
         assert len(found.tracks) == count
         assert found.with_face == shown
 
+    @pytest.mark.parametrize(("edge", "count"), [(400, 1), (1e9, 0)])
+    def test_a_box_beyond_all_measure_is_no_face(self, edge: float, count: int) -> None:
+        class Wild(LipReader):
+            def faces(self, frames: Any) -> list[Any]:
+                return [np.array([[0, 0, edge, edge, 0.99]])] * len(frames)
+
+        module = network.load(LoadContext(WeightsConfig("keyed-random-reduced"), "cpu"))
+        assert len(self.tracks(Wild(None, module), self.clip([True] * 55))[0].tracks) == count
+
     def test_sound_lies_where_its_timestamps_say(self, reader: LipReader) -> None:
         """Sound that begins 0.4 s late is that sound behind 0.4 s of silence."""
         late = self.clip([True] * 60, start=0.4, samples=50 * 640)
