@@ -36,6 +36,6 @@ def scenes(frames: NDArray[np.uint8]) -> list[tuple[int, int]]:
 def _colours(frame: Pixels) -> NDArray[np.int16]:
     """Hue (0 to 179), saturation and value of a frame made about 256 pixels wide."""
     factor = max(1, frame.shape[1] // _WIDTH)
-    size = round(frame.shape[1] / factor), round(frame.shape[0] / factor)
+    size = round(frame.shape[1] / factor), max(1, round(frame.shape[0] / factor))
     small = frame if factor == 1 else cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2HSV), dtype=np.int16)

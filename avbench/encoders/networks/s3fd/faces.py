@@ -85,7 +85,7 @@ def faces_among(found: NDArray[np.floating], height: int, width: int, confidence
 def find_faces(network: nn.Module, frames: NDArray[np.uint8]) -> list[Faces]:
     """Faces (N, 5) in each RGB frame (T, H, W, 3); none where a side is below 110 pixels."""
     height, width = frames.shape[1:3]
-    if len(frames) == 0 or min(_scaled(frames[0]).shape[:2]) < SMALLEST_SIDE:
+    if len(frames) == 0 or round(min(height, width) * SCALE) < SMALLEST_SIDE:
         return [np.zeros((0, 5)) for _ in frames]
     size = max(1, int(_BATCH_PIXELS // (height * width * SCALE**2)))
     found = batched_frames(lambda items: _candidates(network, items), frames, size, "S3FD")

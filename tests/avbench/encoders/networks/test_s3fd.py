@@ -81,7 +81,7 @@ def test_frames_in_one_batch_equal_each_alone(reduced: Any) -> None:
     assert any(len(faces) for faces in together)
 
 
-@pytest.mark.parametrize(("height", "found"), [(109, False), (110, True)])
+@pytest.mark.parametrize(("height", "found"), [(1, False), (109, False), (110, True)])
 def test_frames_too_small_for_the_coarsest_map_have_no_faces(reduced: Any, height: int, found: bool) -> None:
     frames = np.random.default_rng(1).integers(0, 256, (2, height, 400, 3)).astype(np.uint8)
     assert any(len(faces) for faces in find_faces(reduced, frames)) == found
