@@ -96,7 +96,7 @@ def save(
             parts[name] = {"file": file.name, "bytes": size, "tensors": len(named), _DIGEST: _file_digest(file)}
         # As it will be read back: tuples become lists, and the digest must not change with that.
         content = json.loads(json.dumps({"format": FORMAT, "step": step, "parts": parts, **meta}, allow_nan=False))
-        content[_DIGEST] = _meta_digest(content)
+        content[_DIGEST] = meta_digest(content)
         _sync_text(partial / META, json.dumps(content, indent=1) + "\n")
         _sync(partial)
         _rename(partial, target)
@@ -143,7 +143,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         _LOG.warning(
             "%s has no checksums (an older version wrote it): damage to its tensors would go unnoticed", folder
         )
-    elif meta.get(_DIGEST) != _meta_digest(meta):
+    elif meta.get(_DIGEST) != meta_digest(meta):
         raise _damaged(path, "its checksum differs")
     return meta
 
@@ -256,8 +256,8 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _meta_digest(meta: Mapping[str, Any]) -> str:
-    """Of everything in meta.json but the digest itself."""
+def meta_digest(meta: Mapping[str, Any]) -> str:
+    """SHA-256 of everything in meta.json but itself; the checksums of all files are part of it."""
     content = {key: value for key, value in meta.items() if key != _DIGEST}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -30,6 +30,7 @@ from omninft_train.models.policy import Policy
 from omninft_train.prompts import TrainPrompt, draw
 from omninft_train.rewards.local import Rewards, Scored
 from omninft_train.training import checkpoint
+from omninft_train.training.agreement import last_checkpoint
 from omninft_train.training.diagnostics import (
     depth_norms,
     number,
@@ -76,7 +77,8 @@ class Rollouts:
     Attributes:
         index: their indices among all rollouts of the step.
         groups: number of their group, (B,).
-        latents: clean, in model units.
+        latents: clean, in model units; zeros where the sampler came to something that is not finite.
+        finite: (B,) bool, False for those: they have no reward, and nothing is learned from them.
         condition: of their prompts, without guidance.
         region_scores: attention that each video token got from all audio tokens, (B, Lv), or None.
     """
@@ -85,6 +87,7 @@ class Rollouts:
     prompts: list[TrainPrompt]
     groups: Tensor
     latents: Latents
+    finite: Tensor
     condition: Condition
     region_scores: Tensor | None
 
@@ -152,8 +155,11 @@ def sample_rollouts(training: Training, step: int) -> Rollouts:
         if training.capture is not None:
             scores.append(training.capture.take())
     groups = torch.tensor([i // size for i in index])
-    region_scores = torch.cat(scores) if scores else None
-    return Rollouts(index, prompts, groups, Latents.cat(latents), condition, region_scores)
+    whole = Latents.cat(latents)
+    bad = ~torch.stack([part.isfinite().flatten(1).all(dim=1) for part in (whole.video, whole.audio)]).all(dim=0)
+    whole = whole.map(lambda part: part.masked_fill(bad[:, None, None], 0.0))
+    region_scores = torch.cat(scores).masked_fill(bad[:, None], 1.0) if scores else None
+    return Rollouts(index, prompts, groups, whole, ~bad.cpu(), condition, region_scores)
 
 
 def _sample(training: Training, role: Any, noise: Latents, condition: Condition) -> Latents:
@@ -179,12 +185,19 @@ def score_rollouts(training: Training, rollouts: Rollouts, step: int) -> Scored:
         for clip in training.backbone.decode(rollouts.latents[slice(start, start + training.config.sampling.batch)])
     ]
     keys = [f"{step}-{index}" for index in rollouts.index]
-    mine = training.rewards.score(clips, rollouts.prompts, keys)
+    mine = _of_finite(training.rewards.score(clips, rollouts.prompts, keys), rollouts.finite)
     world = training.world
     reasons = [reason for part in world.gather_objects(mine.reasons) for reason in part]  # type: ignore[attr-defined]
     scored = Scored(world.gather_rows(mine.values), world.gather_rows(mine.valid), reasons)
     training.rewards.check(scored)
     return scored
+
+
+def _of_finite(scored: Scored, finite: Tensor) -> Scored:
+    """Without the rewards of rollouts that are not finite: what is decoded in their place may well look good."""
+    reasons = ["the latents are not finite"] * int((~finite).sum())
+    known = finite[:, None]
+    return Scored(scored.values.masked_fill(~known, math.nan), scored.valid & known, scored.reasons + reasons)
 
 
 def all_groups(config: Config) -> Tensor:
@@ -240,21 +253,25 @@ def accumulate(training: Training, rollouts: Rollouts, judged: Judged, step: int
     """
     config, world, policy = training.config, training.world, training.policy
     training.optimizer.zero_grad(set_to_none=True)
-    pairs = [(row, level) for row, levels in enumerate(chosen_levels(training, rollouts, step)) for level in levels]
-    count = len(pairs) * world.size
+    chosen = chosen_levels(training, rollouts, step)
+    pairs = [(row, level) for row, levels in enumerate(chosen) if rollouts.finite[row] for level in levels]
+    count = sum(map(len, chosen)) * world.size
+    most: int = max(1, *world.gather_objects(len(pairs)))  # type: ignore[call-overload]
     sums: dict[str, Tensor] = {}
     surgery = training.surgery if operate else None
-    for start in range(0, len(pairs), config.optimizer.batch):
+    for start in range(0, most, config.optimizer.batch):
         batch = pairs[start : start + config.optimizer.batch]
+        # Sharded networks need every process in every pass; one that has no rollout left takes part for nothing.
+        counts = float(bool(batch))
         with surgery.enabled() if surgery is not None else nullcontext():
-            losses, parts = batch_loss(training, rollouts, judged, step, batch)
+            losses, parts = batch_loss(training, rollouts, judged, step, batch or [(0, chosen[0][0])])
             if not torch.isfinite(losses).all():
                 tensors = {"video": rollouts.latents.video, "audio": rollouts.latents.audio, "losses": losses}
                 raise _stopped(training, "loss", tensors, step)
             policy.check_before_backward()
-            torch.autograd.backward(losses.sum() / count)
+            torch.autograd.backward(counts * losses.sum() / count)
         for name, value in parts.items():
-            mean = value.detach().double().sum().cpu() / count
+            mean = counts * value.detach().double().sum().cpu() / count
             sums[name] = sums[name] + mean if name in sums else mean
     world.sum(p.grad for p in policy.trainable().values() if p.grad is not None)
     totals = torch.stack(list(sums.values()))
@@ -330,8 +347,8 @@ def _stopped(training: Training, what: str, tensors: dict[str, Tensor], step: in
 
 
 def resume(training: Training) -> int:
-    """Load the last checkpoint of the run's folder, if any; the step to go on with."""
-    folder = checkpoint.latest(training.out)
+    """Load the checkpoint that all processes agree on, if any; the step to go on with."""
+    folder = last_checkpoint(training.out, training.world)
     if folder is None:
         return 0
     loaded = checkpoint.load(folder, training.backbone.kind, training.backbone.digest)
