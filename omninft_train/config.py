@@ -14,6 +14,7 @@ from omninft_train.method.regions import RegionOptions
 from omninft_train.method.surgery import SurgeryRule, check_rule
 from omninft_train.rewards.spec import RewardSpec
 from omninft_train.training.rollout import CaptureWindow, Guidance
+from omninft_train.training.trackers import TrackerName
 
 Preset = Literal["release", "paper"]
 Count = Annotated[int, at_least(1)]
@@ -27,8 +28,10 @@ class RunSection:
         seed: of everything that is drawn.
         steps: outer steps, one optimiser step each.
         save_every: steps between checkpoints.
-        keep_checkpoints: how many stay.
+        keep_checkpoints: how many stay whole; of older ones the policy stays.
         probe_every: steps between measurements of gradient norms by depth; 0 for never.
+        tracker: service that shows the run; None for none.
+        clips_every: steps between clips that are kept and shown, with their rewards; 0 for never.
         mirror: "package.module:name" of a function of the run's folder whose result gets every logged step.
     """
 
@@ -37,6 +40,8 @@ class RunSection:
     save_every: Count = 25
     keep_checkpoints: Count = 2
     probe_every: int = 0
+    tracker: TrackerName | None = None
+    clips_every: int = 0
     mirror: str | None = None
 
 

@@ -6,12 +6,13 @@ import importlib
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.files import write_atomically
+from omninft_train.training.trackers import ShownClip
 
 _LOG = logging.getLogger(__name__)
 METRICS = "metrics.jsonl"
@@ -19,7 +20,7 @@ _CONSOLE = ("loss", "gradient_norm", "conflict_share")
 
 
 class Mirror(Protocol):
-    """Any tracker that takes the values of a step."""
+    """Any tracker that takes the values of a step; one with `show` and `close` gets clips, and is told the end."""
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Keep the values of a step."""
@@ -33,6 +34,7 @@ class Tracker:
         folder: of the run; made if need be.
         first: step that the run starts or goes on with; lines of it and of later steps are dropped.
         mirror: "package.module:name" of a callable that takes the folder and returns a `Mirror`; None for none.
+        services: further ones that are there already.
         silent: keep nothing, as all processes but one do.
 
     Raises:
@@ -40,10 +42,18 @@ class Tracker:
         EnvironmentProblem: the file cannot be written.
     """
 
-    def __init__(self, folder: Path, first: int = 0, *, mirror: str | None = None, silent: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        first: int = 0,
+        *,
+        mirror: str | None = None,
+        services: Sequence[Mirror] = (),
+        silent: bool = False,
+    ) -> None:
         self._path = folder / METRICS
         self._silent = silent
-        self._mirror: Mirror | None = None
+        self._mirrors = list(services)
         if silent:
             return
         try:
@@ -52,7 +62,7 @@ class Tracker:
         except OSError as error:
             raise _unwritable(self._path, error) from error
         if mirror is not None:
-            self._mirror = cast(Mirror, _find(mirror)(folder))
+            self._mirrors.append(cast(Mirror, _find(mirror)(folder)))
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Append the values of a step: numbers, texts, tensors, or lists and mappings of them; NaN becomes null.
@@ -69,13 +79,24 @@ class Tracker:
         except OSError as error:
             raise _unwritable(self._path, error) from error
         _LOG.info("%s", console_line(row))
-        if self._mirror is None:
-            return
-        try:
-            self._mirror.log(step, {key: value for key, value in row.items() if key != "step"})
-        except Exception as error:  # noqa: BLE001 - a service that is down is no reason to lose a run
-            _LOG.warning("the mirror failed and is left out from now on: %s: %s", type(error).__name__, error)
-            self._mirror = None
+        values = {key: value for key, value in row.items() if key != "step"}
+        self._pass_on(lambda mirror: mirror.log(step, values))
+
+    def show(self, step: int, clips: Sequence[ShownClip]) -> None:
+        """Hand clips of a step to whatever can show them."""
+        self._pass_on(lambda mirror: mirror.show(step, clips) if hasattr(mirror, "show") else None)
+
+    def close(self) -> None:
+        """End what has an end."""
+        self._pass_on(lambda mirror: mirror.close() if hasattr(mirror, "close") else None)
+
+    def _pass_on(self, call: Callable[[Any], None]) -> None:
+        for mirror in list(self._mirrors):
+            try:
+                call(mirror)
+            except Exception as error:  # noqa: BLE001 - a service that is down is no reason to lose a run
+                _LOG.warning("the mirror failed and is left out from now on: %s: %s", type(error).__name__, error)
+                self._mirrors.remove(mirror)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -7,9 +7,10 @@ run that was killed goes on along the same trajectory.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,11 @@ from omninft_train.training.diagnostics import (
 from omninft_train.training.distributed import World
 from omninft_train.training.locking import exclusive
 from omninft_train.training.rollout import rollout_seed, sample
+from omninft_train.training.trackers import ShownClip, keep_clips, open_service
 from omninft_train.training.tracking import Tracker
 
 _LOG = logging.getLogger(__name__)
+_SHOWN = 4  # clips of a step, where the run keeps any
 
 
 @dataclass
@@ -117,25 +120,46 @@ def train(training: Training) -> None:
 def _loop(training: Training) -> None:
     config, world = training.config, training.world
     first = resume(training)
-    tracker = Tracker(training.out, first, mirror=config.run.mirror, silent=not world.is_main)
-    for step in range(first, config.run.steps):
-        training.seconds.clear()
-        with timed(training.seconds, "sample"):
-            rollouts = sample_rollouts(training, step)
-        with timed(training.seconds, "score"):
-            scored = score_rollouts(training, rollouts, step)
-        step_advantages, judged = judge(training, rollouts, scored, step)
-        with timed(training.seconds, "update"):
-            log = update(training, rollouts, judged, step)
-        log["tokens_per_second"] = trained_tokens(training, rollouts, step) / training.seconds["seconds_update"]
-        keep = old_keep(config.old.decay, step + 1)
-        training.policy.update_old(keep)
-        log |= summarise_rewards(scored, step_advantages, all_groups(config), config.rewards.reward)
-        log |= summarise_update(step_advantages, config.loss.advantage_clip, world, judged.token_weights)
-        log |= {"old_keep": keep, **summarise_policy(training.policy), **training.seconds}
-        tracker.log(step, log)
-        if (step + 1) % config.run.save_every == 0 or step + 1 == config.run.steps:
-            save(training, step + 1)
+    name = config.run.tracker if world.is_main else None
+    services = [open_service(name, training.out, asdict(config))] if name and first < config.run.steps else []
+    tracker = Tracker(training.out, first, mirror=config.run.mirror, services=services, silent=not world.is_main)
+    with closing(tracker):
+        for step in range(first, config.run.steps):
+            _step(training, tracker, step)
+            if (step + 1) % config.run.save_every == 0 or step + 1 == config.run.steps:
+                save(training, step + 1)
+
+
+def _step(training: Training, tracker: Tracker, step: int) -> None:
+    config = training.config
+    training.seconds.clear()
+    with timed(training.seconds, "sample"):
+        rollouts = sample_rollouts(training, step)
+    with timed(training.seconds, "score"):
+        scored = score_rollouts(training, rollouts, step)
+    step_advantages, judged = judge(training, rollouts, scored, step)
+    with timed(training.seconds, "update"):
+        log = update(training, rollouts, judged, step)
+    log["tokens_per_second"] = trained_tokens(training, rollouts, step) / training.seconds["seconds_update"]
+    keep = old_keep(config.old.decay, step + 1)
+    training.policy.update_old(keep)
+    log |= summarise_rewards(scored, step_advantages, all_groups(config), config.rewards.reward)
+    log |= summarise_update(step_advantages, config.loss.advantage_clip, training.world, judged.token_weights)
+    log |= {"old_keep": keep, **summarise_policy(training.policy), **training.seconds}
+    tracker.log(step, log)
+    if config.run.clips_every and step % config.run.clips_every == 0 and training.world.is_main:
+        tracker.show(step, show_clips(training, rollouts, scored, step))
+
+
+def show_clips(training: Training, rollouts: Rollouts, scored: Scored, step: int) -> list[ShownClip]:
+    """Keep the first rollouts of this process as clips, with their rewards; decoding them again is cheap."""
+    index = rollouts.index[:_SHOWN]
+    clips = training.backbone.decode(rollouts.latents[:_SHOWN])
+    names = [spec.name for spec in training.config.rewards.reward]
+    values = [[value if math.isfinite(value) else None for value in scored.values[i].tolist()] for i in index]
+    rewards = [dict(zip(names, row, strict=True)) for row in values]
+    prompts = [prompt.prompt_av for prompt in rollouts.prompts[:_SHOWN]]
+    return keep_clips(training.out, step, dict(zip(index, clips, strict=True)), prompts, rewards)
 
 
 def sample_rollouts(training: Training, step: int) -> Rollouts:
@@ -369,7 +393,14 @@ def save(training: Training, step: int) -> None:
         "backbone": training.backbone.kind,
         "backbone_digest": training.backbone.digest,
         "config": asdict(training.config),
+        "network": _described(policy.transformer("policy")),
     }
     if training.world.is_main:
         checkpoint.save(training.out, step, tensors, meta, keep=training.config.run.keep_checkpoints)
     training.world.barrier()
+
+
+def _described(network: Any) -> dict[str, Any]:
+    """Configuration of a network of diffusers, as its own config.json, without where it was loaded from."""
+    content: dict[str, Any] = json.loads(network.to_json_string())
+    return {key: value for key, value in content.items() if key != "_name_or_path"}
