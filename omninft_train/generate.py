@@ -27,6 +27,7 @@ from omninft_train.training import checkpoint
 from omninft_train.training.assemble import load_backbone, make_policy
 from omninft_train.training.distributed import ALONE, World
 from omninft_train.training.rollout import Guidance, rollout_seed, sample
+from omninft_train.training.tracking import best_step
 
 Role = Literal["policy", "old", "reference"]
 _SETTINGS = "sampling.json"
@@ -123,6 +124,24 @@ def load_trained(run: Path, device: str, prompts: Sequence[str] = (), step: int 
     policy.load(now, loaded.tensors.get("old", now))
     digest = checkpoint.meta_digest(loaded.meta)[:16]
     return Trained(config, backbone, policy, loaded.step, digest, "old" in loaded.tensors)
+
+
+def step_number(run: Path, step: str) -> int | None:
+    """What `--step` means: a number, "best" by the run's own `run.best_by`, or "last", which is None.
+
+    Raises:
+        UsageError: none of these, or the run names nothing to choose by.
+    """
+    if step == "last":
+        return None
+    if step == "best":
+        section = read_config(run).run
+        if section.best_by is None:
+            raise UsageError(f"--step best: {run} was trained without run.best_by. Name a step, or set it and go on.")
+        return best_step(run, section.best_by, checkpoint.policies(run), section.save_every)
+    if not step.isdecimal():
+        raise UsageError(f"--step {step}: expected a number of steps, 'best' or 'last'.")
+    return int(step)
 
 
 def read_config(run: Path, step: int | None = None) -> Config:

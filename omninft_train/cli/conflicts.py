@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from avbench.terminal.output import say
-from omninft_train.cli.options import RunFolder, Step, step_number
+from omninft_train.cli.options import RunFolder, Step
 
 
 def command(
@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """Sample groups of rollouts as training does, and write their rewards, to study how far they disagree."""
     from omninft_train.evaluate import group_rewards, write_json
-    from omninft_train.generate import Generation, load_shared, read_config
+    from omninft_train.generate import Generation, load_shared, read_config, step_number
     from omninft_train.judging import clear
     from omninft_train.training.assemble import load_training_prompts
     from omninft_train.training.distributed import joined
@@ -34,7 +34,7 @@ def command(
     with joined() as world:
         config = read_config(run)
         chosen = load_training_prompts(config)[:prompts]
-        trained = load_shared(run, chosen, world, step_number(step))
+        trained = load_shared(run, chosen, world, step_number(run, step))
         sampling = config.sampling
         size = group_size or config.prompts.group_size
         noise = config.run.seed if seed is None else seed

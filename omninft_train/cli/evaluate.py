@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from omninft_train.cli.options import RunFolder, Step, step_number
+from omninft_train.cli.options import RunFolder, Step
 
 
 def command(
@@ -29,13 +29,13 @@ def command(
     """Sample clips, and judge them by the run's rewards and by held-out metrics; goes on where it stopped."""
     from avbench.pages.terminal import print_table
     from omninft_train.evaluate import evaluate, summarise, write_evaluation
-    from omninft_train.generate import Generation, evaluation_prompts, load_shared
+    from omninft_train.generate import Generation, evaluation_prompts, load_shared, step_number
     from omninft_train.judging import clear
     from omninft_train.training.distributed import joined
 
     with joined() as world:
         chosen = evaluation_prompts(run, prompts)
-        trained = load_shared(run, chosen, world, step_number(step))
+        trained = load_shared(run, chosen, world, step_number(run, step))
         sampling = trained.config.sampling
         how = Generation(role, samples, steps or 2 * sampling.steps, sampling.guidance, seed, sampling.batch)
         evaluation = evaluate(trained, chosen, how, out, world)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from avbench.errors import EnvironmentProblem, UsageError
+from avbench.errors import EnvironmentProblem
 
 Recipe = Annotated[
     str,
@@ -21,7 +21,7 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, as often as needed; wins over the recipe.")
 ]
 Step = Annotated[
-    str, typer.Option("--step", help="Whose policy: a number of steps that was saved, or 'last'.", metavar="N|last")
+    str, typer.Option("--step", help="Whose policy: a saved step, or the best by run.best_by.", metavar="N|best|last")
 ]
 NEEDED = ("torch", "diffusers", "peft")
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", file_okay=False)]
@@ -39,16 +39,3 @@ def need_packages(command: str) -> None:
             f"'{command}' trains a model and needs {', '.join(missing)}, not installed here. "
             "Install the trainer's packages: pip install 'avbench[train]'"
         )
-
-
-def step_number(step: str) -> int | None:
-    """What `--step` means: None for the last.
-
-    Raises:
-        UsageError: neither a number nor "last".
-    """
-    if step == "last":
-        return None
-    if not step.isdecimal():
-        raise UsageError(f"--step {step}: expected a number of steps, or 'last'.")
-    return int(step)

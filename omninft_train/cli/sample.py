@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from avbench.terminal.output import say
-from omninft_train.cli.options import RunFolder, Step, step_number
+from omninft_train.cli.options import RunFolder, Step
 
 
 def command(
@@ -33,14 +33,14 @@ def command(
     """Generate clips (mp4) with a run's policy, and a manifest for `avbench score`; goes on where it stopped."""
     from dataclasses import replace
 
-    from omninft_train.generate import Generation, load_shared, read_config, sample_clips
+    from omninft_train.generate import Generation, load_shared, read_config, sample_clips, step_number
     from omninft_train.prompts import load_prompts
     from omninft_train.training.assemble import load_training_prompts
     from omninft_train.training.distributed import joined
 
     with joined() as world:
         chosen = (load_prompts(prompts) if prompts else load_training_prompts(read_config(run)))[:limit]
-        trained = load_shared(run, chosen, world, step_number(step))
+        trained = load_shared(run, chosen, world, step_number(run, step))
         sampling = trained.config.sampling
         usual = sampling.guidance
         how = Generation(

@@ -128,6 +128,13 @@ def policies(folder: Path) -> dict[int, Path]:
     return dict(sorted({**_numbered(folder, _POLICY), **_numbered(folder)}.items()))
 
 
+def drop_policies(folder: Path, kept: int) -> None:
+    """Remove what stays of older checkpoints, but for one step."""
+    for step, path in _numbered(folder, _POLICY).items():
+        if step != kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def find(folder: Path, step: int | None = None) -> Path:
     """The checkpoint of a step, or what stays of it; None for the last whole one.
 

@@ -8,9 +8,10 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol, cast
 
-from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.errors import EnvironmentProblem, UsageError, near
 from omninft_train.files import write_atomically
 from omninft_train.training.trackers import ShownClip
 
@@ -103,6 +104,35 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Logged steps of a run, in order; empty where nothing is logged. A last line that was cut off is left out."""
     path = folder / METRICS
     return [row for row, _ in _rows(path)] if path.exists() else []
+
+
+def best_step(folder: Path, key: str, saved: Iterable[int], window: int) -> int:
+    """The saved step whose policy did best: by the mean of a logged value over the steps just before it.
+
+    One step is judged by a few dozen rollouts, which is too few to choose by.
+
+    Args:
+        folder: of the run.
+        key: of the log; higher is better.
+        saved: numbers of steps whose policies are there.
+        window: how many steps the mean goes back.
+
+    Raises:
+        UsageError: no step has that value.
+    """
+    values = {row["step"] + 1: row[key] for row in read_metrics(folder) if isinstance(row.get(key), (int, float))}
+    means: dict[int, float] = {}
+    for step in sorted(saved):
+        span = [value for number, value in values.items() if step - window < number <= step]
+        if span:
+            means[step] = fmean(span)
+    if not means:
+        raise UsageError(f"{folder}: no saved step has '{key}' in its log. {near(key, _keys(folder))}")
+    return max(means, key=lambda step: means[step])
+
+
+def _keys(folder: Path) -> list[str]:
+    return sorted({key for row in read_metrics(folder) for key in row})
 
 
 def reward_key(name: str, quantity: str) -> str:

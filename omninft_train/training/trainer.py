@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from omninft_train.config import Config
-from omninft_train.errors import TrainingStopped
+from omninft_train.errors import TrainingStopped, UsageError
 from omninft_train.method.advantages import Advantages, advantages, optimality
 from omninft_train.method.losses import Branch, BranchLoss, branch_loss, combine, kl_loss, weigh_branches
 from omninft_train.method.regions import region_weights
@@ -44,7 +44,7 @@ from omninft_train.training.distributed import World
 from omninft_train.training.locking import exclusive
 from omninft_train.training.rollout import rollout_seed, sample
 from omninft_train.training.trackers import ShownClip, keep_clips, open_service
-from omninft_train.training.tracking import Tracker
+from omninft_train.training.tracking import Tracker, best_step
 
 _LOG = logging.getLogger(__name__)
 _SHOWN = 4  # clips of a step, where the run keeps any
@@ -397,7 +397,19 @@ def save(training: Training, step: int) -> None:
     }
     if training.world.is_main:
         checkpoint.save(training.out, step, tensors, meta, keep=training.config.run.keep_checkpoints)
+        _drop_policies(training)
     training.world.barrier()
+
+
+def _drop_policies(training: Training) -> None:
+    run = training.config.run
+    if run.keep_policies == "best" and run.best_by is not None:
+        try:
+            best = best_step(training.out, run.best_by, checkpoint.policies(training.out), run.save_every)
+        except UsageError as error:  # a value that was never logged is no reason to lose a run, nor its policies
+            _LOG.warning("all policies are kept: %s", error)
+            return
+        checkpoint.drop_policies(training.out, best)
 
 
 def _described(network: Any) -> dict[str, Any]:

@@ -18,13 +18,14 @@ from omninft_train import generate, judging
 from omninft_train.clips import save_mp4
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.evaluate import evaluate, group_rewards
-from omninft_train.generate import Generation, Job, Trained, load_trained, sample_clips
+from omninft_train.generate import Generation, Job, Trained, load_trained, sample_clips, step_number
 from omninft_train.judging import clear
 from omninft_train.models.backbone import Decoded
 from omninft_train.rewards.spec import Rewards, Scored
-from omninft_train.training import trainer
+from omninft_train.training import checkpoint, trainer
 from omninft_train.training.distributed import World
 from omninft_train.training.rollout import Guidance
+from omninft_train.training.tracking import METRICS
 
 HOW = Generation("policy", 2, 3, Guidance(1.0, 1.0, 0.0, ()), 5, 2)
 
@@ -196,6 +197,20 @@ def test_a_policy_of_an_earlier_step_is_sampled(trained: Trained, prompts: Any, 
     with pytest.raises(UsageError, match="old policy of step 1 was not kept"):
         sample_clips(tmp_path / "old", early, prompts[:1], replace(HOW, role="old"))
     sample_clips(tmp_path / "old", last, prompts[:1], replace(HOW, role="old"))
+
+
+def test_the_best_policy_stays_and_is_found(trained: Trained, tmp_path: Path) -> None:
+    settings = ("run.keep_policies=best", "run.best_by=reward_sync_mean", "run.keep_checkpoints=1")
+    training = make(tiny_config(Path(trained.config.backbone.path), *settings), tmp_path)
+    for step, value in enumerate((0.1, 0.7, 0.3, 0.2), 1):
+        with (tmp_path / METRICS).open("a") as file:
+            file.write(json.dumps({"step": step - 1, "reward_sync_mean": value}) + "\n")
+        trainer.save(training, step)
+    assert list(checkpoint.policies(tmp_path)) == [2, 4]  # the best, and the last, to go on from
+    assert step_number(tmp_path, "best") == 2 and step_number(tmp_path, "4") == 4
+    assert step_number(tmp_path, "last") is None
+    with pytest.raises(UsageError, match="expected a number of steps, 'best' or 'last'"):
+        step_number(tmp_path, "first")
 
 
 def test_failures_stay_with_their_clips(
