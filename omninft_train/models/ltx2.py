@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ class Ltx2Backbone:
     ) -> None:
         self.transformer = transformer
         self.geometry = geometry
-        self.digest = config_digest(transformer)
+        self.digest = config_digest(transformer.config)  # type: ignore[arg-type] - a module of diffusers
         self._decoders = decoders
         self._prompts = prompts
         self._negative = negative
@@ -234,10 +234,9 @@ def _check_positions(section: BackboneSection, sound_seconds: float, config: Any
             )
 
 
-def config_digest(transformer: nn.Module) -> str:
+def config_digest(config: Mapping[str, Any]) -> str:
     """Identity of an architecture: hash of its configuration, without versions and paths."""
-    config: Any = transformer.config
-    content = {key: value for key, value in dict(config).items() if not key.startswith("_")}
+    content = {key: value for key, value in config.items() if not key.startswith("_")}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()[:16]
 
 
