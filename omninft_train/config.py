@@ -14,6 +14,7 @@ from omninft_train.method.regions import RegionOptions
 from omninft_train.method.surgery import SurgeryRule, check_rule
 from omninft_train.rewards.spec import RewardSpec
 from omninft_train.training.rollout import CaptureWindow, Guidance
+from omninft_train.training.trackers import TrackerName
 
 Preset = Literal["release", "paper"]
 Count = Annotated[int, at_least(1)]
@@ -27,8 +28,12 @@ class RunSection:
         seed: of everything that is drawn.
         steps: outer steps, one optimiser step each.
         save_every: steps between checkpoints.
-        keep_checkpoints: how many stay.
+        keep_checkpoints: how many stay whole; of older ones the policy stays.
+        keep_policies: policies of older checkpoints that stay: "all", or the "best" one by `best_by`.
+        best_by: key of the log, such as "reward_sync_mean"; higher is better.
         probe_every: steps between measurements of gradient norms by depth; 0 for never.
+        tracker: service that shows the run; None for none.
+        clips_every: steps between clips that are kept and shown, with their rewards; 0 for never.
         mirror: "package.module:name" of a function of the run's folder whose result gets every logged step.
     """
 
@@ -36,7 +41,11 @@ class RunSection:
     steps: Count = 600
     save_every: Count = 25
     keep_checkpoints: Count = 2
+    keep_policies: Literal["all", "best"] = "all"
+    best_by: str | None = None
     probe_every: int = 0
+    tracker: TrackerName | None = None
+    clips_every: int = 0
     mirror: str | None = None
 
 
@@ -249,6 +258,8 @@ def check(config: Config, world: int = 1) -> None:
             raise UsageError(f"{name} = {number:g}: must be above 0.")
     if prompts.group_size == 1:
         raise UsageError("prompts.group_size = 1: a group of one has no advantage; at least 2 are needed.")
+    if config.run.keep_policies == "best" and config.run.best_by is None:
+        raise UsageError('run.keep_policies = "best": run.best_by has to name a logged value, as "reward_sync_mean".')
     for rule in config.surgery.rules:
         check_rule(rule)
     if prompts.rollouts % world:

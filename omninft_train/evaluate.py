@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -17,11 +18,13 @@ from avbench.pages.table import Column, Table, row_of
 from avbench.toml import Origin
 from omninft_train.config import RewardSection
 from omninft_train.errors import UsageError
-from omninft_train.generate import Generation, Trained, generate
+from omninft_train.generate import Generation, Job, Trained, jobs_of
+from omninft_train.judging import JudgedClip, judge, judged_rows
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.local import make_rewards
 from omninft_train.rewards.spec import RewardSpec
+from omninft_train.training.distributed import ALONE, World
 
 SetMetric = Callable[[Sequence[Decoded], Sequence[TrainPrompt]], float]
 """(B clips, the prompt of each) -> one value for all."""
@@ -64,14 +67,28 @@ class Evaluation:
     failures: tuple[str, ...]
 
 
-def evaluate(trained: Trained, prompts: Sequence[TrainPrompt], how: Generation) -> Evaluation:
-    """Sample clips in memory, and judge them by the run's rewards and by metrics that it did not see.
+def evaluate(
+    trained: Trained, prompts: Sequence[TrainPrompt], how: Generation, journal: Path, world: World = ALONE
+) -> Evaluation | None:
+    """Sample clips, and judge them by the run's rewards and by metrics that it did not see, batch by batch.
+
+    Args:
+        trained: the policy.
+        prompts: to sample from.
+        how: see `Generation`.
+        journal: where judged clips are kept until the end, so that an interrupted call goes on; see `judged_rows`.
+        world: processes that share the work; the first has the evaluation, the others None.
 
     Raises:
-        EnvironmentProblem: a reward cannot run at all.
+        EnvironmentProblem: a reward cannot run at all, or the journal cannot be written.
     """
-    clips = generate(trained.backbone, trained.policy, prompts, how)
-    return judge_clips(trained, clips, prompts, how)
+    section, sets = _with_held_out(trained.config.rewards, trained.backbone.kind)
+    keep: dict[Job, Decoded] | None = {} if sets else None
+    rows = judged_rows(trained, prompts, how, section, journal, world, keep)
+    if rows is None:
+        return None
+    clips = [keep[job] for job in jobs_of(prompts, how)] if keep is not None else []
+    return _evaluation(trained, prompts, how, section, rows, _of_sets(sets, clips, prompts, how))
 
 
 def judge_clips(
@@ -79,18 +96,28 @@ def judge_clips(
 ) -> Evaluation:
     """Judge clips that `generate` made with the same arguments."""
     flat = [clip for of_prompt in clips for clip in of_prompt]
-    texts = [prompt for of_prompt, prompt in zip(clips, prompts, strict=True) for _ in of_prompt]
     section, sets = _with_held_out(trained.config.rewards, trained.backbone.kind)
-    rewards = make_rewards(section)
-    try:
-        scored = rewards.score(flat, texts, [str(index) for index in range(len(flat))])
-    finally:
-        rewards.close()
-    metrics = {}
-    for number, spec in enumerate(section.reward):
-        column = zip(scored.values[:, number].tolist(), scored.valid[:, number].tolist(), strict=True)
-        metrics[spec.name] = Metric(spec.weight != 0, tuple(value if valid else None for value, valid in column))
-    set_values = {name: metric(flat, texts) for name, metric in sets.items()}
+    with closing(make_rewards(section)) as rewards:
+        rows = judge(rewards, list(zip(jobs_of(prompts, how), flat, strict=True)), prompts)
+    return _evaluation(trained, prompts, how, section, rows, _of_sets(sets, flat, prompts, how))
+
+
+def _of_sets(
+    sets: Mapping[str, SetMetric], clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], how: Generation
+) -> dict[str, float | None]:
+    texts = [prompts[job.prompt] for job in jobs_of(prompts, how)]
+    values = {name: metric(clips, texts) for name, metric in sets.items()}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _evaluation(
+    trained: Trained,
+    prompts: Sequence[TrainPrompt],
+    how: Generation,
+    section: RewardSection,
+    rows: Sequence[JudgedClip],
+    sets: Mapping[str, float | None],
+) -> Evaluation:
     return Evaluation(
         role=how.role,
         step=trained.step,
@@ -98,9 +125,12 @@ def judge_clips(
         samples=how.samples,
         sampling_steps=how.steps,
         prompts=tuple(prompt.prompt_av for prompt in prompts),
-        metrics=metrics,
-        sets={name: value if math.isfinite(value) else None for name, value in set_values.items()},
-        failures=tuple(scored.reasons),
+        metrics={
+            spec.name: Metric(spec.weight != 0, tuple(row.values[number] for row in rows))
+            for number, spec in enumerate(section.reward)
+        },
+        sets=sets,
+        failures=tuple(reason for row in rows for reason in row.reasons),
     )
 
 
@@ -115,30 +145,29 @@ def _with_held_out(section: RewardSection, kind: str) -> tuple[RewardSection, di
     return replace(section, reward=section.reward + extra), {"impact_distance": impact_distance}
 
 
-def group_rewards(trained: Trained, prompts: Sequence[TrainPrompt], how: Generation) -> dict[str, Any]:
+def group_rewards(
+    trained: Trained, prompts: Sequence[TrainPrompt], how: Generation, journal: Path, world: World = ALONE
+) -> dict[str, Any] | None:
     """Rewards of groups of rollouts, one group of `how.samples` for each prompt.
+
+    Args:
+        trained, prompts, how, journal, world: as for `evaluate`.
 
     Returns:
         "rewards", "routes", "weights": R each; "groups": B; "values": (B, R), null where invalid; "valid": (B, R).
+        None in all processes but the first.
     """
-    config = trained.config
-    clips = generate(trained.backbone, trained.policy, prompts, how)
-    flat = [(clip, prompt) for of_prompt, prompt in zip(clips, prompts, strict=True) for clip in of_prompt]
-    rewards = make_rewards(config.rewards)
-    try:
-        keys = [str(index) for index in range(len(flat))]
-        scored = rewards.score([clip for clip, _ in flat], [prompt for _, prompt in flat], keys)
-    finally:
-        rewards.close()
-    specs = config.rewards.reward
-    rows = zip(scored.values.tolist(), scored.valid.tolist(), strict=True)
+    rows = judged_rows(trained, prompts, how, trained.config.rewards, journal, world)
+    if rows is None:
+        return None
+    specs = trained.config.rewards.reward
     return {
         "rewards": [spec.name for spec in specs],
         "routes": [spec.route for spec in specs],
         "weights": [spec.weight for spec in specs],
-        "groups": [index // how.samples for index in range(len(flat))],
-        "values": [[value if ok else None for value, ok in zip(*row, strict=True)] for row in rows],
-        "valid": scored.valid.tolist(),
+        "groups": [job.prompt for job in jobs_of(prompts, how)],
+        "values": [list(row.values) for row in rows],
+        "valid": [[value is not None for value in row.values] for row in rows],
     }
 
 

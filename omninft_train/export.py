@@ -1,90 +1,271 @@
-"""Trained weights as diffusers loads them: a LoRA file with its alpha, or a whole transformer."""
+"""Trained weights for other programs, made of a checkpoint's files alone: no network is built, no GPU is needed."""
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from omninft_train.config import Config
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.files import rename
-from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
+from omninft_train.generate import read_config
+from omninft_train.models.policy import lora_config
+from omninft_train.models.velocity import version
+from omninft_train.training import checkpoint
+
+Format = Literal["diffusers", "comfyui", "peft", "merged"]
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
+COMFYUI_FILE = "comfyui_lora.safetensors"
+PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+NETWORK_FILE, NETWORK_CONFIG = "diffusion_pytorch_model.safetensors", "config.json"
+_A, _B = ".lora_A.weight", ".lora_B.weight"
 
 
-def export(policy: Policy, folder: Path) -> Path:
-    """Write what was trained; the folder.
+@dataclass(frozen=True)
+class ExportOptions:
+    """How weights are written.
+
+    Attributes:
+        format: "diffusers" for `load_lora_weights`, "comfyui" for its LoRA loader, "peft" for `PeftModel` and as the
+            release saves its own, "merged" for a whole transformer with the LoRA added.
+        dtype: number format; None as they are, float32 for a LoRA and the base's own when merged.
+        base: folder or hub id of the pipeline that the weights are for; None for the one that was trained on.
+        step: whose policy; None for the last one.
+    """
+
+    format: Format = "diffusers"
+    dtype: Dtype | None = None
+    base: str | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class TrainedWeights:
+    """What a checkpoint says of its policy.
+
+    Attributes:
+        config: of the run.
+        meta: content of the checkpoint's meta.json.
+        tensors: the policy's, by the names of the network; A and B of a LoRA as "<module>.lora_A.weight".
+    """
+
+    config: Config
+    meta: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def is_lora(self) -> bool:
+        """Whether adapters were trained, not the whole network."""
+        return self.config.policy.parameters == "lora"
+
+    @property
+    def modules(self) -> list[str]:
+        """Names of the layers that have an adapter."""
+        return sorted(name.removesuffix(_A) for name in self.tensors if name.endswith(_A))
+
+
+def export(run: Path, folder: Path, options: ExportOptions = ExportOptions()) -> Path:
+    """Write the policy of a run; returns the folder.
 
     Raises:
-        UsageError: a policy of another kind, or `folder` is a file.
-        EnvironmentProblem: the folder cannot be written.
+        UsageError: no checkpoint, a format that does not fit what was trained, another base, or `folder` is a file.
+        EnvironmentProblem: the base cannot be read or the folder cannot be written.
     """
-    if isinstance(policy, LoraPolicy):
-        return save_lora(policy, folder)
-    if isinstance(policy, FullPolicy):
-        return save_transformer(policy, folder)
-    raise UsageError(f"{type(policy).__name__} cannot be exported; expected LoraPolicy or FullPolicy.")
-
-
-def save_lora(policy: LoraPolicy, folder: Path) -> Path:
-    """Write the policy's adapter for `LTX2Pipeline.load_lora_weights(folder)`; returns the folder.
-
-    The file carries rank and alpha: without them the loader takes alpha for equal to the rank and scales wrongly.
-    Where parameters are sharded, all processes have to call this, each with a folder of its own.
-
-    Raises:
-        UsageError: `folder` is a file.
-        EnvironmentProblem: the folder cannot be written.
-    """
-    from diffusers.loaders.lora_pipeline import LTX2LoraLoaderMixin
-
-    layers: dict[str, Any] = {**policy.full(policy.trainable())}
-    with _writing(folder, LORA_FILE) as partial:
-        LTX2LoraLoaderMixin.save_lora_weights(
-            partial,
-            transformer_lora_layers=layers,
-            transformer_lora_adapter_metadata=_metadata(policy),
-            weight_name=LORA_FILE,
+    weights = read_weights(run, options.step)
+    if not weights.is_lora and options.format in ("comfyui", "peft"):
+        raise UsageError(
+            f"{run} trained all parameters, so there is no LoRA for {options.format}. Take --format diffusers."
         )
-    return folder
+    if options.base is not None:
+        check_base(weights, options.base)
+    if not weights.is_lora:
+        return _write_network(weights, folder, options)
+    writers = {"diffusers": _write_diffusers, "comfyui": _write_comfyui, "peft": _write_peft, "merged": _write_merged}
+    return writers[options.format](weights, folder, options)
 
 
-def save_transformer(policy: FullPolicy, folder: Path) -> Path:
-    """Write the policy's network for `LTX2VideoTransformer3DModel.from_pretrained(folder)`; returns the folder.
+def read_weights(run: Path, step: int | None = None) -> TrainedWeights:
+    """The policy of a step of a run; None for the last one.
 
     Raises:
-        UsageError: `folder` is a file, or the network is sharded.
-        EnvironmentProblem: the folder cannot be written.
+        UsageError: no such checkpoint, or a damaged one.
     """
-    if any(hasattr(parameter, "device_mesh") for parameter in policy.trainable().values()):
-        raise UsageError("a sharded network cannot be exported; load its checkpoint in one process first.")
-    network: Any = policy.transformer("policy")
-    with _writing(folder, "diffusion_pytorch_model*") as partial:
-        network.save_pretrained(partial)
+    path = checkpoint.find(run, step)
+    meta = checkpoint.read_meta(path)
+    return TrainedWeights(read_config(run, step), meta, checkpoint.read_part(path, meta, "policy"))
+
+
+def check_base(weights: TrainedWeights, base: str) -> None:
+    """Make sure that a base has the architecture that was trained on; two sets of its weights look alike here.
+
+    Raises:
+        UsageError: it has another one.
+        EnvironmentProblem: it cannot be read.
+    """
+    if weights.config.backbone.kind != "ltx2":
+        raise UsageError("--base: only runs on LTX-2 have a base of this kind; leave it out.")
+    from omninft_train.models.ltx2 import CONFIG_FILES, config_digest, describe, locate
+
+    network = describe(locate(base, CONFIG_FILES))["transformer"]
+    found = config_digest(network.config)
+    if found != weights.meta["backbone_digest"]:
+        raise UsageError(
+            f"{base} is another base (LTX-{version(network.config)}, architecture {found}) than the one that was "
+            f"trained on: {weights.config.backbone.path} ({base_version(weights)}, architecture "
+            f"{weights.meta['backbone_digest']}). Name a pipeline of that version."
+        )
+
+
+def base_version(weights: TrainedWeights) -> str:
+    """For example "LTX-2.3"."""
+    if weights.config.backbone.kind != "ltx2":
+        return weights.config.backbone.kind
+    network = weights.meta.get("network")
+    return f"LTX-{version(network)}" if network else "LTX of unknown version"
+
+
+def _write_diffusers(weights: TrainedWeights, folder: Path, options: ExportOptions) -> Path:
+    """Rank and alpha go with it: without them the loader takes alpha for equal to the rank and scales wrongly."""
+    section = weights.config.policy
+    adapter = {f"transformer.{key}": value for key, value in _adapter(section.rank, section.alpha).items()}
+    metadata = {"lora_adapter_metadata": json.dumps(adapter, indent=2, sort_keys=True)}
+    tensors = {f"transformer.{name}": tensor for name, tensor in weights.tensors.items()}
+    with _writing(folder, LORA_FILE) as partial:
+        _save(tensors, partial / LORA_FILE, weights, options, metadata)
     return folder
 
 
-def _metadata(policy: LoraPolicy) -> dict[str, Any]:
-    """The adapter's configuration in what JSON can hold."""
-    config: Any = policy.config
-    content = config.to_dict()
+def _write_comfyui(weights: TrainedWeights, folder: Path, options: ExportOptions) -> Path:
+    """Names of the original network, which those of the adapted layers equal, below "diffusion_model.".
+
+    The scale is "<layer>.alpha" divided by the rank; a layer without one gets a scale of 1, whatever the metadata says.
+    """
+    tensors = {f"diffusion_model.{name}": tensor for name, tensor in weights.tensors.items()}
+    alpha = torch.tensor(float(weights.config.policy.alpha))
+    scales = {f"diffusion_model.{module}.alpha": alpha.clone() for module in weights.modules}
+    with _writing(folder, COMFYUI_FILE) as partial:
+        _save(_cast(tensors, options.dtype) | scales, partial / COMFYUI_FILE, weights)
+    return folder
+
+
+def _write_peft(weights: TrainedWeights, folder: Path, options: ExportOptions) -> Path:
+    section = weights.config.policy
+    content = _adapter(section.rank, section.alpha) | {"base_model_name_or_path": weights.config.backbone.path}
+    tensors = {f"base_model.model.{name}": tensor for name, tensor in weights.tensors.items()}
+    with _writing(folder, PEFT_FILE) as partial:
+        _save(tensors, partial / PEFT_FILE, weights, options)
+        _write_json(content | {"inference_mode": True}, partial / PEFT_CONFIG)
+    return folder
+
+
+def _write_network(weights: TrainedWeights, folder: Path, options: ExportOptions) -> Path:
+    """All parameters, for `LTX2VideoTransformer3DModel.from_pretrained(folder)`."""
+    network = weights.meta.get("network")
+    if network is None:
+        raise UsageError(
+            "the checkpoint was saved by an older version and does not describe its network. Train one more step "
+            "(raise run.steps), then export."
+        )
+    with _writing(folder, "diffusion_pytorch_model*") as partial:
+        _save(weights.tensors, partial / NETWORK_FILE, weights, options)
+        _write_json(network, partial / NETWORK_CONFIG)
+    return folder
+
+
+def _write_merged(weights: TrainedWeights, folder: Path, options: ExportOptions) -> Path:
+    """The base's files one after another, each weight plus alpha / rank times B A, added in float32."""
+    if weights.config.backbone.kind != "ltx2":
+        raise UsageError("--format merged: only for runs on LTX-2.")
+    from omninft_train.models.ltx2 import locate
+
+    base = options.base or weights.config.backbone.path
+    check_base(weights, base)
+    source = locate(base, ("model_index.json", "transformer/*")) / "transformer"
+    missing = set(weights.modules)
+    with _writing(folder, "diffusion_pytorch_model*") as partial:
+        for file in sorted(source.glob("*.safetensors")):
+            tensors = _load(file)
+            for module in sorted(missing & {name.removesuffix(".weight") for name in tensors}):
+                tensors[f"{module}.weight"] = _merge(tensors[f"{module}.weight"], weights, module)
+                missing.remove(module)
+            _save(tensors, partial / file.name, weights, options)
+        for file in source.glob("*.json"):
+            shutil.copyfile(file, partial / file.name)
+        if missing:
+            raise UsageError(f"{source}: has no {min(missing)}.weight, nor {len(missing) - 1} more that were adapted.")
+    return folder
+
+
+def _merge(base: Tensor, weights: TrainedWeights, module: str) -> Tensor:
+    section = weights.config.policy
+    a, b = (weights.tensors[module + part].float() for part in (_A, _B))  # (r, in), (out, r)
+    return (base.float() + section.alpha / section.rank * (b @ a)).to(base.dtype)
+
+
+def _adapter(rank: int, alpha: int) -> dict[str, Any]:
+    """peft's configuration of the adapter in what JSON can hold."""
+    content: Any = lora_config(rank, alpha).to_dict()
     return {key: sorted(value) if isinstance(value, set) else value for key, value in content.items()}
+
+
+def _save(
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    weights: TrainedWeights,
+    options: ExportOptions = ExportOptions(),
+    more: Mapping[str, str] | None = None,
+) -> None:
+    section = weights.config.policy
+    metadata = {
+        "format": "pt",
+        "base_model": weights.config.backbone.path,
+        "base_version": base_version(weights),
+        "base_architecture": str(weights.meta["backbone_digest"]),
+        "trained_steps": str(weights.meta["step"]),
+    }
+    if weights.is_lora:
+        metadata |= {"lora_rank": str(section.rank), "lora_alpha": str(section.alpha)}
+    save_file(_cast(tensors, options.dtype), path, metadata | dict(more or {}))
+
+
+def _cast(tensors: Mapping[str, Tensor], dtype: Dtype | None) -> dict[str, Tensor]:
+    if dtype is None:
+        return dict(tensors)
+    wanted = getattr(torch, dtype)
+    return {name: value.to(wanted) if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def _load(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise EnvironmentProblem(f"{file}: cannot be read ({error}). Download the pipeline again.") from error
+
+
+def _write_json(content: Mapping[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 @contextmanager
 def _writing(folder: Path, weights: str) -> Iterator[Path]:
     """A folder inside `folder` to write to; once all is written its files take the place of those that were there.
 
-    Errors of a disk come as a user should read them; diffusers itself only logs when `folder` is a file.
-
     Args:
+        folder: of the weights.
         weights: pattern of weight files; such ones of an earlier export, as many parts of a larger network, go.
     """
-    from safetensors import SafetensorError
-
     if folder.is_file():
         raise UsageError(f"{folder} is a file; the weights need a folder. Name another one.")
     partial, is_new = folder / ".partial", not folder.exists()
@@ -98,10 +279,10 @@ def _writing(folder: Path, weights: str) -> Iterator[Path]:
             if path.name not in written:
                 path.unlink()
     except (OSError, SafetensorError) as error:
-        if is_new:
-            shutil.rmtree(folder, ignore_errors=True)
         raise EnvironmentProblem(
             f"{folder}: the weights cannot be written ({error}). Free space or name another folder."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if is_new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -23,20 +25,48 @@ from omninft_train.models.policy import Policy
 from omninft_train.prompts import TrainPrompt, load_prompts
 from omninft_train.training import checkpoint
 from omninft_train.training.assemble import load_backbone, make_policy
+from omninft_train.training.distributed import ALONE, World
 from omninft_train.training.rollout import Guidance, rollout_seed, sample
+from omninft_train.training.tracking import best_step
 
 Role = Literal["policy", "old", "reference"]
+_SETTINGS = "sampling.json"
 COLUMNS = ("clip_id", "video", "text", "video_text", "audio_text", "prompt_id", "sample_index", "model")
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's policy, ready to sample."""
+    """A run's policy, ready to sample.
+
+    Attributes:
+        step: optimiser steps done.
+        digest: identity of the checkpoint.
+        has_old: whether the old policy was kept; of older checkpoints it is not.
+    """
 
     config: Config
     backbone: Backbone
     policy: Policy
     step: int
+    digest: str
+    has_old: bool = True
+
+
+class Job(NamedTuple):
+    """One clip to sample: which of the prompts, and which of its samples."""
+
+    prompt: int
+    sample: int
+
+    @property
+    def name(self) -> str:
+        """Id of the clip."""
+        return f"{self.prompt:05d}-{self.sample}"
+
+    @property
+    def file(self) -> str:
+        """Name of its file."""
+        return f"{self.name}.mp4"
 
 
 @dataclass(frozen=True)
@@ -65,31 +95,59 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def load_trained(run: Path, device: str, prompts: Sequence[str] = ()) -> Trained:
-    """The policy of a run's last checkpoint, ready for some prompts.
+def load_shared(run: Path, prompts: Sequence[TrainPrompt], world: World, step: int | None = None) -> Trained:
+    """`load_trained` in several processes, each of which encodes a part of the prompts for all."""
+    texts = list(dict.fromkeys(prompt.prompt_av for prompt in prompts))
+    trained = load_trained(run, world.device, texts[world.rank :: world.size], step)
+    world.barrier()
+    return trained
+
+
+def load_trained(run: Path, device: str, prompts: Sequence[str] = (), step: int | None = None) -> Trained:
+    """A run's policy, ready for some prompts.
+
+    Args:
+        run: folder of the run.
+        device: of everything.
+        prompts: encoded now.
+        step: whose policy; None for the last one.
 
     Raises:
-        UsageError: no checkpoint, or one of another backbone.
+        UsageError: no checkpoint of that step, or one of another backbone.
     """
-    folder, config = _last(run), read_config(run)
+    folder = checkpoint.find(run, step)
+    config = read_config(run, step)
     backbone = load_backbone(config, device, prompts)
     policy = make_policy(config, backbone)
     loaded = checkpoint.load(folder, backbone.kind, backbone.digest)
-    policy.load(loaded.part("policy"), loaded.part("old"))
-    return Trained(config, backbone, policy, loaded.step)
+    now = loaded.part("policy")
+    policy.load(now, loaded.tensors.get("old", now))
+    digest = checkpoint.meta_digest(loaded.meta)[:16]
+    return Trained(config, backbone, policy, loaded.step, digest, "old" in loaded.tensors)
 
 
-def read_config(run: Path) -> Config:
-    """The configuration that a run was started with."""
-    folder = _last(run)
+def step_number(run: Path, step: str) -> int | None:
+    """What `--step` means: a number, "best" by the run's own `run.best_by`, or "last", which is None.
+
+    Raises:
+        UsageError: none of these, or the run names nothing to choose by.
+    """
+    if step == "last":
+        return None
+    if step == "best":
+        section = read_config(run).run
+        if section.best_by is None:
+            raise UsageError(f"--step best: {run} was trained without run.best_by. Name a step, or set it and go on.")
+        return best_step(run, section.best_by, checkpoint.policies(run), section.save_every)
+    if not step.isdecimal():
+        raise UsageError(f"--step {step}: expected a number of steps, 'best' or 'last'.")
+    return int(step)
+
+
+def read_config(run: Path, step: int | None = None) -> Config:
+    """The configuration that a run was started with, as the checkpoint of a step has it."""
+    folder = checkpoint.find(run, step)
     return build(Config, checkpoint.read_meta(folder)["config"], Origin(str(folder)))
-
-
-def _last(run: Path) -> Path:
-    folder = checkpoint.latest(run)
-    if folder is None:
-        raise UsageError(f"{run} holds no checkpoint. Train first: omninft-train train --out {run}")
-    return folder
 
 
 def evaluation_prompts(run: Path, path: Path | None) -> list[TrainPrompt]:
@@ -107,42 +165,108 @@ def evaluation_prompts(run: Path, path: Path | None) -> list[TrainPrompt]:
     return kept_aside()
 
 
-def generate(
-    backbone: Backbone, policy: Policy, prompts: Sequence[TrainPrompt], how: Generation
-) -> list[list[Decoded]]:
-    """Clips in memory: for each prompt, `samples` of them."""
-    jobs = [(number, index) for number in range(len(prompts)) for index in range(how.samples)]
+def jobs_of(prompts: Sequence[TrainPrompt], how: Generation) -> list[Job]:
+    """All clips to sample, prompts first."""
+    return [Job(number, index) for number in range(len(prompts)) for index in range(how.samples)]
+
+
+def stream(
+    backbone: Backbone, policy: Policy, prompts: Sequence[TrainPrompt], how: Generation, jobs: Sequence[Job]
+) -> Iterator[list[tuple[Job, Decoded]]]:
+    """Clips of some jobs, one batch after another; nothing is kept, and each clip depends on its own job alone."""
     device = next(policy.transformer(how.role).parameters()).device
-    clips: list[list[Decoded]] = [[] for _ in prompts]
     for start in range(0, len(jobs), how.batch):
         batch = jobs[start : start + how.batch]
         latents = sample(
             policy,
             how.role,
-            backbone.geometry.noise([rollout_seed(how.seed, 0, *job) for job in batch], device),
+            backbone.geometry.noise([rollout_seed(how.seed, 0, job.prompt, job.sample) for job in batch], device),
             ltx2_levels(how.steps),
-            backbone.condition([prompts[number].prompt_av for number, _ in batch]),
+            backbone.condition([prompts[job.prompt].prompt_av for job in batch]),
             negative=backbone.negative(),
             guidance=how.guidance,
         )
-        for (number, _), clip in zip(batch, backbone.decode(latents), strict=True):
-            clips[number].append(clip)
+        yield list(zip(batch, backbone.decode(latents), strict=True))
+
+
+def generate(
+    backbone: Backbone, policy: Policy, prompts: Sequence[TrainPrompt], how: Generation
+) -> list[list[Decoded]]:
+    """Clips in memory: for each prompt, `samples` of them."""
+    clips: list[list[Decoded]] = [[] for _ in prompts]
+    for batch in stream(backbone, policy, prompts, how, jobs_of(prompts, how)):
+        for job, clip in batch:
+            clips[job.prompt].append(clip)
     return clips
 
 
-def write_clips(folder: Path, clips: Sequence[Sequence[Decoded]], prompts: Sequence[TrainPrompt], model: str) -> Path:
-    """Write mp4 files and the manifest that `avbench score` reads; returns the manifest."""
+def settings_of(trained: Trained, prompts: Sequence[TrainPrompt], how: Generation) -> dict[str, Any]:
+    """What clips depend on, for comparison with those of an earlier call; how they are batched is no part of it."""
+    texts = json.dumps([prompt.prompt_av for prompt in prompts]).encode()
+    facts = {key: value for key, value in asdict(how).items() if key != "batch"}
+    facts |= {"checkpoint": trained.digest, "backbone": trained.backbone.digest}
+    if how.role == "old" and not trained.has_old:
+        raise UsageError(f"the old policy of step {trained.step} was not kept; only that of the last steps is.")
+    content: dict[str, Any] = json.loads(json.dumps(facts | {"prompts": hashlib.sha256(texts).hexdigest()}))
+    return content
+
+
+def sample_clips(
+    folder: Path, trained: Trained, prompts: Sequence[TrainPrompt], how: Generation, world: World = ALONE
+) -> Path:
+    """Write mp4 files one batch after another, and the manifest that `avbench score` reads; returns the manifest.
+
+    Clips that an interrupted call with equal settings left are used. Several processes share the work.
+
+    Raises:
+        UsageError: the folder holds clips of other settings.
+        EnvironmentProblem: it cannot be written.
+    """
+    jobs = jobs_of(prompts, how)
+    problem = _claim(folder, settings_of(trained, prompts, how), jobs) if world.is_main else None
+    problem = world.gather_objects(problem)[0]  # type: ignore[assignment]
+    if problem is not None:
+        raise UsageError(problem)
+    mine = [jobs[index] for index in world.mine(len(jobs))]
+    missing = [job for job in mine if not (folder / job.file).is_file()]
+    for batch in stream(trained.backbone, trained.policy, prompts, how, missing):
+        for job, clip in batch:
+            save_mp4(clip, folder / job.file)
+    world.barrier()
+    manifest = folder / "manifest.csv"
+    if world.is_main:
+        _write_manifest(manifest, jobs, prompts, f"{how.role}-step-{trained.step}")
+    return manifest
+
+
+def _claim(folder: Path, settings: Mapping[str, Any], jobs: Sequence[Job]) -> str | None:
+    """Note the settings of a folder's clips, or say why it is not free for these."""
     make_folder(folder)
+    path = folder / _SETTINGS
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        there = None
+    except (OSError, ValueError) as error:
+        return f"{path}: cannot be read ({error}). Choose another --out, or delete the folder."
+    if there == settings:
+        return None
+    if isinstance(there, dict):
+        keys = ", ".join(sorted(key for key in {**there, **settings} if there.get(key) != settings.get(key)))
+        return f"{folder} holds clips of other settings ({keys}). Choose another --out, or delete the folder."
+    for job in jobs:  # nobody knows whose these are
+        (folder / job.file).unlink(missing_ok=True)
+    write_atomically(path, (json.dumps(settings, indent=1) + "\n").encode())
+    return None
+
+
+def _write_manifest(manifest: Path, jobs: Sequence[Job], prompts: Sequence[TrainPrompt], model: str) -> None:
     table = io.StringIO()
     rows = csv.DictWriter(table, COLUMNS)
     rows.writeheader()
-    for number, (of_prompt, prompt) in enumerate(zip(clips, prompts, strict=True)):
-        for index, clip in enumerate(of_prompt):
-            name = f"{number:05d}-{index}"
-            save_mp4(clip, folder / f"{name}.mp4")
-            texts = (prompt.prompt_av, prompt.prompt_v, prompt.prompt_a)
-            values = (name, f"{name}.mp4", *texts, f"{number:05d}", index, model)
-            rows.writerow(dict(zip(COLUMNS, values, strict=True)))
-    manifest = folder / "manifest.csv"
+    for job in jobs:
+        prompt = prompts[job.prompt]
+        texts = (prompt.prompt_av, prompt.prompt_v, prompt.prompt_a)
+        values = (job.name, job.file, *texts, f"{job.prompt:05d}", job.sample, model)
+        rows.writerow(dict(zip(COLUMNS, values, strict=True)))
     write_atomically(manifest, table.getvalue().encode())
-    return manifest

@@ -13,8 +13,6 @@ from tiny_ltx2 import Case, load_case, stir
 from torch import Tensor
 from torch.multiprocessing import start_processes
 
-from omninft_train.errors import UsageError
-from omninft_train.export import export
 from omninft_train.models.hooks import AttentionCapture, Surgery
 from omninft_train.models.latents import Latents
 from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
@@ -142,19 +140,11 @@ def work(setting: Setting, rank: int, size: int, folder: Path) -> None:
     policy, case = make(setting)
     shard(policy)
     kept = {"facts": facts(policy)} | run(policy, case, setting, list(range(rank, ROLLOUTS, size)))
-    kept["exported"] = _export(policy, folder / f"export-{rank}")
     # Tensors of a checkpoint go into a sharded policy, and come out again.
     other = {name: torch.full_like(value, 0.5) for name, value in kept["now"].items()}
     policy.load(other, kept["old"])
     kept["loaded"] = (policy.full(policy.trainable()), policy.full(policy.old()))
     torch.save(kept, folder / f"rank-{rank}.pt")
-
-
-def _export(policy: Policy, folder: Path) -> str:
-    try:
-        return str(export(policy, folder))
-    except UsageError as problem:
-        return str(problem)
 
 
 def join(rank: int, size: int, settings: Path, folder: Path) -> None:

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from avbench.terminal.entry import run_app, start_logging
-from omninft_train.cli import conflicts, evaluate, export, miniature, pretrain, sample, score, show_config, train
+from omninft_train.cli import (
+    conflicts,
+    evaluate,
+    export,
+    miniature,
+    pretrain,
+    prompts,
+    sample,
+    score,
+    show_config,
+    train,
+)
 
 app = typer.Typer(
     name="omninft-train",
@@ -29,6 +40,7 @@ app.command("conflicts")(conflicts.command)
 app.command("evaluate")(evaluate.command)
 app.command("export")(export.command)
 app.command("pretrain")(pretrain.command)
+app.add_typer(prompts.app, name="prompts")
 
 
 @app.callback()

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from avbench.terminal.output import say
-from omninft_train.cli.options import RunFolder
+from omninft_train.cli.options import RunFolder, Step
 
 
 def command(
@@ -22,18 +22,25 @@ def command(
         Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
     ] = "policy",
     seed: Annotated[int | None, typer.Option("--seed", help="Of the noise; default: the run's.")] = None,
+    step: Step = "last",
 ) -> None:
     """Sample groups of rollouts as training does, and write their rewards, to study how far they disagree."""
     from omninft_train.evaluate import group_rewards, write_json
-    from omninft_train.generate import Generation, default_device, load_trained, read_config
+    from omninft_train.generate import Generation, load_shared, read_config, step_number
+    from omninft_train.judging import clear
     from omninft_train.training.assemble import load_training_prompts
+    from omninft_train.training.distributed import joined
 
-    config = read_config(run)
-    chosen = load_training_prompts(config)[:prompts]
-    trained = load_trained(run, default_device(), [prompt.prompt_av for prompt in chosen])
-    sampling = config.sampling
-    size = group_size or config.prompts.group_size
-    noise = config.run.seed if seed is None else seed
-    how = Generation(role, size, sampling.steps, sampling.guidance, noise, sampling.batch)
-    write_json(group_rewards(trained, chosen, how), out)
-    say(str(out))
+    with joined() as world:
+        config = read_config(run)
+        chosen = load_training_prompts(config)[:prompts]
+        trained = load_shared(run, chosen, world, step_number(run, step))
+        sampling = config.sampling
+        size = group_size or config.prompts.group_size
+        noise = config.run.seed if seed is None else seed
+        how = Generation(role, size, sampling.steps, sampling.guidance, noise, sampling.batch)
+        found = group_rewards(trained, chosen, how, out, world)
+        if found is not None:
+            write_json(found, out)
+            clear(out)
+            say(str(out))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from omninft_train.cli.options import RunFolder
+from omninft_train.cli.options import RunFolder, Step
 
 
 def command(
@@ -24,16 +24,22 @@ def command(
         None
     ),
     seed: Annotated[int, typer.Option("--seed", help="Equal seeds give all policies equal noise.")] = 0,
+    step: Step = "last",
 ) -> None:
-    """Sample clips in memory, and judge them by the run's rewards and by held-out metrics."""
+    """Sample clips, and judge them by the run's rewards and by held-out metrics; goes on where it stopped."""
     from avbench.pages.terminal import print_table
     from omninft_train.evaluate import evaluate, summarise, write_evaluation
-    from omninft_train.generate import Generation, default_device, evaluation_prompts, load_trained
+    from omninft_train.generate import Generation, evaluation_prompts, load_shared, step_number
+    from omninft_train.judging import clear
+    from omninft_train.training.distributed import joined
 
-    chosen = evaluation_prompts(run, prompts)
-    trained = load_trained(run, default_device(), [prompt.prompt_av for prompt in chosen])
-    sampling = trained.config.sampling
-    how = Generation(role, samples, steps or 2 * sampling.steps, sampling.guidance, seed, sampling.batch)
-    evaluation = evaluate(trained, chosen, how)
-    write_evaluation(evaluation, out)
-    print_table(summarise(evaluation))
+    with joined() as world:
+        chosen = evaluation_prompts(run, prompts)
+        trained = load_shared(run, chosen, world, step_number(run, step))
+        sampling = trained.config.sampling
+        how = Generation(role, samples, steps or 2 * sampling.steps, sampling.guidance, seed, sampling.batch)
+        evaluation = evaluate(trained, chosen, how, out, world)
+        if evaluation is not None:
+            write_evaluation(evaluation, out)
+            clear(out)
+            print_table(summarise(evaluation))

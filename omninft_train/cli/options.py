@@ -20,6 +20,9 @@ BackboneName = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, as often as needed; wins over the recipe.")
 ]
+Step = Annotated[
+    str, typer.Option("--step", help="Whose policy: a saved step, or the best by run.best_by.", metavar="N|best|last")
+]
 NEEDED = ("torch", "diffusers", "peft")
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", file_okay=False)]
 

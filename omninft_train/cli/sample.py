@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from avbench.terminal.output import say
-from omninft_train.cli.options import RunFolder
+from omninft_train.cli.options import RunFolder, Step
 
 
 def command(
@@ -28,26 +28,29 @@ def command(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Equal seeds give all policies equal noise.")] = 0,
     batch: Annotated[int | None, typer.Option("--batch", help="Clips per forward pass.")] = None,
+    step: Step = "last",
 ) -> None:
-    """Generate clips (mp4) with a run's policy, and a manifest for `avbench score`."""
+    """Generate clips (mp4) with a run's policy, and a manifest for `avbench score`; goes on where it stopped."""
     from dataclasses import replace
 
-    from omninft_train.generate import Generation, default_device, generate, load_trained, read_config, write_clips
+    from omninft_train.generate import Generation, load_shared, read_config, sample_clips, step_number
     from omninft_train.prompts import load_prompts
     from omninft_train.training.assemble import load_training_prompts
+    from omninft_train.training.distributed import joined
 
-    chosen = (load_prompts(prompts) if prompts else load_training_prompts(read_config(run)))[:limit]
-    trained = load_trained(run, default_device(), [prompt.prompt_av for prompt in chosen])
-    sampling = trained.config.sampling
-    training_guidance = sampling.guidance
-    how = Generation(
-        role=role,
-        samples=samples,
-        steps=steps or 2 * sampling.steps,
-        guidance=replace(training_guidance, video=guidance[0], audio=guidance[1]) if guidance else training_guidance,
-        seed=seed,
-        batch=batch or sampling.batch,
-    )
-    clips = generate(trained.backbone, trained.policy, chosen, how)
-    manifest = write_clips(out, clips, chosen, f"{role}-step-{trained.step}")
-    say(f"{sum(map(len, clips))} clips. Score them with: avbench score {manifest}")
+    with joined() as world:
+        chosen = (load_prompts(prompts) if prompts else load_training_prompts(read_config(run)))[:limit]
+        trained = load_shared(run, chosen, world, step_number(run, step))
+        sampling = trained.config.sampling
+        usual = sampling.guidance
+        how = Generation(
+            role=role,
+            samples=samples,
+            steps=steps or 2 * sampling.steps,
+            guidance=replace(usual, video=guidance[0], audio=guidance[1]) if guidance else usual,
+            seed=seed,
+            batch=batch or sampling.batch,
+        )
+        manifest = sample_clips(out, trained, chosen, how, world)
+        if world.is_main:
+            say(f"{len(chosen) * samples} clips. Score them with: avbench score {manifest}")

@@ -24,12 +24,15 @@ class AdvantageOptions:
             group's.
         sample_std: divide by n - 1 instead of n. "gdpo-original" always does.
         eps: added to the standard deviation.
+        per: what is normalised by itself: each "reward", or for each "modality" (rewards of one route) their weighted
+            sum. "scalar" has one sum for all.
     """
 
     mode: Literal["scalar", "gdpo", "gdpo-original", "routed"] = "gdpo"
     std: Literal["batch", "group"] = "batch"
     sample_std: bool = False
     eps: float = 1e-4
+    per: Literal["reward", "modality"] = "reward"
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,11 @@ def advantages(
     Source: OmniNFT, modality-wise advantage routing, and its release; GDPO (arXiv 2601.05242) for "gdpo-original".
     """
     used = weights != 0
-    per_reward = torch.stack(
-        [_normalise(rewards[:, k], valid[:, k], groups, options) for k in range(rewards.shape[1])], dim=1
-    )
+    per_reward = _normalise_columns(rewards, valid, groups, options)
+    terms, term_routes = per_reward * weights, routes
+    if options.per == "modality":
+        term_routes, totals, whole = _by_modality(rewards, valid, weights, routes)
+        terms = _normalise_columns(totals, whole, groups, options)
     routed = options.mode == "routed"
     masks = {name: used & _goes_to(routes, name if routed else None, used.device) for name in BRANCHES}
     ok = {name: (valid | ~mask).all(dim=1) for name, mask in masks.items()}
@@ -93,7 +98,9 @@ def advantages(
         total = torch.where(valid & used, rewards * weights, 0).sum(dim=1)
         sums = dict.fromkeys(BRANCHES, _normalise(total, ok["video"], groups, options))
     else:
-        sums = {name: (per_reward * weights * mask).sum(dim=1) for name, mask in masks.items()}
+        sums = {
+            name: (terms * _goes_to(term_routes, name if routed else None, used.device)).sum(dim=1) for name in BRANCHES
+        }
     if options.mode == "gdpo-original":
         sums = dict.fromkeys(BRANCHES, _whiten(sums["video"], ok["video"], options.eps))
     values = {name: torch.where(ok[name], sums[name], 0) for name in BRANCHES}
@@ -127,6 +134,25 @@ def modality_advantages(per_reward: Tensor, weights: Tensor, routes: Sequence[Ro
 
 def _goes_to(routes: Sequence[Route], branch: str | None, device: torch.device) -> Tensor:
     return torch.tensor([branch is None or route in (branch, "both") for route in routes], device=device)
+
+
+def _by_modality(
+    rewards: Tensor, valid: Tensor, weights: Tensor, routes: Sequence[Route]
+) -> tuple[tuple[Route, ...], Tensor, Tensor]:
+    """Routes that have rewards, the weighted sum of the rewards of each, (B, K), and where none of them failed."""
+    present = tuple(dict.fromkeys(routes))
+    sums, whole = [], []
+    for route in present:
+        chosen = torch.tensor([own == route for own in routes], device=weights.device) & (weights != 0)
+        sums.append(torch.where(valid, rewards * weights, 0)[:, chosen].sum(dim=1))
+        whole.append(valid[:, chosen].all(dim=1))
+    return present, torch.stack(sums, dim=1), torch.stack(whole, dim=1)
+
+
+def _normalise_columns(values: Tensor, valid: Tensor, groups: Tensor, options: AdvantageOptions) -> Tensor:
+    """Each column of (B, K) by itself."""
+    columns = [_normalise(values[:, k], valid[:, k], groups, options) for k in range(values.shape[1])]
+    return torch.stack(columns, dim=1)
 
 
 def _normalise(values: Tensor, valid: Tensor, groups: Tensor, options: AdvantageOptions) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ class Ltx2Backbone:
     ) -> None:
         self.transformer = transformer
         self.geometry = geometry
-        self.digest = config_digest(transformer)
+        self.digest = config_digest(transformer.config)  # type: ignore[arg-type] - a module of diffusers
         self._decoders = decoders
         self._prompts = prompts
         self._negative = negative
@@ -86,7 +86,7 @@ class Ltx2Backbone:
         store = PromptStore(folder, cache_folder(section.cache), text)
         negative = NEGATIVE_PROMPT if section.negative_prompt is None else section.negative_prompt
         store.prepare([negative, *prompts])
-        parts = {name: _load(folder, name, dtype, device) for name in NETWORKS}
+        parts = {name: _load(folder, name, network_dtype(name, dtype), device) for name in NETWORKS}
         transformer = parts.pop("transformer")
         decoders = Decoders(**parts, options=decoding)
         decoders.tile()
@@ -234,11 +234,18 @@ def _check_positions(section: BackboneSection, sound_seconds: float, config: Any
             )
 
 
-def config_digest(transformer: nn.Module) -> str:
+def config_digest(config: Mapping[str, Any]) -> str:
     """Identity of an architecture: hash of its configuration, without versions and paths."""
-    config: Any = transformer.config
-    content = {key: value for key, value in dict(config).items() if not key.startswith("_")}
+    content = {key: value for key, value in config.items() if not key.startswith("_")}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()[:16]
+
+
+def network_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
+    """Number format of one of `NETWORKS` in a backbone of `dtype`: the vocoder stays in float32.
+
+    The phase of a waveform adds up over hundreds of layers; the authors of LTX-2.3 found that bfloat16 harms its sound.
+    """
+    return torch.float32 if name == "vocoder" else dtype
 
 
 def _load(folder: Path, name: str, dtype: torch.dtype, device: str) -> Any:

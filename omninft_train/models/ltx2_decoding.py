@@ -34,7 +34,7 @@ class Decoders:
     Attributes:
         vae: an AutoencoderKLLTX2Video.
         audio_vae: an AutoencoderKLLTX2Audio.
-        vocoder: an LTX2Vocoder, or an LTX2VocoderWithBWE.
+        vocoder: an LTX2Vocoder, or an LTX2VocoderWithBWE; in float32.
         options: see `DecodeOptions`.
     """
 
@@ -75,5 +75,5 @@ def decode_audio(tokens: Tensor, decoders: Decoders) -> tuple[NDArray[np.float32
     bins = vae.config.mel_bins // vae.mel_compression_ratio
     z = z.reshape(1, z.shape[1], -1, bins).transpose(1, 2)  # (1, C, La, M)
     mel = vae.decode(z.to(vae.dtype), return_dict=False)[0]
-    waveform: NDArray[np.float32] = vocoder(mel)[0].float().cpu().numpy()
+    waveform: NDArray[np.float32] = vocoder(mel.to(vocoder.dtype))[0].cpu().numpy()
     return waveform, int(vocoder.config.output_sampling_rate)

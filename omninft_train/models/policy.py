@@ -26,6 +26,15 @@ TARGETS = (*(f"{attention}.{part}" for attention in _ATTENTIONS for part in _PRO
 """The 28 linear layers of each block that adapters sit on. Source: the release of OmniNFT."""
 
 
+def lora_config(rank: int, alpha: int) -> Any:
+    """peft's configuration of an adapter: rank, alpha and `TARGETS`."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=0.0, init_lora_weights="gaussian", target_modules=list(TARGETS)
+    )
+
+
 class Policy(ABC):
     """Three roles of one generator.
 
@@ -130,13 +139,10 @@ class LoraPolicy(Policy):
     """
 
     def __init__(self, transformer: Any, geometry: Geometry, *, rank: int = 32, alpha: int = 64, seed: int = 0) -> None:
-        from peft import LoraConfig
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         self.geometry = geometry
-        self.config = LoraConfig(
-            r=rank, lora_alpha=alpha, lora_dropout=0.0, init_lora_weights="gaussian", target_modules=list(TARGETS)
-        )
+        self.config = lora_config(rank, alpha)
         transformer.requires_grad_(False)
         transformer.eval()
         with torch.random.fork_rng(devices=[]):

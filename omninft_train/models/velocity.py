@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -60,13 +60,20 @@ def predict(
     return video, audio
 
 
-def crosses_time(config: Any) -> bool:
+def crosses_time(config: Mapping[str, Any]) -> bool:
     """Whether cross-attention is modulated by the other stream's noise level: from LTX-2.3 on.
 
-    LTX-2.3 is recognised by what no LTX-2.0 has: text states modulated by the noise level. Both streams share one
-    level here, so the answer only matters where they would differ.
+    Both streams share one level here, so the answer only matters where they would differ.
     """
-    return bool(config.cross_attn_mod or config.audio_cross_attn_mod)
+    return version(config) == "2.3"
+
+
+def version(config: Mapping[str, Any]) -> Literal["2.0", "2.3"]:
+    """Version of LTX that a transformer's configuration describes.
+
+    LTX-2.3 is recognised by what no LTX-2.0 has: text states modulated by the noise level.
+    """
+    return "2.3" if config["cross_attn_mod"] or config["audio_cross_attn_mod"] else "2.0"
 
 
 def _let_skip(transformer: Any, blocks: Sequence[int]) -> None:

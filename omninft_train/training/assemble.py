@@ -17,6 +17,7 @@ from omninft_train.models.hooks import AttentionCapture, Surgery, compile_blocks
 from omninft_train.models.policy import ROLES, FullPolicy, LoraPolicy, Policy
 from omninft_train.prompts import TrainPrompt, draw, load_prompts
 from omninft_train.rewards.local import make_rewards
+from omninft_train.training.agreement import agree
 from omninft_train.training.distributed import World
 from omninft_train.training.trainer import Training
 
@@ -28,10 +29,11 @@ def assemble(config: Config, out: Path, world: World) -> Training:
     """Load the generator, make policies, hooks, rewards and the optimiser.
 
     Raises:
-        UsageError: sizes that do not fit, prompts or rewards that are not there.
+        UsageError: sizes that do not fit, prompts or rewards that are not there, or processes that do not agree.
         EnvironmentProblem: weights or packages are missing.
     """
     check(config, world.size)
+    agree(config, out, world)
     prompts = load_training_prompts(config)
     rewards = make_rewards(config.rewards)
     needed = _drawn(config, prompts)

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ FORMAT = 2
 META = "meta.json"
 _DIGEST = "sha256"
 _NAME = re.compile(r"checkpoint-(\d+)")
+_POLICY = re.compile(r"policy-(\d+)")
 _PART = re.compile(r"[a-z_]+")
 _LOG = logging.getLogger(__name__)
 # Full disk and full quota, as the writer of safetensors words them.
@@ -74,7 +75,7 @@ def save(
         step: optimiser steps done.
         tensors: by part and name; each part becomes a file.
         meta: JSON-able; "backbone" and "backbone_digest" are compared when it is loaded.
-        keep: how many checkpoints stay, this one included.
+        keep: how many checkpoints stay whole, this one included; of older ones the policy stays, as `policy-<step>`.
 
     Returns:
         The folder of the checkpoint.
@@ -96,12 +97,12 @@ def save(
             parts[name] = {"file": file.name, "bytes": size, "tensors": len(named), _DIGEST: _file_digest(file)}
         # As it will be read back: tuples become lists, and the digest must not change with that.
         content = json.loads(json.dumps({"format": FORMAT, "step": step, "parts": parts, **meta}, allow_nan=False))
-        content[_DIGEST] = _meta_digest(content)
+        content[_DIGEST] = meta_digest(content)
         _sync_text(partial / META, json.dumps(content, indent=1) + "\n")
         _sync(partial)
         _rename(partial, target)
         _sync(folder)
-    _prune(folder, step, keep)
+    _thin_out(folder, step, keep)
     return target
 
 
@@ -120,6 +121,33 @@ def latest(folder: Path) -> Path | None:
     """The complete checkpoint of most steps in a run's folder, or None."""
     checkpoints = _numbered(folder)
     return checkpoints[max(checkpoints)] if checkpoints else None
+
+
+def policies(folder: Path) -> dict[int, Path]:
+    """Everything in a run's folder that holds a policy, by steps: whole checkpoints, and what stays of older ones."""
+    return dict(sorted({**_numbered(folder, _POLICY), **_numbered(folder)}.items()))
+
+
+def drop_policies(folder: Path, kept: int) -> None:
+    """Remove what stays of older checkpoints, but for one step."""
+    for step, path in _numbered(folder, _POLICY).items():
+        if step != kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def find(folder: Path, step: int | None = None) -> Path:
+    """The checkpoint of a step, or what stays of it; None for the last whole one.
+
+    Raises:
+        UsageError: there is none; the message names the steps that there are.
+    """
+    there = policies(folder)
+    path = latest(folder) if step is None else there.get(step)
+    if path is not None:
+        return path
+    if not there:
+        raise UsageError(f"{folder} holds no checkpoint. Train first: omninft-train train --out {folder}")
+    raise UsageError(f"{folder} has no policy of step {step}; it has those of {', '.join(map(str, there))}.")
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -143,7 +171,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         _LOG.warning(
             "%s has no checksums (an older version wrote it): damage to its tensors would go unnoticed", folder
         )
-    elif meta.get(_DIGEST) != _meta_digest(meta):
+    elif meta.get(_DIGEST) != meta_digest(meta):
         raise _damaged(path, "its checksum differs")
     return meta
 
@@ -166,9 +194,26 @@ def load(folder: Path, backbone: str, digest: str) -> Checkpoint:
             f"{folder} is of backbone '{saved[0]}' (architecture {saved[1]}), this run has '{backbone}' (architecture "
             f"{digest}). Choose another run folder (--out), or the recipe that it was trained with."
         )
-    checked = meta["format"] != 1
-    tensors = {name: _read(_part_path(folder, name, part), part, checked) for name, part in meta["parts"].items()}
+    kept = ["policy"] if _POLICY.fullmatch(folder.name) else list(meta["parts"])
+    tensors = {name: read_part(folder, meta, name) for name in kept}
     return Checkpoint(folder, meta["step"], tensors, meta)
+
+
+def read_part(folder: Path, meta: Mapping[str, Any], name: str) -> dict[str, Tensor]:
+    """Tensors of one part, checked.
+
+    Args:
+        folder: of the checkpoint.
+        meta: as from `read_meta`.
+        name: "policy", "old" or "optimizer".
+
+    Raises:
+        UsageError: there is no such part, or it is damaged.
+    """
+    if name not in meta["parts"]:
+        raise _damaged(folder / META, f"part {name!r} is missing")
+    part = meta["parts"][name]
+    return _read(_part_path(folder, name, part), part, meta["format"] != 1)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -221,18 +266,26 @@ def _placed(key: str, value: Tensor, parameter: Tensor) -> Tensor:
     return distribute_tensor(value, parameter.device_mesh, parameter.placements)  # type: ignore[attr-defined]
 
 
-def _numbered(folder: Path) -> dict[int, Path]:
+def _numbered(folder: Path, name: re.Pattern[str] = _NAME) -> dict[int, Path]:
     """Complete checkpoints by step. A folder gets its name when it is complete."""
     if not folder.is_dir():
         return {}
-    matches = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()]
+    matches = [(name.fullmatch(path.name), path) for path in folder.iterdir()]
     return {int(match[1]): path for match, path in matches if match and path.is_dir()}
 
 
-def _prune(folder: Path, step: int, keep: int) -> None:
+def _thin_out(folder: Path, step: int, keep: int) -> None:
+    """Of older checkpoints, leave the policy: the optimiser and the old policy are only needed to go on from them."""
     older = sorted((number, path) for number, path in _numbered(folder).items() if number < step)
-    for _, path in older[: max(len(older) - max(keep, 1) + 1, 0)]:
-        shutil.rmtree(path, ignore_errors=True)
+    for number, path in older[: max(len(older) - max(keep, 1) + 1, 0)]:
+        goal = folder / f"policy-{number:06d}"
+        shutil.rmtree(goal, ignore_errors=True)
+        with suppress(OSError):
+            rename(path, goal)
+    for path in _numbered(folder, _POLICY).values():  # also what a killed run did not come to
+        for part in path.glob("*.safetensors"):
+            if part.name != "policy.safetensors":
+                part.unlink(missing_ok=True)
 
 
 def _rename(partial: Path, target: Path) -> None:
@@ -256,8 +309,8 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _meta_digest(meta: Mapping[str, Any]) -> str:
-    """Of everything in meta.json but the digest itself."""
+def meta_digest(meta: Mapping[str, Any]) -> str:
+    """SHA-256 of everything in meta.json but itself; the checksums of all files are part of it."""
     content = {key: value for key, value in meta.items() if key != _DIGEST}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -60,6 +60,10 @@ class World:
             dist.barrier()
 
 
+ALONE = World()
+"""One process on the CPU."""
+
+
 @contextmanager
 def joined() -> Iterator[World]:
     """The world that torchrun describes in the environment, or this process alone."""

@@ -140,8 +140,8 @@ def _decoders(parts: dict[str, Any], geometry: Geometry, size: int) -> int:
     frames = (geometry.frames - 1) * vae.temporal_compression_ratio + 1
     channels = vae.decoder.conv_out.conv.in_channels
     work: int = _DECODER_MAPS * channels * frames * pixels // patch**2
-    weights = sum(_count(parts[name]) for name in ("vae", "audio_vae", "vocoder"))
-    return (weights + work) * size
+    weights = (_count(parts["vae"]) + _count(parts["audio_vae"])) * size + _count(parts["vocoder"]) * _FLOAT32
+    return weights + work * size
 
 
 def _count(network: nn.Module) -> int:

@@ -6,12 +6,14 @@ import importlib
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol, cast
 
-from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.errors import EnvironmentProblem, UsageError, near
 from omninft_train.files import write_atomically
+from omninft_train.training.trackers import ShownClip
 
 _LOG = logging.getLogger(__name__)
 METRICS = "metrics.jsonl"
@@ -19,7 +21,7 @@ _CONSOLE = ("loss", "gradient_norm", "conflict_share")
 
 
 class Mirror(Protocol):
-    """Any tracker that takes the values of a step."""
+    """Any tracker that takes the values of a step; one with `show` and `close` gets clips, and is told the end."""
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Keep the values of a step."""
@@ -33,6 +35,7 @@ class Tracker:
         folder: of the run; made if need be.
         first: step that the run starts or goes on with; lines of it and of later steps are dropped.
         mirror: "package.module:name" of a callable that takes the folder and returns a `Mirror`; None for none.
+        services: further ones that are there already.
         silent: keep nothing, as all processes but one do.
 
     Raises:
@@ -40,10 +43,18 @@ class Tracker:
         EnvironmentProblem: the file cannot be written.
     """
 
-    def __init__(self, folder: Path, first: int = 0, *, mirror: str | None = None, silent: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        first: int = 0,
+        *,
+        mirror: str | None = None,
+        services: Sequence[Mirror] = (),
+        silent: bool = False,
+    ) -> None:
         self._path = folder / METRICS
         self._silent = silent
-        self._mirror: Mirror | None = None
+        self._mirrors = list(services)
         if silent:
             return
         try:
@@ -52,7 +63,7 @@ class Tracker:
         except OSError as error:
             raise _unwritable(self._path, error) from error
         if mirror is not None:
-            self._mirror = cast(Mirror, _find(mirror)(folder))
+            self._mirrors.append(cast(Mirror, _find(mirror)(folder)))
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Append the values of a step: numbers, texts, tensors, or lists and mappings of them; NaN becomes null.
@@ -69,19 +80,59 @@ class Tracker:
         except OSError as error:
             raise _unwritable(self._path, error) from error
         _LOG.info("%s", console_line(row))
-        if self._mirror is None:
-            return
-        try:
-            self._mirror.log(step, {key: value for key, value in row.items() if key != "step"})
-        except Exception as error:  # noqa: BLE001 - a service that is down is no reason to lose a run
-            _LOG.warning("the mirror failed and is left out from now on: %s: %s", type(error).__name__, error)
-            self._mirror = None
+        values = {key: value for key, value in row.items() if key != "step"}
+        self._pass_on(lambda mirror: mirror.log(step, values))
+
+    def show(self, step: int, clips: Sequence[ShownClip]) -> None:
+        """Hand clips of a step to whatever can show them."""
+        self._pass_on(lambda mirror: mirror.show(step, clips) if hasattr(mirror, "show") else None)
+
+    def close(self) -> None:
+        """End what has an end."""
+        self._pass_on(lambda mirror: mirror.close() if hasattr(mirror, "close") else None)
+
+    def _pass_on(self, call: Callable[[Any], None]) -> None:
+        for mirror in list(self._mirrors):
+            try:
+                call(mirror)
+            except Exception as error:  # noqa: BLE001 - a service that is down is no reason to lose a run
+                _LOG.warning("the mirror failed and is left out from now on: %s: %s", type(error).__name__, error)
+                self._mirrors.remove(mirror)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Logged steps of a run, in order; empty where nothing is logged. A last line that was cut off is left out."""
     path = folder / METRICS
     return [row for row, _ in _rows(path)] if path.exists() else []
+
+
+def best_step(folder: Path, key: str, saved: Iterable[int], window: int) -> int:
+    """The saved step whose policy did best: by the mean of a logged value over the steps just before it.
+
+    One step is judged by a few dozen rollouts, which is too few to choose by.
+
+    Args:
+        folder: of the run.
+        key: of the log; higher is better.
+        saved: numbers of steps whose policies are there.
+        window: how many steps the mean goes back.
+
+    Raises:
+        UsageError: no step has that value.
+    """
+    values = {row["step"] + 1: row[key] for row in read_metrics(folder) if isinstance(row.get(key), (int, float))}
+    means: dict[int, float] = {}
+    for step in sorted(saved):
+        span = [value for number, value in values.items() if step - window < number <= step]
+        if span:
+            means[step] = fmean(span)
+    if not means:
+        raise UsageError(f"{folder}: no saved step has '{key}' in its log. {near(key, _keys(folder))}")
+    return max(means, key=lambda step: means[step])
+
+
+def _keys(folder: Path) -> list[str]:
+    return sorted({key for row in read_metrics(folder) for key in row})
 
 
 def reward_key(name: str, quantity: str) -> str:

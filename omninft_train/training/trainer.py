@@ -7,9 +7,10 @@ run that was killed goes on along the same trajectory.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from omninft_train.config import Config
-from omninft_train.errors import TrainingStopped
+from omninft_train.errors import TrainingStopped, UsageError
 from omninft_train.method.advantages import Advantages, advantages, optimality
 from omninft_train.method.losses import Branch, BranchLoss, branch_loss, combine, kl_loss, weigh_branches
 from omninft_train.method.regions import region_weights
@@ -30,6 +31,7 @@ from omninft_train.models.policy import Policy
 from omninft_train.prompts import TrainPrompt, draw
 from omninft_train.rewards.local import Rewards, Scored
 from omninft_train.training import checkpoint
+from omninft_train.training.agreement import last_checkpoint
 from omninft_train.training.diagnostics import (
     depth_norms,
     number,
@@ -41,9 +43,11 @@ from omninft_train.training.diagnostics import (
 from omninft_train.training.distributed import World
 from omninft_train.training.locking import exclusive
 from omninft_train.training.rollout import rollout_seed, sample
-from omninft_train.training.tracking import Tracker
+from omninft_train.training.trackers import ShownClip, keep_clips, open_service
+from omninft_train.training.tracking import Tracker, best_step
 
 _LOG = logging.getLogger(__name__)
+_SHOWN = 4  # clips of a step, where the run keeps any
 
 
 @dataclass
@@ -76,7 +80,8 @@ class Rollouts:
     Attributes:
         index: their indices among all rollouts of the step.
         groups: number of their group, (B,).
-        latents: clean, in model units.
+        latents: clean, in model units; zeros where the sampler came to something that is not finite.
+        finite: (B,) bool, False for those: they have no reward, and nothing is learned from them.
         condition: of their prompts, without guidance.
         region_scores: attention that each video token got from all audio tokens, (B, Lv), or None.
     """
@@ -85,6 +90,7 @@ class Rollouts:
     prompts: list[TrainPrompt]
     groups: Tensor
     latents: Latents
+    finite: Tensor
     condition: Condition
     region_scores: Tensor | None
 
@@ -114,25 +120,46 @@ def train(training: Training) -> None:
 def _loop(training: Training) -> None:
     config, world = training.config, training.world
     first = resume(training)
-    tracker = Tracker(training.out, first, mirror=config.run.mirror, silent=not world.is_main)
-    for step in range(first, config.run.steps):
-        training.seconds.clear()
-        with timed(training.seconds, "sample"):
-            rollouts = sample_rollouts(training, step)
-        with timed(training.seconds, "score"):
-            scored = score_rollouts(training, rollouts, step)
-        step_advantages, judged = judge(training, rollouts, scored, step)
-        with timed(training.seconds, "update"):
-            log = update(training, rollouts, judged, step)
-        log["tokens_per_second"] = trained_tokens(training, rollouts, step) / training.seconds["seconds_update"]
-        keep = old_keep(config.old.decay, step + 1)
-        training.policy.update_old(keep)
-        log |= summarise_rewards(scored, step_advantages, all_groups(config), config.rewards.reward)
-        log |= summarise_update(step_advantages, config.loss.advantage_clip, world, judged.token_weights)
-        log |= {"old_keep": keep, **summarise_policy(training.policy), **training.seconds}
-        tracker.log(step, log)
-        if (step + 1) % config.run.save_every == 0 or step + 1 == config.run.steps:
-            save(training, step + 1)
+    name = config.run.tracker if world.is_main else None
+    services = [open_service(name, training.out, asdict(config))] if name and first < config.run.steps else []
+    tracker = Tracker(training.out, first, mirror=config.run.mirror, services=services, silent=not world.is_main)
+    with closing(tracker):
+        for step in range(first, config.run.steps):
+            _step(training, tracker, step)
+            if (step + 1) % config.run.save_every == 0 or step + 1 == config.run.steps:
+                save(training, step + 1)
+
+
+def _step(training: Training, tracker: Tracker, step: int) -> None:
+    config = training.config
+    training.seconds.clear()
+    with timed(training.seconds, "sample"):
+        rollouts = sample_rollouts(training, step)
+    with timed(training.seconds, "score"):
+        scored = score_rollouts(training, rollouts, step)
+    step_advantages, judged = judge(training, rollouts, scored, step)
+    with timed(training.seconds, "update"):
+        log = update(training, rollouts, judged, step)
+    log["tokens_per_second"] = trained_tokens(training, rollouts, step) / training.seconds["seconds_update"]
+    keep = old_keep(config.old.decay, step + 1)
+    training.policy.update_old(keep)
+    log |= summarise_rewards(scored, step_advantages, all_groups(config), config.rewards.reward)
+    log |= summarise_update(step_advantages, config.loss.advantage_clip, training.world, judged.token_weights)
+    log |= {"old_keep": keep, **summarise_policy(training.policy), **training.seconds}
+    tracker.log(step, log)
+    if config.run.clips_every and step % config.run.clips_every == 0 and training.world.is_main:
+        tracker.show(step, show_clips(training, rollouts, scored, step))
+
+
+def show_clips(training: Training, rollouts: Rollouts, scored: Scored, step: int) -> list[ShownClip]:
+    """Keep the first rollouts of this process as clips, with their rewards; decoding them again is cheap."""
+    index = rollouts.index[:_SHOWN]
+    clips = training.backbone.decode(rollouts.latents[:_SHOWN])
+    names = [spec.name for spec in training.config.rewards.reward]
+    values = [[value if math.isfinite(value) else None for value in scored.values[i].tolist()] for i in index]
+    rewards = [dict(zip(names, row, strict=True)) for row in values]
+    prompts = [prompt.prompt_av for prompt in rollouts.prompts[:_SHOWN]]
+    return keep_clips(training.out, step, dict(zip(index, clips, strict=True)), prompts, rewards)
 
 
 def sample_rollouts(training: Training, step: int) -> Rollouts:
@@ -152,8 +179,11 @@ def sample_rollouts(training: Training, step: int) -> Rollouts:
         if training.capture is not None:
             scores.append(training.capture.take())
     groups = torch.tensor([i // size for i in index])
-    region_scores = torch.cat(scores) if scores else None
-    return Rollouts(index, prompts, groups, Latents.cat(latents), condition, region_scores)
+    whole = Latents.cat(latents)
+    bad = ~torch.stack([part.isfinite().flatten(1).all(dim=1) for part in (whole.video, whole.audio)]).all(dim=0)
+    whole = whole.map(lambda part: part.masked_fill(bad[:, None, None], 0.0))
+    region_scores = torch.cat(scores).masked_fill(bad[:, None], 1.0) if scores else None
+    return Rollouts(index, prompts, groups, whole, ~bad.cpu(), condition, region_scores)
 
 
 def _sample(training: Training, role: Any, noise: Latents, condition: Condition) -> Latents:
@@ -179,12 +209,19 @@ def score_rollouts(training: Training, rollouts: Rollouts, step: int) -> Scored:
         for clip in training.backbone.decode(rollouts.latents[slice(start, start + training.config.sampling.batch)])
     ]
     keys = [f"{step}-{index}" for index in rollouts.index]
-    mine = training.rewards.score(clips, rollouts.prompts, keys)
+    mine = _of_finite(training.rewards.score(clips, rollouts.prompts, keys), rollouts.finite)
     world = training.world
     reasons = [reason for part in world.gather_objects(mine.reasons) for reason in part]  # type: ignore[attr-defined]
     scored = Scored(world.gather_rows(mine.values), world.gather_rows(mine.valid), reasons)
     training.rewards.check(scored)
     return scored
+
+
+def _of_finite(scored: Scored, finite: Tensor) -> Scored:
+    """Without the rewards of rollouts that are not finite: what is decoded in their place may well look good."""
+    reasons = ["the latents are not finite"] * int((~finite).sum())
+    known = finite[:, None]
+    return Scored(scored.values.masked_fill(~known, math.nan), scored.valid & known, scored.reasons + reasons)
 
 
 def all_groups(config: Config) -> Tensor:
@@ -240,21 +277,25 @@ def accumulate(training: Training, rollouts: Rollouts, judged: Judged, step: int
     """
     config, world, policy = training.config, training.world, training.policy
     training.optimizer.zero_grad(set_to_none=True)
-    pairs = [(row, level) for row, levels in enumerate(chosen_levels(training, rollouts, step)) for level in levels]
-    count = len(pairs) * world.size
+    chosen = chosen_levels(training, rollouts, step)
+    pairs = [(row, level) for row, levels in enumerate(chosen) if rollouts.finite[row] for level in levels]
+    count = sum(map(len, chosen)) * world.size
+    most: int = max(1, *world.gather_objects(len(pairs)))  # type: ignore[call-overload]
     sums: dict[str, Tensor] = {}
     surgery = training.surgery if operate else None
-    for start in range(0, len(pairs), config.optimizer.batch):
+    for start in range(0, most, config.optimizer.batch):
         batch = pairs[start : start + config.optimizer.batch]
+        # Sharded networks need every process in every pass; one that has no rollout left takes part for nothing.
+        counts = float(bool(batch))
         with surgery.enabled() if surgery is not None else nullcontext():
-            losses, parts = batch_loss(training, rollouts, judged, step, batch)
+            losses, parts = batch_loss(training, rollouts, judged, step, batch or [(0, chosen[0][0])])
             if not torch.isfinite(losses).all():
                 tensors = {"video": rollouts.latents.video, "audio": rollouts.latents.audio, "losses": losses}
                 raise _stopped(training, "loss", tensors, step)
             policy.check_before_backward()
-            torch.autograd.backward(losses.sum() / count)
+            torch.autograd.backward(counts * losses.sum() / count)
         for name, value in parts.items():
-            mean = value.detach().double().sum().cpu() / count
+            mean = counts * value.detach().double().sum().cpu() / count
             sums[name] = sums[name] + mean if name in sums else mean
     world.sum(p.grad for p in policy.trainable().values() if p.grad is not None)
     totals = torch.stack(list(sums.values()))
@@ -330,8 +371,8 @@ def _stopped(training: Training, what: str, tensors: dict[str, Tensor], step: in
 
 
 def resume(training: Training) -> int:
-    """Load the last checkpoint of the run's folder, if any; the step to go on with."""
-    folder = checkpoint.latest(training.out)
+    """Load the checkpoint that all processes agree on, if any; the step to go on with."""
+    folder = last_checkpoint(training.out, training.world)
     if folder is None:
         return 0
     loaded = checkpoint.load(folder, training.backbone.kind, training.backbone.digest)
@@ -352,7 +393,26 @@ def save(training: Training, step: int) -> None:
         "backbone": training.backbone.kind,
         "backbone_digest": training.backbone.digest,
         "config": asdict(training.config),
+        "network": _described(policy.transformer("policy")),
     }
     if training.world.is_main:
         checkpoint.save(training.out, step, tensors, meta, keep=training.config.run.keep_checkpoints)
+        _drop_policies(training)
     training.world.barrier()
+
+
+def _drop_policies(training: Training) -> None:
+    run = training.config.run
+    if run.keep_policies == "best" and run.best_by is not None:
+        try:
+            best = best_step(training.out, run.best_by, checkpoint.policies(training.out), run.save_every)
+        except UsageError as error:  # a value that was never logged is no reason to lose a run, nor its policies
+            _LOG.warning("all policies are kept: %s", error)
+            return
+        checkpoint.drop_policies(training.out, best)
+
+
+def _described(network: Any) -> dict[str, Any]:
+    """Configuration of a network of diffusers, as its own config.json, without where it was loaded from."""
+    content: dict[str, Any] = json.loads(network.to_json_string())
+    return {key: value for key, value in content.items() if key != "_name_or_path"}

@@ -88,6 +88,7 @@ def test_what_the_paper_says_instead(backbone: str):
     assert changed == {
         "preset": "paper",
         "advantages.std": "group",
+        "advantages.per": "modality",
         "loss.kl_space": "velocity",
         "surgery.preset": "paper",
         "regions.window": (0.5, 1.0),
@@ -101,8 +102,9 @@ def test_what_the_paper_says_instead(backbone: str):
 def test_layers_win_in_their_order(tmp_path: Path):
     text = 'recipe = "gdpo"\npreset = "paper"\n[advantages]\nstd = "batch"\n[run]\nsteps = 7\nseed = 1\n'
     config = reloaded(text, tmp_path, ("run.seed=2", "run.seed=3"))
-    assert config.advantages == AdvantageOptions(mode="gdpo", std="batch")  # the file wins over the preset
-    assert config.loss.kl_space == "velocity"  # which otherwise holds
+    # The file wins over the preset, which otherwise holds.
+    assert config.advantages == AdvantageOptions(mode="gdpo", std="batch", per="modality")
+    assert config.loss.kl_space == "velocity"
     assert (config.run.steps, config.run.seed) == (7, 3)
     assert config.run.probe_every == load("gdpo").run.probe_every  # of the backbone
     assert reloaded(text, tmp_path, ("preset=release",)).loss.kl_space == LossOptions().kl_space

@@ -1,25 +1,34 @@
+"""Exported weights against the programs that load them: diffusers, peft, and ComfyUI by its own rule."""
+
 from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from diffusers import LTX2Pipeline, LTX2VideoTransformer3DModel
+from diffusers.loaders.single_file_utils import convert_ltx2_transformer_to_diffusers
+from peft import PeftModel
 from safetensors import safe_open
+from safetensors.torch import load_file
 from tiny_ltx2 import NAMES, load_case, stir
 from tiny_pipeline import load_tiny, save_tiny_pipeline
+from torch import Tensor
 
+from omninft_train.config import BackboneSection, Config, PolicySection
 from omninft_train.errors import EnvironmentProblem, UsageError
-from omninft_train.export import LORA_FILE, export, save_lora, save_transformer
+from omninft_train.export import COMFYUI_FILE, LORA_FILE, NETWORK_FILE, PEFT_FILE, ExportOptions, export
 from omninft_train.models.latents import Condition, Geometry, Latents
-from omninft_train.models.ltx2 import Ltx2Backbone
+from omninft_train.models.ltx2 import Ltx2Backbone, config_digest
 from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
 from omninft_train.models.velocity import predict
+from omninft_train.training import checkpoint
 
 RANK, ALPHA = 4, 12
 Inputs = tuple[Latents, torch.Tensor, Condition]
@@ -47,6 +56,17 @@ def tiny(make: Make, name: str = "ltx2") -> Policy:
     return make(case.transformer(), case.geometry)
 
 
+def save_run(policy: Policy, run: Path, base: str = "pipelines/ltx2") -> Path:
+    """A run's folder with one checkpoint of a policy, as the trainer leaves it."""
+    network: Any = policy.transformer("policy")
+    kind: Any = "lora" if isinstance(policy, LoraPolicy) else "full"
+    config = Config(backbone=BackboneSection(path=base), policy=PolicySection(kind, RANK, ALPHA))
+    meta = {"backbone": "ltx2", "backbone_digest": config_digest(network.config), "config": asdict(config)}
+    meta |= {"network": json.loads(network.to_json_string())}
+    checkpoint.save(run, 7, {"policy": policy.full(policy.trainable())}, meta)
+    return run
+
+
 def velocity(policy: Policy, inputs: Inputs, role: Any = "policy") -> Latents:
     return policy.velocity(role, *inputs).map(torch.Tensor.detach)
 
@@ -68,20 +88,22 @@ def content(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module", params=["2.0", "2.3"])
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pipeline on the disk, as a user has one."""
-    return save_tiny_pipeline(tmp_path_factory.mktemp("pipeline") / "ltx2", request.param)
+    return save_tiny_pipeline(tmp_path_factory.mktemp("pipeline") / f"ltx{request.param}", request.param)
 
 
-def trained(saved: Path, cache: Path) -> tuple[Ltx2Backbone, LoraPolicy, Inputs]:
-    """The pipeline loaded for training, its policy, and something to run both on."""
-    backbone = load_tiny(saved, cache)
+def trained(saved: Path, folder: Path) -> tuple[Ltx2Backbone, LoraPolicy, Inputs]:
+    """A run on the pipeline in `folder / "run"`, its policy, and something to run both on."""
+    backbone = load_tiny(saved, folder / "cache")
     noise, condition = backbone.geometry.noise([1, 2]), backbone.condition(["a dog barks", "rain"])
-    return backbone, lora(backbone.transformer, backbone.geometry), (noise, torch.tensor([0.9, 0.3]), condition)
+    policy = lora(backbone.transformer, backbone.geometry)
+    save_run(policy, folder / "run", str(saved))
+    return backbone, policy, (noise, torch.tensor([0.9, 0.3]), condition)
 
 
 def test_a_lora_loads_into_the_pipeline(saved: Path, tmp_path: Path) -> None:
     """By diffusers alone: the velocities are the policy's, and the scale is alpha over rank."""
-    backbone, policy, inputs = trained(saved, tmp_path / "cache")
-    assert save_lora(policy, tmp_path / "lora") == tmp_path / "lora"
+    backbone, policy, inputs = trained(saved, tmp_path)
+    assert export(tmp_path / "run", tmp_path / "lora") == tmp_path / "lora"
     pipeline = LTX2Pipeline.from_pretrained(saved)
     before = velocity_of(pipeline.transformer, backbone.geometry, inputs)
     assert distance(before, velocity(policy, inputs, "reference")) < 1e-5
@@ -92,24 +114,121 @@ def test_a_lora_loads_into_the_pipeline(saved: Path, tmp_path: Path) -> None:
     found, wanted = velocity_of(pipeline.transformer, backbone.geometry, inputs), velocity(policy, inputs)
     assert distance(wanted, before) > 0.05
     assert distance(found, wanted) < 1e-5
-    pipeline.fuse_lora()
-    assert distance(velocity_of(pipeline.transformer, backbone.geometry, inputs), wanted) < 1e-4
-
-
-def test_without_its_alpha_the_lora_would_be_another(saved: Path, tmp_path: Path) -> None:
-    """Why the file carries it: the loader takes alpha for equal to the rank, and here it is three times that."""
-    backbone, policy, inputs = trained(saved, tmp_path / "cache")
-    save_lora(policy, tmp_path / "lora")
-    pipeline = LTX2Pipeline.from_pretrained(saved)
+    # Why the file carries alpha: a loader that does not know it takes it for equal to the rank.
+    pipeline.unload_lora_weights()
     pipeline.load_lora_weights(LTX2Pipeline.lora_state_dict(tmp_path / "lora"))
-    found = velocity_of(pipeline.transformer, backbone.geometry, inputs)
-    assert distance(found, velocity(policy, inputs)) > 0.01
+    assert distance(velocity_of(pipeline.transformer, backbone.geometry, inputs), wanted) > 0.01
+
+
+def comfyui_layers(blocks: int) -> list[str]:
+    """Keys of the linear layers in the blocks of ComfyUI's network for LTX with sound, which keeps the original names.
+
+    Its attentions hold to_q, to_k, to_v and a sequence to_out; its feed-forwards a sequence net of a projection with
+    GELU, dropout and a layer.
+    """
+    attentions = ["attn1", "attn2", "audio_attn1", "audio_attn2", "audio_to_video_attn", "video_to_audio_attn"]
+    inner = [f"{name}.{part}" for name in attentions for part in ("to_q", "to_k", "to_v", "to_out.0")]
+    inner += [f"{name}.net.{part}" for name in ("ff", "audio_ff") for part in ("0.proj", "2")]
+    return [f"diffusion_model.transformer_blocks.{index}.{name}.weight" for index in range(blocks) for name in inner]
+
+
+def applied_by_comfyui(lora: Mapping[str, Tensor], layers: list[str]) -> dict[str, Tensor]:
+    """What ComfyUI's loader adds to each layer; it warns of every key of the file that no layer asks for.
+
+    A layer "x.weight" is looked up as x: x.alpha over the rank, or 1 where there is none, times the product of
+    x.lora_B.weight and x.lora_A.weight.
+    """
+    added, left = {}, set(lora)
+    for layer in layers:
+        name = layer.removesuffix(".weight")
+        if f"{name}.lora_B.weight" not in lora:
+            continue
+        up, down = lora[f"{name}.lora_B.weight"], lora[f"{name}.lora_A.weight"]
+        scale = lora[f"{name}.alpha"].item() / len(down) if f"{name}.alpha" in lora else 1.0
+        added[layer] = scale * (up.float() @ down.float())
+        left -= {f"{name}.lora_B.weight", f"{name}.lora_A.weight", f"{name}.alpha"}
+    assert not left, f"lora key not loaded: {sorted(left)[:3]}"
+    return added
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+def test_every_key_loads_into_comfyui(name: str, dtype: Any, tmp_path: Path) -> None:
+    case = load_case(name)
+    network = case.transformer()
+    plain = {key: value.clone() for key, value in network.state_dict().items()}
+    policy = lora(network, case.geometry)
+    export(save_run(policy, tmp_path / "run"), tmp_path / "out", ExportOptions("comfyui", dtype))
+    layers = comfyui_layers(len(network.transformer_blocks))
+    added = applied_by_comfyui(load_file(tmp_path / "out" / COMFYUI_FILE), layers)
+    assert added.keys() == set(layers) and all(delta.abs().max() > 0 for delta in added.values())
+    # Back from the original names by diffusers' own converter, and into a network that knows no adapters.
+    converted = convert_ltx2_transformer_to_diffusers({f"model.{layer}": delta for layer, delta in added.items()})
+    merged = case.transformer()
+    merged.load_state_dict({key: value + converted.get(key, 0) for key, value in plain.items()})
+    assert converted.keys() <= plain.keys()
+    inputs = (case.x, case.t, case.condition)
+    wanted = velocity(policy, inputs)
+    learned = distance(wanted, velocity(policy, inputs, "reference"))
+    assert learned > 0.05
+    assert distance(velocity_of(merged, case.geometry, inputs), wanted) < (1e-4 if dtype is None else 0.2 * learned)
+
+
+def test_a_lora_loads_into_peft(saved: Path, tmp_path: Path) -> None:
+    backbone, policy, inputs = trained(saved, tmp_path)
+    export(tmp_path / "run", tmp_path / "out", ExportOptions("peft"))
+    network = LTX2VideoTransformer3DModel.from_pretrained(saved, subfolder="transformer")
+    loaded = PeftModel.from_pretrained(network, tmp_path / "out")
+    assert loaded.peft_config["default"].base_model_name_or_path == str(saved)
+    found = velocity_of(loaded.merge_and_unload(), backbone.geometry, inputs)
+    assert distance(found, velocity(policy, inputs)) < 1e-4
+
+
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+def test_a_merged_transformer_is_the_policy(saved: Path, tmp_path: Path, dtype: Any) -> None:
+    backbone, policy, inputs = trained(saved, tmp_path)
+    export(tmp_path / "run", tmp_path / "out", ExportOptions("merged", dtype))
+    (file,) = (tmp_path / "out").glob("*.safetensors")
+    assert {value.dtype for value in load_file(file).values()} == {torch.float32 if dtype is None else torch.bfloat16}
+    network = LTX2VideoTransformer3DModel.from_pretrained(tmp_path / "out")
+    found = velocity_of(network, backbone.geometry, inputs)
+    assert distance(found, velocity(policy, inputs)) < (1e-4 if dtype is None else 0.1)
+    assert distance(found, velocity(policy, inputs, "reference")) > 0.05
+
+
+@pytest.mark.parametrize("form", ["diffusers", "comfyui", "peft", "merged"])
+def test_another_version_of_the_base_is_refused(saved: Path, tmp_path: Path, form: Any) -> None:
+    version, other = ("2.0", "2.3") if saved.name == "ltx2.0" else ("2.3", "2.0")
+    trained(saved, tmp_path)
+    save_tiny_pipeline(tmp_path / "other", other)  # type: ignore[arg-type]
+    message = rf"other is another base \(LTX-{other}, .* trained on: .*ltx{version} \(LTX-{version}, "
+    with pytest.raises(UsageError, match=message):
+        export(tmp_path / "run", tmp_path / "out", ExportOptions(form, base=str(tmp_path / "other")))
+    assert not (tmp_path / "out").exists()
+    export(tmp_path / "run", tmp_path / "out", ExportOptions(form, base=str(saved)))
+    (file,) = (tmp_path / "out").glob("*.safetensors")
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    assert (metadata["base_model"], metadata["base_version"]) == (str(saved), f"LTX-{version}")
+    assert (metadata["trained_steps"], metadata["lora_rank"], metadata["lora_alpha"]) == ("7", "4", "12")
+
+
+@pytest.mark.parametrize("form", ["diffusers", "comfyui", "peft"])
+def test_no_network_is_built_for_a_lora(form: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = save_run(tiny(lora), tmp_path / "run", "a/pipeline/that/is/nowhere")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a network was built")
+
+    monkeypatch.setattr(LTX2VideoTransformer3DModel, "__init__", refuse)
+    export(run, tmp_path / "out", ExportOptions(form))
+    assert list((tmp_path / "out").glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_lora_file_holds_the_policy_alone(name: str, tmp_path: Path) -> None:
     policy = tiny(lora, name)
-    export(policy, tmp_path)
+    export(save_run(policy, tmp_path / "run"), tmp_path)
     with safe_open(tmp_path / LORA_FILE, "pt") as file:
         found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
         facts = json.loads(file.metadata()["lora_adapter_metadata"])
@@ -123,11 +242,22 @@ def test_the_lora_file_holds_the_policy_alone(name: str, tmp_path: Path) -> None
     assert {key for key, _ in load_case(name).transformer().named_modules() if key.endswith(names)} == layers
 
 
+@pytest.mark.parametrize(("form", "file"), [("diffusers", LORA_FILE), ("comfyui", COMFYUI_FILE), ("peft", PEFT_FILE)])
+def test_another_number_format_rounds_once(form: Any, file: str, tmp_path: Path) -> None:
+    run = save_run(tiny(lora), tmp_path / "run")
+    export(run, tmp_path / "whole", ExportOptions(form))
+    export(run, tmp_path / "half", ExportOptions(form, "float16"))
+    whole, half = load_file(tmp_path / "whole" / file), load_file(tmp_path / "half" / file)
+    for key, value in whole.items():
+        assert torch.equal(half[key], value if key.endswith(".alpha") else value.half()), key
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_whole_network_loads_again(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["diffusers", "merged"])
+def test_a_whole_network_loads_again(name: str, form: Any, tmp_path: Path) -> None:
     case = load_case(name)
     policy = full(case.transformer(), case.geometry)
-    assert save_transformer(policy, tmp_path / "network") == tmp_path / "network"
+    export(save_run(policy, tmp_path / "run"), tmp_path / "network", ExportOptions(form))
     network = LTX2VideoTransformer3DModel.from_pretrained(tmp_path / "network")
     inputs = (case.x, case.t, case.condition)
     wanted = velocity(policy, inputs)
@@ -137,39 +267,44 @@ def test_a_whole_network_loads_again(name: str, tmp_path: Path) -> None:
     assert all(torch.equal(state[key], value) for key, value in policy.trainable().items())
 
 
+@pytest.mark.parametrize("form", ["comfyui", "peft"])
+def test_a_whole_network_is_no_lora(form: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"trained all parameters, so there is no LoRA for {form}"):
+        export(save_run(tiny(full), tmp_path / "run"), tmp_path / "out", ExportOptions(form))
+
+
 @KINDS
 def test_an_export_replaces_the_one_before(make: Make, tmp_path: Path) -> None:
     policy = tiny(make)
     folder = tmp_path / "not" / "yet" / "there"
-    assert export(policy, folder) == folder
+    assert export(save_run(policy, tmp_path / "run"), folder) == folder
     first = content(folder)
     assert len(first) == (1 if make is lora else 2)
     part = "diffusion_pytorch_model-00001-of-00002.safetensors"
     (folder / "notes.txt").write_text("mine")
     (folder / part).write_text("of a larger network")
     stir(dict(policy.trainable()))
-    export(policy, folder)
+    export(save_run(policy, tmp_path / "run"), folder)
     second = content(folder)
     assert second.keys() == first.keys() | {"notes.txt"} | ({part} if make is lora else set())
     changed = {name for name in first if first[name] != second[name]}
-    assert changed == {name for name in first if name.endswith(".safetensors")}
+    assert changed == {LORA_FILE if make is lora else NETWORK_FILE}
 
 
-def test_a_policy_of_another_kind_is_refused(tmp_path: Path) -> None:
-    other: Any = object()
-    with pytest.raises(UsageError, match="object cannot be exported; expected LoraPolicy or FullPolicy"):
-        export(other, tmp_path / "out")
+def test_a_run_without_a_checkpoint_has_nothing_to_export(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no checkpoint"):
+        export(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @KINDS
 def test_a_file_in_place_of_the_folder_is_wrong_usage(make: Make, tmp_path: Path) -> None:
-    policy = tiny(make)
+    run = save_run(tiny(make), tmp_path / "run")
     (tmp_path / "out").write_text("mine")
     with pytest.raises(UsageError, match="out is a file; the weights need a folder"):
-        export(policy, tmp_path / "out")
+        export(run, tmp_path / "out")
     with pytest.raises(EnvironmentProblem, match="cannot be written"):
-        export(policy, tmp_path / "out" / "below")
+        export(run, tmp_path / "out" / "below")
     assert (tmp_path / "out").read_text() == "mine"
 
 
@@ -187,12 +322,14 @@ def largest_file(size: int) -> Iterator[None]:
 @KINDS
 def test_a_full_disk_leaves_what_was_there(make: Make, tmp_path: Path) -> None:
     policy = tiny(make)
-    export(policy, tmp_path / "out")
+    run = save_run(policy, tmp_path / "run")
+    export(run, tmp_path / "out")
     before = content(tmp_path / "out")
     stir(dict(policy.trainable()))
+    save_run(policy, run)
     for folder in (tmp_path / "out", tmp_path / "new"):
         with largest_file(10_000), pytest.raises(EnvironmentProblem) as caught:
-            export(policy, folder)
+            export(run, folder)
         message = str(caught.value)
         assert (
             message.startswith(f"{folder}: the weights cannot be written (")

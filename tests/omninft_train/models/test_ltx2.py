@@ -205,6 +205,26 @@ def test_decoding_equals_the_pipeline_of_diffusers(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_the_vocoder_computes_in_float32_below_a_bfloat16_backbone(
+    tiny: Callable[..., Ltx2Backbone], saved: Callable[[str], Path], version: str
+) -> None:
+    backbone = tiny(version, dtype="bfloat16")
+    latents = backbone.geometry.noise([5])
+    clip = backbone.decode(latents)[0]
+    whole = LTX2Pipeline.from_pretrained(saved(version))
+    vae, vocoder = whole.audio_vae.to(torch.bfloat16), whole.vocoder
+    states = latents.audio * vae.latents_std.float() + vae.latents_mean.float()
+    bins = vae.config.mel_bins // vae.mel_compression_ratio
+    with torch.no_grad():
+        mel = vae.decode(states.unflatten(2, (-1, bins)).transpose(1, 2).bfloat16(), return_dict=False)[0]
+        wanted = vocoder(mel.float())[0]
+        rounded = vocoder.bfloat16()(mel)[0].float()
+    assert mel.dtype == torch.bfloat16
+    torch.testing.assert_close(torch.from_numpy(clip.waveform), wanted, atol=1e-6, rtol=0)
+    assert (rounded - wanted).abs().max() > 1e-4  # what would be heard otherwise
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_conditioning_is_that_of_encoder_and_connectors(
     tiny: Callable[..., Ltx2Backbone], saved: Callable[[str], Path], version: str
 ) -> None:

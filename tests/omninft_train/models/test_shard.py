@@ -11,12 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from shard_worker import KEEP, ROLES, ROLLOUTS, Setting, make, run
 from torch import Tensor
 
 from omninft_train.errors import UsageError
-from omninft_train.export import LORA_FILE
 from omninft_train.models.shard import shard
 
 TESTS = Path(__file__).parents[2]
@@ -70,7 +68,6 @@ def check(setting: Setting, parts: list[dict[str, Any]]) -> None:
         assert part["norm"] == pytest.approx(whole["norm"], rel=10 * tolerance)
         _check_old(part)
         _check_shards(part, setting)
-        _check_export(part, setting)
     for key in ("gradient", "now", "old"):  # gathered: the same on every process, bit for bit
         assert all(torch.equal(parts[0][key][name], value) for name, value in parts[1][key].items())
     _check_surgery(parts[0], setting)
@@ -121,18 +118,8 @@ def _check_surgery(part: dict[str, Any], setting: Setting) -> None:
         assert any(plain[name].any() for name in keys)
 
 
-def _check_export(part: dict[str, Any], setting: Setting) -> None:
-    """Adapters are gathered on the way; whole networks are refused."""
-    if setting.kind == "full":
-        assert "a sharded network cannot be exported" in part["exported"]
-        return
-    found = load_file(Path(part["exported"]) / LORA_FILE)
-    assert found.keys() == {f"transformer.{name}" for name in part["now"]}
-    assert all(torch.equal(found[f"transformer.{name}"], value) for name, value in part["now"].items())
-
-
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    """Adapters, from velocities to a step of the optimiser, the old policy, export and checkpoints."""
+    """Adapters, from velocities to a step of the optimiser, the old policy and checkpoints."""
     (parts,) = by_processes([FAST], tmp_path)
     check(FAST, parts)
 

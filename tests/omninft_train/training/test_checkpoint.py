@@ -49,10 +49,41 @@ def test_what_is_saved_comes_back(tmp_path):
 def test_the_last_ones_stay_in_the_order_of_steps(tmp_path):
     for step in (5, 10, 1_000_000, 2_000_000):
         save(tmp_path, step)
-    assert names(tmp_path) == ["checkpoint-1000000", "checkpoint-2000000"]
+    policies = ["policy-000005", "policy-000010"]
+    assert names(tmp_path) == ["checkpoint-1000000", "checkpoint-2000000", *policies]
     assert checkpoint.latest(tmp_path).name == "checkpoint-2000000"
     save(tmp_path, 30, keep=1)  # a run that went on from an older one
-    assert names(tmp_path) == ["checkpoint-000030", "checkpoint-1000000", "checkpoint-2000000"]
+    assert names(tmp_path) == ["checkpoint-000030", "checkpoint-1000000", "checkpoint-2000000", *policies]
+
+
+def test_of_older_checkpoints_the_policy_stays(tmp_path):
+    for step in (5, 10, 15):
+        save(tmp_path, step, float(step))
+    assert list(checkpoint.policies(tmp_path)) == [5, 10, 15]
+    first = checkpoint.find(tmp_path, 5)
+    assert sorted(path.name for path in first.iterdir()) == ["meta.json", "policy.safetensors"]
+    loaded = checkpoint.load(first, "miniature", "abc")
+    assert loaded.tensors.keys() == {"policy"} and loaded.tensors["policy"]["w"][0, 0] == 5.0
+    assert checkpoint.load(checkpoint.find(tmp_path, 10), "miniature", "abc").tensors.keys() > {"old"}
+    assert checkpoint.find(tmp_path) == checkpoint.latest(tmp_path) == tmp_path / "checkpoint-000015"
+
+
+def test_a_step_that_was_not_saved_is_told_with_those_that_were(tmp_path):
+    for step in (5, 10, 15):
+        save(tmp_path, step)
+    with pytest.raises(UsageError, match="no policy of step 7; it has those of 5, 10, 15"):
+        checkpoint.find(tmp_path, 7)
+    with pytest.raises(UsageError, match="holds no checkpoint"):
+        checkpoint.find(tmp_path / "elsewhere", 5)
+
+
+def test_thinning_out_that_was_cut_off_is_done_by_the_next(tmp_path):
+    save(tmp_path, 5)
+    (tmp_path / "checkpoint-000005").rename(tmp_path / "policy-000005")  # killed before the files were removed
+    assert checkpoint.latest(tmp_path) is None
+    save(tmp_path, 10)
+    assert not (tmp_path / "policy-000005" / "optimizer.safetensors").exists()
+    assert checkpoint.load(checkpoint.find(tmp_path, 5), "miniature", "abc").step == 5
 
 
 def test_a_step_saved_again_replaces_the_first(tmp_path):
@@ -190,7 +221,7 @@ def test_a_meta_cannot_name_files_elsewhere(tmp_path, name, part, version):
     folder = save(tmp_path, 5)
     meta = json.loads((folder / "meta.json").read_text()) | {"format": version}
     meta["parts"] = {name: part}
-    meta["sha256"] = checkpoint._meta_digest(meta)
+    meta["sha256"] = checkpoint.meta_digest(meta)
     (folder / "meta.json").write_text(json.dumps(meta))
     with pytest.raises(UsageError, match=r"names .*, expected '<part>\.safetensors'"):
         checkpoint.load(folder, "miniature", "abc")

@@ -14,7 +14,7 @@ from tiny_training import assert_close, log, make, run
 from omninft_train.config import Config
 from omninft_train.errors import UsageError
 from omninft_train.export import export
-from omninft_train.generate import Generation, generate, load_trained, write_clips
+from omninft_train.generate import Generation, load_trained, sample_clips
 from omninft_train.prompts import load_prompts
 from omninft_train.recipe import load
 
@@ -74,11 +74,10 @@ def test_train_sample_and_export(folder: Path, tmp_path: Path, dtype: str) -> No
     trained = load_trained(tmp_path / "run", "cpu")
     prompts = load_prompts(folder / "prompts.jsonl")
     how = Generation("policy", 1, 4, trained.config.sampling.guidance, 0, 2)
-    clips = generate(trained.backbone, trained.policy, prompts, how)
-    manifest = write_clips(tmp_path / "clips", clips, prompts, "policy")
+    manifest = sample_clips(tmp_path / "clips", trained, prompts, how)
     assert len(manifest.read_text().splitlines()) == 4 and len(list((tmp_path / "clips").glob("*.mp4"))) == 3
 
-    export(trained.policy, tmp_path / "lora")
+    export(tmp_path / "run", tmp_path / "lora")
     pipeline = LTX2Pipeline.from_pretrained(folder / "pipeline", torch_dtype=getattr(torch, dtype))
     pipeline.load_lora_weights(tmp_path / "lora")
     noise = trained.backbone.geometry.noise([1])

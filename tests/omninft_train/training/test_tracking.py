@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from omninft_train.errors import EnvironmentProblem, UsageError
-from omninft_train.training.tracking import METRICS, Tracker, console_line, read_metrics
+from omninft_train.training.tracking import METRICS, Tracker, best_step, console_line, read_metrics
 
 MIRROR = """
 class Keeper:
@@ -104,3 +104,16 @@ def test_the_console_gets_one_short_line(tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="omninft_train.training.tracking"):
         Tracker(tmp_path).log(12, {key: value for key, value in row.items() if key != "step"})
     assert console_line(row) in caplog.text
+
+
+def test_the_best_step_is_that_of_the_best_mean_of_the_steps_before(tmp_path):
+    tracker = Tracker(tmp_path)
+    for step, value in enumerate([0.1, 0.2, 0.9, 0.1, 0.6, 0.6, None, 0.95]):
+        tracker.log(step, {"reward_sync_mean": value})
+    # Means of two: 0.15, 0.5, 0.6; the last 0.95 came after the last one that was saved.
+    assert best_step(tmp_path, "reward_sync_mean", [2, 4, 6], 2) == 6
+    assert best_step(tmp_path, "reward_sync_mean", [2, 4], 2) == 4
+    assert best_step(tmp_path, "reward_sync_mean", [6, 8], 2) == 8
+    assert best_step(tmp_path, "reward_sync_mean", [3, 6], 1) == 3
+    with pytest.raises(UsageError, match=r"no saved step has 'reward_sink_mean' in its log\..*reward_sync_mean"):
+        best_step(tmp_path, "reward_sink_mean", [2], 1)

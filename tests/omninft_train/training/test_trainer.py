@@ -6,6 +6,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_training
@@ -13,6 +14,8 @@ import torch
 from tiny_training import assert_close, assert_equal, log, make, run, tensors, tiny_config, tiny_weights
 
 from omninft_train.errors import TrainingStopped, UsageError
+from omninft_train.models.policy import Policy
+from omninft_train.rewards.spec import Rewards, Scored
 from omninft_train.training import checkpoint, trainer
 
 JUDGES = """
@@ -164,6 +167,47 @@ def test_too_many_failures_stop_the_run_with_their_reasons(
         run(tiny_config(weights, rewards(PICTURE, broken)), tmp_path)
     assert caught.value.exit_code == 3
     assert_equal(tensors(tmp_path), last)
+
+
+@pytest.mark.parametrize("all_of_them", [False, True], ids=["one", "all"])
+def test_a_rollout_that_is_not_finite_moves_nothing(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, all_of_them: bool
+) -> None:
+    """As if its rewards had failed, the pull to the reference included, and the network never sees it."""
+    bad = list(range(6)) if all_of_them else [4]
+    settings = (*PLAIN, "run.steps=1", "rewards.max_failed_fraction=1.0")
+    config = tiny_config(weights, *settings)
+    score = Rewards.score
+
+    def failing(self: Rewards, *arguments: Any) -> Scored:
+        found = score(self, *arguments)
+        found.valid[bad] = False
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rewards, "score", failing)
+        wanted = run(config, tmp_path / "failed")
+    real, rows, velocity = trainer.sample, [], Policy.velocity
+
+    def broken(*arguments: Any, **options: Any) -> trainer.Latents:
+        latents = real(*arguments, **options)
+        latents.video[bad, 1, 2], latents.audio[bad[0], 0, 0] = torch.nan, torch.inf
+        return latents
+
+    def watched(self: Policy, role: Any, x: trainer.Latents, *arguments: Any, **options: Any) -> trainer.Latents:
+        assert x.video.isfinite().all() and x.audio.isfinite().all()
+        if role == "policy":
+            rows.append(len(x))
+        return velocity(self, role, x, *arguments, **options)
+
+    monkeypatch.setattr(trainer, "sample", broken)
+    monkeypatch.setattr(Policy, "velocity", watched)
+    assert_close(run(config, tmp_path / "broken"), wanted)
+    assert sum(rows) == (1 if all_of_them else 5 * 2)  # levels; with none left, one pass that counts for nothing
+    (row,) = log(tmp_path / "broken")
+    assert row["masked_video"] == row["masked_audio"] == len(bad)
+    assert row["reward_picture_invalid"] == len(bad)
+    run(tiny_config(weights, "run.steps=1", "rewards.max_failed_fraction=1.0"), tmp_path / "pulled")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_batch(weights: Path, tmp_path: Path) -> None:

@@ -1,0 +1,168 @@
+"""Sample and judge clips batch by batch: what is judged lies in a journal, and no more than a batch in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omninft_train.config import RewardSection
+from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.files import make_folder
+from omninft_train.generate import Generation, Job, Trained, jobs_of, settings_of, stream
+from omninft_train.models.backbone import Decoded
+from omninft_train.prompts import TrainPrompt
+from omninft_train.rewards.local import Rewards, make_rewards
+from omninft_train.training.distributed import ALONE, World
+
+
+@dataclass(frozen=True)
+class JudgedClip:
+    """Rewards of one clip.
+
+    Attributes:
+        values: (R,), None where one failed.
+        reasons: why, one text for each failure.
+    """
+
+    values: tuple[float | None, ...]
+    reasons: tuple[str, ...]
+
+
+def judge(rewards: Rewards, clips: Sequence[tuple[Job, Decoded]], prompts: Sequence[TrainPrompt]) -> list[JudgedClip]:
+    """Judge clips in memory, in their order."""
+    jobs = [job for job, _ in clips]
+    texts = [prompts[job.prompt] for job in jobs]
+    scored = rewards.score([clip for _, clip in clips], texts, [job.name for job in jobs])
+    reasons = iter(scored.reasons)  # clip by clip, one for each value that is invalid
+    rows = []
+    for values, valid in zip(scored.values.tolist(), scored.valid.tolist(), strict=True):
+        kept = tuple(value if ok else None for value, ok in zip(values, valid, strict=True))
+        rows.append(JudgedClip(kept, tuple(next(reasons) for ok in valid if not ok)))
+    return rows
+
+
+def judged_rows(
+    trained: Trained,
+    prompts: Sequence[TrainPrompt],
+    how: Generation,
+    section: RewardSection,
+    out: Path,
+    world: World = ALONE,
+    keep: dict[Job, Decoded] | None = None,
+) -> list[JudgedClip] | None:
+    """Rewards of all clips that `how` asks for, in the order of their jobs; None in all processes but the first.
+
+    Args:
+        trained: the policy.
+        prompts: to sample from.
+        how: see `Generation`.
+        section: the rewards.
+        out: file of the result; journals lie beside it, and what they hold of equal settings is not done again.
+        world: processes that share the work.
+        keep: gets all clips of all processes, for metrics of sets. Then those in the journal are sampled again.
+
+    Raises:
+        UsageError: processes do not share the folder of `out`.
+        EnvironmentProblem: a reward cannot run at all, or the journal cannot be written.
+    """
+    settings = settings_of(trained, prompts, how) | {"rewards": json.loads(json.dumps(asdict(section)))}
+    jobs = jobs_of(prompts, how)
+    done: dict[Job, JudgedClip] = world.gather_objects(_read(out, settings))[0]  # type: ignore[assignment]
+    left = [job for job in jobs if keep is not None or job not in done]
+    mine = left[world.rank :: world.size]
+    if any(job not in done for job in left):
+        with closing(make_rewards(section)) as rewards, closing(_Journal(out, settings, world)) as journal:
+            for batch in stream(trained.backbone, trained.policy, prompts, how, mine):
+                fresh = [(job, clip) for job, clip in batch if job not in done]
+                rows = judge(rewards, fresh, prompts) if fresh else []
+                journal.add({job: row for (job, _), row in zip(fresh, rows, strict=True)})
+                if keep is not None:
+                    keep.update(batch)
+    elif keep is not None:
+        for batch in stream(trained.backbone, trained.policy, prompts, how, mine):
+            keep.update(batch)
+    if keep is not None:
+        for part in world.gather_objects(keep):
+            keep.update(part)  # type: ignore[call-overload]
+    world.barrier()
+    if not world.is_main:
+        return None
+    found = _read(out, settings)
+    lost = sum(job not in found for job in jobs)
+    if lost:
+        raise UsageError(
+            f"--out {out.parent} is not shared: what other processes judged there, {lost} clips, is missing."
+        )
+    return [found[job] for job in jobs]
+
+
+def clear(out: Path) -> None:
+    """Remove the journals of a result that is written."""
+    for path in _journals(out):
+        path.unlink(missing_ok=True)
+
+
+class _Journal:
+    """One process's lines: the settings first, then a line for each clip. What was of other settings is replaced."""
+
+    def __init__(self, out: Path, settings: Mapping[str, Any], world: World) -> None:
+        make_folder(out.parent, "--out")
+        path = out.with_name(f".{out.name}.{world.rank}-of-{world.size}.jsonl")
+        goes_on = path.is_file() and next(_lines(path), None) == settings
+        self._path = path
+        try:
+            self._file = path.open("a" if goes_on else "w", encoding="utf-8")
+        except OSError as error:
+            raise self._problem(error) from error
+        # A line that was cut off by a kill ends here.
+        self._write("" if goes_on else json.dumps(settings))
+
+    def add(self, rows: Mapping[Job, JudgedClip]) -> None:
+        """Note clips that were judged."""
+        for job, row in rows.items():
+            self._write(json.dumps([job.prompt, job.sample, row.values, row.reasons], allow_nan=False))
+
+    def close(self) -> None:
+        """Close the file; it stays."""
+        self._file.close()
+
+    def _write(self, line: str) -> None:
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise self._problem(error) from error
+
+    def _problem(self, error: OSError) -> EnvironmentProblem:
+        return EnvironmentProblem(f"{self._path}: cannot be written ({error.strerror}). Make room, or change --out.")
+
+
+def _read(out: Path, settings: Mapping[str, Any]) -> dict[Job, JudgedClip]:
+    """What the journals of equal settings hold, of however many processes."""
+    found = {}
+    for path in _journals(out):
+        lines = _lines(path)
+        if next(lines, None) == settings:
+            for prompt, sample, values, reasons in lines:
+                found[Job(prompt, sample)] = JudgedClip(tuple(values), tuple(reasons))
+    return found
+
+
+def _journals(out: Path) -> list[Path]:
+    start, end = f".{out.name}.", ".jsonl"
+    if not out.parent.is_dir():
+        return []
+    return sorted(p for p in out.parent.iterdir() if p.name.startswith(start) and p.name.endswith(end))
+
+
+def _lines(path: Path) -> Iterator[Any]:
+    """Lines that are whole."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue

@@ -1,0 +1,121 @@
+"""What all processes of a training have to agree on before it starts: configuration, run folder, checkpoint."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omninft_train.errors import AvbenchError, EnvironmentProblem, UsageError
+from omninft_train.files import make_folder
+from omninft_train.training import checkpoint
+from omninft_train.training.distributed import World
+
+if TYPE_CHECKING:
+    from omninft_train.config import Config
+
+
+def agree(config: Config, out: Path, world: World) -> None:
+    """Compare the configurations of all processes, and make sure that they see one run folder.
+
+    Called before anything is loaded, since loading takes minutes.
+
+    Raises:
+        UsageError: configurations differ, or the folder is not shared.
+        EnvironmentProblem: the first process cannot write to the folder.
+    """
+    if world.size == 1:
+        return
+    _compare_configurations(config, world)
+    _check_shared(out, world)
+
+
+def last_checkpoint(out: Path, world: World) -> Path | None:
+    """The checkpoint to go on from: what the first process finds, which all others have to see as well.
+
+    Without this, processes that see different states of a folder would train on from different steps.
+
+    Raises:
+        UsageError: a process sees another checkpoint of that name, or none.
+    """
+    if world.size == 1:
+        return checkpoint.latest(out)
+    found = checkpoint.latest(out) if world.is_main else None
+    name: Any = world.gather_objects(found.name if found else None)[0]
+    if name is None:
+        return None
+    seen = world.gather_objects(_identity(out / name))
+    odd = [rank for rank, identity in enumerate(seen) if identity != seen[0]]
+    if odd:
+        raise UsageError(
+            f"process 0 goes on from {out / name} ({seen[0]}), but {_processes(odd)} found there: {seen[odd[0]]}. "
+            "All nodes have to see one and the same run folder (--out)."
+        )
+    return out / name
+
+
+def _identity(folder: Path) -> str:
+    """Step and digest of a checkpoint, or why it cannot be read."""
+    try:
+        meta = checkpoint.read_meta(folder)
+    except AvbenchError as error:
+        return str(error)
+    return f"step {meta['step']}, digest {checkpoint.meta_digest(meta)[:16]}"
+
+
+def _compare_configurations(config: Config, world: World) -> None:
+    mine = json.dumps(_flat(asdict(config)), sort_keys=True, default=str)
+    texts: Any = world.gather_objects(mine)
+    odd = [rank for rank, text in enumerate(texts) if text != texts[0]]
+    if odd:
+        first, other = json.loads(texts[0]), json.loads(texts[odd[0]])
+        keys = [key for key in {**first, **other} if first.get(key) != other.get(key)]
+        raise UsageError(
+            f"processes have different configurations: {_processes(odd)} and process 0 differ in "
+            f"{', '.join(keys[:5])}. Start all nodes with the same command and the same files."
+        )
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _check_shared(out: Path, world: World) -> None:
+    # A name that no process has looked up before: network file systems remember what was not there.
+    marker, problem = out / f".shared-{uuid.uuid4().hex}", None
+    if world.is_main:
+        problem = _write(marker)
+    name, problem = world.gather_objects((marker.name, problem))[0]  # type: ignore[misc]
+    if problem is not None:
+        raise EnvironmentProblem(problem)
+    blind = [rank for rank, sees in enumerate(world.gather_objects((out / name).is_file())) if not sees]
+    if world.is_main:
+        marker.unlink(missing_ok=True)
+    if blind:
+        raise UsageError(
+            f"--out {out} is not shared: {_processes(blind)} cannot see what process 0 writes there. Name a folder "
+            "that all nodes have in common."
+        )
+
+
+def _write(marker: Path) -> str | None:
+    """Write the marker; why that fails, or None."""
+    try:
+        make_folder(marker.parent, "--out")
+        marker.touch()
+    except EnvironmentProblem as error:
+        return str(error)
+    except OSError as error:
+        return f"{marker.parent}: cannot be written ({error.strerror}). Choose another run folder (--out)."
+    return None
+
+
+def _processes(ranks: list[int]) -> str:
+    shown = ", ".join(map(str, ranks[:8])) + (" ..." if len(ranks) > 8 else "")
+    return f"process {shown}" if len(ranks) == 1 else f"processes {shown}"

@@ -1,0 +1,146 @@
+"""Services that show a run: what reaches them, by packages that stand in for those that are not installed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_training import log, make, tiny_config, tiny_weights
+
+from omninft_train.errors import EnvironmentProblem
+from omninft_train.models.backbone import Decoded
+from omninft_train.training import trainer
+from omninft_train.training.trackers import ShownClip, flat, keep_clips, open_service
+from omninft_train.training.tracking import Tracker
+
+
+def clip(level: int = 100) -> Decoded:
+    return Decoded(np.full((5, 16, 16, 3), level, np.uint8), 10.0, np.zeros((1, 8000), np.float32), 16_000)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], SimpleNamespace]:
+    """A package with `init` and `Video`, as Weights & Biases and Trackio have them; keeps what it gets."""
+
+    def install(name: str) -> SimpleNamespace:
+        kept = SimpleNamespace(init={}, logged=[], finished=0)
+
+        def finish() -> None:
+            kept.finished += 1
+
+        run = SimpleNamespace(log=lambda values, step=None: kept.logged.append((step, values)), finish=finish)
+        module: Any = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        module.init = lambda **options: kept.init.update(options) or run
+        module.Video = lambda path, caption, format: (path, caption)
+        monkeypatch.setitem(sys.modules, name, module)
+        return kept
+
+    return install
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_a_run_is_shown_with_its_clips(
+    name: str, stand_in: Callable[[str], SimpleNamespace], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    kept = stand_in(name)
+    weights = tiny_weights(tmp_path_factory.mktemp("weights"))
+    config = tiny_config(weights, f"run.tracker={name}", "run.clips_every=2", "run.steps=3", "run.probe_every=2")
+    trainer.train(make(config, tmp_path / "mine"))
+    assert kept.init["project"] == "omninft_train" and kept.init["name"] == "mine"
+    assert kept.init["config"]["optimizer/lr"] == 1e-3 and kept.init["config"]["rewards/reward/0/route"] == "video"
+    numbers = [(step, values) for step, values in kept.logged if "loss" in values]
+    assert [step for step, _ in numbers] == [0, 1, 2] and kept.finished == 1
+    for row, (_, values) in zip(log(tmp_path / "mine"), numbers, strict=True):
+        assert values["loss"] == row["loss"]
+        assert ("gradient_by_depth/audio/1" in values) == ("gradient_by_depth" in row)
+    shown = [(step, values) for step, values in kept.logged if "loss" not in values]
+    assert [step for step, _ in shown] == [0, 2]
+    folder = tmp_path / "mine" / "clips" / "step-000002"
+    rows = json.loads((folder / "clips.json").read_text())
+    assert [row["clip"] for row in rows] == ["000.mp4", "001.mp4", "002.mp4", "003.mp4"]
+    for row in rows:
+        path, caption = shown[1][1][f"clips/{Path(row['clip']).stem}"]
+        assert Path(path) == folder / row["clip"] and Path(path).stat().st_size > 0
+        assert row["prompt"] in caption and f"sync {row['rewards']['sync']:.3f}" in caption
+    # Of the same rollouts as the step's statistics.
+    everything = log(tmp_path / "mine")[2]
+    spread = 6**0.5 * everything["reward_sync_std"] + 1e-9
+    assert all(abs(row["rewards"]["sync"] - everything["reward_sync_mean"]) <= spread for row in rows)
+
+
+def test_clips_are_kept_without_a_service(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    weights = tiny_weights(tmp_path_factory.mktemp("weights"))
+    trainer.train(make(tiny_config(weights, "run.clips_every=5", "run.steps=1"), tmp_path))
+    assert len(list((tmp_path / "clips" / "step-000000").glob("*.mp4"))) == 4
+
+
+def test_a_reward_that_failed_is_no_number(tmp_path: Path) -> None:
+    (one,) = keep_clips(tmp_path, 3, {7: clip()}, ["a dog"], [{"sync": None, "sound": 0.25}])
+    assert one.path == tmp_path / "clips" / "step-000003" / "007.mp4" and one.path.is_file()
+    assert one.caption == "sync failed, sound 0.250 - a dog"
+    assert json.loads((one.path.parent / "clips.json").read_text())[0]["rewards"] == {"sync": None, "sound": 0.25}
+
+
+def test_a_package_that_is_not_installed_is_told_before_training(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("omninft_train.training.trackers.find_spec", lambda name: None)
+    with pytest.raises(EnvironmentProblem, match="pip install trackio"):
+        open_service("trackio", tmp_path, {})
+
+
+def test_a_service_that_does_not_start_is_told_before_training(
+    tmp_path: Path, stand_in: Callable[[str], SimpleNamespace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in("wandb")
+
+    def refuse(**_: object) -> None:
+        raise RuntimeError("no API key")
+
+    monkeypatch.setattr(sys.modules["wandb"], "init", refuse)
+    with pytest.raises(EnvironmentProblem, match=r"run.tracker = 'wandb' does not start \(no API key\)"):
+        open_service("wandb", tmp_path, {})
+
+
+def test_a_service_that_fails_later_costs_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Down:
+        def log(self, step: int, values: Any) -> None: ...
+
+        def show(self, step: int, clips: Any) -> None:
+            raise ConnectionError("the service is down")
+
+        def close(self) -> None:
+            raise AssertionError("left out by now")
+
+    tracker = Tracker(tmp_path, services=[Down()])
+    tracker.show(0, [ShownClip(tmp_path / "0.mp4", clip(), "a dog", {})])
+    tracker.log(0, {"loss": 1.0})
+    tracker.close()
+    assert "the service is down" in caplog.text
+
+
+def test_nested_values_get_flat_names() -> None:
+    assert flat({"a": {"b": [1, {"c": 2}]}, "d": 3}) == {"a/b/0": 1, "a/b/1/c": 2, "d": 3}
+
+
+def test_tensorboard_gets_numbers_frames_and_sound(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    service = open_service("tensorboard", tmp_path, {"run": {"seed": 1}})
+    service.log(4, {"loss": 0.5, "depth": {"audio": [1.0, 2.0]}, "name": "x"})
+    service.show(4, [ShownClip(tmp_path / "002.mp4", clip(), "a dog", {"sync": 0.5})])
+    service.close()
+    found = EventAccumulator(str(tmp_path / "tensorboard"))
+    found.Reload()
+    assert [(event.step, event.value) for event in found.Scalars("depth/audio/1")] == [(4, 2.0)]
+    assert set(found.Tags()["scalars"]) >= {"loss", "depth/audio/0"}
+    assert found.Images("clips/002")[0].width == 4 * 16  # frames side by side
+    assert found.Images("clips/002")[0].step == 4
+    assert found.Audio("clips/002")[0].sample_rate == 16_000
