@@ -6,7 +6,7 @@ from avbench.suites.base import Suite
 
 SPEECH = Suite(
     "speech",
-    "Clips that talk: presence of speech, words against the prompt, quality and constancy of the voice, faces and lips.",
+    "Clips that talk: speech at all, words against the prompt, quality and constancy of the voice, faces, lips.",
     (
         "speech_share", "speech_span", "wer", "cer", "wer_corpus", "cer_corpus", "speech_language", "distillmos",
         "dnsmos_overall", "dnsmos_p808", "nisqa", "nisqa_tts", "speaker_consistency", "face_ratio", "lse_c", "lse_d",
