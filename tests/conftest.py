@@ -18,9 +18,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Read when torch is first imported: two processes with a thread for each core get in each other's way.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Started in the background of a script, tests inherit that Ctrl-C is ignored, and would pass that on.
+# Started in the background of a script, or by nohup, tests inherit that a signal is ignored, and would pass that on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if os.name != "nt" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Read when torch is first imported: on processors with AMX its bf16 kernels give NaN for the reduced AudioCLIP and move
 # Audiobox by 0.3; the kernels without AMX agree with float32. Open: whether avbench should say so to users.
