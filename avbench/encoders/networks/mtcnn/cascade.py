@@ -31,7 +31,8 @@ Faces = NDArray[np.float32]
 def find_faces(cascade: Cascade, frame: NDArray[np.uint8]) -> Faces:
     """Left, top, right, bottom in pixels and probability (N, 5) of the faces in an RGB frame (H, W, 3)."""
     weight = cascade.proposals.conv1.weight
-    picture = torch.from_numpy(np.ascontiguousarray(frame)).to(weight.device).permute(2, 0, 1)[None].float()
+    # A copy: frames of a file are read-only, about which torch warns.
+    picture = torch.from_numpy(np.array(frame)).to(weight.device).permute(2, 0, 1)[None].float()
     proposed = [_proposed(cascade, picture, scale) for scale in _scales(*frame.shape[:2])]
     faces = np.concatenate([np.zeros((0, 9), np.float32), *proposed])
     faces = faces[kept(faces[:, :4], faces[:, 4], _OVERLAP)[:_MOST_PROPOSALS]]
