@@ -21,6 +21,8 @@ THRESHOLDS = (0.6, 0.7, 0.7)
 _SHRINK = 0.709
 _CELL, _STRIDE = 12, 2
 _WITHIN_SCALE, _OVERLAP = 0.5, 0.7
+# Trained weights propose a hundred or so; this bounds the time that a picture of nothing but patterns takes.
+_MOST_PROPOSALS = 1000
 
 Faces = NDArray[np.float32]
 
@@ -29,10 +31,11 @@ Faces = NDArray[np.float32]
 def find_faces(cascade: Cascade, frame: NDArray[np.uint8]) -> Faces:
     """Left, top, right, bottom in pixels and probability (N, 5) of the faces in an RGB frame (H, W, 3)."""
     weight = cascade.proposals.conv1.weight
-    picture = torch.from_numpy(np.ascontiguousarray(frame)).to(weight.device).permute(2, 0, 1)[None].float()
+    # A copy: frames of a file are read-only, about which torch warns.
+    picture = torch.from_numpy(np.array(frame)).to(weight.device).permute(2, 0, 1)[None].float()
     proposed = [_proposed(cascade, picture, scale) for scale in _scales(*frame.shape[:2])]
     faces = np.concatenate([np.zeros((0, 9), np.float32), *proposed])
-    faces = faces[kept(faces[:, :4], faces[:, 4], _OVERLAP)]
+    faces = faces[kept(faces[:, :4], faces[:, 4], _OVERLAP)[:_MOST_PROPOSALS]]
     boxes = np.column_stack([_corrected(faces[:, :4], faces[:, 5:], pixel=0), faces[:, 4]])
     boxes, corrections = _judged(cascade.refinement, picture, _squared(boxes), 24, THRESHOLDS[1])
     chosen = kept(boxes[:, :4], boxes[:, 4], _OVERLAP)

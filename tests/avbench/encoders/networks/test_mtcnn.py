@@ -45,6 +45,14 @@ def test_any_picture_has_boxes_and_probabilities(random: Any, height: int, width
     assert ((faces[:, 4] > 0.7) & (faces[:, 4] <= 1)).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_frames_may_be_read_only(random: Any) -> None:
+    frame = noise(1, 24, 30)[0]
+    expected = find_faces(random, frame)
+    frame.flags.writeable = False
+    np.testing.assert_array_equal(find_faces(random, frame), expected)
+
+
 def test_wide_frames_are_shrunk_and_boxes_are_not(random: Any) -> None:
     small = noise(1, 5, 160)[0]
     large = small.repeat(8, 0).repeat(8, 1)  # 1280 wide
