@@ -49,7 +49,7 @@ class ClipData:
 
 def clip_media(run: Run, shown: Sequence[str]) -> list[ClipMedia]:
     """The files that the shown clips play, as the clip table names them."""
-    rows = _records(run.clips[run.clips["clip_id"].isin(shown)])
+    rows = records(run.clips[run.clips["clip_id"].isin(shown)])
     return [ClipMedia(row["clip_id"], row["video_path"], row["audio_path"], row["clip_sha256"]) for row in rows]
 
 
@@ -69,7 +69,7 @@ def clip_data(
     for group in groups:
         for finding in group.findings:
             flags.setdefault(finding.clip_id, []).append(group.title)
-    clips = {str(row["clip_id"]): row for row in _records(run.clips[run.clips["clip_id"].isin(shown)])}
+    clips = {str(row["clip_id"]): row for row in records(run.clips[run.clips["clip_id"].isin(shown)])}
     scores: dict[str, dict[str, Record]] = {}
     for row in _score_records(run, shown):
         scores.setdefault(str(row["clip_id"]), {})[str(row["metric"])] = row
@@ -94,12 +94,12 @@ def _score_records(run: Run, shown: Sequence[str]) -> Iterable[Record]:
     """Score rows of these clips with their details, which a slim run leaves in its table."""
     rows = run.scores[run.scores["clip_id"].isin(shown)]
     if not rows["detail"].isna().any():
-        return _records(rows)
+        return records(rows)
     details = read_details(run.path, shown)
-    return ({**row, "detail": details.get((row["clip_id"], row["metric"]), "{}")} for row in _records(rows))
+    return ({**row, "detail": details.get((row["clip_id"], row["metric"]), "{}")} for row in records(rows))
 
 
-def _records(frame: Any) -> Iterable[Record]:
+def records(frame: Any) -> Iterable[Record]:
     """Rows with None for every kind of null."""
     columns = [str(name) for name in frame.columns]
     for values in zip(*(frame[name].tolist() for name in columns), strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from avbench.report.clip_data import MetricColumn, prompt_line
+from avbench.report.clip_data import MetricColumn, prompt_line, records
 from avbench.report.findings import Group
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def other_clips(
         return None
     ids = [str(name) for name in clips["clip_id"]]
     models, model = _numbered("" if not isinstance(name, str) else name for name in clips["model"])
-    prompts: list[Any] = clips[["text", "video_text", "audio_text"]].to_dict("records")
-    texts, text = _numbered(map(prompt_line, prompts))
+    texts, text = _numbered(map(prompt_line, records(clips[["text", "video_text", "audio_text"]])))
     place = {name: index for index, name in enumerate(ids)}
     flags = {
         group.title: [place[each.clip_id] for each in group.findings if each.clip_id in place] for group in groups

@@ -72,10 +72,10 @@ def _read(file: Any, size: int, columns: tuple[Column, ...], slim: bool) -> pd.D
             parts.append(_slimmed(part) if slim else part)
     table = pa.Table.from_batches(parts, _slim_schema(_schema(columns)) if slim else _schema(columns))
     del parts
+    frame: pd.DataFrame = table.to_pandas(split_blocks=slim, self_destruct=slim)
     if not slim:
-        whole: pd.DataFrame = table.to_pandas()
-        return whole
-    frame = _with_sorted_categories(table.to_pandas(split_blocks=True, self_destruct=True))
+        return frame
+    frame = _with_sorted_categories(frame)
     del table
     pa.default_memory_pool().release_unused()  # of many small batches, which would stay with the process
     return frame
