@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import torch
-
 from avbench.config import build
 from avbench.toml import Origin
 from omninft_train.clips import save_mp4
@@ -88,11 +86,6 @@ class Generation:
     guidance: Guidance
     seed: int
     batch: int
-
-
-def default_device() -> str:
-    """The first GPU, or the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load_shared(run: Path, prompts: Sequence[TrainPrompt], world: World, step: int | None = None) -> Trained:

@@ -50,7 +50,8 @@ class Ltx2Backbone:
     ) -> None:
         self.transformer = transformer
         self.geometry = geometry
-        self.digest = config_digest(transformer.config)  # type: ignore[arg-type] - a module of diffusers
+        network: Any = transformer  # diffusers types no attribute of its modules
+        self.digest = config_digest(network.config)
         self._decoders = decoders
         self._prompts = prompts
         self._negative = negative

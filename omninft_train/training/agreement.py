@@ -44,7 +44,7 @@ def last_checkpoint(out: Path, world: World) -> Path | None:
     if world.size == 1:
         return checkpoint.latest(out)
     found = checkpoint.latest(out) if world.is_main else None
-    name: Any = world.gather_objects(found.name if found else None)[0]
+    name: str | None = world.gather_objects(found.name if found else None)[0]  # type: ignore[assignment]
     if name is None:
         return None
     seen = world.gather_objects(_identity(out / name))
@@ -88,10 +88,9 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _check_shared(out: Path, world: World) -> None:
     # A name that no process has looked up before: network file systems remember what was not there.
-    marker, problem = out / f".shared-{uuid.uuid4().hex}", None
-    if world.is_main:
-        problem = _write(marker)
-    name, problem = world.gather_objects((marker.name, problem))[0]  # type: ignore[misc]
+    marker = out / f".shared-{uuid.uuid4().hex}"
+    first: Any = world.gather_objects((marker.name, _write(marker) if world.is_main else None))[0]
+    name, problem = first
     if problem is not None:
         raise EnvironmentProblem(problem)
     blind = [rank for rank, sees in enumerate(world.gather_objects((out / name).is_file())) if not sees]

@@ -63,8 +63,8 @@ def keep_clips(
     """
     folder = run / "clips" / f"step-{step:06d}"
     shown = [
-        ShownClip(save_mp4(clip, folder / f"{number:03d}.mp4"), clip, *facts)
-        for (number, clip), *facts in zip(clips.items(), prompts, rewards, strict=True)
+        ShownClip(save_mp4(clip, folder / f"{number:03d}.mp4"), clip, prompt, of_clip)
+        for (number, clip), prompt, of_clip in zip(clips.items(), prompts, rewards, strict=True)
     ]
     rows = [{"clip": one.path.name, "prompt": one.prompt, "rewards": dict(one.rewards)} for one in shown]
     write_atomically(folder / "clips.json", (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode())
