@@ -78,7 +78,9 @@ def decode_cases(
         others = [(clip, other) for clip, other in others if clip.video != job.clip.video]
         donor = next((other for _, other in others if other.audio is not None), None)
         prompts = (clip.prompt for clip, _ in others)
-        prompt = next((p for p in prompts if not p.is_empty and not _same_texts(p, job.clip.prompt)), None)
+        # A clip may have nothing but words to speak.
+        stated = (p for p in prompts if p.speech_text or not p.is_empty)
+        prompt = next((p for p in stated if not _same_texts(p, job.clip.prompt)), None)
         cases.append(Case(job, clip_media, donor, prompt))
     return cases
 

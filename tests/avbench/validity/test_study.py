@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,18 @@ def test_a_wrong_prompt_is_that_of_another_clip(clips):
     assert [(row.status, row.reason) for row in alone] == [
         ("ok", ""), ("skipped", "no other clip of this source has another prompt"),
     ]  # fmt: skip
+
+
+def test_words_to_speak_alone_are_a_prompt_that_can_be_wrong(clips):
+    def words_of(media, prompt, store):
+        return Score.ok(float(prompt.speech_text == "Go on."))
+
+    one, other = (
+        replace(clip, prompt=Prompt(speech_text=text)) for clip, text in zip(clips, ("Go on.", "Stop."), strict=True)
+    )
+    scorer = judge("words_of", words_of, needs=("video", "prompt"), prompt_role="speech")
+    rows = [row for row in study((one, other), [scorer], seconds=0.2).rows if row.corruption == "wrong_prompt"]
+    assert [row.value for row in rows] == [1.0, 0.0, 0.0, 1.0]
 
 
 def test_another_take_of_the_same_picture_lends_nothing(clips):

@@ -1,0 +1,91 @@
+"""Do word errors and the quality of a voice get worse with damage? Trained weights; writes into docs/validity.md.
+
+    python benchmarks/measure_speech_validity.py              # or one of them: wer, distillmos
+
+It needs the packages of the session `speech`, and takes a few minutes on one core. Three sentences that the generator
+Ovi spoke, each at four speeds, are twelve clips whose words are known: enough to show dose and response, too alike to
+rank generators.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import soundfile
+import soxr
+
+from avbench import Clip, Prompt
+from avbench.encoders import WeightsConfig
+from avbench.metrics.base import get_scorers
+from avbench.sources import Source
+from avbench.suites import get_suite
+from avbench.validity import Study, draw_responses, render_markdown, respond, run_study
+from avbench.validity.study import Settings
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from voice_material import RATE, sound, weights_folder  # noqa: E402
+
+DOCS = ROOT / "docs"
+VERSIONS = ("numpy", "scipy", "soxr", "torch", "ctranslate2", "onnxruntime", "silero-vad", "distillmos")
+METRICS = ("wer", "distillmos")
+CORRUPTIONS = ("sound_of_another_clip", "low_pass", "clipping", "sound_noise", "wrong_prompt")
+SPEEDS = (1.0, 0.85, 1.15, 1.3)
+SPOKEN = {
+    "ovi_kitchen": "AI declares: humans obsolete now.",
+    "ovi_dressing_room": "Humans fight for freedom tonight.",
+    "ovi_two_men": "continue to be a smart ass, and Tirani here will kill you like he wants to.",
+}
+
+
+def at_speed(samples: np.ndarray, speed: float) -> np.ndarray:
+    """The same sound faster, and higher by as much."""
+    return samples if speed == 1 else np.asarray(soxr.resample(samples, RATE * speed, RATE))
+
+
+def talking(folder: Path) -> Source:
+    """Twelve sound files below `folder`; neighbours say different sentences, since the next clip lends its sound."""
+    clips = []
+    for speed in SPEEDS:
+        for name, text in SPOKEN.items():
+            path = folder / f"{name}-{speed:g}.wav"
+            soundfile.write(path, at_speed(sound(name), speed), RATE, subtype="PCM_16")
+            clips.append(Clip(path.stem, path, prompt=Prompt(speech_text=text)))
+    return Source(folder, "folder", tuple(clips), "spoken texts of the goldens")
+
+
+def measured(metric: str) -> Study:
+    """The study over whole clips."""
+    with TemporaryDirectory() as folder:
+        weights = weights_folder(Path(folder) / "weights")
+        # 8 bits for the transcriber, the rest has one precision.
+        setup = WeightsConfig(weights_dir=weights, precision="bf16", transcriber="whisper_tiny_en")
+        settings = Settings(seconds=8.0, setup=setup, corruptions=CORRUPTIONS)
+        suite = replace(get_suite("speech"), metrics=(metric,))
+        return run_study(talking(Path(folder)), suite, get_scorers([metric]), settings)
+
+
+def write(metric: str) -> None:
+    """Run the study of one metric and renew its part of the page."""
+    study = measured(metric)
+    responses = respond(study.rows, study.scorers)
+    versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
+    text = f"{render_markdown(study, responses)}\nVersions: {versions}.\n\n"
+    part = re.compile(rf"(<!-- measured {metric} -->\n).*?(<!-- measured {metric} end -->)", re.DOTALL)
+    page = DOCS / "validity.md"
+    page.write_text(
+        part.sub(lambda match: match[1] + "\n" + text + match[2], page.read_text(encoding="utf-8")), encoding="utf-8"
+    )
+    (DOCS / "images" / f"validity-{metric}.svg").write_text(draw_responses(study.rows, responses), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or METRICS:
+        write(name)
