@@ -105,8 +105,8 @@ class Prompt:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no text at all is known."""
-        return not (self.text or self.video_text or self.audio_text)
+        """Whether no text at all is known, and no words to be spoken."""
+        return not (self.text or self.video_text or self.audio_text or self.speech_text)
 
 
 @dataclass(frozen=True, order=True)

@@ -115,7 +115,7 @@ def _sample_index(cell: str | None, owner: tuple[Prompt, str | None], reading: _
             raise UsageError(f"{location}: sample_index is {cell[:60]!r}; expected 0, 1, 2, ... Correct the cell.")
         return index
     prompt, model = owner
-    texts = (prompt.text, prompt.video_text, prompt.audio_text)
+    texts = (prompt.text, prompt.video_text, prompt.audio_text, prompt.speech_text)
     key = (prompt.prompt_id if prompt.is_empty else texts, model)
     if key[0] is None:
         return 0

@@ -77,9 +77,7 @@ def decode_cases(
         # Another sound to the same video is another take, not another clip.
         others = [(clip, other) for clip, other in others if clip.video != job.clip.video]
         donor = next((other for _, other in others if other.audio is not None), None)
-        prompts = (clip.prompt for clip, _ in others)
-        # A clip may have nothing but words to speak.
-        stated = (p for p in prompts if p.speech_text or not p.is_empty)
+        stated = (clip.prompt for clip, _ in others if not clip.prompt.is_empty)
         prompt = next((p for p in stated if not _same_texts(p, job.clip.prompt)), None)
         cases.append(Case(job, clip_media, donor, prompt))
     return cases

@@ -14,6 +14,7 @@ from avbench.prompts import load_prompt_suite
 from avbench.prompts.export import render
 from avbench.results.schema import ClipRow
 from avbench.run.rows import clip_row
+from avbench.sources import load_source
 from avbench.sources.prompts import read_prompts
 
 VERSE = {"text": "We leave at dawn.", "speaker": "an old man"}
@@ -73,6 +74,17 @@ def test_role_speech_is_the_words_with_their_language() -> None:
     assert Prompt("a man nods", speech_text="Go.").for_role("speech") == "Go."
     assert Prompt("a man nods", speech_text="Los.", speech_language="de").for_role("speech") == "de: Los."
     assert Prompt('a man says "Go."', speech_language="de").for_role("speech") is None
+
+
+def test_a_manifest_of_spoken_words_alone_has_prompts(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    rows = ["video,prompt_speech", "a.mp4,Go.", "a.mp4,Go.", "a.mp4,Stay.", "a.mp4,"]
+    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
+    source = load_source(tmp_path / "clips.csv")
+    assert "3 of 4 clips have a prompt" in source.matching
+    assert [clip.sample_index for clip in source.clips] == [0, 1, 0, 0]
+    with pytest.raises(UsageError, match="has prompts of its own"):
+        load_source(tmp_path / "clips.csv", prompts=tmp_path / "clips.csv")
 
 
 def test_digests_of_other_roles_do_not_see_the_words() -> None:
