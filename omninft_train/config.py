@@ -156,6 +156,23 @@ class RegionSection:
 
 
 @dataclass(frozen=True)
+class MarbleSection:
+    """Rewards weighed by their gradients (MARBLE).
+
+    Attributes:
+        enabled: whether they are; `advantages.mode` has to be "gdpo".
+        every: steps from one solution to the next.
+        warmup_steps: steps at the start that all solve.
+        smoothing: fraction of the former weights that stays at each solution, in [0, 1].
+    """
+
+    enabled: bool = False
+    every: Count = 10
+    warmup_steps: Annotated[int, at_least(0)] = 1
+    smoothing: Annotated[float, between(0, 1)] = 0.7
+
+
+@dataclass(frozen=True)
 class OldSection:
     """How the old policy follows: see `old_keep`."""
 
@@ -219,6 +236,7 @@ class Config:
     levels: LevelSection = field(default_factory=LevelSection)
     surgery: SurgerySection = field(default_factory=SurgerySection)
     regions: RegionSection = field(default_factory=RegionSection)
+    marble: MarbleSection = field(default_factory=MarbleSection)
     old: OldSection = field(default_factory=OldSection)
     optimizer: OptimizerSection = field(default_factory=OptimizerSection)
     rewards: RewardSection = field(default_factory=RewardSection)
@@ -251,6 +269,11 @@ def check(config: Config, world: int = 1) -> None:
         raise UsageError("prompts.group_size = 1: a group of one has no advantage; at least 2 are needed.")
     for rule in config.surgery.rules:
         check_rule(rule)
+    if config.marble.enabled and config.advantages.mode != "gdpo":
+        raise UsageError(
+            f"marble.enabled with advantages.mode = '{config.advantages.mode}': MARBLE weighs rewards that are "
+            "normalised one by one and go to both branches, which is 'gdpo'."
+        )
     if prompts.rollouts % world:
         raise UsageError(
             f"prompts.groups {prompts.groups} x prompts.group_size {prompts.group_size} = {prompts.rollouts} rollouts "

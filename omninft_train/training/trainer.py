@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from omninft_train.config import Config
 from omninft_train.errors import TrainingStopped
-from omninft_train.method.advantages import Advantages, advantages, optimality
+from omninft_train.method.advantages import BRANCHES, Advantages, advantages, optimality
 from omninft_train.method.losses import Branch, BranchLoss, branch_loss, combine, kl_loss, weigh_branches
 from omninft_train.method.regions import region_weights
 from omninft_train.method.schedule import first_levels, old_keep, random_levels
@@ -42,6 +43,15 @@ from omninft_train.training.distributed import World
 from omninft_train.training.locking import exclusive
 from omninft_train.training.rollout import rollout_seed, sample
 from omninft_train.training.tracking import Tracker
+from omninft_train.training.weighting import (
+    FixedWeights,
+    Probe,
+    Weights,
+    add_gradients,
+    gram_matrix,
+    make_weighting,
+    take_gradients,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,6 +63,7 @@ class Training:
     Attributes:
         surgery, capture: hooks on the policy's and on the old policy's network; None where switched off.
         levels: noise levels of sampling, (steps + 1,), from 1 to 0.
+        weighting: how rewards weigh, and what that depends on from step to step.
     """
 
     config: Config
@@ -67,6 +78,10 @@ class Training:
     levels: Tensor
     optimizer: torch.optim.AdamW
     seconds: dict[str, float] = field(default_factory=dict)
+    weighting: FixedWeights = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.weighting = make_weighting(self.config)
 
 
 @dataclass(frozen=True)
@@ -91,13 +106,17 @@ class Rollouts:
 
 @dataclass(frozen=True)
 class Judged:
-    """Training targets of the update: optimality r in [0, 1] per branch, whether it counts, and video token weights."""
+    """Training targets of the update: optimality r in [0, 1] per branch, whether it counts, and video token weights.
+
+    `kl`: with the pull to the reference, where the run has it.
+    """
 
     video: Tensor  # (B,)
     audio: Tensor  # (B,)
     video_valid: Tensor  # (B,)
     audio_valid: Tensor  # (B,)
     token_weights: Tensor | None  # (B, Lv)
+    kl: bool = True
 
 
 def train(training: Training) -> None:
@@ -123,12 +142,14 @@ def _loop(training: Training) -> None:
             scored = score_rollouts(training, rollouts, step)
         step_advantages, judged = judge(training, rollouts, scored, step)
         with timed(training.seconds, "update"):
-            log = update(training, rollouts, judged, step)
+            alone = [judge_alone(training, rollouts, scored, step, probe) for probe in training.weighting.probes(step)]
+            log = update(training, rollouts, judged, step, alone)
         log["tokens_per_second"] = trained_tokens(training, rollouts, step) / training.seconds["seconds_update"]
         keep = old_keep(config.old.decay, step + 1)
         training.policy.update_old(keep)
         log |= summarise_rewards(scored, step_advantages, all_groups(config), config.rewards.reward)
         log |= summarise_update(step_advantages, config.loss.advantage_clip, world, judged.token_weights)
+        log |= training.weighting.log(step)
         log |= {"old_keep": keep, **summarise_policy(training.policy), **training.seconds}
         tracker.log(step, log)
         if (step + 1) % config.run.save_every == 0 or step + 1 == config.run.steps:
@@ -192,13 +213,22 @@ def all_groups(config: Config) -> Tensor:
     return torch.arange(config.prompts.rollouts) // config.prompts.group_size
 
 
-def judge(training: Training, rollouts: Rollouts, scored: Scored, step: int) -> tuple[Advantages, Judged]:
-    """Advantages over all rollouts of the step, and what they mean for those of this process."""
+def judge(
+    training: Training, rollouts: Rollouts, scored: Scored, step: int, weights: Weights | None = None
+) -> tuple[Advantages, Judged]:
+    """Advantages over all rollouts of the step, and what they mean for those of this process.
+
+    Args:
+        weights: of the rewards, for each branch; None for those of the step.
+    """
     config = training.config
-    specs = config.rewards.reward
-    weights = torch.tensor([spec.weight for spec in specs], dtype=torch.float64)
-    routes = [spec.route for spec in specs]
-    step_advantages = advantages(scored.values, scored.valid, all_groups(config), weights, routes, config.advantages)
+    routes = [spec.route for spec in config.rewards.reward]
+    weights = training.weighting.weights(step) if weights is None else weights
+    video, audio = (
+        advantages(scored.values, scored.valid, all_groups(config), weights[name], routes, config.advantages)
+        for name in BRANCHES
+    )
+    step_advantages = replace(video, audio=audio.audio, audio_valid=audio.audio_valid)
     mine, clip = torch.tensor(rollouts.index), config.loss.advantage_clip
     tokens = None
     if rollouts.region_scores is not None:
@@ -213,15 +243,34 @@ def judge(training: Training, rollouts: Rollouts, scored: Scored, step: int) -> 
     )
 
 
-def update(training: Training, rollouts: Rollouts, judged: Judged, step: int) -> dict[str, Any]:
-    """One optimiser step over all rollouts and their noise levels; what happened, for the log."""
+def judge_alone(training: Training, rollouts: Rollouts, scored: Scored, step: int, probe: Probe) -> Judged:
+    """Targets of one reward, as if there were no other, without the pull to the reference."""
+    _, judged = judge(training, rollouts, scored, step, dict.fromkeys(BRANCHES, probe.weights))
+    others = [branch for branch in BRANCHES if branch not in probe.branches]
+    return replace(mask(judged, others), kl=False)
+
+
+def mask(judged: Judged, branches: Iterable[str]) -> Judged:
+    """The same targets, with no rollout counting in some branches."""
+    nothing: dict[str, Any] = {f"{name}_valid": torch.zeros_like(judged.video_valid) for name in branches}
+    return replace(judged, **nothing)
+
+
+def update(
+    training: Training, rollouts: Rollouts, judged: Judged, step: int, alone: Sequence[Judged] = ()
+) -> dict[str, Any]:
+    """One optimiser step over all rollouts and their noise levels; what happened, for the log.
+
+    Args:
+        alone: targets of single rewards, for a step that weighs these by their gradients.
+    """
     config, policy = training.config, training.policy
     log: dict[str, Any] = {}
     probing = config.run.probe_every and step % config.run.probe_every == 0
     if probing and training.surgery is not None:
         accumulate(training, rollouts, judged, step, operate=False)
         log["gradient_by_depth_without_surgery"] = depth_norms(policy)
-    log |= accumulate(training, rollouts, judged, step, operate=True)
+    log |= weigh_and_accumulate(training, rollouts, judged, step, alone)
     if probing:
         log["gradient_by_depth"] = depth_norms(policy)
     norm = number(torch.nn.utils.clip_grad_norm_(list(policy.trainable().values()), config.optimizer.max_norm))
@@ -230,6 +279,29 @@ def update(training: Training, rollouts: Rollouts, judged: Judged, step: int) ->
     training.optimizer.step()
     training.optimizer.zero_grad(set_to_none=True)
     return log | {"gradient_norm": norm}
+
+
+def weigh_and_accumulate(
+    training: Training, rollouts: Rollouts, judged: Judged, step: int, alone: Sequence[Judged]
+) -> dict[str, float]:
+    """Gradients of the step: of its loss, or of single rewards' losses put together as the weighting says.
+
+    Args:
+        alone: targets of these rewards; each costs as many passes as the step's loss.
+    """
+    if not alone:
+        return accumulate(training, rollouts, judged, step, operate=True)
+    gradients, losses = [], []
+    for one in alone:
+        losses.append(accumulate(training, rollouts, one, step, operate=True)["loss"])
+        gradients.append(take_gradients(training.policy))
+    factors = training.weighting.solve(step, gram_matrix(gradients))
+    if factors is None:
+        return accumulate(training, rollouts, judged, step, operate=True)
+    log = accumulate(training, rollouts, mask(judged, BRANCHES), step, operate=True)  # the pull to the reference alone
+    add_gradients(training.policy, gradients, factors)
+    weighted = sum(factor * loss for factor, loss in zip(factors.tolist(), losses, strict=True))
+    return log | {"loss": log["loss"] + weighted}
 
 
 def accumulate(training: Training, rollouts: Rollouts, judged: Judged, step: int, *, operate: bool) -> dict[str, float]:
@@ -294,7 +366,7 @@ def batch_loss(
     level = t[:, None, None]
     x_t = Latents(*((1 - level) * a + level * b for a, b in ((x0.video, noise.video), (x0.audio, noise.audio))))
     old = policy.velocity("old", x_t, t, condition)
-    reference = policy.velocity("reference", x_t, t, condition) if options.kl_coef else None
+    reference = policy.velocity("reference", x_t, t, condition) if options.kl_coef and judged.kl else None
     now = policy.velocity("policy", x_t, t, condition)
     tokens = None if judged.token_weights is None else judged.token_weights[rows]
     r_video, r_audio = (r[rows].to(device) for r in (judged.video, judged.audio))
@@ -337,6 +409,7 @@ def resume(training: Training) -> int:
     loaded = checkpoint.load(folder, training.backbone.kind, training.backbone.digest)
     training.policy.load(loaded.part("policy"), loaded.part("old"))
     checkpoint.load_optimizer(training.optimizer, training.policy.trainable(), loaded.part("optimizer"))
+    training.weighting.load(loaded.meta.get("weighting", {}))
     return loaded.step
 
 
@@ -352,6 +425,7 @@ def save(training: Training, step: int) -> None:
         "backbone": training.backbone.kind,
         "backbone_digest": training.backbone.digest,
         "config": asdict(training.config),
+        "weighting": training.weighting.state(),
     }
     if training.world.is_main:
         checkpoint.save(training.out, step, tensors, meta, keep=training.config.run.keep_checkpoints)
