@@ -110,7 +110,10 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
 
 def _gradients_apart(config: Config) -> int:
     """Gradients of single rewards that are kept beside the policy's own."""
-    return sum(reward.weight != 0 for reward in config.rewards.reward) if config.marble.enabled else 0
+    used = [reward for reward in config.rewards.reward if reward.weight != 0]
+    if config.arr.enabled and config.arr.kappa:
+        return sum(2 if reward.route == "both" else 1 for reward in used)
+    return len(used) if config.marble.enabled else 0
 
 
 def adapter_parameters(transformer: nn.Module, rank: int) -> int:

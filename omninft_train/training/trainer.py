@@ -21,6 +21,7 @@ from torch import Tensor
 from omninft_train.config import Config
 from omninft_train.errors import TrainingStopped
 from omninft_train.method.advantages import BRANCHES, Advantages, advantages, optimality
+from omninft_train.method.arr import layer_keep, response_weights
 from omninft_train.method.losses import Branch, BranchLoss, branch_loss, combine, kl_loss, weigh_branches
 from omninft_train.method.regions import region_weights
 from omninft_train.method.schedule import first_levels, old_keep, random_levels
@@ -28,6 +29,7 @@ from omninft_train.models.backbone import Backbone
 from omninft_train.models.hooks import AttentionCapture, Surgery
 from omninft_train.models.latents import Condition, Latents
 from omninft_train.models.policy import Policy
+from omninft_train.models.responses import BothWays, ResponseCapture, Responses
 from omninft_train.prompts import TrainPrompt, draw
 from omninft_train.rewards.local import Rewards, Scored
 from omninft_train.training import checkpoint
@@ -63,6 +65,7 @@ class Training:
     Attributes:
         surgery, capture: hooks on the policy's and on the old policy's network; None where switched off.
         levels: noise levels of sampling, (steps + 1,), from 1 to 0.
+        responses: hooks that measure how strongly each stream responds to the other; None where switched off.
         weighting: how rewards weigh, and what that depends on from step to step.
     """
 
@@ -73,10 +76,11 @@ class Training:
     prompts: list[TrainPrompt]
     out: Path
     world: World
-    surgery: Surgery | None
+    surgery: Surgery | BothWays | None
     capture: AttentionCapture | None
     levels: Tensor
     optimizer: torch.optim.AdamW
+    responses: ResponseCapture | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     weighting: FixedWeights = field(init=False)
 
@@ -94,6 +98,7 @@ class Rollouts:
         latents: clean, in model units.
         condition: of their prompts, without guidance.
         region_scores: attention that each video token got from all audio tokens, (B, Lv), or None.
+        responses: how strongly each stream responded to the other, or None.
     """
 
     index: list[int]
@@ -102,11 +107,12 @@ class Rollouts:
     latents: Latents
     condition: Condition
     region_scores: Tensor | None
+    responses: Responses | None = None
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Training targets of the update: optimality r in [0, 1] per branch, whether it counts, and video token weights.
+    """Training targets of the update: optimality r in [0, 1] per branch, whether it counts, and token weights.
 
     `kl`: with the pull to the reference, where the run has it.
     """
@@ -116,6 +122,7 @@ class Judged:
     video_valid: Tensor  # (B,)
     audio_valid: Tensor  # (B,)
     token_weights: Tensor | None  # (B, Lv)
+    audio_weights: Tensor | None = None  # (B, La)
     kl: bool = True
 
 
@@ -140,6 +147,7 @@ def _loop(training: Training) -> None:
             rollouts = sample_rollouts(training, step)
         with timed(training.seconds, "score"):
             scored = score_rollouts(training, rollouts, step)
+        layers = follow_responses(training, rollouts)
         step_advantages, judged = judge(training, rollouts, scored, step)
         with timed(training.seconds, "update"):
             alone = [judge_alone(training, rollouts, scored, step, probe) for probe in training.weighting.probes(step)]
@@ -149,7 +157,7 @@ def _loop(training: Training) -> None:
         training.policy.update_old(keep)
         log |= summarise_rewards(scored, step_advantages, all_groups(config), config.rewards.reward)
         log |= summarise_update(step_advantages, config.loss.advantage_clip, world, judged.token_weights)
-        log |= training.weighting.log(step)
+        log |= training.weighting.log(step) | layers
         log |= {"old_keep": keep, **summarise_policy(training.policy), **training.seconds}
         tracker.log(step, log)
         if (step + 1) % config.run.save_every == 0 or step + 1 == config.run.steps:
@@ -165,16 +173,19 @@ def sample_rollouts(training: Training, step: int) -> Rollouts:
     prompts = [chosen[i // size] for i in index]
     condition = training.backbone.condition([prompt.prompt_av for prompt in prompts])
     seeds = [rollout_seed(config.run.seed, step, i // size, i % size) for i in index]
-    latents, scores = [], []
+    latents, scores, responses = [], [], []
     for start in range(0, len(index), config.sampling.batch):
         rows = slice(start, start + config.sampling.batch)
         noise = geometry.noise(seeds[rows], training.world.device)
         latents.append(_sample(training, "old", noise, condition[rows]))
         if training.capture is not None:
             scores.append(training.capture.take())
+        if training.responses is not None:
+            responses.append(training.responses.take())
     groups = torch.tensor([i // size for i in index])
     region_scores = torch.cat(scores) if scores else None
-    return Rollouts(index, prompts, groups, Latents.cat(latents), condition, region_scores)
+    whole = Responses.cat(responses) if responses else None
+    return Rollouts(index, prompts, groups, Latents.cat(latents), condition, region_scores, whole)
 
 
 def _sample(training: Training, role: Any, noise: Latents, condition: Condition) -> Latents:
@@ -187,9 +198,22 @@ def _sample(training: Training, role: Any, noise: Latents, condition: Condition)
         condition,
         negative=training.backbone.negative(),
         guidance=config.sampling.guidance,
-        capture=training.capture,
+        capture=training.capture or training.responses,
         window=config.capture_window,
     )
+
+
+def follow_responses(training: Training, rollouts: Rollouts) -> dict[str, list[float]]:
+    """Let each block pass back as much as its streams respond to each other in this step's rollouts; for the log."""
+    if rollouts.responses is None or not isinstance(training.surgery, BothWays):
+        return {}
+    tau, responses = training.config.arr.tau, rollouts.responses
+    a2v, v2a = (
+        layer_keep(training.world.gather_rows(blocks), tau)
+        for blocks in (responses.video_blocks, responses.audio_blocks)
+    )
+    training.surgery.keep(a2v, v2a)
+    return {"keep_a2v": a2v, "keep_v2a": v2a}
 
 
 def score_rollouts(training: Training, rollouts: Rollouts, step: int) -> Scored:
@@ -230,9 +254,11 @@ def judge(
     )
     step_advantages = replace(video, audio=audio.audio, audio_valid=audio.audio_valid)
     mine, clip = torch.tensor(rollouts.index), config.loss.advantage_clip
-    tokens = None
+    tokens, heard, frames = None, None, training.backbone.geometry.frames
+    if rollouts.responses is not None:
+        tokens = response_weights(rollouts.responses.video, frames, config.arr.maximum)
+        heard = response_weights(rollouts.responses.audio, 1, config.arr.maximum)
     if rollouts.region_scores is not None:
-        frames = training.backbone.geometry.frames
         tokens = region_weights(rollouts.region_scores, frames, config.regions.weights, step)
     return step_advantages, Judged(
         optimality(step_advantages.video[mine], clip).float(),
@@ -240,12 +266,15 @@ def judge(
         step_advantages.video_valid[mine],
         step_advantages.audio_valid[mine],
         tokens,
+        heard,
     )
 
 
 def judge_alone(training: Training, rollouts: Rollouts, scored: Scored, step: int, probe: Probe) -> Judged:
     """Targets of one reward, as if there were no other, without the pull to the reference."""
     _, judged = judge(training, rollouts, scored, step, dict.fromkeys(BRANCHES, probe.weights))
+    if not probe.token_weights:
+        judged = replace(judged, token_weights=None, audio_weights=None)
     others = [branch for branch in BRANCHES if branch not in probe.branches]
     return replace(mask(judged, others), kl=False)
 
@@ -368,10 +397,10 @@ def batch_loss(
     old = policy.velocity("old", x_t, t, condition)
     reference = policy.velocity("reference", x_t, t, condition) if options.kl_coef and judged.kl else None
     now = policy.velocity("policy", x_t, t, condition)
-    tokens = None if judged.token_weights is None else judged.token_weights[rows]
+    tokens, heard = (None if whole is None else whole[rows] for whole in (judged.token_weights, judged.audio_weights))
     r_video, r_audio = (r[rows].to(device) for r in (judged.video, judged.audio))
     video = branch_loss(Branch(now.video, old.video, x_t.video, x0.video, t), r_video, tokens, options)
-    audio = branch_loss(Branch(now.audio, old.audio, x_t.audio, x0.audio, t), r_audio, None, options)
+    audio = branch_loss(Branch(now.audio, old.audio, x_t.audio, x0.audio, t), r_audio, heard, options)
     kl = None
     if reference is not None:
         kl = (

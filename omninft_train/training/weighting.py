@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from omninft_train.config import Config, MarbleSection
+from omninft_train.config import ArrSection, Config, MarbleSection
 from omninft_train.method.advantages import BRANCHES
+from omninft_train.method.arr import mixed_weights
 from omninft_train.method.marble import direction_factors, min_norm_weights, smoothed
 from omninft_train.models.policy import Policy
 from omninft_train.rewards.spec import RewardSpec
@@ -28,10 +29,12 @@ class Probe:
     Attributes:
         weights: 1 for that reward and 0 for all others.
         branches: whose losses it comes through.
+        token_weights: whether tokens keep their weights.
     """
 
     weights: Tensor
     branches: tuple[str, ...] = BRANCHES
+    token_weights: bool = True
 
 
 class FixedWeights:
@@ -99,7 +102,9 @@ class MarbleWeights(FixedWeights):
         alphas = self._alphas
         if alphas is None:
             alphas = torch.full((len(self._used),), 1 / max(len(self._used), 1), dtype=torch.float64)
-        return dict.fromkeys(BRANCHES, torch.zeros_like(self.prior).index_put((torch.tensor(self._used),), alphas))
+        return dict.fromkeys(
+            BRANCHES, torch.zeros_like(self.prior).index_put((torch.tensor(self._used, dtype=torch.long),), alphas)
+        )
 
     def probes(self, step: int) -> list[Probe]:
         """Each reward, in the first steps and then every few."""
@@ -134,9 +139,90 @@ class MarbleWeights(FixedWeights):
         return [self.names[index] for index in self._used]
 
 
+class ArrWeights(FixedWeights):
+    """Adaptive Reward Routing: in each branch, the recipe's weights mixed with MARBLE's for that branch alone.
+
+    A solution holds from the next step on; the steps themselves follow their own loss.
+
+    Source: Adaptive Reward Routing (arXiv 2609.37200).
+    """
+
+    def __init__(self, rewards: Sequence[RewardSpec], options: ArrSection) -> None:
+        super().__init__(rewards)
+        self._options = options
+        self._used: dict[str, list[int]] = {
+            branch: [i for i, one in enumerate(rewards) if one.weight != 0 and one.route in (branch, "both")]
+            for branch in BRANCHES
+        }
+        self._balanced: dict[str, Tensor | None] = dict.fromkeys(BRANCHES)
+        self._solved = -1
+
+    def weights(self, step: int) -> Weights:
+        """Weights of the branches' own rewards; others are 0."""
+        return {branch: self._of(branch, step) for branch in BRANCHES}
+
+    def _of(self, branch: str, step: int) -> Tensor:
+        used, balanced = self._used[branch], self._balanced[branch]
+        weights = self.prior[used]
+        if balanced is not None and step >= self._options.warmup_steps:
+            weights = mixed_weights(weights, balanced, self._options.kappa)
+        return torch.zeros_like(self.prior).index_put((torch.tensor(used, dtype=torch.long),), weights)
+
+    def probes(self, step: int) -> list[Probe]:
+        """Each reward of each branch, from the last step of the warm-up on and then every few."""
+        options = self._options
+        fresh = self._solved >= 0 and step - self._solved < options.every
+        if options.kappa == 0 or step + 1 < options.warmup_steps or fresh:
+            return []
+        return [
+            Probe(self._one(i), branches=(branch,), token_weights=False)
+            for branch in BRANCHES
+            for i in self._used[branch]
+        ]
+
+    def solve(self, step: int, gram: Tensor) -> None:
+        """Weights for the steps that follow."""
+        first = 0
+        for branch in BRANCHES:
+            rows = slice(first, first + len(self._used[branch]))
+            found = min_norm_weights(gram[rows, rows])
+            self._balanced[branch] = smoothed(self._balanced[branch], found, self._options.smoothing)
+            first = rows.stop
+        self._solved = step
+
+    def state(self) -> dict[str, Any]:
+        """Weights by branch and reward, and the step of the last solution."""
+        if self._solved < 0:
+            return {}
+        weights = {
+            branch: dict(zip(self._names(branch), found.tolist(), strict=True))
+            for branch, found in self._balanced.items()
+            if found is not None
+        }
+        return {"arr": weights, "solved": self._solved}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave; with other rewards, solve anew."""
+        kept = state.get("arr")
+        if kept is None or any(list(kept[branch]) != self._names(branch) for branch in kept):
+            return
+        for branch, found in kept.items():
+            self._balanced[branch] = torch.tensor(list(found.values()), dtype=torch.float64)
+        self._solved = state["solved"]
+
+    def log(self, step: int) -> dict[str, float]:
+        """Weights of the step, those of a solution that it found included."""
+        return self._log(step)
+
+    def _names(self, branch: str) -> list[str]:
+        return [self.names[index] for index in self._used[branch]]
+
+
 def make_weighting(config: Config) -> FixedWeights:
     """The weighting that a configuration asks for."""
     rewards = config.rewards.reward
+    if config.arr.enabled:
+        return ArrWeights(rewards, config.arr)
     return MarbleWeights(rewards, config.marble) if config.marble.enabled else FixedWeights(rewards)
 
 

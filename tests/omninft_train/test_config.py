@@ -74,9 +74,13 @@ def test_recipes_switch_on_one_mechanism_after_the_other(recipe, mode, surgery, 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_recipes_of_other_methods_set_what_these_tell(backbone: str):
-    plain, nft, marble = (
-        flat(dataclasses.asdict(load(recipe, backbone))) for recipe in ("vanilla", "diffusionnft", "marble")
+    plain, nft, marble, arr = (
+        flat(dataclasses.asdict(load(recipe, backbone))) for recipe in ("vanilla", "diffusionnft", "marble", "arr")
     )
+    assert {key: value for key, value in arr.items() if plain[key] != value} == {
+        "advantages.mode": "routed", "advantages.std": "group", "arr.enabled": True, "loss.branches": "sum",
+        "loss.clip_over_beta": False, "loss.kl_space": "velocity", "loss.space": "velocity",
+    }  # fmt: skip
     levels = {} if backbone == "miniature" else {"levels.choice": "random"}
     objective = {"loss.beta": 0.1, "loss.kl_space": "velocity"}
     assert {key: value for key, value in nft.items() if plain[key] != value} == {
@@ -353,6 +357,13 @@ FIXED: dict[str, st.SearchStrategy[Any]] = {
     "marble.every": st.integers(1, 100),
     "marble.warmup_steps": st.integers(0, 100),
     "marble.smoothing": st.floats(0, 1),
+    "arr.enabled": st.just(False),
+    "arr.maximum": ABOVE_ZERO,
+    "arr.tau": ABOVE_ZERO,
+    "arr.kappa": st.floats(0, 1),
+    "arr.smoothing": st.floats(0, 1),
+    "arr.warmup_steps": st.integers(0, 100),
+    "arr.every": st.integers(1, 100),
     "surgery.rules": st.lists(
         st.builds(SurgeryRule, st.sampled_from(["0", "1-10", ">20", "<3", "0.0-0.25"]), st.floats(0, 1)), max_size=3
     ).map(tuple),
