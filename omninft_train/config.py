@@ -165,6 +165,50 @@ class RegionSection:
 
 
 @dataclass(frozen=True)
+class MarbleSection:
+    """Rewards weighed by their gradients (MARBLE).
+
+    Attributes:
+        enabled: whether they are; `advantages.mode` has to be "gdpo".
+        every: steps from one solution to the next.
+        warmup_steps: steps at the start that all solve.
+        smoothing: fraction of the former weights that stays at each solution, in [0, 1].
+    """
+
+    enabled: bool = False
+    every: Count = 10
+    warmup_steps: Annotated[int, at_least(0)] = 1
+    smoothing: Annotated[float, between(0, 1)] = 0.7
+
+
+@dataclass(frozen=True)
+class ArrSection:
+    """Adaptive Reward Routing: tokens, blocks and rewards weighed by what is measured in each step.
+
+    The steps and passes that are measured are those of `regions.window` and `regions.passes`.
+
+    Attributes:
+        enabled: whether they are; `advantages.mode` has to be "routed", and surgery and regions off.
+        maximum: largest weight of a token, in both branches; 1 for none.
+        layers: each block's gradient into the other stream is scaled by how strongly it responds to it.
+        tau: larger ones pass less.
+        kappa: fraction of the rewards' weights that comes from their gradients; 0 for none.
+        smoothing: fraction of the former weights that stays at each solution, in [0, 1].
+        warmup_steps: steps before gradients have a say.
+        every: steps from one solution to the next.
+    """
+
+    enabled: bool = False
+    maximum: float = 1.5
+    layers: bool = True
+    tau: float = 1.0
+    kappa: Annotated[float, between(0, 1)] = 0.3
+    smoothing: Annotated[float, between(0, 1)] = 0.7
+    warmup_steps: Annotated[int, at_least(0)] = 50
+    every: Count = 10
+
+
+@dataclass(frozen=True)
 class OldSection:
     """How the old policy follows: see `old_keep`."""
 
@@ -228,6 +272,8 @@ class Config:
     levels: LevelSection = field(default_factory=LevelSection)
     surgery: SurgerySection = field(default_factory=SurgerySection)
     regions: RegionSection = field(default_factory=RegionSection)
+    marble: MarbleSection = field(default_factory=MarbleSection)
+    arr: ArrSection = field(default_factory=ArrSection)
     old: OldSection = field(default_factory=OldSection)
     optimizer: OptimizerSection = field(default_factory=OptimizerSection)
     rewards: RewardSection = field(default_factory=RewardSection)
@@ -252,6 +298,8 @@ def check(config: Config, world: int = 1) -> None:
         "loss.beta": config.loss.beta,
         "loss.advantage_clip": config.loss.advantage_clip,
         "regions.weights.maximum": config.regions.weights.maximum,
+        "arr.tau": config.arr.tau,
+        "arr.maximum": config.arr.maximum,
     }
     for name, number in above.items():
         if not number > 0:
@@ -262,6 +310,18 @@ def check(config: Config, world: int = 1) -> None:
         raise UsageError('run.keep_policies = "best": run.best_by has to name a logged value, as "reward_sync_mean".')
     for rule in config.surgery.rules:
         check_rule(rule)
+    if (config.marble.enabled or config.arr.enabled) and config.advantages.per != "reward":
+        raise UsageError(
+            f"advantages.per = '{config.advantages.per}': MARBLE and Adaptive Reward Routing weigh rewards that are "
+            "normalised one by one, which is 'reward'."
+        )
+    if config.marble.enabled and config.advantages.mode != "gdpo":
+        raise UsageError(
+            f"marble.enabled with advantages.mode = '{config.advantages.mode}': MARBLE weighs rewards that are "
+            "normalised one by one and go to both branches, which is 'gdpo'."
+        )
+    if config.arr.enabled:
+        _check_arr(config)
     if prompts.rollouts % world:
         raise UsageError(
             f"prompts.groups {prompts.groups} x prompts.group_size {prompts.group_size} = {prompts.rollouts} rollouts "
@@ -275,3 +335,18 @@ def check(config: Config, world: int = 1) -> None:
     first, last = config.regions.window
     if not 0 <= first <= last <= 1:
         raise UsageError(f"regions.window = [{first}, {last}]: needs 0 <= first <= last <= 1.")
+
+
+def _check_arr(config: Config) -> None:
+    if config.advantages.mode != "routed":
+        raise UsageError(
+            f"arr.enabled with advantages.mode = '{config.advantages.mode}': Adaptive Reward Routing weighs the "
+            "rewards of each branch, which needs 'routed'."
+        )
+    others = {"surgery.enabled": config.surgery.enabled, "regions.enabled": config.regions.enabled}
+    others["backbone.compile"] = config.backbone.compile and config.arr.layers  # its hooks change in every step
+    for key, value in others.items():
+        if value:
+            raise UsageError(
+                f"arr.enabled with {key}: Adaptive Reward Routing has its own way. Switch one of them off."
+            )

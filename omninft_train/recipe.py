@@ -15,7 +15,7 @@ from avbench.toml import Origin, merge, parse_toml, read_text, toml_key, toml_va
 from omninft_train.config import Config, check
 from omninft_train.errors import UsageError, near
 
-RECIPES = ("vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft")
+RECIPES = ("vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft", "diffusionnft", "marble", "arr")
 BACKBONES = ("miniature", "ltx2")
 
 

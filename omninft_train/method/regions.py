@@ -48,9 +48,9 @@ def region_weights(scores: Tensor, frames: int, options: RegionOptions, step: in
     if options.form == "frame-sigmoid":
         return _sigmoid(by_frame, maximum).flatten(1)
     if options.form == "minmax":
-        return 1 + (maximum - 1) * _minmax(scores)
+        return 1 + (maximum - 1) * minmax(scores)
     if options.form == "minmax-frame":
-        return 1 + (maximum - 1) * _minmax(by_frame).flatten(1)
+        return 1 + (maximum - 1) * minmax(by_frame).flatten(1)
     return _top(scores, maximum)
 
 
@@ -67,7 +67,8 @@ def _sigmoid(values: Tensor, maximum: float) -> Tensor:
     return (1 + (maximum - 1) * torch.sigmoid((maximum - 1) * z)).clamp(1, maximum)
 
 
-def _minmax(values: Tensor) -> Tensor:
+def minmax(values: Tensor) -> Tensor:
+    """Values stretched over [0, 1] along the last dimension; 0 where they differ by rounding alone."""
     low, high = values.amin(dim=-1, keepdim=True), values.amax(dim=-1, keepdim=True)
     flat = high - low <= _SPREAD * high.abs()
     return torch.where(flat, 0.0, (values - low) / (high - low).clamp(min=1e-30))
@@ -76,5 +77,5 @@ def _minmax(values: Tensor) -> Tensor:
 def _top(scores: Tensor, maximum: float, fraction: float = 0.4, clip: float = 0.99) -> Tensor:
     clipped = scores.clamp(max=scores.quantile(clip, dim=1, keepdim=True))
     count = math.ceil(fraction * scores.shape[1])
-    bound = _minmax(clipped).topk(count, dim=1).values[:, -1:]
-    return 1 + (maximum - 1) * (_minmax(clipped) >= bound).to(scores.dtype)
+    bound = minmax(clipped).topk(count, dim=1).values[:, -1:]
+    return 1 + (maximum - 1) * (minmax(clipped) >= bound).to(scores.dtype)

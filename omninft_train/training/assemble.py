@@ -15,6 +15,7 @@ from omninft_train.method.surgery import PRESETS, keep_by_block, preset_keep
 from omninft_train.models.backbone import Backbone
 from omninft_train.models.hooks import AttentionCapture, Surgery, compile_blocks
 from omninft_train.models.policy import ROLES, FullPolicy, LoraPolicy, Policy
+from omninft_train.models.responses import BothWays, ResponseCapture
 from omninft_train.prompts import TrainPrompt, draw, load_prompts
 from omninft_train.rewards.local import make_rewards
 from omninft_train.training.agreement import agree
@@ -54,6 +55,7 @@ def assemble(config: Config, out: Path, world: World) -> Training:
         world=world,
         surgery=make_surgery(config, policy),
         capture=make_capture(config, policy),
+        responses=ResponseCapture(policy.transformer("old")) if config.arr.enabled else None,
         levels=ltx2_levels(config.sampling.steps),
         optimizer=make_optimizer(config, policy),
     )
@@ -139,9 +141,11 @@ def make_optimizer(config: Config, policy: Policy) -> torch.optim.AdamW:
     )
 
 
-def make_surgery(config: Config, policy: Policy) -> Surgery | None:
+def make_surgery(config: Config, policy: Policy) -> Surgery | BothWays | None:
     """Hooks that scale gradients in the policy's network; None when switched off."""
     section = config.surgery
+    if config.arr.enabled and config.arr.layers:
+        return BothWays(policy.transformer("policy"))
     if not section.enabled:
         return None
     preset, transformer = PRESETS[section.preset], policy.transformer("policy")

@@ -35,7 +35,8 @@ class Memory:
     Attributes:
         base: frozen weights; all weights where everything is trained.
         gathered: weights of two blocks that are put together for use, where weights are spread over GPUs.
-        trained: adapters with gradients and Adam's moments; for everything, gradients and moments.
+        trained: adapters with gradients and Adam's moments; for everything, gradients and moments. Methods that weigh
+            rewards by their gradients keep one for each reward.
         old, reference: copies of what is trained; with adapters the reference costs nothing.
         activations: of one update batch.
         prompts: conditioning of this GPU's rollouts and of the negative prompt.
@@ -85,12 +86,13 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
     if shards is None:
         shards = world if adapters else 1
     weights, block = _count(transformer), _count(transformer.transformer_blocks[0])
+    apart = _gradients_apart(config)
     if adapters:
         copy = adapter_parameters(transformer, config.policy.rank) * _FLOAT32
-        trained, old, reference = _TRAINED_COPIES * copy, copy, 0
+        trained, old, reference = (_TRAINED_COPIES + apart) * copy, copy, 0
     else:
         copy = weights * size
-        trained, old, reference = (_TRAINED_COPIES - 1) * copy, copy, copy
+        trained, old, reference = (_TRAINED_COPIES - 1 + apart) * copy, copy, copy
     inputs, kept = _activations(transformer, geometry, size)
     activations = inputs + kept if section.gradient_checkpointing else transformer.config.num_layers * kept
     prompts = config.prompts.rollouts // world + 1
@@ -104,6 +106,14 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
         prompts=prompts * PROMPT_TOKENS * sum(_text_features(transformer)) * size,
         decoders=_decoders(parts, geometry, size),
     )
+
+
+def _gradients_apart(config: Config) -> int:
+    """Gradients of single rewards that are kept beside the policy's own."""
+    used = [reward for reward in config.rewards.reward if reward.weight != 0]
+    if config.arr.enabled and config.arr.kappa:
+        return sum(2 if reward.route == "both" else 1 for reward in used)
+    return len(used) if config.marble.enabled else 0
 
 
 def adapter_parameters(transformer: nn.Module, rank: int) -> int:

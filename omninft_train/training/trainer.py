@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Iterable, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from torch import Tensor
 
 from omninft_train.config import Config
 from omninft_train.errors import TrainingStopped, UsageError
-from omninft_train.method.advantages import Advantages, advantages, optimality
+from omninft_train.method.advantages import BRANCHES, Advantages, advantages, optimality
+from omninft_train.method.arr import layer_keep, response_weights
 from omninft_train.method.losses import Branch, BranchLoss, branch_loss, combine, kl_loss, weigh_branches
 from omninft_train.method.regions import region_weights
 from omninft_train.method.schedule import first_levels, old_keep, random_levels
@@ -28,6 +30,7 @@ from omninft_train.models.backbone import Backbone
 from omninft_train.models.hooks import AttentionCapture, Surgery
 from omninft_train.models.latents import Condition, Latents
 from omninft_train.models.policy import Policy
+from omninft_train.models.responses import BothWays, ResponseCapture, Responses
 from omninft_train.prompts import TrainPrompt, draw
 from omninft_train.rewards.local import Rewards, Scored
 from omninft_train.training import checkpoint
@@ -45,6 +48,15 @@ from omninft_train.training.locking import exclusive
 from omninft_train.training.rollout import rollout_seed, sample
 from omninft_train.training.trackers import ShownClip, keep_clips, open_service
 from omninft_train.training.tracking import Tracker, best_step
+from omninft_train.training.weighting import (
+    FixedWeights,
+    Probe,
+    Weights,
+    add_gradients,
+    gram_matrix,
+    make_weighting,
+    take_gradients,
+)
 
 _LOG = logging.getLogger(__name__)
 _SHOWN = 4  # clips of a step, where the run keeps any
@@ -57,6 +69,8 @@ class Training:
     Attributes:
         surgery, capture: hooks on the policy's and on the old policy's network; None where switched off.
         levels: noise levels of sampling, (steps + 1,), from 1 to 0.
+        responses: hooks that measure how strongly each stream responds to the other; None where switched off.
+        weighting: how rewards weigh, and what that depends on from step to step.
     """
 
     config: Config
@@ -66,11 +80,16 @@ class Training:
     prompts: list[TrainPrompt]
     out: Path
     world: World
-    surgery: Surgery | None
+    surgery: Surgery | BothWays | None
     capture: AttentionCapture | None
     levels: Tensor
     optimizer: torch.optim.AdamW
+    responses: ResponseCapture | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    weighting: FixedWeights = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.weighting = make_weighting(self.config)
 
 
 @dataclass(frozen=True)
@@ -84,6 +103,7 @@ class Rollouts:
         finite: (B,) bool, False for those: they have no reward, and nothing is learned from them.
         condition: of their prompts, without guidance.
         region_scores: attention that each video token got from all audio tokens, (B, Lv), or None.
+        responses: how strongly each stream responded to the other, or None.
     """
 
     index: list[int]
@@ -93,17 +113,23 @@ class Rollouts:
     finite: Tensor
     condition: Condition
     region_scores: Tensor | None
+    responses: Responses | None = None
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Training targets of the update: optimality r in [0, 1] per branch, whether it counts, and video token weights."""
+    """Training targets of the update: optimality r in [0, 1] per branch, whether it counts, and token weights.
+
+    `kl`: with the pull to the reference, where the run has it.
+    """
 
     video: Tensor  # (B,)
     audio: Tensor  # (B,)
     video_valid: Tensor  # (B,)
     audio_valid: Tensor  # (B,)
     token_weights: Tensor | None  # (B, Lv)
+    audio_weights: Tensor | None = None  # (B, La)
+    kl: bool = True
 
 
 def train(training: Training) -> None:
@@ -137,14 +163,17 @@ def _step(training: Training, tracker: Tracker, step: int) -> None:
         rollouts = sample_rollouts(training, step)
     with timed(training.seconds, "score"):
         scored = score_rollouts(training, rollouts, step)
+    layers = follow_responses(training, rollouts)
     step_advantages, judged = judge(training, rollouts, scored, step)
     with timed(training.seconds, "update"):
-        log = update(training, rollouts, judged, step)
+        alone = [judge_alone(training, rollouts, scored, step, probe) for probe in training.weighting.probes(step)]
+        log = update(training, rollouts, judged, step, alone)
     log["tokens_per_second"] = trained_tokens(training, rollouts, step) / training.seconds["seconds_update"]
     keep = old_keep(config.old.decay, step + 1)
     training.policy.update_old(keep)
     log |= summarise_rewards(scored, step_advantages, all_groups(config), config.rewards.reward)
     log |= summarise_update(step_advantages, config.loss.advantage_clip, training.world, judged.token_weights)
+    log |= training.weighting.log(step) | layers
     log |= {"old_keep": keep, **summarise_policy(training.policy), **training.seconds}
     tracker.log(step, log)
     if config.run.clips_every and step % config.run.clips_every == 0 and training.world.is_main:
@@ -171,19 +200,22 @@ def sample_rollouts(training: Training, step: int) -> Rollouts:
     prompts = [chosen[i // size] for i in index]
     condition = training.backbone.condition([prompt.prompt_av for prompt in prompts])
     seeds = [rollout_seed(config.run.seed, step, i // size, i % size) for i in index]
-    latents, scores = [], []
+    latents, scores, responses = [], [], []
     for start in range(0, len(index), config.sampling.batch):
         rows = slice(start, start + config.sampling.batch)
         noise = geometry.noise(seeds[rows], training.world.device)
         latents.append(_sample(training, "old", noise, condition[rows]))
         if training.capture is not None:
             scores.append(training.capture.take())
+        if training.responses is not None:
+            responses.append(training.responses.take())
     groups = torch.tensor([i // size for i in index])
     whole = Latents.cat(latents)
     bad = ~torch.stack([part.isfinite().flatten(1).all(dim=1) for part in (whole.video, whole.audio)]).all(dim=0)
     whole = whole.map(lambda part: part.masked_fill(bad[:, None, None], 0.0))
     region_scores = torch.cat(scores).masked_fill(bad[:, None], 1.0) if scores else None
-    return Rollouts(index, prompts, groups, whole, ~bad.cpu(), condition, region_scores)
+    answers = Responses.cat(responses).without(bad) if responses else None
+    return Rollouts(index, prompts, groups, whole, ~bad.cpu(), condition, region_scores, answers)
 
 
 def _sample(training: Training, role: Any, noise: Latents, condition: Condition) -> Latents:
@@ -196,9 +228,22 @@ def _sample(training: Training, role: Any, noise: Latents, condition: Condition)
         condition,
         negative=training.backbone.negative(),
         guidance=config.sampling.guidance,
-        capture=training.capture,
+        capture=training.capture or training.responses,
         window=config.capture_window,
     )
+
+
+def follow_responses(training: Training, rollouts: Rollouts) -> dict[str, list[float]]:
+    """Let each block pass back as much as its streams respond to each other in this step's rollouts; for the log."""
+    if rollouts.responses is None or not isinstance(training.surgery, BothWays):
+        return {}
+    tau, responses = training.config.arr.tau, rollouts.responses
+    a2v, v2a = (
+        layer_keep(training.world.gather_rows(blocks), tau)
+        for blocks in (responses.video_blocks, responses.audio_blocks)
+    )
+    training.surgery.keep(a2v, v2a)
+    return {"keep_a2v": a2v, "keep_v2a": v2a}
 
 
 def score_rollouts(training: Training, rollouts: Rollouts, step: int) -> Scored:
@@ -229,17 +274,28 @@ def all_groups(config: Config) -> Tensor:
     return torch.arange(config.prompts.rollouts) // config.prompts.group_size
 
 
-def judge(training: Training, rollouts: Rollouts, scored: Scored, step: int) -> tuple[Advantages, Judged]:
-    """Advantages over all rollouts of the step, and what they mean for those of this process."""
+def judge(
+    training: Training, rollouts: Rollouts, scored: Scored, step: int, weights: Weights | None = None
+) -> tuple[Advantages, Judged]:
+    """Advantages over all rollouts of the step, and what they mean for those of this process.
+
+    Args:
+        weights: of the rewards, for each branch; None for those of the step.
+    """
     config = training.config
-    specs = config.rewards.reward
-    weights = torch.tensor([spec.weight for spec in specs], dtype=torch.float64)
-    routes = [spec.route for spec in specs]
-    step_advantages = advantages(scored.values, scored.valid, all_groups(config), weights, routes, config.advantages)
+    routes = [spec.route for spec in config.rewards.reward]
+    weights = training.weighting.weights(step) if weights is None else weights
+    video, audio = (
+        advantages(scored.values, scored.valid, all_groups(config), weights[name], routes, config.advantages)
+        for name in BRANCHES
+    )
+    step_advantages = replace(video, audio=audio.audio, audio_valid=audio.audio_valid)
     mine, clip = torch.tensor(rollouts.index), config.loss.advantage_clip
-    tokens = None
+    tokens, heard, frames = None, None, training.backbone.geometry.frames
+    if rollouts.responses is not None:
+        tokens = response_weights(rollouts.responses.video, frames, config.arr.maximum)
+        heard = response_weights(rollouts.responses.audio, 1, config.arr.maximum)
     if rollouts.region_scores is not None:
-        frames = training.backbone.geometry.frames
         tokens = region_weights(rollouts.region_scores, frames, config.regions.weights, step)
     return step_advantages, Judged(
         optimality(step_advantages.video[mine], clip).float(),
@@ -247,18 +303,40 @@ def judge(training: Training, rollouts: Rollouts, scored: Scored, step: int) -> 
         step_advantages.video_valid[mine],
         step_advantages.audio_valid[mine],
         tokens,
+        heard,
     )
 
 
-def update(training: Training, rollouts: Rollouts, judged: Judged, step: int) -> dict[str, Any]:
-    """One optimiser step over all rollouts and their noise levels; what happened, for the log."""
+def judge_alone(training: Training, rollouts: Rollouts, scored: Scored, step: int, probe: Probe) -> Judged:
+    """Targets of one reward, as if there were no other, without the pull to the reference."""
+    _, judged = judge(training, rollouts, scored, step, dict.fromkeys(BRANCHES, probe.weights))
+    if not probe.token_weights:
+        judged = replace(judged, token_weights=None, audio_weights=None)
+    others = [branch for branch in BRANCHES if branch not in probe.branches]
+    return replace(mask(judged, others), kl=False)
+
+
+def mask(judged: Judged, branches: Iterable[str]) -> Judged:
+    """The same targets, with no rollout counting in some branches."""
+    nothing: dict[str, Any] = {f"{name}_valid": torch.zeros_like(judged.video_valid) for name in branches}
+    return replace(judged, **nothing)
+
+
+def update(
+    training: Training, rollouts: Rollouts, judged: Judged, step: int, alone: Sequence[Judged] = ()
+) -> dict[str, Any]:
+    """One optimiser step over all rollouts and their noise levels; what happened, for the log.
+
+    Args:
+        alone: targets of single rewards, for a step that weighs these by their gradients.
+    """
     config, policy = training.config, training.policy
     log: dict[str, Any] = {}
     probing = config.run.probe_every and step % config.run.probe_every == 0
     if probing and training.surgery is not None:
         accumulate(training, rollouts, judged, step, operate=False)
         log["gradient_by_depth_without_surgery"] = depth_norms(policy)
-    log |= accumulate(training, rollouts, judged, step, operate=True)
+    log |= weigh_and_accumulate(training, rollouts, judged, step, alone)
     if probing:
         log["gradient_by_depth"] = depth_norms(policy)
     norm = number(torch.nn.utils.clip_grad_norm_(list(policy.trainable().values()), config.optimizer.max_norm))
@@ -267,6 +345,29 @@ def update(training: Training, rollouts: Rollouts, judged: Judged, step: int) ->
     training.optimizer.step()
     training.optimizer.zero_grad(set_to_none=True)
     return log | {"gradient_norm": norm}
+
+
+def weigh_and_accumulate(
+    training: Training, rollouts: Rollouts, judged: Judged, step: int, alone: Sequence[Judged]
+) -> dict[str, float]:
+    """Gradients of the step: of its loss, or of single rewards' losses put together as the weighting says.
+
+    Args:
+        alone: targets of these rewards; each costs as many passes as the step's loss.
+    """
+    if not alone:
+        return accumulate(training, rollouts, judged, step, operate=True)
+    gradients, losses = [], []
+    for one in alone:
+        losses.append(accumulate(training, rollouts, one, step, operate=True)["loss"])
+        gradients.append(take_gradients(training.policy))
+    factors = training.weighting.solve(step, gram_matrix(gradients))
+    if factors is None:
+        return accumulate(training, rollouts, judged, step, operate=True)
+    log = accumulate(training, rollouts, mask(judged, BRANCHES), step, operate=True)  # the pull to the reference alone
+    add_gradients(training.policy, gradients, factors)
+    weighted = sum(factor * loss for factor, loss in zip(factors.tolist(), losses, strict=True))
+    return log | {"loss": log["loss"] + weighted}
 
 
 def accumulate(training: Training, rollouts: Rollouts, judged: Judged, step: int, *, operate: bool) -> dict[str, float]:
@@ -335,12 +436,12 @@ def batch_loss(
     level = t[:, None, None]
     x_t = Latents(*((1 - level) * a + level * b for a, b in ((x0.video, noise.video), (x0.audio, noise.audio))))
     old = policy.velocity("old", x_t, t, condition)
-    reference = policy.velocity("reference", x_t, t, condition) if options.kl_coef else None
+    reference = policy.velocity("reference", x_t, t, condition) if options.kl_coef and judged.kl else None
     now = policy.velocity("policy", x_t, t, condition)
-    tokens = None if judged.token_weights is None else judged.token_weights[rows]
+    tokens, heard = (None if whole is None else whole[rows] for whole in (judged.token_weights, judged.audio_weights))
     r_video, r_audio = (r[rows].to(device) for r in (judged.video, judged.audio))
     video = branch_loss(Branch(now.video, old.video, x_t.video, x0.video, t), r_video, tokens, options)
-    audio = branch_loss(Branch(now.audio, old.audio, x_t.audio, x0.audio, t), r_audio, None, options)
+    audio = branch_loss(Branch(now.audio, old.audio, x_t.audio, x0.audio, t), r_audio, heard, options)
     kl = None
     if reference is not None:
         kl = (
@@ -378,6 +479,7 @@ def resume(training: Training) -> int:
     loaded = checkpoint.load(folder, training.backbone.kind, training.backbone.digest)
     training.policy.load(loaded.part("policy"), loaded.part("old"))
     checkpoint.load_optimizer(training.optimizer, training.policy.trainable(), loaded.part("optimizer"))
+    training.weighting.load(loaded.meta.get("weighting", {}))
     return loaded.step
 
 
@@ -394,6 +496,7 @@ def save(training: Training, step: int) -> None:
         "backbone_digest": training.backbone.digest,
         "config": asdict(training.config),
         "network": _described(policy.transformer("policy")),
+        "weighting": training.weighting.state(),
     }
     if training.world.is_main:
         checkpoint.save(training.out, step, tensors, meta, keep=training.config.run.keep_checkpoints)

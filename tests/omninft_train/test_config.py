@@ -72,6 +72,25 @@ def test_recipes_switch_on_one_mechanism_after_the_other(recipe, mode, surgery, 
     assert load(recipe, backbone, off) == load("gdpo", backbone)
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_recipes_of_other_methods_set_what_these_tell(backbone: str):
+    plain, nft, marble, arr = (
+        flat(dataclasses.asdict(load(recipe, backbone))) for recipe in ("vanilla", "diffusionnft", "marble", "arr")
+    )
+    assert {key: value for key, value in arr.items() if plain[key] != value} == {
+        "advantages.mode": "routed", "advantages.std": "group", "arr.enabled": True, "loss.branches": "sum",
+        "loss.clip_over_beta": False, "loss.kl_space": "velocity", "loss.space": "velocity",
+    }  # fmt: skip
+    levels = {} if backbone == "miniature" else {"levels.choice": "random"}
+    objective = {"loss.beta": 0.1, "loss.kl_space": "velocity"}
+    assert {key: value for key, value in nft.items() if plain[key] != value} == {
+        "levels.fraction": 0.99, **levels, **objective
+    }  # fmt: skip
+    assert {key: value for key, value in marble.items() if plain[key] != value} == {
+        "advantages.mode": "gdpo", "loss.beta": 0.1, "marble.enabled": True
+    }  # fmt: skip
+
+
 def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in table.items():
@@ -318,6 +337,13 @@ def test_values_that_cannot_work_are_refused_before_anything_is_loaded(text: str
         load("omninft", None, [text])
 
 
+@pytest.mark.parametrize("recipe", ["marble", "arr"])
+def test_methods_that_weigh_single_rewards_refuse_sums_of_a_modality(recipe: str):
+    assert load(recipe, None, ['preset="paper"']).advantages.per == "reward"
+    with pytest.raises(UsageError, match="normalised one by one, which is 'reward'"):
+        load(recipe, None, ['advantages.per="modality"'])
+
+
 # Whatever values a configuration has, it is printed so that it loads as itself.
 
 ABOVE_ZERO = st.floats(0, allow_nan=False, exclude_min=True)
@@ -336,6 +362,17 @@ FIXED: dict[str, st.SearchStrategy[Any]] = {
     "loss.advantage_clip": ABOVE_ZERO,
     "regions.weights.maximum": ABOVE_ZERO,
     "rewards.max_failed_fraction": st.floats(0, 1),
+    "marble.enabled": st.just(False),  # it goes with one mode of advantages only
+    "marble.every": st.integers(1, 100),
+    "marble.warmup_steps": st.integers(0, 100),
+    "marble.smoothing": st.floats(0, 1),
+    "arr.enabled": st.just(False),
+    "arr.maximum": ABOVE_ZERO,
+    "arr.tau": ABOVE_ZERO,
+    "arr.kappa": st.floats(0, 1),
+    "arr.smoothing": st.floats(0, 1),
+    "arr.warmup_steps": st.integers(0, 100),
+    "arr.every": st.integers(1, 100),
     "surgery.rules": st.lists(
         st.builds(SurgeryRule, st.sampled_from(["0", "1-10", ">20", "<3", "0.0-0.25"]), st.floats(0, 1)), max_size=3
     ).map(tuple),

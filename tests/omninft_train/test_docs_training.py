@@ -94,8 +94,11 @@ def test_every_key_has_a_row_with_its_values():
 
 
 def test_every_logged_value_is_explained(tmp_path: Path):
-    run(tiny_config(tiny_weights(tmp_path / "pretraining"), "run.probe_every=1"), tmp_path / "run")
-    logged = {re.sub(r"^reward_[a-z]+_", "reward_NAME_", key) for row in read_metrics(tmp_path / "run") for key in row}
+    weights, rows_logged = tiny_weights(tmp_path / "pretraining"), []
+    for recipe in ("omninft", "marble", "arr"):
+        run(tiny_config(weights, "run.probe_every=1", "run.steps=1", recipe=recipe), tmp_path / recipe)
+        rows_logged += read_metrics(tmp_path / recipe)
+    logged = {re.sub(r"^reward_[a-z]+_", "reward_NAME_", key) for row in rows_logged for key in row}
     told = {name for row in rows("## What is logged") for name in re.findall(r"`(\w+)`", row[0])}
     assert told - {"peak_memory_gb"} == logged - {"peak_memory_gb"}
 

@@ -13,6 +13,7 @@ from omninft_train.errors import UsageError
 from omninft_train.models.hooks import AttentionCapture, Surgery, attention_modules, column_sums, compile_blocks
 from omninft_train.models.latents import Latents
 from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
+from omninft_train.models.responses import BothWays, ResponseCapture
 
 VERSIONS = pytest.mark.parametrize("name", NAMES)
 SETS = pytest.mark.parametrize("which", ["none", "context_release_like", "kv_literal", "kv_keep10"])
@@ -196,6 +197,40 @@ def test_passes_without_gradients_are_left_alone() -> None:
     plain = velocity(policy, case, "old")
     with surgery.enabled():
         assert torch.equal(velocity(policy, case, "old").video, plain.video)
+
+
+@VERSIONS
+def test_responses_against_reference(name: str) -> None:
+    case = load_case(name)
+    policy = policy_of(case)
+    plain = velocity(policy, case, "old")
+    capture = ResponseCapture(policy.transformer("old"))
+    with pytest.raises(RuntimeError, match="no response was measured"):
+        capture.take()
+    with capture.collecting():
+        seen = [velocity(policy, case, "old") for _ in range(2)]
+    velocity(policy, case, "old")
+    assert all(torch.equal(one.video, plain.video) and torch.equal(one.audio, plain.audio) for one in seen)
+    found, parts = capture.take(), (("video", "a2v"), ("audio", "v2a"))
+    for stream, direction in parts:
+        wanted = case.arrays[f"{direction}_response_norm"]  # (blocks, B, L)
+        torch.testing.assert_close(getattr(found, stream), wanted.mean(dim=0), atol=2e-5, rtol=0)
+        torch.testing.assert_close(getattr(found, f"{stream}_blocks"), wanted.mean(dim=2).T, atol=2e-5, rtol=0)
+
+
+def test_fractions_of_both_directions_follow_what_is_set() -> None:
+    case = load_case("ltx2")
+    policy = policy_of(case)
+    both = BothWays(policy.transformer("policy"))
+    for keep in (KEEP, [1.0] * 6, KEEP[::-1]):
+        both.keep(keep, KEEP)
+        with both.enabled():
+            found = backward(policy, case)
+        outside = backward(policy, case)
+        with operated(policy, keep, "kv", "a2v"), operated(policy, KEEP, "kv", "v2a"):
+            both.keep([1.0] * 6, [1.0] * 6)
+            assert equal(found, backward(policy, case))
+        assert equal(outside, backward(policy, case)) and not equal(outside, found)
 
 
 @VERSIONS
