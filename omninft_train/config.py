@@ -306,8 +306,6 @@ def check(config: Config, world: int = 1) -> None:
             raise UsageError(f"{name} = {number:g}: must be above 0.")
     if prompts.group_size == 1:
         raise UsageError("prompts.group_size = 1: a group of one has no advantage; at least 2 are needed.")
-    if config.run.keep_policies == "best" and config.run.best_by is None:
-        raise UsageError('run.keep_policies = "best": run.best_by has to name a logged value, as "reward_sync_mean".')
     for rule in config.surgery.rules:
         check_rule(rule)
     if (config.marble.enabled or config.arr.enabled) and config.advantages.per != "reward":

@@ -34,6 +34,8 @@ def assemble(config: Config, out: Path, world: World) -> Training:
         EnvironmentProblem: weights or packages are missing.
     """
     check(config, world.size)
+    if config.run.keep_policies == "best" and config.run.best_by is None:
+        raise UsageError('run.keep_policies = "best": run.best_by has to name a logged value, as "reward_sync_mean".')
     agree(config, out, world)
     prompts = load_training_prompts(config)
     rewards = make_rewards(config.rewards)

@@ -201,6 +201,8 @@ def test_a_policy_of_an_earlier_step_is_sampled(trained: Trained, prompts: Any, 
 
 def test_the_best_policy_stays_and_is_found(trained: Trained, tmp_path: Path) -> None:
     settings = ("run.keep_policies=best", "run.best_by=reward_sync_mean", "run.keep_checkpoints=1")
+    with pytest.raises(UsageError, match="best_by has to name a logged value"):
+        make(tiny_config(Path(trained.config.backbone.path), settings[0]), tmp_path)
     training = make(tiny_config(Path(trained.config.backbone.path), *settings), tmp_path)
     for step, value in enumerate((0.1, 0.7, 0.3, 0.2), 1):
         with (tmp_path / METRICS).open("a") as file:
