@@ -35,7 +35,7 @@ class Responses:
         return Responses(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
     def without(self, bad: Tensor) -> Responses:
-        """The same; rollouts (B,) bool that tell nothing have equal tokens, and blocks of NaN, which count for nothing."""
+        """The same; rollouts (B,) bool that tell nothing get equal tokens, and blocks of NaN, which nobody counts."""
         rows, nan = bad[:, None], float("nan")
         return Responses(
             self.video.masked_fill(rows, 1.0),
