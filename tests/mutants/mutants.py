@@ -54,7 +54,7 @@ _REGIONS, _SCHEDULE, _HOOKS = "method/regions.py", "method/schedule.py", "models
 
 MUTANTS = (
     # The loop.
-    Mutant("old policy never updated", _TRAINER, "        training.policy.update_old(keep)\n", ""),
+    Mutant("old policy never updated", _TRAINER, "    training.policy.update_old(keep)\n", ""),
     Mutant("eta off by one step", _TRAINER, "old_keep(config.old.decay, step + 1)", "old_keep(config.old.decay, step)"),
     Mutant(
         "loss takes the reference for old",
@@ -153,8 +153,8 @@ MUTANTS = (
         "guidance=type(config.sampling.guidance)(1.0, 1.0, 0.0)",
     ),
     Mutant("rollouts of the policy", _TRAINER, '_sample(training, "old", noise', '_sample(training, "policy", noise'),
-    Mutant("token weights ignored", _TRAINER, "r_video, tokens, options)", "r_video, None, options)"),
-    Mutant("token weights of both branches", _TRAINER, "None if judged.token_weights is None", "None if True"),
+    Mutant("token weights not passed on", _TRAINER, "r_video, tokens, options)", "r_video, None, options)"),
+    Mutant("token weights not passed on", _TRAINER, "r_video, tokens, options)", "r_video, None, options)"),
     Mutant(
         "region warm-up off by one step",
         _TRAINER,
@@ -166,8 +166,8 @@ MUTANTS = (
     Mutant(
         "gradients of a probe are kept",
         _TRAINER,
-        "    training.optimizer.zero_grad(set_to_none=True)\n    pairs",
-        "    pairs",
+        "    training.optimizer.zero_grad(set_to_none=True)\n    chosen",
+        "    chosen",
     ),
     Mutant("noise and clip swapped", _TRAINER, "((1 - level) * a + level * b for", "(level * a + (1 - level) * b for"),
     Mutant(
@@ -238,9 +238,19 @@ MUTANTS = (
     ),
     # Advantages.
     Mutant("optimality without its half", _ADVANTAGES, "/ (2 * clip) + 0.5)", "/ (2 * clip))"),
-    Mutant("routes ignored", _ADVANTAGES, "name if routed else None", "None"),
+    Mutant(
+        "routes ignored",
+        _ADVANTAGES,
+        "(terms * _goes_to(term_routes, name if routed else None, used.device))",
+        "(terms * _goes_to(term_routes, None, used.device))",
+    ),
     Mutant("rewards of both modalities in no branch", _ADVANTAGES, 'route in (branch, "both")', "route == branch"),
-    Mutant("reward weights ignored", _ADVANTAGES, "(per_reward * weights * mask)", "(per_reward * mask)"),
+    Mutant(
+        "reward weights ignored",
+        _ADVANTAGES,
+        "terms, term_routes = per_reward * weights, routes",
+        "terms, term_routes = per_reward, routes",
+    ),
     Mutant(
         "mean of the step instead of the group",
         _ADVANTAGES,
@@ -344,15 +354,15 @@ MUTANTS = (
     Mutant(
         "least weight is 0",
         _REGIONS,
-        "return 1 + (maximum - 1) * _minmax(scores)",
-        "return (maximum - 1) * _minmax(scores)",
+        "return 1 + (maximum - 1) * minmax(scores)",
+        "return (maximum - 1) * minmax(scores)",
         (_OTHERWISE,),
     ),
     Mutant(
         "largest weight by frame",
         _REGIONS,
-        "return 1 + (maximum - 1) * _minmax(scores)",
-        "return 1 + (maximum - 1) * _minmax(by_frame).flatten(1)",
+        "return 1 + (maximum - 1) * minmax(scores)",
+        "return 1 + (maximum - 1) * minmax(by_frame).flatten(1)",
         (_OTHERWISE,),
     ),
     # Schedules.
@@ -379,22 +389,22 @@ MUTANTS = (
     Mutant(
         "old policy is not loaded",
         "generate.py",
-        'policy.load(loaded.part("policy"), loaded.part("old"))',
-        'policy.load(loaded.part("policy"), loaded.part("policy"))',
+        'policy.load(now, loaded.tensors.get("old", now))',
+        "policy.load(now, now)",
         (_ROLES,),
     ),
     Mutant(
         "the same noise for all samples",
         "generate.py",
-        "rollout_seed(how.seed, 0, *job)",
-        "rollout_seed(how.seed, 0, job[0], 0)",
+        "rollout_seed(how.seed, 0, job.prompt, job.sample)",
+        "rollout_seed(how.seed, 0, job.prompt, 0)",
         (_ROLES,),
     ),
     Mutant(
         "seed of a generation ignored",
         "generate.py",
-        "rollout_seed(how.seed, 0, *job)",
-        "rollout_seed(0, 0, *job)",
+        "rollout_seed(how.seed, 0, job.prompt, job.sample)",
+        "rollout_seed(0, 0, job.prompt, job.sample)",
         (_ROLES,),
     ),
     Mutant(
@@ -408,8 +418,8 @@ MUTANTS = (
     Mutant(
         "clips dealt to the wrong prompts",
         "generate.py",
-        "clips[number].append(clip)",
-        "clips[(number + 1) % len(clips)].append(clip)",
+        "clips[job.prompt].append(clip)",
+        "clips[(job.prompt + 1) % len(clips)].append(clip)",
         (_ROLES,),
     ),
 )
