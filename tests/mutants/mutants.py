@@ -153,8 +153,7 @@ MUTANTS = (
         "guidance=type(config.sampling.guidance)(1.0, 1.0, 0.0)",
     ),
     Mutant("rollouts of the policy", _TRAINER, '_sample(training, "old", noise', '_sample(training, "policy", noise'),
-    Mutant("token weights not passed on", _TRAINER, "r_video, tokens, options)", "r_video, None, options)"),
-    Mutant("token weights not passed on", _TRAINER, "r_video, tokens, options)", "r_video, None, options)"),
+    Mutant("token weights ignored", _TRAINER, "r_video, tokens, options)", "r_video, None, options)"),
     Mutant(
         "region warm-up off by one step",
         _TRAINER,
