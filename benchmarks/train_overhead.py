@@ -40,6 +40,7 @@ from omninft_train.rewards.local import make_rewards
 from omninft_train.training import trainer
 from omninft_train.training.assemble import make_capture, make_optimizer, make_policy, make_surgery
 from omninft_train.training.distributed import World
+from omninft_train.training.state import Training
 
 MID = Geometry(frames=4, height=8, width=8, audio_frames=64, video_channels=128, audio_channels=128, fps=24.0)
 TARGETS = {"full_over_vanilla": 1.03, "capture_share_of_sampling": 0.01}
@@ -93,13 +94,13 @@ class MidBackbone:
         return [Decoded(picture, 10.0, wave, 8000) for picture, wave in zip(frames, sound, strict=True)]
 
 
-def make(size: str, recipe: str, out: Path) -> trainer.Training:
+def make(size: str, recipe: str, out: Path) -> Training:
     """A run of a size, from random weights."""
     changes = ("backbone.path=unused", "regions.weights.warmup_steps=0", *CHANGES[size])
     config: Config = load(recipe, "miniature", changes)
     backbone = MiniatureBackbone.untrained() if size == "miniature" else MidBackbone()
     policy = make_policy(config, backbone)
-    return trainer.Training(
+    return Training(
         config=config,
         backbone=backbone,
         policy=policy,
@@ -114,7 +115,7 @@ def make(size: str, recipe: str, out: Path) -> trainer.Training:
     )
 
 
-def one_step(training: trainer.Training, step: int) -> tuple[float, float]:
+def one_step(training: Training, step: int) -> tuple[float, float]:
     """Seconds of a whole step: of the processor, and by the clock."""
     start, wall = time.process_time(), time.perf_counter()
     rollouts = trainer.sample_rollouts(training, step)
@@ -125,7 +126,7 @@ def one_step(training: trainer.Training, step: int) -> tuple[float, float]:
     return time.process_time() - start, time.perf_counter() - wall
 
 
-def capture_ratios(training: trainer.Training, pairs: int) -> list[float]:
+def capture_ratios(training: Training, pairs: int) -> list[float]:
     """Seconds of a forward pass whose attention is collected over one whose is not, pair by pair; they alternate."""
     config, geometry, capture = training.config, training.backbone.geometry, training.capture
     assert capture is not None

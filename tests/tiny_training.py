@@ -17,8 +17,9 @@ from omninft_train.recipe import load
 from omninft_train.training import checkpoint
 from omninft_train.training.assemble import assemble
 from omninft_train.training.distributed import World
+from omninft_train.training.state import Training
 from omninft_train.training.tracking import read_metrics
-from omninft_train.training.trainer import Training, train
+from omninft_train.training.trainer import train
 
 SMALL = (
     "run.steps=2",

@@ -6,6 +6,7 @@ Worker processes of this machine and actors of a Ray cluster are pools alike: wh
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -21,7 +22,7 @@ _GRACE_S = 5.0
 
 
 @dataclass
-class Assignment:
+class Assignment(ABC):
     """A worker and its work.
 
     Attributes:
@@ -43,9 +44,9 @@ class Assignment:
         """Whether something else than its clips ended it, as when a whole node is lost."""
         return False
 
+    @abstractmethod
     def give(self, shard: Sequence[ClipJob], stopped: Stopped) -> None:
         """Send it work."""
-        raise NotImplementedError
 
     def take(self, shard: Sequence[ClipJob]) -> None:
         """It has this work now."""

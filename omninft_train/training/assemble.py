@@ -20,7 +20,7 @@ from omninft_train.prompts import TrainPrompt, draw, load_prompts
 from omninft_train.rewards.local import make_rewards
 from omninft_train.training.agreement import agree
 from omninft_train.training.distributed import World
-from omninft_train.training.trainer import Training
+from omninft_train.training.state import Training
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,34 +7,28 @@ run that was killed goes on along the same trajectory.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from omninft_train.config import Config
-from omninft_train.errors import TrainingStopped, UsageError
+from omninft_train.errors import TrainingStopped
 from omninft_train.method.advantages import BRANCHES, Advantages, advantages, optimality
 from omninft_train.method.arr import layer_keep, response_weights
 from omninft_train.method.losses import Branch, BranchLoss, branch_loss, combine, kl_loss, weigh_branches
 from omninft_train.method.regions import region_weights
 from omninft_train.method.schedule import first_levels, old_keep, random_levels
-from omninft_train.models.backbone import Backbone
-from omninft_train.models.hooks import AttentionCapture, Surgery
 from omninft_train.models.latents import Condition, Latents
-from omninft_train.models.policy import Policy
-from omninft_train.models.responses import BothWays, ResponseCapture, Responses
-from omninft_train.prompts import TrainPrompt, draw
-from omninft_train.rewards.local import Rewards, Scored
+from omninft_train.models.responses import BothWays, Responses
+from omninft_train.prompts import draw
+from omninft_train.rewards.local import Scored
 from omninft_train.training import checkpoint
-from omninft_train.training.agreement import last_checkpoint
 from omninft_train.training.diagnostics import (
     depth_norms,
     number,
@@ -43,93 +37,22 @@ from omninft_train.training.diagnostics import (
     summarise_update,
     timed,
 )
-from omninft_train.training.distributed import World
 from omninft_train.training.locking import exclusive
 from omninft_train.training.rollout import rollout_seed, sample
+from omninft_train.training.saving import resume, save
+from omninft_train.training.state import Judged, Rollouts, Training
 from omninft_train.training.trackers import ShownClip, keep_clips, open_service
-from omninft_train.training.tracking import Tracker, best_step
+from omninft_train.training.tracking import Tracker
 from omninft_train.training.weighting import (
-    FixedWeights,
     Probe,
     Weights,
     add_gradients,
     gram_matrix,
-    make_weighting,
     take_gradients,
 )
 
 _LOG = logging.getLogger(__name__)
 _SHOWN = 4  # clips of a step, where the run keeps any
-
-
-@dataclass
-class Training:
-    """All objects of a training run.
-
-    Attributes:
-        surgery, capture: hooks on the policy's and on the old policy's network; None where switched off.
-        levels: noise levels of sampling, (steps + 1,), from 1 to 0.
-        responses: hooks that measure how strongly each stream responds to the other; None where switched off.
-        weighting: how rewards weigh, and what that depends on from step to step.
-    """
-
-    config: Config
-    backbone: Backbone
-    policy: Policy
-    rewards: Rewards
-    prompts: list[TrainPrompt]
-    out: Path
-    world: World
-    surgery: Surgery | BothWays | None
-    capture: AttentionCapture | None
-    levels: Tensor
-    optimizer: torch.optim.AdamW
-    responses: ResponseCapture | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    weighting: FixedWeights = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.weighting = make_weighting(self.config)
-
-
-@dataclass(frozen=True)
-class Rollouts:
-    """Rollouts of one step that this process sampled.
-
-    Attributes:
-        index: their indices among all rollouts of the step.
-        groups: number of their group, (B,).
-        latents: clean, in model units; zeros where the sampler came to something that is not finite.
-        finite: (B,) bool, False for those: they have no reward, and nothing is learned from them.
-        condition: of their prompts, without guidance.
-        region_scores: attention that each video token got from all audio tokens, (B, Lv), or None.
-        responses: how strongly each stream responded to the other, or None.
-    """
-
-    index: list[int]
-    prompts: list[TrainPrompt]
-    groups: Tensor
-    latents: Latents
-    finite: Tensor
-    condition: Condition
-    region_scores: Tensor | None
-    responses: Responses | None = None
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Training targets of the update: optimality r in [0, 1] per branch, whether it counts, and token weights.
-
-    `kl`: with the pull to the reference, where the run has it.
-    """
-
-    video: Tensor  # (B,)
-    audio: Tensor  # (B,)
-    video_valid: Tensor  # (B,)
-    audio_valid: Tensor  # (B,)
-    token_weights: Tensor | None  # (B, Lv)
-    audio_weights: Tensor | None = None  # (B, La)
-    kl: bool = True
 
 
 def train(training: Training) -> None:
@@ -469,53 +392,3 @@ def _stopped(training: Training, what: str, tensors: dict[str, Tensor], step: in
         f"step {step}: the {what} is not finite. The rollouts are in {dump}; the last checkpoint is untouched. "
         "Lower optimizer.lr, then run the same command again."
     )
-
-
-def resume(training: Training) -> int:
-    """Load the checkpoint that all processes agree on, if any; the step to go on with."""
-    folder = last_checkpoint(training.out, training.world)
-    if folder is None:
-        return 0
-    loaded = checkpoint.load(folder, training.backbone.kind, training.backbone.digest)
-    training.policy.load(loaded.part("policy"), loaded.part("old"))
-    checkpoint.load_optimizer(training.optimizer, training.policy.trainable(), loaded.part("optimizer"))
-    training.weighting.load(loaded.meta.get("weighting", {}))
-    return loaded.step
-
-
-def save(training: Training, step: int) -> None:
-    """Write a checkpoint after `step` optimiser steps."""
-    policy = training.policy
-    tensors = {
-        "policy": policy.full(policy.trainable()),
-        "old": policy.full(policy.old()),
-        "optimizer": policy.full(checkpoint.optimizer_tensors(training.optimizer, policy.trainable())),
-    }
-    meta = {
-        "backbone": training.backbone.kind,
-        "backbone_digest": training.backbone.digest,
-        "config": asdict(training.config),
-        "network": _described(policy.transformer("policy")),
-        "weighting": training.weighting.state(),
-    }
-    if training.world.is_main:
-        checkpoint.save(training.out, step, tensors, meta, keep=training.config.run.keep_checkpoints)
-        _drop_policies(training)
-    training.world.barrier()
-
-
-def _drop_policies(training: Training) -> None:
-    run = training.config.run
-    if run.keep_policies == "best" and run.best_by is not None:
-        try:
-            best = best_step(training.out, run.best_by, checkpoint.policies(training.out), run.save_every)
-        except UsageError as error:  # a value that was never logged is no reason to lose a run, nor its policies
-            _LOG.warning("all policies are kept: %s", error)
-            return
-        checkpoint.drop_policies(training.out, best)
-
-
-def _described(network: Any) -> dict[str, Any]:
-    """Configuration of a network of diffusers, as its own config.json, without where it was loaded from."""
-    content: dict[str, Any] = json.loads(network.to_json_string())
-    return {key: value for key, value in content.items() if key != "_name_or_path"}

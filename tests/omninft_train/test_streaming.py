@@ -22,7 +22,7 @@ from omninft_train.generate import Generation, Job, Trained, load_trained, sampl
 from omninft_train.judging import clear
 from omninft_train.models.backbone import Decoded
 from omninft_train.rewards.spec import Rewards, Scored
-from omninft_train.training import checkpoint, trainer
+from omninft_train.training import checkpoint, saving
 from omninft_train.training.distributed import World
 from omninft_train.training.rollout import Guidance
 from omninft_train.training.tracking import METRICS
@@ -43,7 +43,7 @@ class Part(World):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("run")
-    trainer.save(make(tiny_config(tiny_weights(folder / "weights")), folder), 1)
+    saving.save(make(tiny_config(tiny_weights(folder / "weights")), folder), 1)
     return load_trained(folder, "cpu")
 
 
@@ -187,7 +187,7 @@ def test_a_policy_of_an_earlier_step_is_sampled(trained: Trained, prompts: Any, 
     for step in (1, 2, 3):
         with torch.no_grad():
             first.add_(0.1)
-        trainer.save(training, step)
+        saving.save(training, step)
     early, last = (load_trained(tmp_path / "run", "cpu", step=step) for step in (1, None))
     weights = [next(iter(one.policy.trainable().values())) for one in (early, last)]
     torch.testing.assert_close(weights[1] - weights[0], torch.full_like(first, 0.2))
@@ -207,7 +207,7 @@ def test_the_best_policy_stays_and_is_found(trained: Trained, tmp_path: Path) ->
     for step, value in enumerate((0.1, 0.7, 0.3, 0.2), 1):
         with (tmp_path / METRICS).open("a") as file:
             file.write(json.dumps({"step": step - 1, "reward_sync_mean": value}) + "\n")
-        trainer.save(training, step)
+        saving.save(training, step)
     assert list(checkpoint.policies(tmp_path)) == [2, 4]  # the best, and the last, to go on from
     assert step_number(tmp_path, "best") == 2 and step_number(tmp_path, "4") == 4
     assert step_number(tmp_path, "last") is None

@@ -10,7 +10,7 @@ from reference_network import Text
 from torch import Tensor
 
 from omninft_train.models.latents import Condition, Geometry
-from omninft_train.training.trainer import Training
+from omninft_train.training.state import Training
 
 
 def apart(training: Training, scale: float) -> None:

@@ -27,7 +27,8 @@ from omninft_train.models.latents import Condition, Latents
 from omninft_train.prompts import TrainPrompt, draw
 from omninft_train.recipe import load
 from omninft_train.rewards.spec import Rewards, Score
-from omninft_train.training.trainer import Training, train
+from omninft_train.training.state import Training
+from omninft_train.training.trainer import train
 
 STEPS = 3
 PROMPTS = ("a dog barks", "rain falls", "a bell rings", "wind")

@@ -24,7 +24,7 @@ from omninft_train.miniature.judges import picture, sound, sync
 from omninft_train.models.backbone import Decoded
 from omninft_train.models.latents import Latents
 from omninft_train.prompts import TrainPrompt
-from omninft_train.training import trainer
+from omninft_train.training import saving
 from omninft_train.training.rollout import Guidance
 
 ROLES = ("policy", "old", "reference")
@@ -59,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     network = policy.transformer("reference")
     parts = {"reference": double(dict(network.named_parameters()))}
     apart(training, 0.1)
-    trainer.save(training, 1)
+    saving.save(training, 1)
     parts |= {"policy": double(policy.trainable()), "old": double(policy.old())}
 
     prompts = training.prompts[:2]

@@ -16,7 +16,7 @@ from tiny_training import assert_close, assert_equal, log, make, run, tensors, t
 from omninft_train.errors import TrainingStopped, UsageError
 from omninft_train.models.policy import Policy
 from omninft_train.rewards.spec import Rewards, Scored
-from omninft_train.training import checkpoint, trainer
+from omninft_train.training import checkpoint, saving, trainer
 
 JUDGES = """
 import os
@@ -212,7 +212,7 @@ def test_a_rollout_that_is_not_finite_moves_nothing(
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_batch(weights: Path, tmp_path: Path) -> None:
     training = make(tiny_config(weights), tmp_path)
-    trainer.save(training, 0)
+    saving.save(training, 0)
     with torch.no_grad():
         next(iter(training.policy.trainable().values())).fill_(torch.inf)
     with pytest.raises(TrainingStopped, match=r"step 0: the loss is not finite.*non-finite-step-0-rank-0"):

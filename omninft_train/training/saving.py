@@ -1,0 +1,66 @@
+"""Checkpoints of a run: the step that it goes on from, and what is kept after each one."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from typing import Any
+
+from omninft_train.errors import UsageError
+from omninft_train.training import checkpoint
+from omninft_train.training.agreement import last_checkpoint
+from omninft_train.training.state import Training
+from omninft_train.training.tracking import best_step
+
+_LOG = logging.getLogger(__name__)
+
+
+def resume(training: Training) -> int:
+    """Load the checkpoint that all processes agree on, if any; the step to go on with."""
+    folder = last_checkpoint(training.out, training.world)
+    if folder is None:
+        return 0
+    loaded = checkpoint.load(folder, training.backbone.kind, training.backbone.digest)
+    training.policy.load(loaded.part("policy"), loaded.part("old"))
+    checkpoint.load_optimizer(training.optimizer, training.policy.trainable(), loaded.part("optimizer"))
+    training.weighting.load(loaded.meta.get("weighting", {}))
+    return loaded.step
+
+
+def save(training: Training, step: int) -> None:
+    """Write a checkpoint after `step` optimiser steps."""
+    policy = training.policy
+    tensors = {
+        "policy": policy.full(policy.trainable()),
+        "old": policy.full(policy.old()),
+        "optimizer": policy.full(checkpoint.optimizer_tensors(training.optimizer, policy.trainable())),
+    }
+    meta = {
+        "backbone": training.backbone.kind,
+        "backbone_digest": training.backbone.digest,
+        "config": asdict(training.config),
+        "network": _described(policy.transformer("policy")),
+        "weighting": training.weighting.state(),
+    }
+    if training.world.is_main:
+        checkpoint.save(training.out, step, tensors, meta, keep=training.config.run.keep_checkpoints)
+        _drop_policies(training)
+    training.world.barrier()
+
+
+def _drop_policies(training: Training) -> None:
+    run = training.config.run
+    if run.keep_policies == "best" and run.best_by is not None:
+        try:
+            best = best_step(training.out, run.best_by, checkpoint.policies(training.out), run.save_every)
+        except UsageError as error:  # a value that was never logged is no reason to lose a run, nor its policies
+            _LOG.warning("all policies are kept: %s", error)
+            return
+        checkpoint.drop_policies(training.out, best)
+
+
+def _described(network: Any) -> dict[str, Any]:
+    """Configuration of a network of diffusers, as its own config.json, without where it was loaded from."""
+    content: dict[str, Any] = json.loads(network.to_json_string())
+    return {key: value for key, value in content.items() if key != "_name_or_path"}
