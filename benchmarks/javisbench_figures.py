@@ -48,7 +48,7 @@ def counts_figures(bench: SharedRuns) -> list[Figure]:
         most = max(found.opens.values())
         figures += [
             Figure(f"opens of each file, {name} clip of 4 s", most, "", "<=", 1, detail=detail),
-            Figure(f"imagebind: pictures, {name} clip of 4 s", rows["embed_pictures"], "", "<=", pictures),
+            Figure(f"imagebind: pictures, {name} clip of 4 s", rows["embed_images"], "", "<=", pictures),
             Figure(f"imagebind: sounds, {name} clip of 4 s", rows["embed_mels"], "", "<=", 8),
             Figure(f"imagebind: texts, {name} clip of 4 s", rows["embed_tokens"], "", "<=", 2),
             Figure(f"loads of each network, {name} clip of 4 s", max(store.ledger.loads.values()), "", "<=", 1),

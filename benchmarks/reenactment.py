@@ -215,7 +215,7 @@ def desync(store: ObservedStore, reader: Reader) -> Values:
 def _see(network: Any, pairs: Pictures) -> np.ndarray:
     device, dtype = network.device_and_dtype
     pixels = normalise_images(pairs, device).permute(0, 4, 1, 2, 3)  # (B, 3, 2, 224, 224)
-    return _array(network.embed_pictures(pixels.to(dtype)))
+    return _array(network.embed_images(pixels.to(dtype)))
 
 
 def _hear_clips(network: Any, reader: Reader) -> np.ndarray:

@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.errors import EnvironmentProblem
+from avbench.media.spool import release_pages
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, device
 
 log = logging.getLogger(__name__)
+
+_RELEASE_EVERY = 16
+"""Frames that are compared before what was read of their file leaves memory."""
 
 
 def batched(
@@ -66,7 +70,7 @@ def batched_frames(
 
     Args:
         forward: frames -> embeddings (B, ...), without gradients.
-        frames: only indexed, so they may be memory-mapped.
+        frames: only indexed, so they may be memory-mapped; those of a file do not stay in memory.
         size: most frames in one forward.
         network: name for messages.
 
@@ -74,8 +78,19 @@ def batched_frames(
         EnvironmentProblem: out of memory even with one frame at a time.
     """
     firsts, run = runs_of_equal(frames)
-    (rows,) = batched(forward, [[frames[first] for first in firsts]], size, network)
+
+    def forward_and_release(chosen: list[Any]) -> Tensor:
+        result = forward(chosen)
+        release_pages(frames)
+        return result
+
+    (rows,) = batched(forward_and_release, [[frames[first] for first in firsts]], size, network)
     return rows[run]
+
+
+def batch_for(device: device, *, cpu: int, gpu: int) -> int:
+    """Items in one forward on this device: on processors what their caches hold, on GPUs few launches."""
+    return cpu if device.type == "cpu" else gpu
 
 
 def runs_of_equal(frames: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -83,7 +98,11 @@ def runs_of_equal(frames: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.i
 
     Short and still clips repeat frames; a network needs to see each run once.
     """
-    starts = [i == 0 or not np.array_equal(frames[i], frames[i - 1]) for i in range(len(frames))]
+    starts = []
+    for index in range(len(frames)):
+        starts.append(index == 0 or not np.array_equal(frames[index], frames[index - 1]))
+        if index % _RELEASE_EVERY == 0:
+            release_pages(frames)
     return np.flatnonzero(starts), np.cumsum(starts) - 1
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
-from avbench.encoders.batching import batched_frames
+from avbench.encoders.batching import batch_for, batched_frames
 from avbench.encoders.networks.clip import build, network_input
 from avbench.encoders.pictures import bicubic_crop_224
 from avbench.media import Frames
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 ROW = "laion_aesthetic_l14"
 CLIP_ROW = "clip_vit_l14"
 ARCHITECTURE = "ViT-L-14-quickgelu"
-BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,8 @@ def _run(network: Predictor, clips: Sequence[ClipInput]) -> list[NDArray[np.floa
     def forward(frames: list[NDArray[np.float32]]) -> Tensor:
         return network.rate(torch.from_numpy(np.stack(frames)))
 
-    return [batched_frames(forward, clip.views[0], BATCH, ROW)[:, 0] for clip in clips]
+    size = batch_for(network.head.weight.device, cpu=4, gpu=32)
+    return [batched_frames(forward, clip.views[0], size, ROW)[:, 0] for clip in clips]
 
 
 LAION_AESTHETIC = Backbone(name=ROW, load=_load, row=ROW, packages=("torch", "open_clip"))

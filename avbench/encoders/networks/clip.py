@@ -15,6 +15,7 @@ from avbench.encoders.pictures import bicubic_crop_224, resize_crop_224
 from avbench.encoders.texts import with_counts
 from avbench.errors import EnvironmentProblem
 from avbench.media import Frames, Linspace
+from avbench.media.spool import release_pages
 from avbench.weights.locate import files
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ def _embed_frames(network: Any, clips: Sequence[ClipInput], *, clip_bgr: bool = 
 
     def forward(frames: list[NDArray[np.generic]]) -> Tensor:
         pixels = torch.from_numpy(np.stack(frames)).to(weight.device)
+        for clip in clips:
+            release_pages(clip.views[0])
         features: Tensor = network.encode_image(network_input(pixels, clip_bgr=clip_bgr).to(weight.dtype))
         return features
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from avbench.errors import EnvironmentProblem
+from avbench.media.spool import ArrayWriter
 
 torch = pytest.importorskip("torch")
 
@@ -71,3 +75,24 @@ def test_equal_neighbours_are_embedded_once():
     found = batched_frames(network(100, sizes), np.array([5.0, 5.0, 6.0, 5.0]), 2, "n")
     assert found.ravel().tolist() == [10.0, 10.0, 12.0, 10.0]
     assert sizes == [2, 1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system does not say what of a file is in memory")
+def test_frames_in_a_file_do_not_stay_in_memory(tmp_path):
+    """A clip may be longer than memory; what was read of it is given back with each batch."""
+    writer = ArrayWriter(tmp_path)
+    for index in range(256):
+        writer.append(np.full((256, 256, 3), index, dtype=np.uint8))
+    spooled = writer.finish()
+    frames, resident = spooled.open(), []
+
+    def forward(items):
+        means = torch.tensor([[float(item.mean())] for item in items])
+        maps = Path("/proc/self/smaps").read_text().split(str(spooled.path))[1:]
+        resident.append(sum(int(re.search(r"Rss:\s+(\d+) kB", text)[1]) for text in maps))
+        return means
+
+    found = batched_frames(forward, frames, 8, "n")
+    assert found.ravel().tolist() == list(range(256))
+    assert len(resident) == 32
+    assert max(resident) * 1024 < spooled.nbytes / 4

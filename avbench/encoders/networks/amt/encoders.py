@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
-from avbench.encoders.batching import batched
+from avbench.encoders.batching import batch_for, batched
 from avbench.encoders.pixels import cropped, padded_sides, picture_batch, replicate_padded
 from avbench.media import All, Frames
 
@@ -71,7 +71,8 @@ def _differences(network: Any, frames: NDArray[np.uint8]) -> Differences:
         # Whole numbers, so that the sum over millions of pixels is exact.
         return torch.stack([_mean_difference(actual, guess) for guess in (levels.floor(), levels.round())], dim=1)
 
-    return batched(forward, [indices], max(1, _BATCH_PIXELS // (height * width)), ROW)[0]
+    size = batch_for(device, cpu=1, gpu=max(1, _BATCH_PIXELS // (height * width)))
+    return batched(forward, [indices], size, ROW)[0]
 
 
 def _mean_difference(actual: Tensor, guess: Tensor) -> Tensor:

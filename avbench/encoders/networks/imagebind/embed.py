@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avbench.encoders.base import ClipInput
-from avbench.encoders.batching import batched
+from avbench.encoders.batching import batch_for, batched
 from avbench.encoders.networks.imagebind.geometry import clip_ends, crop_corners
 from avbench.encoders.networks.imagebind.inputs import Sound, mel_spectrograms, normalise_images, plan_audio
 from avbench.encoders.networks.imagebind.network import ImageBind
@@ -21,16 +21,13 @@ from avbench.encoders.texts import with_counts
 Embeddings = list[NDArray[np.float32]]
 
 _NAME = "imagebind"
-# On a CPU, larger batches are no faster at fp32 and slower at bf16, where their tensors leave the caches.
-_BATCH_ON_CPU = 8
-_BATCH_ON_GPU = 32
 
 Still = tuple[NDArray[np.uint8], int]
 Pair = tuple[NDArray[np.float32], tuple[int, int], tuple[int, int]]
 
 
 def _batch(network: ImageBind) -> int:
-    return _BATCH_ON_CPU if network.device_and_dtype[0].type == "cpu" else _BATCH_ON_GPU
+    return batch_for(network.device_and_dtype[0], cpu=8, gpu=32)
 
 
 def embed_videos(network: ImageBind, clips: Sequence[ClipInput]) -> Embeddings:

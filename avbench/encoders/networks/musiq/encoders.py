@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
-from avbench.encoders.batching import batched_frames
+from avbench.encoders.batching import batch_for, batched_frames
 from avbench.encoders.networks.musiq.sizes import shrink
 from avbench.media import Frames
 from avbench.weights.locate import files
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from avbench.encoders.networks.musiq.network import Musiq
 
 ROW = "musiq_spaq"
-# A frame has up to 450 patches, of which the first convolutions make 90 MB at a time.
-BATCH = 4
 
 
 def _load(context: LoadContext) -> Musiq:
@@ -59,13 +57,15 @@ def _run(network: Musiq, clips: Sequence[ClipInput]) -> list[NDArray[np.float32]
     import torch
 
     device = network.head.weight.device
+    # A frame has up to 450 patches, of which the first convolutions make 90 MB at a time.
+    size = batch_for(device, cpu=1, gpu=4)
 
     def forward(frames: list[NDArray[np.generic]]) -> Tensor:
         ratings: Tensor = network(network_input(torch.from_numpy(np.stack(frames)).to(device)))
         return ratings
 
     # Clip by clip: their frames differ in size.
-    return [batched_frames(forward, clip.views[0], BATCH, ROW)[:, 0] for clip in clips]
+    return [batched_frames(forward, clip.views[0], size, ROW)[:, 0] for clip in clips]
 
 
 MUSIQ_SPAQ = Backbone(name=ROW, load=_load, row=ROW)

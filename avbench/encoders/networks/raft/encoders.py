@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
-from avbench.encoders.batching import batched
+from avbench.encoders.batching import batch_for, batched
 from avbench.encoders.pixels import padded_sides, picture_batch, replicate_padded
 from avbench.media import All, Frames, Stride
 
@@ -73,10 +73,11 @@ def _speeds(network: Any, frames: NDArray[np.uint8], fraction: float, ends: bool
         longest: Tensor = lengths.topk(int(fraction * lengths.shape[1])).values
         return longest.mean(dim=1)
 
-    return batched(forward, [pairs], _batch_size(*frames.shape[1:3]), ROW)[0]
+    size = batch_for(device, cpu=1, gpu=_pairs_at_once(*frames.shape[1:3]))
+    return batched(forward, [pairs], size, ROW)[0]
 
 
-def _batch_size(height: int, width: int) -> int:
+def _pairs_at_once(height: int, width: int) -> int:
     tall, wide = padded_sides(height, width, MULTIPLE)
     return max(1, _BATCH_NUMBERS // (tall * wide // 64) ** 2)
 

@@ -162,9 +162,9 @@ def test_a_clip_has_the_same_differences_in_any_company(reduced: Any) -> None:
 
 
 def test_pairs_in_one_batch_equal_each_alone(reduced: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    (together,) = differences(reduced, noise(7))
-    monkeypatch.setattr(encoders, "_BATCH_PIXELS", 1)
-    np.testing.assert_allclose(differences(reduced, noise(7))[0], together, atol=2e-3)
+    (alone,) = differences(reduced, noise(7))
+    monkeypatch.setattr(encoders, "batch_for", lambda device, cpu, gpu: gpu)
+    np.testing.assert_allclose(differences(reduced, noise(7))[0], alone, atol=2e-3)
 
 
 def test_correlations_row_by_row_equal_those_at_once(reduced: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,9 +118,9 @@ def test_a_clip_has_the_same_speeds_in_any_company(reduced: Any) -> None:
 
 def test_pairs_in_one_batch_equal_each_alone(reduced: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = ClipInput((noise(4),))
-    (together,) = NEIGHBOURS.run(reduced, [clip])
-    monkeypatch.setattr(encoders, "_BATCH_NUMBERS", 1)
-    np.testing.assert_allclose(NEIGHBOURS.run(reduced, [clip])[0], together, rtol=1e-5)
+    (alone,) = NEIGHBOURS.run(reduced, [clip])
+    monkeypatch.setattr(encoders, "batch_for", lambda device, cpu, gpu: gpu)
+    np.testing.assert_allclose(NEIGHBOURS.run(reduced, [clip])[0], alone, rtol=1e-5)
 
 
 def test_pictures_too_small_for_a_flow_have_no_speeds(reduced: Any) -> None:
