@@ -40,6 +40,13 @@ REPOSITORY = Path(__file__).parent.parent
 GOLDENS = Path(__file__).parent / "goldens" / "metrics"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Networks that a test makes without a seed are the same every time, whatever ran before."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def examples() -> Path:
     """Folder of the shipped clips."""
