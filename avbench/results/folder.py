@@ -63,6 +63,7 @@ class RunFolder:
         self.path = path
         self._lock: BaseFileLock | None = None
         self._logs: dict[str, IO[bytes]] = {}
+        self._clips: dict[tuple[str, str], int] | None = None  # hash of the newest row by clip and content
 
     def __enter__(self) -> RunFolder:
         from filelock import Timeout
@@ -104,8 +105,16 @@ class RunFolder:
         self._append("scores.jsonl", rows)
 
     def append_clip(self, row: ClipRow) -> None:
-        """Write what was learnt about a clip; before its scores, so that a scored clip always has it."""
-        self._append("clips.jsonl", [row])
+        """Write what was learnt about a clip, unless the record says the same already.
+
+        It goes before the scores of the clip, so that a scored clip always has it.
+        """
+        if self._clips is None:
+            self._clips = {(known.clip_id, known.clip_sha256): hash(known) for known in self.clip_rows()}
+        key = (row.clip_id, row.clip_sha256)
+        if self._clips.get(key) != hash(row):
+            self._append("clips.jsonl", [row])
+            self._clips[key] = hash(row)
 
     def rows(self) -> list[ScoreRow]:
         """All score rows written so far, in order of writing."""
@@ -119,9 +128,9 @@ class RunFolder:
         """The score rows at offsets that `scan` gave, in the order given."""
         return read_at(self.path, "scores.jsonl", offsets, ScoreRow)
 
-    def clip_rows(self) -> list[ClipRow]:
-        """All clip rows written so far, in order of writing."""
-        return [row for _, row in read_lines(self.path, "clips.jsonl", ClipRow)]
+    def clip_rows(self) -> Iterator[ClipRow]:
+        """All clip rows written so far, in order of writing, one at a time."""
+        return (row for _, row in read_lines(self.path, "clips.jsonl", ClipRow))
 
     def feature_path(self, space: str, media_key: str) -> Path:
         """Where the features of a clip are; `space` names the way of computing them."""

@@ -96,6 +96,13 @@ class EarlierRows:
             return False
         return self._newest.get(clip << _BITS | metric) == self._computations.get(key[1:], -1)
 
+    def repeats(self, row: ScoreRow) -> bool:
+        """Whether the newest row that its clip has of the metric under its own name says the same."""
+        if row.clip_id is None or not self.holds(row.clip_id, row.key):
+            return False
+        known = self._at(row.key)
+        return known is not None and self.read(known).outcome == row.outcome
+
     def count(self, shas: Mapping[str, str], sets: Mapping[str, str]) -> int:
         """How many rows a table of these clips and sets of clips has: as many as `compact` would leave.
 

@@ -101,7 +101,8 @@ def make_plan(
             elif not earlier.holds(clip.clip_id, known.key):
                 plan.ready.append(_adopt(earlier.read(known), job))
         # Also where nothing can run: a metric has a row for every clip, so that no clip leaves a denominator.
-        plan.ready += unavailable_rows(job, {name: plan.missing[name] for name in todo if name in plan.missing})
+        lacking = unavailable_rows(job, {name: plan.missing[name] for name in todo if name in plan.missing})
+        plan.ready += [row for row in lacking if not earlier.repeats(row)]
         possible = tuple(name for name in todo if name not in plan.missing)
         if possible:
             plan.jobs.append(replace(job, metrics=possible))

@@ -96,7 +96,7 @@ def run_source(
         record_part(folder, source, scorers, plan.missing, options.setup)
         folder.append(plan.ready)
         stopped = Stopped()
-        recorder = Recorder(folder, plan, scorers, stopped, progress)
+        recorder = Recorder(folder, plan, scorers, earlier, stopped, progress)
         # Closed also when a row cannot be written: worker processes and temporary folders go before the exception.
         with contextlib.closing(backend.run(plan.jobs, stopped, progress.note if progress else _unheard)) as results:
             for result in results:
@@ -107,11 +107,11 @@ def run_source(
         derived = derived_rows(folder, source, plan.shas, context, scorers)
         folder.append(derived)
         computed = recorder.computed + len(set_rows) + len(derived)
-        changed = bool(computed or plan.ready)
+        changed = bool(recorder.written or set_rows or derived or plan.ready)
         plan.jobs.clear()  # tables of a long run need the memory
         plan.ready.clear()
         rows = None if changed else earlier.count(plan.shas, set_digests(source.clips, plan.shas))
-        del earlier
+        del earlier, recorder
         tables = finish_run(folder, source, plan.shas, unchanged=rows)
     return Outcome(
         path=folder.path,

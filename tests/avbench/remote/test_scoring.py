@@ -110,6 +110,27 @@ def test_bad_reads_cost_one_clip(store, folder, tmp_path, monkeypatch, fault, re
     assert (scores(url, tmp_path / "run")["status"] == "ok").all()
 
 
+def test_what_fails_again_in_the_same_way_is_tried_and_not_written_again(store, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "RETRIES", Retries(attempts=2, wait=0.01, stall=0.5))
+    url, run = store.put(folder), tmp_path / "run"
+    store.faults["clip 2.mp4"] = ["fail"]
+    metrics = [*METRICS, "aq"]  # of which the last cannot run here
+    first = score_clips(url, run, metrics=metrics).scores
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    for _ in range(3):
+        store.faults["clip 2.mp4"] = ["fail"] * 3
+        score_clips(url, run, metrics=metrics)
+        assert store.faults["clip 2.mp4"] == ["fail"], "it was not tried"
+        assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    assert len(first) == 2 * len(metrics)
+    store.faults["clip 2.mp4"] = ["short"]  # another reason is news, once
+    for _ in range(2):
+        table = scores(url, run)
+        tried = table[(table.clip_id == "clip 2.mp4") & table.metric.isin(METRICS)]
+        assert tried["reason"].str.contains("the reading ended after").all()
+    assert lines(run) == len(first) + len(METRICS)
+
+
 def test_file_beyond_the_bound(store, folder, tmp_path):
     url = store.put(folder)
     options = RunOptions(limits=Limits(fetched_bytes=1000))
