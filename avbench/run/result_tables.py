@@ -56,7 +56,7 @@ def finish_run(folder: RunFolder, source: Source, shas: Mapping[str, str], *, un
     scores: pd.DataFrame | None = None
     note = ""
     if unchanged is not None:
-        scores, note = _read_tables(folder.path, unchanged)
+        scores, note = _read_tables(folder.path, shas, unchanged)
     if scores is None:
         # The record is read twice, as offsets and then row by row: memory does not grow with what a row holds.
         rows = folder.read_at(compact(folder.scan(), shas, set_digests(source.clips, shas)))
@@ -76,11 +76,12 @@ def finish_run(folder: RunFolder, source: Source, shas: Mapping[str, str], *, un
     )
 
 
-def _read_tables(path: Path, rows: int) -> tuple[pd.DataFrame | None, str]:
+def _read_tables(path: Path, shas: Mapping[str, str], rows: int) -> tuple[pd.DataFrame | None, str]:
     """The score table without details.
 
     Args:
         path: the run folder.
+        shas: content digest of each clip.
         rows: of the score table.
 
     Returns:
@@ -93,7 +94,9 @@ def _read_tables(path: Path, rows: int) -> tuple[pd.DataFrame | None, str]:
         return None, made_again(error)
     except UsageError:  # unfinished
         return None, ""
-    return (run.scores if len(run.scores) == rows else None), ""
+    # A clip that is again what it was before has its rows in the record, and those of its other content in the tables.
+    same = list(zip(run.clips["clip_id"], run.clips["clip_sha256"], strict=True)) == list(shas.items())
+    return (run.scores if same and len(run.scores) == rows else None), ""
 
 
 def _summarize(path: Path, scores: pd.DataFrame, source: Source) -> dict[str, Any]:

@@ -65,6 +65,19 @@ def test_a_complete_run_is_not_computed_again(folder, tmp_path):
     assert len(again.scores) == 12
 
 
+def test_a_clip_that_is_again_what_it_was_has_its_old_scores(folder, tmp_path):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    contents = [(folder / name).read_bytes() for name in ("c00.mp4", "c01.mp4", "c00.mp4")]
+    seen = []
+    for content in contents:
+        (clips / "a.mp4").write_bytes(content)
+        run = score_clips(clips, tmp_path / "run", metrics=["loudness"])
+        seen.append((run.clips["clip_sha256"].item(), run.scores["clip_sha256"].item(), run.scores["value"].item()))
+    assert seen[2] == seen[0] != seen[1]
+    assert len((tmp_path / "run" / "scores.jsonl").read_text().splitlines()) == 2, "it was known"
+
+
 def test_a_metric_added_later_is_the_only_one_computed(folder, tmp_path):
     score_clips(folder, tmp_path, metrics=["loudness"])
     before = (tmp_path / "scores.jsonl").read_text().splitlines()
