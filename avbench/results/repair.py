@@ -13,7 +13,7 @@ from avbench.results.damage import RECORDS, DamagedRunError
 from avbench.results.folder import RunFolder
 from avbench.results.info import read_info, read_summary
 from avbench.results.lines import read_lines
-from avbench.results.parquet import to_frame, to_rows
+from avbench.results.parquet import read_rows, to_frame, to_rows
 from avbench.results.read import Run, by_metric, load_run, read_clips, read_labels, read_scores
 from avbench.results.rules import score_table_problem
 from avbench.results.schema import SCHEMA_VERSION, ClipRow, ScoreRow, set_digest
@@ -151,13 +151,13 @@ def restore_record(folder: RunFolder) -> list[str]:
         return []
     try:
         clips = read_clips(folder.path)
-        scores = read_scores(folder.path, clips)
+        scores = read_scores(folder.path, clips, slim=True)
     except DamagedRunError:
         return []
     decoded = [row for row in to_rows(clips, ClipRow) if row.is_decoded]
     notes = []
     if "scores.jsonl" in empty and len(scores):
-        folder.append(to_rows(scores, ScoreRow))
+        folder.append(read_rows(folder.path, "scores.parquet", ScoreRow))
         notes.append("scores.jsonl was missing or empty and was made again from scores.parquet")
     if "clips.jsonl" in empty and decoded:
         for row in decoded:
