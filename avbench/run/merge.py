@@ -21,7 +21,6 @@ from avbench.errors import EnvironmentProblem, UsageError
 from avbench.files import make_folder, new_folder, rename
 from avbench.metrics.base import Scorer
 from avbench.results import ClipRow, RunFolder, ScoreRow
-from avbench.run.derived import derived_rows
 from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import RunContext, Stopped
 from avbench.run.merge_inputs import (
@@ -34,12 +33,12 @@ from avbench.run.merge_inputs import (
     scorers_of,
     united,
 )
+from avbench.run.outcome import Outcome, judge_whole
 from avbench.run.protocol import PROTOCOLS, Protocol
 from avbench.run.reference_sets import load_reference
-from avbench.run.result_tables import Tables, finish_run
+from avbench.run.result_tables import finish_run
 from avbench.run.run_info import new_run_id
-from avbench.run.runner import Outcome
-from avbench.run.set_metrics import SetInputs, score_sets
+from avbench.run.set_metrics import SetInputs
 from avbench.sources import Source
 
 
@@ -110,12 +109,9 @@ def _write(runs: Sequence[ShardRun], path: Path, reference: Path | None, command
         sets = SetInputs(
             folder, whole.source.clips, whole.shas, whole.context, known, missing, Stopped(), networks
         )  # fmt: skip
-        set_rows = score_sets(sets, whole.scorers, EarlierRows.of_rows(()), fresh=True)
-        folder.append(set_rows)
-        derived = derived_rows(folder, whole.source, whole.shas, whole.context, whole.scorers)
-        folder.append(derived)
+        computed = judge_whole(sets, whole.source, whole.scorers, EarlierRows.of_rows(()), fresh=True)
         tables = finish_run(folder, whole.source, whole.shas)
-    return _outcome(path, whole, tables, computed=len(set_rows) + len(derived), notes=notes)
+    return Outcome.of(path, tables, n_clips=len(whole.rows), computed=computed, stopped={}, notes=notes)
 
 
 def _assemble(runs: Sequence[ShardRun], root: Path) -> _Whole:
@@ -187,18 +183,3 @@ def _copy_features(runs: Sequence[ShardRun], folder: RunFolder, protocol: Protoc
             if first.part == run.part and (known is None or not np.array_equal(features, known)):
                 what = f"features of {name} of clip {row.clip_id} differ"
                 raise UsageError(f"{first.path} and {run.path} contradict each other: {what}.")
-
-
-def _outcome(path: Path, whole: _Whole, tables: Tables, *, computed: int, notes: Sequence[str]) -> Outcome:
-    return Outcome(
-        path=path,
-        summary=tables.summary,
-        n_clips=len(whole.rows),
-        failed=tables.failed,
-        stopped={},
-        computed=computed,
-        reused=tables.rows - computed,
-        unavailable=tables.unavailable,
-        not_asked=tables.not_asked,
-        notes=tuple(notes),
-    )
