@@ -32,7 +32,7 @@ from avbench.clips import Clip
 from avbench.errors import EnvironmentProblem
 from avbench.files import make_folder, read_regular, write_atomically
 from avbench.results.damage import refuse_foreign_entries
-from avbench.results.lines import read_at, read_lines
+from avbench.results.lines import cut_torn_line, read_at, read_lines
 from avbench.results.rules import Column, RowType, columns_of
 from avbench.results.schema import ClipRow, LabelRow, ScoreRow
 
@@ -76,7 +76,7 @@ class RunFolder:
             for left in self.path.glob(f"{SPOOL_PREFIX}*"):  # of a run that was killed
                 shutil.rmtree(left, ignore_errors=True)
             for name in _LOGS:
-                _cut_torn_line(self.path / name)
+                cut_torn_line(self.path / name)
                 self._logs[name] = (self.path / name).open("ab", buffering=0)
         except Timeout as error:
             raise EnvironmentProblem(
@@ -209,22 +209,3 @@ def _parse_feature(content: bytes) -> NDArray[Any]:
     if dtype != np.float32 or shape != values.shape or not len(values) or not np.isfinite(values).all():
         raise ValueError("not finite float32 (D,)")
     return values
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Drop what follows the last newline: a kill may have interrupted the last write."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        position = end
-        while position > 0:
-            start = max(0, position - 65536)
-            file.seek(start)
-            newline = file.read(position - start).rfind(b"\n")
-            if newline >= 0:
-                position = start + newline + 1
-                break
-            position = start
-        if position < end:
-            file.truncate(position)

@@ -19,7 +19,8 @@ from avbench.errors import EnvironmentProblem, MediaError
 from avbench.files import temporary_folder
 from avbench.media import Limits
 from avbench.remote.fetch import TooLargeError, current_identity, fetch
-from avbench.run.content import ChangedError, Content, look, unreadable
+from avbench.results.lines import cut_torn_line
+from avbench.run.content import ChangedError, Content, look, open_file, unreadable
 
 NAME = "digests.jsonl"
 """File of a run folder with the digests of remote files."""
@@ -71,9 +72,8 @@ class RemoteDigests:
         if not new:
             return
         try:
+            cut_torn_line(self._path)
             with self._path.open("ab") as file:
-                if _is_torn(self._path):
-                    file.write(b"\n")
                 file.write(b"".join(json.dumps(asdict(each)).encode() + b"\n" for each in new))
         except OSError as error:
             raise EnvironmentProblem(f"cannot append to {self._path}: {error.strerror or error}") from error
@@ -146,10 +146,8 @@ def _copy_path(folder: Path, path: Path) -> Path:
 
 
 def _local_digest(path: Path) -> bytes | None:
-    if not path.is_file():  # opening a pipe would wait for its writer
-        return None
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return None
@@ -171,11 +169,3 @@ def _lines(path: Path) -> Iterator[FileDigest]:
         except (TypeError, ValueError):  # torn by a kill, or of another version: the file is fetched again
             continue
         yield digest
-
-
-def _is_torn(path: Path) -> bool:
-    with path.open("rb") as file:
-        if not file.seek(0, os.SEEK_END):
-            return False
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"
