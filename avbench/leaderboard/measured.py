@@ -19,6 +19,7 @@ from avbench.leaderboard.rules import cross_problems, measured_problems
 from avbench.leaderboard.schema import MEASURED_COLUMNS, REAL_WEIGHTS, MeasuredRow, Problem, as_figures
 from avbench.leaderboard.views import view_problems
 from avbench.results import Run, by_metric
+from avbench.results.read import summary_of
 from avbench.terminal.text import one_line, to_csv
 
 _FILE = re.compile(r"[A-Za-z0-9][\w.-]*\.csv")
@@ -80,10 +81,9 @@ def measured_rows(run: Run, about: About) -> list[MeasuredRow]:
     Raises:
         UsageError: the run has keyed-random weights, or does not say which, or has no value at all.
     """
-    from avbench.statistics.summary import clusters_of, ranges_of, summarize, summarize_parts
+    from avbench.statistics.summary import clusters_of, ranges_of, summarize
 
     _refuse_test_weights(run)
-    clusters, ranges = clusters_of(run.clips), ranges_of(run.info)
     models = sorted(str(name) for name in run.scores["model"].dropna().unique())
     if len(models) > 1:
         if about.row:
@@ -91,13 +91,13 @@ def measured_rows(run: Run, about: About) -> list[MeasuredRow]:
                 f"{run.path} has several models ({', '.join(models)}); leave out the name of the row (--row)."
             )
         parts = (part[part["scope"] == "clip"] for part in by_metric(run.scores))
+        clusters, ranges = clusters_of(run.clips), ranges_of(run.info)
         entries = [entry for part in parts for entry in summarize(part, clusters, ranges, ["model"])]
         summaries = [(str(entry["model"]), entry) for entry in entries if entry["model"] in models]
     else:
         name = about.row or (models[0] if models else run.path.resolve().name)
-        no_labels = run.categories.iloc[:0]
-        overall = summarize_parts(by_metric(run.scores), clusters, no_labels, ranges)["overall"]
-        summaries = [(name, entry) for entry in overall]
+        without_labels = replace(run, categories=run.categories.iloc[:0])  # their entries are not wanted
+        summaries = [(name, entry) for entry in summary_of(without_labels)["overall"]]
     digest = run_digest(run)
     rows = [_row(run, about, digest, name, entry) for name, entry in summaries if entry["mean"] is not None]
     if not rows:

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import UsageError
-from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, ScoreRow, by_metric, load_run, read_clips
+from avbench.results import UNAVAILABLE, ClipRow, Run, RunFolder, ScoreRow, load_run, read_clips
 from avbench.results.compact import compact
 from avbench.results.damage import DamagedRunError
 from avbench.results.info import read_info, read_summary
 from avbench.results.parquet import read_table
+from avbench.results.read import read_labels, summary_of
 from avbench.results.repair import made_again
 from avbench.run.rows import clip_row
 from avbench.run.set_metrics import set_digests
 from avbench.sources import Source
-from avbench.statistics.summary import NOT_ASKED, clusters_of, ranges_of, summarize_parts
+from avbench.statistics.summary import NOT_ASKED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,7 @@ def finish_run(folder: RunFolder, source: Source, shas: Mapping[str, str], *, un
         rows = folder.read_at(compact(folder.scan(), shas, set_digests(source.clips, shas)))
         folder.write_tables(rows, _clip_table(folder, source, shas), source.clips)
         scores = read_table(folder.path, "scores.parquet", ScoreRow, slim=True)
-        folder.write_json("summary.json", _summarize(folder.path, scores, source))
+        folder.write_json("summary.json", _summarize(folder.path, scores))
     failed = set(scores.loc[scores["status"] == "error", "clip_id"].dropna())
     unavailable = int((scores["weights_digest"] == UNAVAILABLE).sum())
     not_asked = int((scores["weights_digest"] == NOT_ASKED).sum())
@@ -99,14 +100,9 @@ def _read_tables(path: Path, shas: Mapping[str, str], rows: int) -> tuple[pd.Dat
     return (run.scores if same and len(run.scores) == rows else None), ""
 
 
-def _summarize(path: Path, scores: pd.DataFrame, source: Source) -> dict[str, Any]:
-    import pandas as pd
-
-    labels = [(clip.clip_id, label.aspect, label.name) for clip in source.clips for label in clip.categories]
-    categories = pd.DataFrame(labels, columns=["clip_id", "aspect", "category"])
-    clusters = clusters_of(read_clips(path))
-    summary = summarize_parts(by_metric(scores), clusters, categories, ranges_of(read_info(path)))
-    return {"schema_version": SCHEMA_VERSION} | summary
+def _summarize(path: Path, scores: pd.DataFrame) -> dict[str, Any]:
+    clips = read_clips(path)
+    return summary_of(Run(path, read_info(path), scores, clips, read_labels(path, clips)))
 
 
 def _clip_table(folder: RunFolder, source: Source, shas: Mapping[str, str]) -> Iterator[ClipRow]:
