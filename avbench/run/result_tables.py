@@ -12,7 +12,7 @@ from avbench.results import UNAVAILABLE, ClipRow, Run, RunFolder, ScoreRow, load
 from avbench.results.compact import compact
 from avbench.results.damage import DamagedRunError
 from avbench.results.info import read_info, read_summary
-from avbench.results.parquet import read_table
+from avbench.results.parquet import read_table, to_rows
 from avbench.results.read import read_labels, summary_of
 from avbench.results.repair import made_again
 from avbench.run.rows import clip_row
@@ -57,7 +57,7 @@ def finish_run(folder: RunFolder, source: Source, shas: Mapping[str, str], *, un
     scores: pd.DataFrame | None = None
     note = ""
     if unchanged is not None:
-        scores, note = _read_tables(folder.path, shas, unchanged)
+        scores, note = _read_tables(folder.path, source, shas, unchanged)
     if scores is None:
         # The record is read twice, as offsets and then row by row: memory does not grow with what a row holds.
         rows = folder.read_at(compact(folder.scan(), shas, set_digests(source.clips, shas)))
@@ -77,11 +77,12 @@ def finish_run(folder: RunFolder, source: Source, shas: Mapping[str, str], *, un
     )
 
 
-def _read_tables(path: Path, shas: Mapping[str, str], rows: int) -> tuple[pd.DataFrame | None, str]:
+def _read_tables(path: Path, source: Source, shas: Mapping[str, str], rows: int) -> tuple[pd.DataFrame | None, str]:
     """The score table without details.
 
     Args:
         path: the run folder.
+        source: clips and categories.
         shas: content digest of each clip.
         rows: of the score table.
 
@@ -95,9 +96,21 @@ def _read_tables(path: Path, shas: Mapping[str, str], rows: int) -> tuple[pd.Dat
         return None, made_again(error)
     except UsageError:  # unfinished
         return None, ""
-    # A clip that is again what it was before has its rows in the record, and those of its other content in the tables.
-    same = list(zip(run.clips["clip_id"], run.clips["clip_sha256"], strict=True)) == list(shas.items())
-    return (run.scores if same and len(run.scores) == rows else None), ""
+    current = len(run.scores) == rows and len(run.clips) == len(shas) and _is_current(run, source, shas)
+    return (run.scores if current else None), ""
+
+
+def _is_current(run: Run, source: Source, shas: Mapping[str, str]) -> bool:
+    """Whether the tables of a run are of these clips as they are now.
+
+    No row need be new where that is not so: of a clip that is again what it was before the record has all, and new
+    labels, models and most prompts move no score.
+    """
+    labels = [(clip.clip_id, label.aspect, label.name) for clip in source.clips for label in clip.categories]
+    if labels != list(run.categories.itertuples(index=False, name=None)):
+        return False
+    rows = zip(source.clips, to_rows(run.clips, ClipRow), strict=True)
+    return all(clip_row(clip, shas[clip.clip_id], source.root).with_media_of(row) == row for clip, row in rows)
 
 
 def _summarize(path: Path, scores: pd.DataFrame) -> dict[str, Any]:
