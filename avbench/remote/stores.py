@@ -69,7 +69,7 @@ def open_store(file: RemoteFile, files: Any) -> Iterator[Opened]:
     Raises:
         Exception: whatever the file system raises.
     """
-    entry = _look(file, files)
+    entry = _entry(file, files)
     if entry.get("type") == "directory":
         raise FileNotFoundError("it is a folder")
     identity, whole = identity_of(entry), int(entry["size"])
@@ -86,14 +86,22 @@ def open_store(file: RemoteFile, files: Any) -> Iterator[Opened]:
             yield data
             position += len(data)
         # Parts of two states of the object must not be joined.
-        if identity_of(_look(file, files)) != identity:
+        if look_at_store(file, files) != identity:
             raise OSError("it was replaced while it was read")
 
     yield Opened(end - file.start, identity, chunks())
 
 
-def _look(file: RemoteFile, files: Any) -> Mapping[str, Any]:
-    """What the store says of an object now."""
+def look_at_store(file: RemoteFile, files: Any) -> str:
+    """What tells one state of an object from another; empty if nothing does.
+
+    Raises:
+        Exception: whatever the file system raises.
+    """
+    return identity_of(_entry(file, files))
+
+
+def _entry(file: RemoteFile, files: Any) -> Mapping[str, Any]:
     # Of an object that is looked at anew, the file system of the hub gives the state only where all is asked for.
     more = {"expand_info": True} if scheme_of(file.url) == "hf" else {}
     found: Mapping[str, Any] = files.info(file.url, refresh=True, **more)

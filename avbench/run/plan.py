@@ -120,8 +120,9 @@ def _contents(
 ) -> Iterator[tuple[Clip, Content]]:
     """Each clip with what is known of its bytes."""
     local = digests.read([clip for clip in clips if not clip.is_remote], root)
+    distant = remote.contents([clip for clip in clips if clip.is_remote]) if remote else iter(())
     for clip in clips:
-        yield clip, remote.content(clip) if remote and clip.is_remote else next(local)
+        yield clip, next(distant if clip.is_remote else local)
 
 
 def _asked(job: ClipJob, scorers: Sequence[Scorer], missing: Mapping[str, str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,9 +21,11 @@ from avbench.media import Limits
 from avbench.remote.fetch import TooLargeError, current_identity, fetch
 from avbench.results.lines import cut_torn_line
 from avbench.run.content import ChangedError, Content, look, open_file, unreadable
+from avbench.run.threads import map_in_threads
 
 NAME = "digests.jsonl"
 """File of a run folder with the digests of remote files."""
+_THREADS = 16
 _LONGEST_NAME = 200
 _SUFFIX = 16
 
@@ -48,8 +50,14 @@ class RemoteDigests:
             self._known[line.file, line.identity] = bytes.fromhex(line.sha256)
             self._files.add(line.file)
 
-    def content(self, clip: Clip) -> Content:
-        """The content of a remote clip as far as it is known before it is fetched; a sound file may be local."""
+    def contents(self, clips: Sequence[Clip]) -> Iterator[Content]:
+        """The contents of remote clips, in order, as far as they are known before they are fetched.
+
+        A sound file may be local. Of files that no listing has told of, servers are asked for the state, side by side.
+        """
+        return map_in_threads(self._content, clips, _THREADS)
+
+    def _content(self, clip: Clip) -> Content:
         digests = []
         for path, remote in _files(clip):
             digest = self._digest(remote) if remote is not None else _local_digest(path)

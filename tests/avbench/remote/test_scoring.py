@@ -66,6 +66,21 @@ def test_each_byte_is_read_once_and_not_again_on_resume(store, folder, tmp_path)
     assert lines(tmp_path / "run") == rows
 
 
+def test_what_a_manifest_names_is_not_read_again_on_resume(store, folder, tmp_path, golden_clips):
+    url, manifest = store.put(folder), tmp_path / "list.csv"
+    manifest.write_text(f"video,clip_id\n{url}/clip 2.mp4,a\n{url}/a/clip 10.mp4,b\n")
+    source = load_source(manifest, allow_remote=True)
+    first = scores(source, tmp_path / "run")
+    assert (first["status"] == "ok").all()
+    before = dict(store.reads)
+    scores(source, tmp_path / "run")
+    assert store.reads == before
+    other = next(iter(sorted(golden_clips.glob("*.mp4"))))
+    store.write("clips/clip 2.mp4", other.read_bytes())
+    second = scores(source, tmp_path / "run")
+    assert (first["clip_sha256"] != second["clip_sha256"]).tolist() == [True, True, False, False]
+
+
 def test_replaced_object_is_scored_again(store, folder, tmp_path, golden_clips):
     url = store.put(folder)
     first = scores(url, tmp_path / "run")
