@@ -36,6 +36,7 @@ from avbench.run.merge_inputs import (
 from avbench.run.outcome import Outcome, judge_whole
 from avbench.run.protocol import PROTOCOLS, Protocol
 from avbench.run.reference_sets import load_reference
+from avbench.run.remote_clips import RemoteDigests, read_digests
 from avbench.run.result_tables import finish_run
 from avbench.run.run_info import new_run_id
 from avbench.run.set_metrics import SetInputs
@@ -104,6 +105,8 @@ def _write(runs: Sequence[ShardRun], path: Path, reference: Path | None, command
                 folder.append_clip(row)
         folder.append(replace(row, run_id=whole.context.run_id) for row in _clip_scores(runs))
         _copy_features(runs, folder, whole.context.protocol)
+        # So that a run into the merged folder does not fetch remote clips again.
+        RemoteDigests(path).add(digest for run in runs for digest in read_digests(run.path))
         networks = {name: network for run in runs for name, network in run.record.networks.items()}
         missing = {n: why for run in runs for n, why in run.record.missing.items() if n not in networks}
         sets = SetInputs(

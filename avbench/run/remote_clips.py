@@ -46,7 +46,7 @@ class RemoteDigests:
         self._path = folder / NAME
         self._known: dict[tuple[str, str], bytes] = {}
         self._files: set[str] = set()
-        for line in _lines(self._path):
+        for line in read_digests(folder):
             self._known[line.file, line.identity] = bytes.fromhex(line.sha256)
             self._files.add(line.file)
 
@@ -165,9 +165,10 @@ def _key(file: RemoteFile) -> str:
     return hashlib.sha256(f"{file.url} {file.start} {file.size}".encode()).hexdigest()[:32]
 
 
-def _lines(path: Path) -> Iterator[FileDigest]:
+def read_digests(folder: Path) -> Iterator[FileDigest]:
+    """What runs into a folder have learnt of remote files."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = (folder / NAME).read_bytes().splitlines()
     except OSError:
         return
     for line in lines:

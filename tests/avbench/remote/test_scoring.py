@@ -17,7 +17,9 @@ from avbench.clips import clip_digest
 from avbench.media import Limits
 from avbench.remote import fetch
 from avbench.remote.fetch import Retries
+from avbench.run.merge import merge_runs
 from avbench.run.options import RunOptions
+from avbench.shards import Shard
 from avbench.sources import load_source
 
 METRICS = ["loudness", "blockiness"]
@@ -79,6 +81,31 @@ def test_what_a_manifest_names_is_not_read_again_on_resume(store, folder, tmp_pa
     store.write("clips/clip 2.mp4", other.read_bytes())
     second = scores(source, tmp_path / "run")
     assert (first["clip_sha256"] != second["clip_sha256"]).tolist() == [True, True, False, False]
+
+
+def test_merged_shards_are_not_read_again_on_resume(store, folder, tmp_path):
+    source = load_source(store.put(folder))
+    for index in (1, 2):
+        scores(source.take(Shard(index, 2)), tmp_path / f"shard-{index}")
+    merge_runs([tmp_path / "shard-1", tmp_path / "shard-2"], tmp_path / "run")
+    before, rows = dict(store.reads), lines(tmp_path / "run")
+    pd.testing.assert_frame_equal(scores(source, tmp_path / "run")[SAME], scores(folder, tmp_path / "local")[SAME])
+    assert (store.reads, lines(tmp_path / "run")) == (before, rows)
+
+
+def test_digests_of_a_run_that_was_killed_are_learnt_again(store, folder, tmp_path):
+    url = store.put(folder)
+    scores(url, tmp_path / "run")
+    with (tmp_path / "run" / "digests.jsonl").open("r+b") as file:
+        whole = file.read()
+        file.truncate(len(whole) - 20)  # the last file of three is lost
+    before = dict(store.reads)
+    scores(url, tmp_path / "run")
+    assert store.reads != before
+    again = dict(store.reads)
+    scores(url, tmp_path / "run")
+    assert store.reads == again
+    assert sorted((tmp_path / "run" / "digests.jsonl").read_bytes().splitlines()) == sorted(whole.splitlines())
 
 
 def test_replaced_object_is_scored_again(store, folder, tmp_path, golden_clips):
