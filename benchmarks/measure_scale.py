@@ -23,6 +23,7 @@ from peak_memory import peak_bytes
 
 from avbench.check import compare_runs
 from avbench.clips import Category, Clip, Prompt
+from avbench.leaderboard import About, measured_rows
 from avbench.metrics.base import Score, get_scorers
 from avbench.report.html import write_report
 from avbench.results import RunFolder, load_run
@@ -109,6 +110,11 @@ def report(folder: Path, count: int) -> None:
     write_report(load_run(folder / "run", slim=True), embed="never")
 
 
+def add(folder: Path, count: int) -> None:
+    """What `avbench leaderboard add` reads of a run."""
+    assert len(measured_rows(load_run(folder / "run", slim=True), About("drawn", "none"))) == len(METRICS)
+
+
 def shards(folder: Path, count: int) -> None:
     """Shards of the run, each with its part of the record."""
     source = make_source(folder / "clips", count)
@@ -124,10 +130,10 @@ def merge(folder: Path, count: int) -> None:
 
 
 STAGES: dict[str, Callable[[Path, int], None]] = {
-    "make": make, "tables": tables, "resume": tables, "base": base, "check": check, "report": report, "shards": shards,
-    "merge": merge,
+    "make": make, "tables": tables, "resume": tables, "base": base, "check": check, "report": report, "add": add,
+    "shards": shards, "merge": merge,
 }  # fmt: skip
-SHOWN = ("tables", "resume", "check", "report", "merge")
+SHOWN = ("tables", "resume", "check", "report", "add", "merge")
 
 
 def measure(stage: str, folder: Path, count: int) -> dict[str, Any]:

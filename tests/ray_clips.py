@@ -28,7 +28,7 @@ def write_clips(folder: Path, count: int) -> Path:
     return folder
 
 
-def command(clips: Path, out: Path, *options: object, metrics: str = NAMES) -> list[str]:
+def command(clips: Path | str, out: Path, *options: object, metrics: str = NAMES) -> list[str]:
     """The run."""
     words = ["score", clips, "-o", out, "-m", metrics, "--quiet", "--no-html", "--max-failed", 99, *options]
     return [sys.executable, "-m", "avbench", *map(str, words)]

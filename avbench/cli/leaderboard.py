@@ -76,7 +76,7 @@ def add(
     from avbench.results import load_run
 
     about = About(benchmark, seeds, row, setting, backbone, method, machine, generator_digest, note)
-    rows = [measured for run in runs for measured in measured_rows(load_run(run), about)]
+    rows = [measured for run in runs for measured in measured_rows(load_run(run, slim=True), about)]
     count = append_measured(folder, rows, file)
     say(f"{count} rows added to {folder / 'measured' / file}, {len(rows) - count} were there already")
     if count:

@@ -33,7 +33,7 @@ def command(
     from avbench.doctor.environment import describe_command
     from avbench.errors import TooManyFailedError
     from avbench.run.merge import merge_runs
-    from avbench.run.runner import check_failures
+    from avbench.run.outcome import check_failures
 
     outcome = merge_runs(shards, out, reference=reference, command=describe_command(sys.argv[1:]))
     for note in outcome.notes:

@@ -30,8 +30,8 @@ from avbench.terminal.output import print_json, say
 
 if TYPE_CHECKING:
     from avbench.run.cluster.settings import RaySettings
+    from avbench.run.outcome import Outcome
     from avbench.run.protocol import Protocol
-    from avbench.run.runner import Outcome
     from avbench.sources import Source
 
 
@@ -127,7 +127,8 @@ def command(
     from avbench.remote.run_folders import require_store, upload_run
     from avbench.run.digests import DigestStore
     from avbench.run.options import RunOptions
-    from avbench.run.runner import check_failures, run_source
+    from avbench.run.outcome import check_failures
+    from avbench.run.runner import run_source
     from avbench.shards import parse_shard
     from avbench.sources import load_source
 

@@ -16,7 +16,7 @@ from avbench.clips import RemoteFile
 from avbench.errors import EnvironmentProblem, MediaError
 from avbench.remote.addresses import WEB, scheme_of
 from avbench.remote.base import Opened
-from avbench.remote.stores import file_system, open_store, why
+from avbench.remote.stores import file_system, look_at_store, open_store, why
 from avbench.remote.web import look_at_web, open_web
 
 
@@ -103,10 +103,12 @@ def read_part(file: RemoteFile, start: int, size: int, folder: Path) -> bytes:
 
 def current_identity(file: RemoteFile) -> str:
     """What tells the state of a file now: from its listing, else asked for. Empty if unknown."""
-    if file.identity or scheme_of(file.url) not in WEB:
+    if file.identity:
         return file.identity
     try:
-        return look_at_web(file, RETRIES.stall)
+        if scheme_of(file.url) in WEB:
+            return look_at_web(file, RETRIES.stall)
+        return look_at_store(file, file_system(file.url))
     except Exception:  # noqa: BLE001 - it is then fetched, which says what is wrong
         return ""
 

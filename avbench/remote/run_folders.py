@@ -87,6 +87,8 @@ def _names(files: Any, url: str) -> list[str]:
         raise unreachable(url, error) from error
     paths = [str(entry["name"]).rpartition("/")[2] for entry in entries if entry.get("type") == "file"]
     names = sorted(name for name in paths if name.endswith(_READ) and not name.startswith("."))
+    if "summary.json" in names:  # a whole run: the record says what the tables say, in ten times the bytes
+        names = [name for name in names if not name.endswith(".jsonl")]
     if not names:
         raise UsageError(f"{shown(url)} is not a run folder (no run.json). Give one that was uploaded.")
     return names

@@ -69,22 +69,40 @@ def open_store(file: RemoteFile, files: Any) -> Iterator[Opened]:
     Raises:
         Exception: whatever the file system raises.
     """
-    entry = files.info(file.url, refresh=True)
+    entry = _entry(file, files)
     if entry.get("type") == "directory":
         raise FileNotFoundError("it is a folder")
     identity, whole = identity_of(entry), int(entry["size"])
+    # What does not ask for ranges by itself reads through a buffer, which would fetch ahead of what is asked for.
+    exact = {} if getattr(files, "async_impl", False) else {"cache_type": "none"}
     end = whole if file.size is None else file.start + file.size
 
     def chunks() -> Iterator[bytes]:
         position = file.start
         while position < end:
-            data = files.cat_file(file.url, start=position, end=min(position + CHUNK, end))
+            data = files.cat_file(file.url, start=position, end=min(position + CHUNK, end), **exact)
             if not data:
                 return
             yield data
             position += len(data)
         # Parts of two states of the object must not be joined.
-        if identity_of(files.info(file.url, refresh=True)) != identity:
+        if look_at_store(file, files) != identity:
             raise OSError("it was replaced while it was read")
 
     yield Opened(end - file.start, identity, chunks())
+
+
+def look_at_store(file: RemoteFile, files: Any) -> str:
+    """What tells one state of an object from another; empty if nothing does.
+
+    Raises:
+        Exception: whatever the file system raises.
+    """
+    return identity_of(_entry(file, files))
+
+
+def _entry(file: RemoteFile, files: Any) -> Mapping[str, Any]:
+    # Of an object that is looked at anew, the file system of the hub gives the state only where all is asked for.
+    more = {"expand_info": True} if scheme_of(file.url) == "hf" else {}
+    found: Mapping[str, Any] = files.info(file.url, refresh=True, **more)
+    return found

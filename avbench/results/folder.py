@@ -21,7 +21,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -33,7 +32,7 @@ from avbench.clips import Clip
 from avbench.errors import EnvironmentProblem
 from avbench.files import make_folder, read_regular, write_atomically
 from avbench.results.damage import refuse_foreign_entries
-from avbench.results.lines import read_at, read_lines
+from avbench.results.lines import cut_torn_line, read_at, read_lines
 from avbench.results.rules import Column, RowType, columns_of
 from avbench.results.schema import ClipRow, LabelRow, ScoreRow
 
@@ -63,6 +62,7 @@ class RunFolder:
         self.path = path
         self._lock: BaseFileLock | None = None
         self._logs: dict[str, IO[bytes]] = {}
+        self._clips: dict[tuple[str, str], int] | None = None  # hash of the newest row by clip and content
 
     def __enter__(self) -> RunFolder:
         from filelock import Timeout
@@ -76,7 +76,7 @@ class RunFolder:
             for left in self.path.glob(f"{SPOOL_PREFIX}*"):  # of a run that was killed
                 shutil.rmtree(left, ignore_errors=True)
             for name in _LOGS:
-                _cut_torn_line(self.path / name)
+                cut_torn_line(self.path / name)
                 self._logs[name] = (self.path / name).open("ab", buffering=0)
         except Timeout as error:
             raise EnvironmentProblem(
@@ -104,8 +104,16 @@ class RunFolder:
         self._append("scores.jsonl", rows)
 
     def append_clip(self, row: ClipRow) -> None:
-        """Write what was learnt about a clip; before its scores, so that a scored clip always has it."""
-        self._append("clips.jsonl", [row])
+        """Write what was learnt about a clip, unless the record says the same already.
+
+        It goes before the scores of the clip, so that a scored clip always has it.
+        """
+        if self._clips is None:
+            self._clips = {(known.clip_id, known.clip_sha256): hash(known) for known in self.clip_rows()}
+        key = (row.clip_id, row.clip_sha256)
+        if self._clips.get(key) != hash(row):
+            self._append("clips.jsonl", [row])
+            self._clips[key] = hash(row)
 
     def rows(self) -> list[ScoreRow]:
         """All score rows written so far, in order of writing."""
@@ -119,9 +127,9 @@ class RunFolder:
         """The score rows at offsets that `scan` gave, in the order given."""
         return read_at(self.path, "scores.jsonl", offsets, ScoreRow)
 
-    def clip_rows(self) -> list[ClipRow]:
-        """All clip rows written so far, in order of writing."""
-        return [row for _, row in read_lines(self.path, "clips.jsonl", ClipRow)]
+    def clip_rows(self) -> Iterator[ClipRow]:
+        """All clip rows written so far, in order of writing, one at a time."""
+        return (row for _, row in read_lines(self.path, "clips.jsonl", ClipRow))
 
     def feature_path(self, space: str, media_key: str) -> Path:
         """Where the features of a clip are; `space` names the way of computing them."""
@@ -146,10 +154,13 @@ class RunFolder:
             return None
 
     def _append(self, name: str, rows: Iterable[ScoreRow | ClipRow]) -> None:
-        data = b"".join(json.dumps(asdict(row), allow_nan=False).encode() + b"\n" for row in rows)
+        source = iter(rows)
         try:
-            while data:
-                data = data[self._logs[name].write(data) or 0 :]
+            while batch := list(islice(source, _BATCH)):
+                # `vars` in place of `asdict`, which copies each cell: rows are flat.
+                data = b"".join(json.dumps(vars(row), allow_nan=False).encode() + b"\n" for row in batch)
+                while data:
+                    data = data[self._logs[name].write(data) or 0 :]
         except OSError as error:
             raise EnvironmentProblem(
                 f"cannot append to {self.path / name}: {error.strerror or error}. "
@@ -198,22 +209,3 @@ def _parse_feature(content: bytes) -> NDArray[Any]:
     if dtype != np.float32 or shape != values.shape or not len(values) or not np.isfinite(values).all():
         raise ValueError("not finite float32 (D,)")
     return values
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Drop what follows the last newline: a kill may have interrupted the last write."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        position = end
-        while position > 0:
-            start = max(0, position - 65536)
-            file.seek(start)
-            newline = file.read(position - start).rfind(b"\n")
-            if newline >= 0:
-                position = start + newline + 1
-                break
-            position = start
-        if position < end:
-            file.truncate(position)

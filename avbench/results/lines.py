@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -66,3 +67,22 @@ def _parse(folder: Path, name: str, number: int, line: bytes, row: type[Row]) ->
 
 def _build(content: dict[str, Any], row: type[Row]) -> Row:
     return row(**{column.name: content[column.name] for column in columns_of(row) if column.name in content})
+
+
+def cut_torn_line(path: Path) -> None:
+    """Drop what follows the last newline: a kill may have interrupted the last write."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        position = end
+        while position > 0:
+            start = max(0, position - 65536)
+            file.seek(start)
+            newline = file.read(position - start).rfind(b"\n")
+            if newline >= 0:
+                position = start + newline + 1
+                break
+            position = start
+        if position < end:
+            file.truncate(position)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,19 +43,41 @@ def read_table(folder: Path, name: str, row: RowType, *, slim: bool = False) -> 
         DamagedRunError: no Parquet file, or one with other types, nulls where none may be, numbers out of bounds,
             texts that are not UTF-8, or more data than its size allows.
     """
+    with _opened(folder, name) as file:
+        return _frame(_batches(file, columns_of(row)), columns_of(row), slim)
+
+
+def read_rows(folder: Path, name: str, row: type[Row]) -> Iterator[Row]:
+    """The rows of a table, as many in memory as a batch has.
+
+    Raises:
+        DamagedRunError: as `read_table`, when the rows before have been given.
+    """
+    columns = columns_of(row)
+    names = [column.name for column in columns]
+    with _opened(folder, name) as file:
+        for batch in _batches(file, columns):
+            for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                yield row(**dict(zip(names, values, strict=True)))
+
+
+@contextmanager
+def _opened(folder: Path, name: str) -> Iterator[Any]:
+    """A table to read; what is wrong with it is damage of the run."""
     import pyarrow as pa
 
     with open_entry(folder, name, most=MOST_FILE_BYTES) as file:
         try:
-            return _read(file, os.fstat(file.fileno()).st_size, columns_of(row), slim)
+            yield file
         except (OSError, ValueError, TypeError, KeyError, OverflowError, MemoryError, pa.ArrowException) as error:
             raise DamagedRunError(folder, name, why(error)) from error
 
 
-def _read(file: Any, size: int, columns: tuple[Column, ...], slim: bool) -> pd.DataFrame:
-    import pyarrow as pa
+def _batches(file: Any, columns: tuple[Column, ...]) -> Iterator[Any]:
+    """The parts of a table, with all columns and of the types of the schema."""
     import pyarrow.parquet as pq
 
+    size = os.fstat(file.fileno()).st_size
     limits = {"thrift_string_size_limit": _METADATA_BYTES, "thrift_container_size_limit": 1_000_000}
     wanted = _present(pq.ParquetFile(file, **limits).schema_arrow, columns)
     # As dictionaries, texts take memory once for each distinct one, however often a file repeats them.
@@ -63,13 +86,18 @@ def _read(file: Any, size: int, columns: tuple[Column, ...], slim: bool) -> pd.D
         rows, allowed = parquet.metadata.num_rows, _FREE_BYTES + _BYTES_PER_BYTE * size
         if rows > _FREE_ROWS + _ROWS_PER_BYTE * size:
             raise ValueError(f"it claims {rows:,} rows in {size:,} bytes")
-        parts, used = [], 0
+        used = 0
         for batch in parquet.iter_batches(_BATCH, columns=[column.name for column in wanted], use_threads=False):
             used += sum(_unfolded(batch.column(i)) for i in range(batch.num_columns))
             if used > allowed:
                 raise ValueError(f"it unfolds to more than {allowed:,} bytes, from a file of {size:,}")
-            part = _conform(batch, columns)
-            parts.append(_slimmed(part) if slim else part)
+            yield _conform(batch, columns)
+
+
+def _frame(batches: Iterable[Any], columns: tuple[Column, ...], slim: bool) -> pd.DataFrame:
+    import pyarrow as pa
+
+    parts = [_slimmed(batch) if slim else batch for batch in batches]
     table = pa.Table.from_batches(parts, _slim_schema(_schema(columns)) if slim else _schema(columns))
     del parts
     frame: pd.DataFrame = table.to_pandas(split_blocks=slim, self_destruct=slim)
@@ -126,16 +154,12 @@ def read_details(folder: Path, clip_ids: Collection[str]) -> dict[tuple[str, str
 
     details: dict[tuple[str, str], str] = {}
     wanted = pa.array(sorted(clip_ids), pa.string())
-    with open_entry(folder, "scores.parquet", most=MOST_FILE_BYTES) as file:
-        try:
-            with pq.ParquetFile(file) as parquet:
-                columns = ["clip_id", "metric", _DETAIL] if _DETAIL in parquet.schema_arrow.names else []
-                for batch in parquet.iter_batches(_BATCH, columns=columns, use_threads=False) if columns else ():
-                    rows = batch.filter(pc.is_in(batch.column("clip_id").cast(pa.string()), wanted))
-                    clips, metrics, texts = (rows.column(name).to_pylist() for name in columns)
-                    details.update(zip(zip(clips, metrics, strict=True), texts, strict=True))
-        except (OSError, ValueError, TypeError, KeyError, MemoryError, pa.ArrowException) as error:
-            raise DamagedRunError(folder, "scores.parquet", why(error)) from error
+    with _opened(folder, "scores.parquet") as file, pq.ParquetFile(file) as parquet:
+        columns = ["clip_id", "metric", _DETAIL] if _DETAIL in parquet.schema_arrow.names else []
+        for batch in parquet.iter_batches(_BATCH, columns=columns, use_threads=False) if columns else ():
+            rows = batch.filter(pc.is_in(batch.column("clip_id").cast(pa.string()), wanted))
+            clips, metrics, texts = (rows.column(name).to_pylist() for name in columns)
+            details.update(zip(zip(clips, metrics, strict=True), texts, strict=True))
     return details
 
 

@@ -12,7 +12,8 @@ from avbench.results.damage import RECORDS, TABLES, DamagedRunError
 from avbench.results.info import read_info
 from avbench.results.parquet import read_table
 from avbench.results.rules import clip_table_problem, label_table_problem, score_table_problem
-from avbench.results.schema import ClipRow, LabelRow, ScoreRow
+from avbench.results.schema import SCHEMA_VERSION, ClipRow, LabelRow, ScoreRow
+from avbench.statistics.summary import clusters_of, ranges_of, summarize_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,6 +128,12 @@ def _is_there(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def summary_of(run: Run) -> dict[str, Any]:
+    """The content of summary.json, computed one metric at a time; a slim run is enough."""
+    summary = summarize_parts(by_metric(run.scores), clusters_of(run.clips), run.categories, ranges_of(run.info))
+    return {"schema_version": SCHEMA_VERSION} | summary
 
 
 def by_metric(scores: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -13,11 +13,10 @@ from avbench.results.damage import RECORDS, DamagedRunError
 from avbench.results.folder import RunFolder
 from avbench.results.info import read_info, read_summary
 from avbench.results.lines import read_lines
-from avbench.results.parquet import to_frame, to_rows
-from avbench.results.read import Run, by_metric, load_run, read_clips, read_labels, read_scores
+from avbench.results.parquet import read_rows, to_frame, to_rows
+from avbench.results.read import Run, load_run, read_clips, read_labels, read_scores, summary_of
 from avbench.results.rules import score_table_problem
 from avbench.results.schema import SCHEMA_VERSION, ClipRow, ScoreRow, set_digest
-from avbench.statistics.summary import clusters_of, ranges_of, summarize_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +128,7 @@ def _write(run: Run, names: Sequence[str]) -> str | None:
                 if name == "run.json":
                     folder.write_json(name, run.info)
                 elif name == "summary.json":
-                    folder.write_json(name, _summary(run))
+                    folder.write_json(name, summary_of(run))
                 elif name == "clips.parquet":
                     folder.write_table(name, ClipRow, to_rows(run.clips, ClipRow))
                 else:
@@ -139,11 +138,6 @@ def _write(run: Run, names: Sequence[str]) -> str | None:
     return None
 
 
-def _summary(run: Run) -> dict[str, Any]:
-    summary = summarize_parts(by_metric(run.scores), clusters_of(run.clips), run.categories, ranges_of(run.info))
-    return {"schema_version": SCHEMA_VERSION} | summary
-
-
 def restore_record(folder: RunFolder) -> list[str]:
     """Where the record is lost and the tables are not, write it again from them; a note for each file."""
     empty = [name for name in RECORDS if not (folder.path / name).stat().st_size]
@@ -151,13 +145,13 @@ def restore_record(folder: RunFolder) -> list[str]:
         return []
     try:
         clips = read_clips(folder.path)
-        scores = read_scores(folder.path, clips)
+        scores = read_scores(folder.path, clips, slim=True)
     except DamagedRunError:
         return []
     decoded = [row for row in to_rows(clips, ClipRow) if row.is_decoded]
     notes = []
     if "scores.jsonl" in empty and len(scores):
-        folder.append(to_rows(scores, ScoreRow))
+        folder.append(read_rows(folder.path, "scores.parquet", ScoreRow))
         notes.append("scores.jsonl was missing or empty and was made again from scores.parquet")
     if "clips.jsonl" in empty and decoded:
         for row in decoded:

@@ -48,6 +48,11 @@ class ScoreRow:
         """Resume key: content and computation; not name, order, rank or machine."""
         return (self.clip_sha256, self.metric, self.metric_version, self.params_digest, self.weights_digest)
 
+    @property
+    def outcome(self) -> tuple[str, float | None, str, str]:
+        """What was found, without whose clip it was and how long it took."""
+        return (self.status, self.value, self.reason, self.detail)
+
 
 # Columns of the prompt that came after those of the media.
 _LATER = ("expected", "speech_text", "speech_language")

@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from avbench.run.jobs import ClipJob, ClipResult, Stopped
 from avbench.run.worker_process import Message, Opening
@@ -92,29 +92,49 @@ class Watchdog:
         return [worker for worker in decoding if worker.seconds > self._limit + min(self._limit, _GRACE_S)]
 
 
-class Pool(Protocol):
-    """Workers of a run: as many as there is work for."""
+class Pool(ABC, Generic[Member]):
+    """Workers of a run: as many as there is work for.
+
+    Args:
+        seconds_per_clip: a worker that decodes one clip for longer is ended.
+    """
+
+    def __init__(self, seconds_per_clip: float) -> None:
+        self._members: list[Member] = []
+        self._watchdog = Watchdog(seconds_per_clip)
 
     @property
     def busy(self) -> int:
         """Workers that have work."""
+        return sum(worker.busy for worker in self._members)
 
     @property
-    def idle(self) -> Sequence[Assignment]:
+    def idle(self) -> list[Member]:
         """Workers that wait for work."""
+        return [worker for worker in self._members if worker.ready and not worker.busy]
 
+    def end_hanging(self) -> Iterator[tuple[Member, ClipJob]]:
+        """End workers that decode one clip for too long; they and that clip, which they have not left any more."""
+        for worker in self._watchdog.overdue(self._members):
+            self._dismiss(worker)
+            yield worker, worker.left.pop(worker.opened)
+
+    @abstractmethod
     def grow(self, shards: int) -> None:
         """Start workers for so many shards, up to the number allowed."""
 
-    def listen(self) -> Iterator[tuple[Assignment, Message | None]]:
+    @abstractmethod
+    def listen(self) -> Iterator[tuple[Member, Message | None]]:
         """Messages of workers; None, after which it is gone, from one that died.
 
         Raises:
             Exception: what ended a worker's work and ends the run.
         """
 
-    def end_hanging(self) -> Iterator[tuple[Assignment, ClipJob]]:
-        """End workers that decode one clip for too long; they and that clip, which they have not left any more."""
-
+    @abstractmethod
     def end(self) -> None:
-        """End all workers."""
+        """End all workers, and remove what they left."""
+
+    @abstractmethod
+    def _dismiss(self, worker: Member) -> None:
+        """End one worker."""

@@ -53,7 +53,7 @@ def read_content(clip: Clip) -> Content:
     for path in _files(clip):
         stamp = None
         try:
-            with _open(path) as file:
+            with open_file(path) as file:
                 stamp = _stamp(file)
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         except OSError:
@@ -107,7 +107,12 @@ def _files(clip: Clip) -> list[Path]:
     return [clip.video, *([clip.audio] if clip.audio else [])]
 
 
-def _open(path: Path) -> BufferedReader:
+def open_file(path: Path) -> BufferedReader:
+    """Open a file of a clip for reading; links are followed.
+
+    Raises:
+        OSError: it is no file, or may not be read.
+    """
     if not path.is_file():  # opening a pipe would wait for its writer
         raise FileNotFoundError(path)
     return path.open("rb")
@@ -119,7 +124,7 @@ def look(clip: Clip) -> Stamps:
     for path in _files(clip):
         try:
             # Opened, because network drives answer from memory when they are only asked for a path.
-            with _open(path) as file:
+            with open_file(path) as file:
                 stamps.append(_stamp(file))
         except OSError:
             stamps.append(None)

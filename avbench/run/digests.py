@@ -8,7 +8,6 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ from avbench.clips import Clip
 from avbench.errors import EnvironmentProblem
 from avbench.files import make_folder, read_regular, write_atomically
 from avbench.run.content import Content, Stamps, look, read_content
+from avbench.run.threads import map_in_threads
 
 SETTLED_SECONDS = 2.0
 """A file that changed less than this before it was read can change again without another time stamp."""
 _THREADS = 8
-_BATCH = 1024
 _MOST_BYTES = 2**30
 
 _Known = Mapping[str, tuple[Stamps, str]]
@@ -52,15 +51,11 @@ class DigestStore:
         path = self._path(source)
         known = _load(path) if path and self.trusted else {}
         kept: dict[str, tuple[Stamps, str]] = {}
-        with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads:
-            for start in range(0, len(clips), _BATCH):  # all at once would be as many waiting tasks as clips
-                batch = clips[start : start + _BATCH]
-                for clip, (content, settled) in zip(
-                    batch, threads.map(lambda c: _digest(c, known), batch), strict=True
-                ):
-                    if settled:
-                        kept[_key(clip)] = (content.stamps, content.sha256)
-                    yield content
+        found = map_in_threads(lambda clip: _digest(clip, known), clips, min(_THREADS, os.cpu_count() or 1))
+        for clip, (content, settled) in zip(clips, found, strict=True):
+            if settled:
+                kept[_key(clip)] = (content.stamps, content.sha256)
+            yield content
         if path and kept != known:
             with contextlib.suppress(EnvironmentProblem):  # the next run is only slower
                 make_folder(path.parent)

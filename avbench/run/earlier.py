@@ -89,12 +89,25 @@ class EarlierRows:
         """All that a row says."""
         return self._read(row.offset)
 
-    def holds(self, clip_id: str, key: RowKey) -> bool:
-        """Whether the newest row that this clip has of the metric under its own name is of this computation."""
-        clip, metric = self._clips.get((clip_id, _OF_CLIP, key[0])), self._metrics.get(key[1])
+    def holds(self, clip_id: str | None, key: RowKey, scope: str = _OF_CLIP) -> bool:
+        """Whether the newest row that this clip has of the metric under its own name is of this computation.
+
+        Args:
+            clip_id: the clip; None for a set of clips.
+            key: of the computation.
+            scope: which set of clips.
+        """
+        clip, metric = self._clips.get((clip_id, scope, key[0])), self._metrics.get(key[1])
         if clip is None or metric is None:
             return False
         return self._newest.get(clip << _BITS | metric) == self._computations.get(key[1:], -1)
+
+    def repeats(self, row: ScoreRow) -> bool:
+        """Whether the newest row that its clip or set of clips has of the metric says the same."""
+        if not self.holds(row.clip_id, row.key, row.scope):
+            return False
+        known = self._at(row.key)
+        return known is not None and self.read(known).outcome == row.outcome
 
     def count(self, shas: Mapping[str, str], sets: Mapping[str, str]) -> int:
         """How many rows a table of these clips and sets of clips has: as many as `compact` would leave.

@@ -66,6 +66,12 @@ def steps_of(job: ClipJob) -> int:
     return 1 + len({b for scorer in get_scorers(job.metrics) for b in scorer.backbones if b.deferred})
 
 
+def wait_for_network(jobs: Iterable[ClipJob]) -> bool:
+    """Whether a large network has to be brought in for any of these jobs."""
+    names = dict.fromkeys(name for job in jobs for name in job.metrics)
+    return any(scorer.deferred for scorer in get_scorers(names))
+
+
 @dataclass(frozen=True)
 class ClipResult:
     """Result of one step of a job.

@@ -5,11 +5,13 @@ Scores of clips are taken as they are. Metrics over all clips, the tables and th
 
 from __future__ import annotations
 
+import heapq
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import product
+from itertools import groupby, product
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,11 @@ from avbench.errors import EnvironmentProblem, UsageError
 from avbench.files import make_folder, new_folder, rename
 from avbench.metrics.base import Scorer
 from avbench.results import ClipRow, RunFolder, ScoreRow
-from avbench.run.derived import derived_rows
 from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import RunContext, Stopped
 from avbench.run.merge_inputs import (
     MetricDigests,
+    RowPlace,
     ShardRun,
     clips_of,
     mixed_environments,
@@ -31,12 +33,13 @@ from avbench.run.merge_inputs import (
     scorers_of,
     united,
 )
+from avbench.run.outcome import Outcome, judge_whole
 from avbench.run.protocol import PROTOCOLS, Protocol
 from avbench.run.reference_sets import load_reference
-from avbench.run.result_tables import Tables, finish_run
+from avbench.run.remote_clips import RemoteDigests, read_digests
+from avbench.run.result_tables import finish_run
 from avbench.run.run_info import new_run_id
-from avbench.run.runner import Outcome
-from avbench.run.set_metrics import SetInputs, score_sets
+from avbench.run.set_metrics import SetInputs
 from avbench.sources import Source
 
 
@@ -100,20 +103,18 @@ def _write(runs: Sequence[ShardRun], path: Path, reference: Path | None, command
         for row in whole.rows:
             if row.is_decoded:
                 folder.append_clip(row)
-        for run_rows in _clip_scores(runs):
-            folder.append(replace(row, run_id=whole.context.run_id) for row in run_rows)
+        folder.append(replace(row, run_id=whole.context.run_id) for row in _clip_scores(runs))
         _copy_features(runs, folder, whole.context.protocol)
+        # So that a run into the merged folder does not fetch remote clips again.
+        RemoteDigests(path).add(digest for run in runs for digest in read_digests(run.path))
         networks = {name: network for run in runs for name, network in run.record.networks.items()}
         missing = {n: why for run in runs for n, why in run.record.missing.items() if n not in networks}
         sets = SetInputs(
             folder, whole.source.clips, whole.shas, whole.context, known, missing, Stopped(), networks
         )  # fmt: skip
-        set_rows = score_sets(sets, whole.scorers, EarlierRows.of_rows(()), fresh=True)
-        folder.append(set_rows)
-        derived = derived_rows(folder, whole.source, whole.shas, whole.context, whole.scorers)
-        folder.append(derived)
+        computed = judge_whole(sets, whole.source, whole.scorers, EarlierRows.of_rows(()), fresh=True)
         tables = finish_run(folder, whole.source, whole.shas)
-    return _outcome(path, whole, tables, computed=len(set_rows) + len(derived), notes=notes)
+    return Outcome.of(path, tables, n_clips=len(whole.rows), computed=computed, stopped={}, notes=notes)
 
 
 def _assemble(runs: Sequence[ShardRun], root: Path) -> _Whole:
@@ -144,22 +145,23 @@ def _info(
     }
 
 
-def _clip_scores(runs: Sequence[ShardRun]) -> Iterator[Iterable[ScoreRow]]:
-    """The rows of each shard; one shard is in memory at a time."""
+def _clip_scores(runs: Iterable[ShardRun]) -> Iterator[ScoreRow]:
+    """The rows of all shards, read side by side where a shard is there twice: few of them are in memory at a time."""
     digests = MetricDigests()
-    by_index: dict[int, list[ShardRun]] = {}
-    for run in runs:
-        by_index.setdefault(run.part.shard.index, []).append(run)
-    for same in by_index.values():
-        rows: dict[tuple[str | None, str], tuple[ScoreRow, Path]] = {}
-        for run in same:
-            for row in run.scores():
-                digests.check(row, run.path)
-                key = (row.clip_id, row.metric)
-                known = rows.get(key)
-                kept = row if known is None else united(known[0], row, (known[1], run.path))
-                rows[key] = (kept, run.path if known is None or kept is row else known[1])
-        yield [row for row, _ in rows.values()]
+
+    def checked(run: ShardRun) -> Iterator[tuple[RowPlace, ScoreRow, Path]]:
+        for place, row in run.scores():
+            digests.check(row, run.path)
+            yield place, row, run.path
+
+    for _, same in groupby(runs, key=lambda run: run.part.shard.index):
+        rows = heapq.merge(*map(checked, same), key=itemgetter(0))
+        for _, one_place in groupby(rows, key=itemgetter(0)):
+            (_, row, path), *others = one_place
+            for _, other, other_path in others:
+                kept = united(row, other, (path, other_path))
+                row, path = (kept, path) if kept is row else (other, other_path)
+            yield row
 
 
 def _copy_features(runs: Sequence[ShardRun], folder: RunFolder, protocol: Protocol) -> None:
@@ -184,18 +186,3 @@ def _copy_features(runs: Sequence[ShardRun], folder: RunFolder, protocol: Protoc
             if first.part == run.part and (known is None or not np.array_equal(features, known)):
                 what = f"features of {name} of clip {row.clip_id} differ"
                 raise UsageError(f"{first.path} and {run.path} contradict each other: {what}.")
-
-
-def _outcome(path: Path, whole: _Whole, tables: Tables, *, computed: int, notes: Sequence[str]) -> Outcome:
-    return Outcome(
-        path=path,
-        summary=tables.summary,
-        n_clips=len(whole.rows),
-        failed=tables.failed,
-        stopped={},
-        computed=computed,
-        reused=tables.rows - computed,
-        unavailable=tables.unavailable,
-        not_asked=tables.not_asked,
-        notes=tuple(notes),
-    )

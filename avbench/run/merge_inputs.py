@@ -11,7 +11,8 @@ from avbench.clips import Category, Clip
 from avbench.errors import UsageError
 from avbench.metrics.base import Scorer, get_scorers
 from avbench.results import UNAVAILABLE, ClipRow, ScoreRow
-from avbench.results.parquet import to_rows
+from avbench.results.damage import DamagedRunError
+from avbench.results.parquet import read_rows, to_rows
 from avbench.results.read import read_clips, read_labels, read_scores, require_finished
 from avbench.results.shard import ShardRecord, read_shard
 from avbench.shards import Part, source_digest
@@ -19,6 +20,8 @@ from avbench.statistics.summary import NOT_ASKED
 
 _SETTINGS = ("suite", "suite_version", "weights", "precision", "protocol")
 _MADE_BY = ("avbench", "torch")
+RowPlace = tuple[int, str]
+"""Where a row stands in the table of a shard: index of its clip, and metric."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,22 @@ class ShardRun:
         labels = self.labels.get(row.clip_id, ())
         return Clip(row.clip_id, root / row.video_path, audio, row.prompt, labels, row.model, row.sample_index)
 
-    def scores(self) -> Iterator[ScoreRow]:
-        """Its rows of single clips; those of sets are of the shard alone."""
-        for row in to_rows(read_scores(self.path, read_clips(self.path)), ScoreRow):
-            if row.clip_id is not None:
-                yield row
+    def scores(self) -> Iterator[tuple[RowPlace, ScoreRow]]:
+        """Its rows of single clips, and where each stands; those of sets are of the shard alone.
+
+        Raises:
+            DamagedRunError: they are not in the order of the clips, as `avbench score` writes them.
+        """
+        order = {row.clip_id: index for index, row in enumerate(self.rows)}
+        last: RowPlace = (-1, "")
+        for row in read_rows(self.path, "scores.parquet", ScoreRow):
+            if row.clip_id is None:
+                continue
+            place = (order[row.clip_id], row.metric)
+            if place <= last:
+                raise DamagedRunError(self.path, "scores.parquet", "its rows are not in the order of the clips")
+            last = place
+            yield place, row
 
 
 def read_shards(paths: Sequence[Path]) -> list[ShardRun]:
@@ -169,6 +183,7 @@ def _read(path: Path) -> ShardRun:
     labels: dict[str, list[Category]] = {}
     for clip_id, aspect, name in read_labels(path, table).itertuples(index=False):
         labels.setdefault(clip_id, []).append(Category(aspect, name))
+    read_scores(path, table, slim=True)  # refused as a whole, before it is read row by row
     rows = list(to_rows(table, ClipRow))
     return ShardRun(path, info, record, rows, {name: tuple(found) for name, found in labels.items()})
 

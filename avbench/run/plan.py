@@ -101,7 +101,8 @@ def make_plan(
             elif not earlier.holds(clip.clip_id, known.key):
                 plan.ready.append(_adopt(earlier.read(known), job))
         # Also where nothing can run: a metric has a row for every clip, so that no clip leaves a denominator.
-        plan.ready += unavailable_rows(job, {name: plan.missing[name] for name in todo if name in plan.missing})
+        lacking = unavailable_rows(job, {name: plan.missing[name] for name in todo if name in plan.missing})
+        plan.ready += [row for row in lacking if not earlier.repeats(row)]
         possible = tuple(name for name in todo if name not in plan.missing)
         if possible:
             plan.jobs.append(replace(job, metrics=possible))
@@ -119,8 +120,9 @@ def _contents(
 ) -> Iterator[tuple[Clip, Content]]:
     """Each clip with what is known of its bytes."""
     local = digests.read([clip for clip in clips if not clip.is_remote], root)
+    distant = remote.contents([clip for clip in clips if clip.is_remote]) if remote else iter(())
     for clip in clips:
-        yield clip, remote.content(clip) if remote and clip.is_remote else next(local)
+        yield clip, next(distant if clip.is_remote else local)
 
 
 def _asked(job: ClipJob, scorers: Sequence[Scorer], missing: Mapping[str, str]) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol as TypingProtocol
 
 from avbench.metrics.base import Scorer, get_scorers
 from avbench.results import RunFolder, ScoreRow
 from avbench.run.content import Content
+from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import ClipJob, ClipResult, Stopped, steps_of
 from avbench.run.plan import Plan
 from avbench.run.rows import error_rows, not_asked_row, unavailable_rows
@@ -43,11 +44,13 @@ class Recorder:
         folder: the run folder.
         plan: its digests are corrected for clips that changed meanwhile.
         scorers: all metrics of the run.
+        earlier: rows of earlier invocations; what they say already is not written again.
         stopped: metrics that have stopped.
         progress: advanced after the rows of a result are on disk.
 
     Attributes:
-        computed: rows that are new.
+        computed: scores that are new.
+        written: rows that were written, also those of metrics that stopped.
         features: features of set metrics that are new.
     """
 
@@ -56,14 +59,17 @@ class Recorder:
         folder: RunFolder,
         plan: Plan,
         scorers: Sequence[Scorer],
+        earlier: EarlierRows,
         stopped: Stopped,
         progress: Progress | None = None,
     ) -> None:
         self.computed = 0
+        self.written = 0
         self.features = 0
         self._folder = folder
         self._plan = plan
         self._scorers = scorers
+        self._earlier = earlier
         self._stopped = stopped
         self._progress = progress
         self._open = {job.clip.clip_id: _OpenJob(job, steps=steps_of(job)) for job in plan.jobs}
@@ -87,15 +93,14 @@ class Recorder:
             self._plan.digests.add(result.learnt)
         if result.first:
             self._folder.append_clip(result.clip_row)  # before its scores, so that a scored clip always has it
-        self._folder.append(rows)
+        new = self._append(rows)
         for name, value in result.features.items():
             (scorer,) = get_scorers([name])
             space = scorer.encoders[0].feature_space(open_job.job.context.setup)
             self._folder.put_feature(space, open_job.job.media_key, value)
-        metrics = {row.metric for row in rows}
         self.features += len(result.features)
-        self.computed += len(metrics - open_job.scored)  # a process that died may have sent some already
-        open_job.scored |= metrics
+        self.computed += len(new - open_job.scored)  # a process that died may have sent some already
+        open_job.scored |= {row.metric for row in rows}
         if result.last:
             self._close(open_job)
         if self._progress:
@@ -107,8 +112,18 @@ class Recorder:
         # A metric that stopped still has a row for every clip: no clip leaves a denominator.
         job = open_job.job
         lacking = [name for name in job.metrics if name not in open_job.scored]
-        self._folder.append(unavailable_rows(job, self._stopped.among(lacking)))
+        self._append(unavailable_rows(job, self._stopped.among(lacking)))
         del self._open[job.clip.clip_id]
+
+    def _append(self, rows: Iterable[ScoreRow]) -> set[str]:
+        """Write the rows that say something new, and name their metrics.
+
+        What fails in the same way in every run, such as a remote clip that cannot be fetched, leaves its rows once.
+        """
+        new = [row for row in rows if not self._earlier.repeats(row)]
+        self._folder.append(new)
+        self.written += len(new)
+        return {row.metric for row in new}
 
     def _relabel(self, open_job: _OpenJob, result: ClipResult) -> list[ScoreRow]:
         """Put a clip under the digest of its result: a remote one that was read, or one that changed meanwhile.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,10 +19,13 @@ from avbench.errors import EnvironmentProblem, MediaError
 from avbench.files import temporary_folder
 from avbench.media import Limits
 from avbench.remote.fetch import TooLargeError, current_identity, fetch
-from avbench.run.content import ChangedError, Content, look, unreadable
+from avbench.results.lines import cut_torn_line
+from avbench.run.content import ChangedError, Content, look, open_file, unreadable
+from avbench.run.threads import map_in_threads
 
 NAME = "digests.jsonl"
 """File of a run folder with the digests of remote files."""
+_THREADS = 16
 _LONGEST_NAME = 200
 _SUFFIX = 16
 
@@ -43,12 +46,18 @@ class RemoteDigests:
         self._path = folder / NAME
         self._known: dict[tuple[str, str], bytes] = {}
         self._files: set[str] = set()
-        for line in _lines(self._path):
+        for line in read_digests(folder):
             self._known[line.file, line.identity] = bytes.fromhex(line.sha256)
             self._files.add(line.file)
 
-    def content(self, clip: Clip) -> Content:
-        """The content of a remote clip as far as it is known before it is fetched; a sound file may be local."""
+    def contents(self, clips: Sequence[Clip]) -> Iterator[Content]:
+        """The contents of remote clips, in order, as far as they are known before they are fetched.
+
+        A sound file may be local. Of files that no listing has told of, servers are asked for the state, side by side.
+        """
+        return map_in_threads(self._content, clips, _THREADS)
+
+    def _content(self, clip: Clip) -> Content:
         digests = []
         for path, remote in _files(clip):
             digest = self._digest(remote) if remote is not None else _local_digest(path)
@@ -71,9 +80,8 @@ class RemoteDigests:
         if not new:
             return
         try:
+            cut_torn_line(self._path)
             with self._path.open("ab") as file:
-                if _is_torn(self._path):
-                    file.write(b"\n")
                 file.write(b"".join(json.dumps(asdict(each)).encode() + b"\n" for each in new))
         except OSError as error:
             raise EnvironmentProblem(f"cannot append to {self._path}: {error.strerror or error}") from error
@@ -146,10 +154,8 @@ def _copy_path(folder: Path, path: Path) -> Path:
 
 
 def _local_digest(path: Path) -> bytes | None:
-    if not path.is_file():  # opening a pipe would wait for its writer
-        return None
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return None
@@ -159,9 +165,10 @@ def _key(file: RemoteFile) -> str:
     return hashlib.sha256(f"{file.url} {file.start} {file.size}".encode()).hexdigest()[:32]
 
 
-def _lines(path: Path) -> Iterator[FileDigest]:
+def read_digests(folder: Path) -> Iterator[FileDigest]:
+    """What runs into a folder have learnt of remote files."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = (folder / NAME).read_bytes().splitlines()
     except OSError:
         return
     for line in lines:
@@ -171,11 +178,3 @@ def _lines(path: Path) -> Iterator[FileDigest]:
         except (TypeError, ValueError):  # torn by a kill, or of another version: the file is fetched again
             continue
         yield digest
-
-
-def _is_torn(path: Path) -> bool:
-    with path.open("rb") as file:
-        if not file.seek(0, os.SEEK_END):
-            return False
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"

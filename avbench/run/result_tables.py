@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import UsageError
-from avbench.results import SCHEMA_VERSION, UNAVAILABLE, ClipRow, RunFolder, ScoreRow, by_metric, load_run, read_clips
+from avbench.results import UNAVAILABLE, ClipRow, Run, RunFolder, ScoreRow, load_run, read_clips
 from avbench.results.compact import compact
 from avbench.results.damage import DamagedRunError
 from avbench.results.info import read_info, read_summary
-from avbench.results.parquet import read_table
+from avbench.results.parquet import read_table, to_rows
+from avbench.results.read import read_labels, summary_of
 from avbench.results.repair import made_again
 from avbench.run.rows import clip_row
 from avbench.run.set_metrics import set_digests
 from avbench.sources import Source
-from avbench.statistics.summary import NOT_ASKED, clusters_of, ranges_of, summarize_parts
+from avbench.statistics.summary import NOT_ASKED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,13 +57,13 @@ def finish_run(folder: RunFolder, source: Source, shas: Mapping[str, str], *, un
     scores: pd.DataFrame | None = None
     note = ""
     if unchanged is not None:
-        scores, note = _read_tables(folder.path, unchanged)
+        scores, note = _read_tables(folder.path, source, shas, unchanged)
     if scores is None:
         # The record is read twice, as offsets and then row by row: memory does not grow with what a row holds.
         rows = folder.read_at(compact(folder.scan(), shas, set_digests(source.clips, shas)))
         folder.write_tables(rows, _clip_table(folder, source, shas), source.clips)
         scores = read_table(folder.path, "scores.parquet", ScoreRow, slim=True)
-        folder.write_json("summary.json", _summarize(folder.path, scores, source))
+        folder.write_json("summary.json", _summarize(folder.path, scores))
     failed = set(scores.loc[scores["status"] == "error", "clip_id"].dropna())
     unavailable = int((scores["weights_digest"] == UNAVAILABLE).sum())
     not_asked = int((scores["weights_digest"] == NOT_ASKED).sum())
@@ -76,11 +77,13 @@ def finish_run(folder: RunFolder, source: Source, shas: Mapping[str, str], *, un
     )
 
 
-def _read_tables(path: Path, rows: int) -> tuple[pd.DataFrame | None, str]:
+def _read_tables(path: Path, source: Source, shas: Mapping[str, str], rows: int) -> tuple[pd.DataFrame | None, str]:
     """The score table without details.
 
     Args:
         path: the run folder.
+        source: clips and categories.
+        shas: content digest of each clip.
         rows: of the score table.
 
     Returns:
@@ -93,17 +96,26 @@ def _read_tables(path: Path, rows: int) -> tuple[pd.DataFrame | None, str]:
         return None, made_again(error)
     except UsageError:  # unfinished
         return None, ""
-    return (run.scores if len(run.scores) == rows else None), ""
+    current = len(run.scores) == rows and len(run.clips) == len(shas) and _is_current(run, source, shas)
+    return (run.scores if current else None), ""
 
 
-def _summarize(path: Path, scores: pd.DataFrame, source: Source) -> dict[str, Any]:
-    import pandas as pd
+def _is_current(run: Run, source: Source, shas: Mapping[str, str]) -> bool:
+    """Whether the tables of a run are of these clips as they are now.
 
+    No row need be new where that is not so: of a clip that is again what it was before the record has all, and new
+    labels, models and most prompts move no score.
+    """
     labels = [(clip.clip_id, label.aspect, label.name) for clip in source.clips for label in clip.categories]
-    categories = pd.DataFrame(labels, columns=["clip_id", "aspect", "category"])
-    clusters = clusters_of(read_clips(path))
-    summary = summarize_parts(by_metric(scores), clusters, categories, ranges_of(read_info(path)))
-    return {"schema_version": SCHEMA_VERSION} | summary
+    if labels != list(run.categories.itertuples(index=False, name=None)):
+        return False
+    rows = zip(source.clips, to_rows(run.clips, ClipRow), strict=True)
+    return all(clip_row(clip, shas[clip.clip_id], source.root).with_media_of(row) == row for clip, row in rows)
+
+
+def _summarize(path: Path, scores: pd.DataFrame) -> dict[str, Any]:
+    clips = read_clips(path)
+    return summary_of(Run(path, read_info(path), scores, clips, read_labels(path, clips)))
 
 
 def _clip_table(folder: RunFolder, source: Source, shas: Mapping[str, str]) -> Iterator[ClipRow]:

@@ -4,57 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from avbench.errors import UsageError
 from avbench.metrics.base import Scorer, get_scorers
 from avbench.results import RunFolder
-from avbench.run.derived import derived_rows
 from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import RunContext, Stopped
 from avbench.run.options import RunOptions
+from avbench.run.outcome import Outcome, judge_whole
 from avbench.run.plan import make_plan
 from avbench.run.recorder import Progress, Recorder
 from avbench.run.reference_sets import load_reference
 from avbench.run.result_tables import finish_run
 from avbench.run.run_info import begin_run, record_part
-from avbench.run.set_metrics import SetInputs, score_sets, set_digests
+from avbench.run.set_metrics import SetInputs, set_digests
 from avbench.run.worker_process import refuse_unguarded
 from avbench.run.workers import Backend, LocalBackend
 from avbench.sources import Source
 from avbench.suites import Suite
 from avbench.terminal.interrupts import ending_in_order
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Result of a run.
-
-    Attributes:
-        path: the run folder.
-        summary: content of summary.json.
-        n_clips: number of clips of the source.
-        failed: ids of clips with an error row, in the order of the source.
-        stopped: metrics that could not go on, with the reason.
-        computed: new rows.
-        reused: rows that were there already.
-        unavailable: rows of metrics that lack a package or weights here.
-        not_asked: rows of metrics that the suite does not ask of their clip.
-        notes: files of the folder that were damaged and were made again.
-    """
-
-    path: Path
-    summary: dict[str, Any]
-    n_clips: int
-    failed: tuple[str, ...]
-    stopped: dict[str, str]
-    computed: int
-    reused: int
-    unavailable: int
-    not_asked: int = 0
-    notes: tuple[str, ...] = ()
 
 
 def run_source(
@@ -96,35 +65,25 @@ def run_source(
         record_part(folder, source, scorers, plan.missing, options.setup)
         folder.append(plan.ready)
         stopped = Stopped()
-        recorder = Recorder(folder, plan, scorers, stopped, progress)
+        recorder = Recorder(folder, plan, scorers, earlier, stopped, progress)
         # Closed also when a row cannot be written: worker processes and temporary folders go before the exception.
         with contextlib.closing(backend.run(plan.jobs, stopped, progress.note if progress else _unheard)) as results:
             for result in results:
                 recorder.write(result)
         sets = SetInputs(folder, source.clips, plan.shas, context, reference, plan.missing, stopped)
-        set_rows = score_sets(sets, scorers, earlier, fresh=recorder.features > 0, retry_errors=options.retry_errors)
-        folder.append(set_rows)
-        derived = derived_rows(folder, source, plan.shas, context, scorers)
-        folder.append(derived)
-        computed = recorder.computed + len(set_rows) + len(derived)
-        changed = bool(computed or plan.ready)
+        of_all = judge_whole(
+            sets, source, scorers, earlier, fresh=recorder.features > 0, retry_errors=options.retry_errors
+        )  # fmt: skip
+        computed = recorder.computed + of_all
+        changed = bool(recorder.written or of_all or plan.ready)
         plan.jobs.clear()  # tables of a long run need the memory
         plan.ready.clear()
         rows = None if changed else earlier.count(plan.shas, set_digests(source.clips, plan.shas))
-        del earlier
+        del earlier, recorder
         tables = finish_run(folder, source, plan.shas, unchanged=rows)
-    return Outcome(
-        path=folder.path,
-        summary=tables.summary,
-        n_clips=len(source.clips),
-        failed=tables.failed,
-        stopped=stopped.reasons(),
-        computed=computed,
-        reused=tables.rows - computed,
-        unavailable=tables.unavailable,
-        not_asked=tables.not_asked,
-        notes=(*notes, *tables.notes),
-    )
+    return Outcome.of(
+        folder.path, tables, n_clips=len(source.clips), computed=computed, stopped=stopped.reasons(), notes=notes
+    )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -141,16 +100,3 @@ def _backend(options: RunOptions, out: Path, source: Source, scorers: Sequence[S
 
 
 def _unheard(_text: str) -> None: ...
-
-
-def check_failures(outcome: Outcome, max_failed: float) -> str | None:
-    """A sentence when more clips failed than allowed, else None.
-
-    Args:
-        outcome: the run.
-        max_failed: below 1 a fraction of the clips, otherwise a count.
-    """
-    limit = max_failed * outcome.n_clips if max_failed < 1 else max_failed
-    if len(outcome.failed) <= limit:
-        return None
-    return f"{len(outcome.failed)} of {outcome.n_clips} clips failed (allowed: {limit:g})"

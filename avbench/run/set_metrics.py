@@ -82,7 +82,7 @@ def set_digests(clips: Sequence[Clip], shas: Mapping[str, str]) -> dict[str, str
 def score_sets(
     sets: SetInputs, scorers: Iterable[Scorer], earlier: EarlierRows, *, fresh: bool, retry_errors: bool = False
 ) -> list[ScoreRow]:
-    """Rows of all set metrics that an earlier invocation has not written.
+    """Rows of all set metrics that are not the newest in the record already.
 
     Args:
         sets: what they are computed from.
@@ -101,7 +101,10 @@ def score_sets(
             draft = _draft(scorer, scope, members, sets)
             known = earlier.find(draft.key)
             if fresh or known is None or (retry_errors and known.error is not None):
-                rows.append(computed_row(draft, partial(_judge, scorer, scope, members, sets)))
+                row = computed_row(draft, partial(_judge, scorer, scope, members, sets))
+                rows += [] if earlier.repeats(row) else [row]
+            elif not earlier.holds(None, known.key, scope):  # as after a run with another reference set
+                rows.append(replace(earlier.read(known), run_id=draft.run_id))
     return rows
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.files import new_folder
-from avbench.run.assignments import TICK_S, Assignment, Watchdog
+from avbench.run.assignments import TICK_S, Assignment, Pool
 from avbench.run.jobs import ClipJob, Stopped
 from avbench.run.worker_process import NAME, UNGUARDED, Message, Workers, work
 from avbench.terminal.interrupts import ALL
@@ -68,25 +68,14 @@ class Worker(Assignment):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class WorkerPool:
+class WorkerPool(Pool[Worker]):
     """The worker processes of a run: as many as there is work for."""
 
     def __init__(self, workers: Workers, metrics: Mapping[str, str]) -> None:
+        super().__init__(workers.seconds_per_clip)
         self._workers = workers
         self._metrics = dict(metrics)
-        self._members: list[Worker] = []
         self._failed_starts = 0
-        self._watchdog = Watchdog(workers.seconds_per_clip)
-
-    @property
-    def busy(self) -> int:
-        """Workers that have work."""
-        return sum(worker.busy for worker in self._members)
-
-    @property
-    def idle(self) -> list[Worker]:
-        """Workers that wait for work."""
-        return [worker for worker in self._members if worker.ready and not worker.busy]
 
     def grow(self, shards: int) -> None:
         """Start workers for so many shards, up to the number allowed."""
@@ -112,12 +101,6 @@ class WorkerPool:
             elif message == "ready":
                 self._failed_starts = 0
             yield worker, message
-
-    def end_hanging(self) -> Iterator[tuple[Worker, ClipJob]]:
-        """End workers that decode one clip for too long; they and that clip, which they have not left any more."""
-        for worker in self._watchdog.overdue(self._members):
-            self._dismiss(worker)
-            yield worker, worker.left.pop(worker.opened)
 
     def end(self) -> None:
         """End all workers."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from avbench.files import temporary_folder
 from avbench.metrics.base import get_scorers
 from avbench.results import SPOOL_PREFIX
 from avbench.run.assignments import Assignment, Pool
-from avbench.run.jobs import ClipJob, ClipResult, Stopped
+from avbench.run.jobs import ClipJob, ClipResult, Stopped, wait_for_network
 from avbench.run.schedule import score_jobs
 from avbench.run.score_clip import failed_result
 from avbench.run.worker_pool import WorkerPool
@@ -94,7 +94,7 @@ class Crew:
         seconds_per_clip: the limit on decoding that the pool enforces.
     """
 
-    open_pool: Callable[[int], Pool]
+    open_pool: Callable[[int], Pool[Any]]
     seconds_per_clip: float
 
 
@@ -118,7 +118,7 @@ def defining_modules(jobs: Sequence[ClipJob]) -> dict[str, str]:
 
 def make_shards(jobs: Sequence[ClipJob], count: int) -> list[Shard]:
     """Contiguous parts of nearly equal size; single clips where no large network has to be brought in."""
-    if not any(scorer.deferred for scorer in get_scorers(name for job in jobs for name in job.metrics)):
+    if not wait_for_network(jobs):
         return [[job] for job in jobs]
     size = max(1, -(-len(jobs) // (count * _SHARDS_PER_WORKER)))
     return [list(jobs[start : start + size]) for start in range(0, len(jobs), size)]

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 from avbench.clips import Clip
 from avbench.encoders.store import GROUP
-from avbench.metrics.base import Scorer, get_scorers
+from avbench.metrics.base import Scorer
 from avbench.run.cluster.connect import Connection
 from avbench.run.cluster.node_side import Inquiry, size_of
 from avbench.run.cluster.nodes import Nodes
 from avbench.run.cluster.pool import RayPool
 from avbench.run.cluster.settings import RaySettings
-from avbench.run.jobs import ClipJob, ClipResult, Stopped
+from avbench.run.jobs import ClipJob, ClipResult, Stopped, wait_for_network
 from avbench.run.worker_process import Workers
 from avbench.run.workers import Crew, defining_modules, run_shards
 
@@ -100,7 +100,7 @@ def taper(jobs: Sequence[ClipJob], count: int) -> list[list[ClipJob]]:
     Single clips where no large network has to be brought in. Otherwise none is smaller than what networks run over at
     a time, except the last.
     """
-    if not any(scorer.deferred for scorer in get_scorers(dict.fromkeys(n for job in jobs for n in job.metrics))):
+    if not wait_for_network(jobs):
         return [[job] for job in jobs]
     shards, start = list[list[ClipJob]](), 0
     least = min(GROUP, max(1, -(-len(jobs) // (4 * count))))

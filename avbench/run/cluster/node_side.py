@@ -18,6 +18,7 @@ from avbench.errors import AvbenchError
 from avbench.files import new_folder, take_lock
 from avbench.metrics.base import get_scorers
 from avbench.results import SPOOL_PREFIX
+from avbench.run.content import open_file
 from avbench.run.jobs import ClipJob, Stopped
 from avbench.run.schedule import SpoolLimit, score_jobs
 from avbench.run.worker_process import Message, Opening, Workers, import_metrics, portable
@@ -77,9 +78,7 @@ def describe(inquiry: Inquiry) -> Description:
 def size_of(path: Path) -> int | None:
     """Bytes of a file that can be opened; None for anything else."""
     try:
-        if not path.is_file():  # opening a pipe would wait for its writer
-            return None
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.seek(0, 2)
     except OSError:
         return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from avbench.errors import EnvironmentProblem
-from avbench.run.assignments import TICK_S, Assignment, Watchdog
+from avbench.run.assignments import TICK_S, Assignment, Pool
 from avbench.run.cluster.connect import Connection
 from avbench.run.cluster.node_side import NodeWorker, clear_spools
 from avbench.run.cluster.nodes import Node, Nodes
@@ -57,7 +57,7 @@ class Actor(Assignment):
         self.source = stream.remote(list(shard), stopped.reasons())
 
 
-class RayPool:
+class RayPool(Pool[Actor]):
     """The actors of a run: as many as there is work, room on the nodes, and permission for.
 
     Args:
@@ -79,24 +79,13 @@ class RayPool:
         most: int | None,
         clips: Counter[str],
     ) -> None:
+        super().__init__(workers.seconds_per_clip)
         self._ray, self._call = connection.ray, connection.call
         self._nodes, self._settings, self._workers = nodes, settings, workers
         self._metrics, self._most, self._clips = metrics, most, clips
-        self._members: list[Actor] = []
         self._failed_starts: Counter[str] = Counter()
-        self._watchdog = Watchdog(workers.seconds_per_clip)
         self._name = uuid.uuid4().hex[:12]
         self._without_node_since: float | None = None
-
-    @property
-    def busy(self) -> int:
-        """Actors that have work."""
-        return sum(actor.busy for actor in self._members)
-
-    @property
-    def idle(self) -> list[Actor]:
-        """Actors that wait for work."""
-        return [actor for actor in self._members if actor.ready and not actor.busy]
 
     def grow(self, shards: int) -> None:
         """Start actors for so many shards, on the emptiest nodes first; nodes that have joined count.
@@ -131,12 +120,6 @@ class RayPool:
                 if isinstance(message, ClipResult):
                     self._clips[actor.node.name] += message.last
             yield actor, message
-
-    def end_hanging(self) -> Iterator[tuple[Actor, ClipJob]]:
-        """End actors that decode one clip for too long; they and that clip, which they have not left any more."""
-        for actor in self._watchdog.overdue(self._members):
-            self._dismiss(actor)
-            yield actor, actor.left.pop(actor.opened)
 
     def end(self) -> None:
         """End all actors, and remove what they left on their nodes."""
@@ -174,9 +157,9 @@ class RayPool:
             return _foreign(error)
         return message
 
-    def _dismiss(self, actor: Actor) -> None:
-        self._members.remove(actor)
-        self._call(self._ray.kill, actor.handle)
+    def _dismiss(self, worker: Actor) -> None:
+        self._members.remove(worker)
+        self._call(self._ray.kill, worker.handle)
 
     def _check_start(self, actor: Actor) -> None:
         if actor.lost:

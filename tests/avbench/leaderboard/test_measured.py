@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from avbench import load_run
 from avbench.errors import UsageError
 from avbench.leaderboard import About, append_measured, measured_rows, read_folder, run_digest
+from avbench.leaderboard import measured as module
 
 from .conftest import FIGURES, edit_run, figure, measured
 
@@ -57,6 +60,22 @@ def test_the_digest_follows_the_scores_and_nothing_else(run_path, tmp_path):
     assert run_digest(first) == run_digest(again)
     again.scores.loc[0, "value"] = 0.125
     assert run_digest(first) != run_digest(again)
+
+
+def test_the_digest_is_that_of_the_sorted_rows(run_path, monkeypatch):
+    """It is in tables of others: neither how a run is read nor how long it is may change it."""
+    monkeypatch.setattr(module, "_BATCH", 2)
+    run = load_run(run_path)
+    rows = run.scores.to_dict("records")
+    names = ("scope", "clip_sha256", "metric", "metric_version", "params_digest", "weights_digest", "status", "value")
+    lines = sorted("\t".join(str(row[name]) for name in names) for row in rows)
+    expected = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    assert len(lines) == 3
+    assert run_digest(run) == run_digest(load_run(run_path, slim=True)) == expected
+
+
+def test_a_slim_run_gives_the_same_rows(run_path):
+    assert measured_rows(load_run(run_path, slim=True), ABOUT) == measured_rows(load_run(run_path), ABOUT)
 
 
 def test_several_models_give_rows_each(run_path):

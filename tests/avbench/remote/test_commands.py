@@ -7,7 +7,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from avbench.api import score_clips
 from avbench.cli import app
+from avbench.remote.run_folders import upload_run
 
 MESSAGE = "Copy the clips to this machine first"
 
@@ -31,3 +33,15 @@ def test_validate_refuses(source, tmp_path):
     done = CliRunner().invoke(app, ["validate", source, "--out", str(tmp_path / "v")])
     assert MESSAGE in str(done.exception)
     assert not (tmp_path / "v").exists()
+
+
+def test_report_of_a_remote_run_copies_its_tables(store, source, tmp_path):
+    score_clips(source, tmp_path / "run", metrics=["loudness"])
+    store.reads.clear()
+    upload_run(tmp_path / "run", f"{store.url}/runs/x")
+    done = CliRunner().invoke(app, ["report", f"{store.url}/runs/x", "--out", str(tmp_path / "page.html")])
+    assert done.exit_code == 0, done.output
+    assert "a.mp4" in (tmp_path / "page.html").read_text()
+    assert {path.rpartition("/")[2] for path in store.reads} == {
+        "run.json", "scores.parquet", "clips.parquet", "categories.parquet", "summary.json"
+    }  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import sys
 for name in ("fsspec", "s3fs", "gcsfs", "adlfs", "huggingface_hub", "aiohttp"):
@@ -25,10 +27,21 @@ def test_local_clips_need_no_package(small_clip, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_address_names_the_extra(tmp_path):
-    done = avbench("score", "s3://bucket/clips", "--out", str(tmp_path / "run"))
+@pytest.mark.parametrize(
+    ("address", "package"),
+    [
+        ("s3://bucket/clips", "s3fs"),
+        ("gs://bucket/clips", "gcsfs"),
+        ("az://container/clips", "adlfs"),
+        ("hf://datasets/someone/clips", "huggingface-hub"),
+    ],
+)
+def test_address_names_the_extra(tmp_path, address, package):
+    done = avbench("score", address, "--out", str(tmp_path / "run"))
     assert done.returncode == 4
+    scheme = address.partition("://")[0]
     assert done.stderr.strip().splitlines() == [
-        "avbench: s3:// is read with the package s3fs, which is not installed: pip install 'avbench[remote]'"
+        f"avbench: {scheme}:// is read with the package {package}, which is not installed: "
+        "pip install 'avbench[remote]'"
     ]
     assert not (tmp_path / "run").exists()

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("s3fs")
 server = pytest.importorskip("moto.server")
 
+import ray_clips  # noqa: E402
 import s3fs  # noqa: E402
 
 from avbench.__main__ import main  # noqa: E402
@@ -99,3 +100,18 @@ def test_upload_that_fails_keeps_the_run(bucket, tmp_path, small_clip, monkeypat
     assert run("score", str(small_clip), "-m", "loudness", "--out", "run", "--upload", "s3://no-such-bucket/x") == 4
     assert "the run is complete in run" in capsys.readouterr().err
     assert (load_run(Path("run")).scores["status"] == "ok").all()
+
+
+@pytest.mark.slow
+def test_actors_of_a_cluster_fetch_the_clips(bucket, tmp_path):
+    pytest.importorskip("ray")
+    folder = ray_clips.write_clips(tmp_path / "clips", 3)
+    s3fs.S3FileSystem().put(str(folder), f"{bucket}/", recursive=True)
+    assert ray_clips.run(ray_clips.command(folder, tmp_path / "local")).returncode == 0
+    words = ray_clips.command(f"{bucket}/clips", tmp_path / "ray", "--backend", "ray", "--workers", 2)
+    done = ray_clips.run(words)
+    assert done.returncode == 0, done.stderr
+    pd.testing.assert_frame_equal(ray_clips.table(tmp_path / "ray"), ray_clips.table(tmp_path / "local"))
+    log = (tmp_path / "ray" / "scores.jsonl").read_bytes()
+    assert ray_clips.run(words).returncode == 0
+    assert (tmp_path / "ray" / "scores.jsonl").read_bytes() == log

@@ -17,7 +17,9 @@ from avbench.clips import clip_digest
 from avbench.media import Limits
 from avbench.remote import fetch
 from avbench.remote.fetch import Retries
+from avbench.run.merge import merge_runs
 from avbench.run.options import RunOptions
+from avbench.shards import Shard
 from avbench.sources import load_source
 
 METRICS = ["loudness", "blockiness"]
@@ -66,6 +68,46 @@ def test_each_byte_is_read_once_and_not_again_on_resume(store, folder, tmp_path)
     assert lines(tmp_path / "run") == rows
 
 
+def test_what_a_manifest_names_is_not_read_again_on_resume(store, folder, tmp_path, golden_clips):
+    url, manifest = store.put(folder), tmp_path / "list.csv"
+    manifest.write_text(f"video,clip_id\n{url}/clip 2.mp4,a\n{url}/a/clip 10.mp4,b\n")
+    source = load_source(manifest, allow_remote=True)
+    first = scores(source, tmp_path / "run")
+    assert (first["status"] == "ok").all()
+    before = dict(store.reads)
+    scores(source, tmp_path / "run")
+    assert store.reads == before
+    other = next(iter(sorted(golden_clips.glob("*.mp4"))))
+    store.write("clips/clip 2.mp4", other.read_bytes())
+    second = scores(source, tmp_path / "run")
+    assert (first["clip_sha256"] != second["clip_sha256"]).tolist() == [True, True, False, False]
+
+
+def test_merged_shards_are_not_read_again_on_resume(store, folder, tmp_path):
+    source = load_source(store.put(folder))
+    for index in (1, 2):
+        scores(source.take(Shard(index, 2)), tmp_path / f"shard-{index}")
+    merge_runs([tmp_path / "shard-1", tmp_path / "shard-2"], tmp_path / "run")
+    before, rows = dict(store.reads), lines(tmp_path / "run")
+    pd.testing.assert_frame_equal(scores(source, tmp_path / "run")[SAME], scores(folder, tmp_path / "local")[SAME])
+    assert (store.reads, lines(tmp_path / "run")) == (before, rows)
+
+
+def test_digests_of_a_run_that_was_killed_are_learnt_again(store, folder, tmp_path):
+    url = store.put(folder)
+    scores(url, tmp_path / "run")
+    with (tmp_path / "run" / "digests.jsonl").open("r+b") as file:
+        whole = file.read()
+        file.truncate(len(whole) - 20)  # the last file of three is lost
+    before = dict(store.reads)
+    scores(url, tmp_path / "run")
+    assert store.reads != before
+    again = dict(store.reads)
+    scores(url, tmp_path / "run")
+    assert store.reads == again
+    assert sorted((tmp_path / "run" / "digests.jsonl").read_bytes().splitlines()) == sorted(whole.splitlines())
+
+
 def test_replaced_object_is_scored_again(store, folder, tmp_path, golden_clips):
     url = store.put(folder)
     first = scores(url, tmp_path / "run")
@@ -108,6 +150,27 @@ def test_bad_reads_cost_one_clip(store, folder, tmp_path, monkeypatch, fault, re
     assert "secret" not in written
     store.faults.clear()  # the next run tries again
     assert (scores(url, tmp_path / "run")["status"] == "ok").all()
+
+
+def test_what_fails_again_in_the_same_way_is_tried_and_not_written_again(store, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "RETRIES", Retries(attempts=2, wait=0.01, stall=0.5))
+    url, run = store.put(folder), tmp_path / "run"
+    store.faults["clip 2.mp4"] = ["fail"]
+    metrics = [*METRICS, "aq"]  # of which the last cannot run here
+    first = score_clips(url, run, metrics=metrics).scores
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    for _ in range(3):
+        store.faults["clip 2.mp4"] = ["fail"] * 3
+        score_clips(url, run, metrics=metrics)
+        assert store.faults["clip 2.mp4"] == ["fail"], "it was not tried"
+        assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    assert len(first) == 2 * len(metrics)
+    store.faults["clip 2.mp4"] = ["short"]  # another reason is news, once
+    for _ in range(2):
+        table = scores(url, run)
+        tried = table[(table.clip_id == "clip 2.mp4") & table.metric.isin(METRICS)]
+        assert tried["reason"].str.contains("the reading ended after").all()
+    assert lines(run) == len(first) + len(METRICS)
 
 
 def test_file_beyond_the_bound(store, folder, tmp_path):

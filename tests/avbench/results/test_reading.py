@@ -298,7 +298,7 @@ def test_want_of_memory_is_one_sentence(run: Path, monkeypatch: pytest.MonkeyPat
     def hungry(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("avbench.results.parquet._read", hungry)
+    monkeypatch.setattr("avbench.results.parquet._frame", hungry)
     with pytest.raises(DamagedRunError, match="more memory than there is"):
         load_run(run)
 

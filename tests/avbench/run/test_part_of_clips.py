@@ -16,7 +16,8 @@ from avbench.metrics.base import scorer
 from avbench.report.html import write_report
 from avbench.results import RunFolder
 from avbench.run.options import RunOptions
-from avbench.run.runner import Outcome, run_source
+from avbench.run.outcome import Outcome
+from avbench.run.runner import run_source
 from avbench.sources import Source
 from avbench.statistics.summary import NOT_ASKED
 from avbench.suites import Suite

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from avbench import Clip, score_clips
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.run.assignments import Assignment
-from avbench.run.cluster.backend import taper
+from avbench.run.cluster import backend
+from avbench.run.cluster.backend import RayBackend, node_line, taper
 from avbench.run.cluster.node_side import Description, Handover, Inquiry, describe
-from avbench.run.cluster.nodes import difference
+from avbench.run.cluster.nodes import Node, Nodes, difference
 from avbench.run.cluster.settings import RaySettings, parse_resources
 from avbench.run.content import Content
 from avbench.run.jobs import ClipJob, ClipResult, RunContext, Stopped
 from avbench.run.options import RunOptions
 from avbench.run.score_clip import failed_result
-from avbench.run.worker_process import Opening
+from avbench.run.worker_process import Opening, Workers
 from avbench.run.workers import Crew, run_shards
 from avbench.weights.config import WeightsConfig
 
@@ -163,6 +169,115 @@ def test_a_clip_that_takes_workers_or_whole_nodes_with_it_is_found_out(with_node
     found = reasons(with_node)
     assert found.pop("c1") == "the process that read this clip died (crash or out of memory)"
     assert found == {"c0": "judged", "c2": "judged"}
+
+
+def test_the_line_on_nodes_has_the_rate_of_all_and_of_each():
+    assert node_line(Counter({"b (2)": 10, "a (1)": 30}), 20.0) == "2.00 clips/s: a (1) 1.50, b (2) 0.50"
+    assert node_line(Counter(), 20.0) == "no clip yet"
+
+
+def test_a_run_tells_how_quick_its_nodes_are(monkeypatch):
+    class Counting(Pool):
+        """Actors of one node."""
+
+        def __init__(self, *given: Any) -> None:
+            super().__init__("", [0])
+            self.clips = given[-1]
+
+        def listen(self) -> Iterator[tuple[Lost, object]]:
+            for worker, message in super().listen():
+                self.clips["node a"] += 1
+                yield worker, message
+
+    monkeypatch.setattr(backend, "RayPool", Counting)
+    monkeypatch.setattr(backend, "_NOTE_S", 0.0)
+    nodes: Any = SimpleNamespace(usable={"1": Node("1", "node a", 2)})
+    lines: list[str] = []
+    cluster = RayBackend(Any, nodes, RaySettings(), Workers())
+    assert len(list(cluster.run([job(0), job(1), job(2)], Stopped(), lines.append))) == 3
+    assert [re.sub(r"[0-9]+\.[0-9]{2}", "N", line) for line in lines] == ["N clips/s: node a N"] * 3
+
+
+class Nodewise:
+    """As much of Ray as nodes are asked by. Each answers as this machine would, and then `changed` by its name."""
+
+    exceptions = SimpleNamespace(RayError=RuntimeError)
+
+    def __init__(self, changed: dict[str, Callable[[Any], Any]]) -> None:
+        self.changed, self.left = changed, False
+
+    @property
+    def ray(self) -> Nodewise:
+        return self
+
+    def call(self, function: Callable[..., Any], *given: Any) -> Any:
+        return function(*given)
+
+    def close(self) -> None:
+        self.left = True
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [
+            {"NodeID": f"{name}-id", "Alive": True, "Resources": {"CPU": 1.0}, "NodeManagerAddress": "10.0.0.1",
+             "NodeManagerHostname": name}
+            for name in self.changed
+        ]  # fmt: skip
+
+    def put(self, question: bytes) -> bytes:
+        return question
+
+    def remote(self, **_: Any) -> Callable[[Any], Any]:
+        def task(function: Callable[[bytes], Any]) -> Any:
+            def on(scheduling_strategy: str) -> Any:
+                return SimpleNamespace(remote=lambda question: (scheduling_strategy, function, question))
+
+            return SimpleNamespace(options=on)
+
+        return task
+
+    def wait(self, asked: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        return asked, []
+
+    def get(self, reference: tuple[str, Callable[[bytes], Any], bytes]) -> Any:
+        name, function, question = reference
+        return self.changed[name](function(question))
+
+
+def raises(_answer: object) -> None:
+    raise RuntimeError("first line\nno module named avbench")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda answer: replace(answer, identity={**answer.identity, "avbench": "0.0.1"}), "in avbench: 0.0.1 there"),
+        (lambda answer: replace(answer, identity={**answer.identity, "torch": "1.0"}), "in torch: 1.0 there"),
+        (
+            lambda answer: replace(answer, identity={**answer.identity, "metric loudness": "version 9, weights none"}),
+            "in metric loudness: version 9, weights none there, version ",
+        ),
+        (lambda answer: replace(answer, unseen=("/clips/a.mp4",), n_unseen=1), "does not see 1 files of clips"),
+        (lambda _: "it has another version (avbench 0.0.1): no describe", "has another version"),
+        (lambda _: Description(problem="cannot import the metric"), ": cannot import the metric"),
+        (raises, "cannot answer: no module named avbench"),
+    ],
+)
+def test_a_node_that_differs_ends_the_run_before_it_begins(monkeypatch, small_clip, tmp_path, change, words):
+    cluster = Nodewise({"head": lambda answer: answer, "odd": change})
+    monkeypatch.setattr(backend, "Connection", lambda: cluster)
+    monkeypatch.setattr(Nodes, "on", lambda self, node: node.name.partition(" ")[0])
+    with pytest.raises(EnvironmentProblem, match=r"^node odd \(odd-id\)") as caught:
+        score_clips(small_clip, tmp_path / "run", metrics=["loudness"], options=RunOptions(ray=RaySettings()))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists() and cluster.left
+
+
+def test_no_node_with_room_ends_the_run_before_it_begins(monkeypatch, small_clip, tmp_path):
+    monkeypatch.setattr(backend, "Connection", lambda: Nodewise({"head": lambda answer: answer}))
+    options = RunOptions(ray=RaySettings(gpus_per_worker=0.5))
+    with pytest.raises(EnvironmentProblem, match=r"no node .* has room for a worker \(CPU=1, GPU=0\.5\)"):
+        score_clips(small_clip, tmp_path / "run", metrics=["loudness"], options=options)
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_ray_nothing_is_begun(monkeypatch, small_clip, tmp_path):

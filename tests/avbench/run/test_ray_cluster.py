@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -174,6 +176,22 @@ def test_a_run_that_is_ended_goes_on(clips, expected, tmp_path, number):
     assert process.returncode == (130 if number == signal.SIGINT else -9), errors
     assert run(words).returncode == 0
     assert_frame_equal(table(out), expected)
+
+
+def test_a_node_with_another_version_is_named_and_nothing_is_begun(clips, cluster, tmp_path):
+    """This machine says that it has another version, which is what its nodes then lack."""
+    record = tmp_path / "packages" / "avbench-99.0.dist-info"
+    record.mkdir(parents=True)
+    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: avbench\nVersion: 99.0\n")
+    given = environment(cluster.address)
+    given["PYTHONPATH"] = f"{record.parent}{os.pathsep}{given['PYTHONPATH']}"
+    words = command(clips, tmp_path / "run", "--backend", "ray")
+    done = subprocess.run(words, env=given, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 4
+    difference = r"differs from this machine in avbench: \S+ there, 99\.0 here"
+    assert re.match(rf"avbench: node \S+ \([0-9a-f]{{8}}\) {difference}", done.stderr)
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_nobody_at_the_address_is_one_line(clips, tmp_path):

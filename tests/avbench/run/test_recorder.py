@@ -17,6 +17,7 @@ from avbench.metrics import base as registry_module
 from avbench.metrics.base import get_scorers, scorer, set_scorer
 from avbench.results import UNAVAILABLE, RunFolder
 from avbench.run.content import Content
+from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import ClipJob, ClipResult, RunContext, Stopped
 from avbench.run.plan import Plan
 from avbench.run.recorder import Recorder
@@ -69,7 +70,8 @@ def recorder(folder: RunFolder, *jobs: ClipJob, **options: Any) -> Recorder:
     plan = Plan(list(jobs), shas={each.clip.clip_id: each.sha256 for each in jobs}, complete=2)
     plan.missing = options.pop("missing", {})
     names = options.pop("scorers", ("light", "heavy"))
-    return Recorder(folder, plan, get_scorers(names), options.pop("stopped", Stopped()), **options)
+    earlier = EarlierRows.of_folder(folder)
+    return Recorder(folder, plan, get_scorers(names), earlier, options.pop("stopped", Stopped()), **options)
 
 
 def written(folder: RunFolder) -> list[tuple[str | None, str, str]]:
@@ -112,6 +114,24 @@ def test_rows_that_come_twice_count_once(folder: RunFolder) -> None:
     record.write(result(a, "light", last=False))  # its process died, and another one began again
     record.write(result(a, "heavy", first=False))
     assert record.computed == 2
+
+
+def test_what_the_record_says_already_is_not_written_again(folder: RunFolder) -> None:
+    a, stopped, broken = job("a", "light", "heavy"), Stopped({"heavy": "no memory"}), Score.error("cannot decode")
+
+    def failed(reason: str) -> ClipResult:
+        (light,) = get_scorers(["light"])
+        rows = [score_row(a, light, replace(broken, reason=reason), 0.1)]
+        return ClipResult(clip_row(a.clip, a.sha256, Path(), problem=reason), rows)
+
+    steps = Steps(folder)
+    for reason, expected in (("no header", (1, 2)), ("no header", (0, 0)), ("no end", (1, 1)), ("no header", (1, 1))):
+        record = recorder(folder, a, stopped=stopped, progress=steps)
+        record.write(failed(reason))
+        assert (record.computed, record.written) == expected
+        assert steps.seen[-1][:2] == ("a", True)
+    assert [row.reason for row in folder.rows()] == ["no header", "no memory", "no end", "no header"]
+    assert [row.problem for row in folder.clip_rows()] == ["no header", "no end", "no header"]
 
 
 def test_a_clip_that_changed_has_rows_of_its_own_for_every_metric(folder: RunFolder) -> None:

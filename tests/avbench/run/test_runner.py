@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import signal
@@ -63,6 +64,33 @@ def test_a_complete_run_is_not_computed_again(folder, tmp_path):
     assert (tmp_path / "scores.jsonl").read_bytes() == log
     assert (tmp_path / "scores.parquet").stat().st_mtime_ns == stamp
     assert len(again.scores) == 12
+
+
+def test_a_clip_that_is_again_what_it_was_has_its_old_scores(folder, tmp_path):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    contents = [(folder / name).read_bytes() for name in ("c00.mp4", "c01.mp4", "c00.mp4")]
+    seen = []
+    for content in contents:
+        (clips / "a.mp4").write_bytes(content)
+        run = score_clips(clips, tmp_path / "run", metrics=["loudness"])
+        seen.append((run.clips["clip_sha256"].item(), run.scores["clip_sha256"].item(), run.scores["value"].item()))
+    assert seen[2] == seen[0] != seen[1]
+    assert len((tmp_path / "run" / "scores.jsonl").read_text().splitlines()) == 2, "it was known"
+
+
+def test_tables_follow_a_manifest_whose_labels_and_prompts_change(folder, tmp_path):
+    manifest, runs = folder / "list.csv", []
+    for kind, model, text in (("big", "m", "a"), ("small", "m", "a"), ("small", "n", "a"), ("small", "n", "b")):
+        manifest.write_text(f"video,categories,model,text\nc00.mp4,Size: {kind},{model},{text}\n")
+        runs.append(score_clips(manifest, tmp_path / "run", metrics=["loudness"]))
+    manifest.unlink()
+    assert [run.categories["category"].tolist() for run in runs] == [["big"], ["small"], ["small"], ["small"]]
+    assert [run.clips["model"].item() for run in runs] == ["m", "m", "n", "n"]
+    assert [run.clips["text"].item() for run in runs] == ["a", "a", "a", "b"]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert [entry["category"] for entry in summary["categories"]] == ["small"]
+    assert len((tmp_path / "run" / "scores.jsonl").read_text().splitlines()) == 1
 
 
 def test_a_metric_added_later_is_the_only_one_computed(folder, tmp_path):

@@ -106,6 +106,20 @@ def test_a_metric_of_another_package_is_compared_with_the_features_of_its_own_en
     assert by_scope(fewer, name)["all"]["value"] > 0
 
 
+def test_a_run_with_an_earlier_reference_set_has_its_distances_again(
+    clips: list[Clip], tmp_path: Path, register: Callable[..., str]
+) -> None:
+    name, seen = register("colour_distance"), []
+    for height in (0.0, 1.0, 0.0, 0.0):
+        features = {"colours:1": np.full((4, 3), height, np.float32)}
+        save_reference(tmp_path / "real.npz", ReferenceSet(features, "drawn", tuple("0123")))
+        run = score_clips(clips, tmp_path / "run", metrics=[name], options=RunOptions(reference=tmp_path / "real.npz"))
+        lines = (tmp_path / "run" / "scores.jsonl").read_text().splitlines()
+        seen.append(({scope: row["value"] for scope, row in by_scope(run, name).items()}, len(lines)))
+    assert seen[2][0] == seen[0][0] != seen[1][0]
+    assert [count for _, count in seen] == [3, 6, 9, 9]
+
+
 def test_only_set_metrics_have_reference_sets() -> None:
     assert reference_suite().metrics == ("fvd", "fad")
     assert reference_suite(mode="compat").metrics == ("fvd_compat", "fad_compat")
@@ -237,5 +251,7 @@ def test_rows_of_an_earlier_run_serve_until_the_set_or_its_features_change(
         assert first[0].value == pytest.approx(3 * 1.5)
         assert first[0].clip_sha256 == set_digest(shas.values())
         assert rows_for(clips, first) == []
-        assert len(rows_for(clips, first, fresh=True)) == 3
+        assert rows_for(clips, first, fresh=True) == []  # computed again, and the same
+        folder.put_feature(COLOURS.feature_space(context.setup), shas["c0"], np.full(3, 9, np.float32))
+        assert [row.scope for row in rows_for(clips, first, fresh=True)] == [ALL, "Kind/even"]
         assert [row.scope for row in rows_for(clips[:3], first)] == [ALL, "Kind/odd"]  # the even ones are the same
