@@ -18,6 +18,8 @@ from omninft_train.training.trackers import TrackerName
 
 Preset = Literal["release", "paper"]
 Count = Annotated[int, at_least(1)]
+MINIATURES = ("miniature", "crowd")
+"""Kinds of backbone that are worlds of `omninft_train.miniature`."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class BackboneSection:
     """The generator.
 
     Attributes:
-        kind: "miniature" or "ltx2".
+        kind: "ltx2", or a miniature: "miniature" with one shape, "crowd" with three.
         path: folder or hub id of a diffusers LTX-2 pipeline; for the miniature, folder of its pretraining.
         dtype: number format of the frozen weights.
         height, width, frames, fps: of the clips; the miniature has its own.
@@ -64,7 +66,7 @@ class BackboneSection:
         negative_prompt: what guidance leads away from; None for the backbone's own.
     """
 
-    kind: Literal["miniature", "ltx2"] = "ltx2"
+    kind: Literal["miniature", "crowd", "ltx2"] = "ltx2"
     path: str = ""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     height: int = 512

@@ -16,7 +16,7 @@ from avbench.files import make_folder, write_atomically
 from avbench.pages.numbers import format_value
 from avbench.pages.table import Column, Table, row_of
 from avbench.toml import Origin
-from omninft_train.config import RewardSection
+from omninft_train.config import MINIATURES, RewardSection
 from omninft_train.errors import UsageError
 from omninft_train.generate import Generation, Job, Trained, jobs_of
 from omninft_train.judging import JudgedClip, judge, judged_rows
@@ -106,8 +106,7 @@ def _of_sets(
     sets: Mapping[str, SetMetric], clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], how: Generation
 ) -> dict[str, float | None]:
     texts = [prompts[job.prompt] for job in jobs_of(prompts, how)]
-    values = {name: metric(clips, texts) for name, metric in sets.items()}
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+    return _finite({name: metric(clips, texts) for name, metric in sets.items()})
 
 
 def _evaluation(
@@ -129,20 +128,34 @@ def _evaluation(
             spec.name: Metric(spec.weight != 0, tuple(row.values[number] for row in rows))
             for number, spec in enumerate(section.reward)
         },
-        sets=sets,
+        sets={**sets, **_probes(trained, prompts, how)},
         failures=tuple(reason for row in rows for reason in row.reasons),
     )
 
 
 def _with_held_out(section: RewardSection, kind: str) -> tuple[RewardSection, dict[str, SetMetric]]:
     """Rewards with held-out metrics of weight 0 beside them, where the backbone has any."""
-    if kind != "miniature":
+    if kind not in MINIATURES:
         return section, {}
-    from omninft_train.miniature.heldout import HELD_OUT, impact_distance
+    from omninft_train.miniature.measures import held_out
 
+    names, sets = held_out(kind)
     known = {spec.scorer for spec in section.reward}
-    extra = tuple(RewardSpec(name, 0.0, "both") for name in HELD_OUT if name not in known)
-    return replace(section, reward=section.reward + extra), {"impact_distance": impact_distance}
+    extra = tuple(RewardSpec(name, 0.0, "both") for name in names if name not in known)
+    return replace(section, reward=section.reward + extra), sets
+
+
+def _probes(trained: Trained, prompts: Sequence[TrainPrompt], how: Generation) -> dict[str, float | None]:
+    """Figures of the network itself, where the backbone has any."""
+    if trained.backbone.kind not in MINIATURES:
+        return {}
+    from omninft_train.miniature.measures import probes
+
+    return _finite(probes(trained, how.role, prompts, how.seed))
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def group_rewards(

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from avbench.config import build
 from avbench.toml import Origin
 from omninft_train.clips import save_mp4
-from omninft_train.config import Config
+from omninft_train.config import MINIATURES, Config
 from omninft_train.errors import UsageError
 from omninft_train.files import make_folder, write_atomically
 from omninft_train.method.schedule import ltx2_levels
@@ -151,11 +151,12 @@ def evaluation_prompts(run: Path, path: Path | None) -> list[TrainPrompt]:
     """
     if path is not None:
         return load_prompts(path)
-    if read_config(run).backbone.kind != "miniature":
+    kind = read_config(run).backbone.kind
+    if kind not in MINIATURES:
         raise UsageError("a prompt file is needed (--prompts): only the miniature keeps prompts aside for evaluation.")
-    from omninft_train.miniature.world import evaluation_prompts as kept_aside
+    from omninft_train.miniature.worlds import WORLDS
 
-    return kept_aside()
+    return WORLDS[kind].evaluation_prompts()
 
 
 def jobs_of(prompts: Sequence[TrainPrompt], how: Generation) -> list[Job]:

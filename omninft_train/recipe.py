@@ -16,7 +16,7 @@ from omninft_train.config import Config, check
 from omninft_train.errors import UsageError, near
 
 RECIPES = ("vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft", "diffusionnft", "marble", "arr")
-BACKBONES = ("miniature", "ltx2")
+BACKBONES = ("miniature", "crowd", "ltx2")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
 
     Args:
         recipe: name of a shipped recipe, or a TOML file, which may name the one that it builds on by `recipe = "..."`.
-        backbone: "miniature" or "ltx2"; None for the file's `backbone.kind`, or "miniature".
+        backbone: one of `BACKBONES`; None for the file's `backbone.kind`, or "miniature".
         overrides: "section.key=value", with TOML values; a bare word is a string.
 
     Raises:

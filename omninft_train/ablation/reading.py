@@ -26,7 +26,7 @@ from omninft_train.ablation.grid import (
     Variant,
 )
 
-SHIPPED = ("miniature", "ltx2")
+SHIPPED = ("miniature", "crowd", "methods", "ltx2")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _DIFFERENT = Must(lambda seeds: bool(seeds) and len(set(map(repr, seeds))) == len(seeds), "that differ, such as [0, 1]")
 

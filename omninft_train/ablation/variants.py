@@ -13,7 +13,7 @@ from avbench.errors import UsageError
 from avbench.toml import ConfigError, toml_value
 from omninft_train import recipe
 from omninft_train.ablation.grid import Grid, Variant
-from omninft_train.config import check
+from omninft_train.config import MINIATURES, check
 
 # Paths and machines, and what each run sets for itself: no part of what a variant is.
 _APART = {"backbone": ("path", "cache"), "run": ("seed", "mirror"), "prompts": ("path",), "rewards": ("weights_dir",)}
@@ -69,15 +69,15 @@ def pretraining(grid: Grid) -> str:
     """Name of the folder of the pretraining that the grid asks for: a digest of everything about it; "" for none.
 
     Raises:
-        UsageError: neither a model is given, nor the miniature pretrained.
+        UsageError: neither a model is given, nor a miniature pretrained.
     """
-    from omninft_train.miniature.pretrain import PretrainOptions, folder_of
+    from omninft_train.miniature.pretrain import folder_of, shipped
 
     if grid.base.path:
         return ""
-    if grid.trainer.backbone != "miniature":
-        raise UsageError(f"{grid.source}: [base] has no path; only the backbone miniature is pretrained here.")
-    options = PretrainOptions(seed=grid.base.pretrain_seed)
+    if grid.trainer.backbone not in MINIATURES:
+        raise UsageError(f"{grid.source}: [base] has no path; only miniatures are pretrained here.")
+    options = replace(shipped(grid.trainer.backbone), seed=grid.base.pretrain_seed)
     if grid.base.pretrain_steps is not None:
         options = replace(options, steps=grid.base.pretrain_steps)
     return folder_of(Path(), options).name
@@ -86,7 +86,8 @@ def pretraining(grid: Grid) -> str:
 def pretrain_arguments(grid: Grid) -> list[str]:
     """Arguments of the trainer for the grid's pretraining, but for its folder."""
     steps = [] if grid.base.pretrain_steps is None else ["--steps", str(grid.base.pretrain_steps)]
-    return ["pretrain", "--seed", str(grid.base.pretrain_seed), *steps]
+    world = [] if grid.trainer.backbone == "miniature" else ["--world", grid.trainer.backbone]
+    return ["pretrain", "--seed", str(grid.base.pretrain_seed), *world, *steps]
 
 
 def rollouts(config: Mapping[str, Any]) -> int:

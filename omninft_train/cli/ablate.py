@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    grid: Annotated[str, typer.Option("--grid", help="miniature, ltx2, or a TOML file.")],
+    grid: Annotated[str, typer.Option("--grid", help="miniature, crowd, methods, ltx2, or a TOML file.")],
     budget: Annotated[str, typer.Option("--budget", help="One of the grid's budgets, such as smoke.")] = "",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder; what is done there is kept. Default: runs/ablate-NAME.")

@@ -19,15 +19,16 @@ def command(
     cache: Annotated[
         Path | None, typer.Option("--cache", help="Folder of pretrainings; default: pretraining in --out.")
     ] = None,
+    world: Annotated[str, typer.Option("--world", help="miniature (one shape) or crowd (three).")] = "miniature",
     samples: Annotated[int, typer.Option("--samples", help="Clips for each of 16 prompts, before and after.")] = 8,
 ) -> None:
     """Do everything on a laptop: pretrain a tiny joint model, post-train it, sample, score, and write a page."""
     from dataclasses import replace
 
-    from omninft_train.miniature.pretrain import PretrainOptions
+    from omninft_train.miniature.pretrain import shipped
     from omninft_train.miniature.showcase import Showcase, run_showcase
 
-    options = PretrainOptions()
+    options = shipped(world)
     if pretraining is not None:
         options = replace(options, steps=pretraining, warmup=min(options.warmup, max(1, pretraining // 2)))
     show = Showcase(recipe, set_ or [], out, cache or out / "pretraining", options, samples)

@@ -14,10 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from omninft_train.errors import EnvironmentProblem, UsageError
-from omninft_train.miniature import codec
-from omninft_train.miniature.words import FEATURES, embed
-from omninft_train.miniature.world import DURATION, VERSION
+from omninft_train.errors import EnvironmentProblem, UsageError, near
+from omninft_train.miniature.words import FEATURES
+from omninft_train.miniature.worlds import WORLDS
 from omninft_train.models.backbone import Decoded
 from omninft_train.models.latents import Condition, Geometry, Latents
 
@@ -48,12 +47,13 @@ class Size:
                 raise UsageError(f"{name} = {width}: must be a multiple of 2 x heads = {2 * self.heads}.")
 
 
-def transformer_config(size: Size) -> dict[str, Any]:
-    """The LTX-2 configuration of a size.
+def transformer_config(size: Size, world: str = "miniature") -> dict[str, Any]:
+    """The LTX-2 configuration of a size, for the latents of a world.
+
 
     One video token lasts one frame, and positions in time are seconds, as in LTX-2, in a range that the clip fills.
     """
-    geometry = codec.GEOMETRY
+    geometry = WORLDS[world].codec.geometry
     audio_rate = 16_000
     return {
         "in_channels": geometry.video_channels,
@@ -73,7 +73,7 @@ def transformer_config(size: Size) -> dict[str, Any]:
         "audio_scale_factor": 1,
         "audio_pos_embed_max_pos": _RANGE,
         "audio_sampling_rate": audio_rate,
-        "audio_hop_length": int(audio_rate * DURATION / geometry.audio_frames),
+        "audio_hop_length": int(audio_rate * (geometry.frames / geometry.fps) / geometry.audio_frames),
         "num_layers": size.blocks,
         "caption_channels": FEATURES,
         "rope_type": "split",
@@ -88,24 +88,29 @@ class MiniatureBackbone:
     """One generator, see `omninft_train.models.backbone.Backbone`.
 
     Args:
-        transformer: of the configuration of a `Size`.
+        transformer: of the configuration of a `Size` and the world.
         digest: identity of architecture and pretraining.
         device: where it runs.
+        world: name of what it generates, see `worlds`.
     """
 
-    kind = "miniature"
-
-    def __init__(self, transformer: nn.Module, digest: str, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, transformer: nn.Module, digest: str, device: torch.device | str = "cpu", world: str = "miniature"
+    ) -> None:
         self.transformer = transformer.to(device).eval()
         self.digest = digest
-        self.geometry: Geometry = codec.GEOMETRY
+        self.kind = world
+        self.world = WORLDS[world]
+        self.geometry: Geometry = self.world.codec.geometry
         self._device = torch.device(device)
-        self._known: dict[str, torch.Tensor] = {}
+        self._known: dict[str, Condition] = {}
 
     @classmethod
-    def untrained(cls, size: Size = Size(), seed: int = 0, device: torch.device | str = "cpu") -> MiniatureBackbone:
+    def untrained(
+        cls, size: Size = Size(), seed: int = 0, device: torch.device | str = "cpu", world: str = "miniature"
+    ) -> MiniatureBackbone:
         """Random weights of a seed, to begin pretraining with."""
-        return cls(build_transformer(size, seed), architecture_digest(size), device)
+        return cls(build_transformer(size, seed, world), architecture_digest(size, world), device, world)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str = "cpu") -> MiniatureBackbone:
@@ -116,16 +121,19 @@ class MiniatureBackbone:
             EnvironmentProblem: its weights cannot be read.
         """
         meta = read_meta(folder)
+        world = meta.get("world", "miniature")  # older pretrainings know one world
+        if world not in WORLDS:
+            raise UsageError(f"{folder / META}: unknown world {world!r}. {near(str(world), WORLDS)}")
         try:
             size = Size(**meta["size"])
         except TypeError as error:
             raise UsageError(f"{folder / META}: size {meta['size']!r} is none ({error}). Pretrain again.") from error
-        if meta["architecture"] != architecture_digest(size):
+        if meta["architecture"] != (now := architecture_digest(size, world)):
             raise UsageError(
                 f"{folder}: pretrained in another version of the miniature world (digest {meta['architecture']}, "
-                f"now {architecture_digest(size)}). Pretrain again in an empty folder."
+                f"now {now}). Pretrain again in an empty folder."
             )
-        transformer = build_transformer(size, 0)
+        transformer = build_transformer(size, 0, world)
         try:
             # A pretraining of an older version states no checksum.
             if meta.get("weights_sha256", digest := weights_digest(folder)) != digest:
@@ -134,7 +142,7 @@ class MiniatureBackbone:
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = str(error).partition("\n")[0]
             raise EnvironmentProblem(f"{folder / WEIGHTS}: cannot be read ({reason}). Pretrain again.") from error
-        return cls(transformer, meta["digest"], device)
+        return cls(transformer, meta["digest"], device, world)
 
     def condition(self, prompts: Sequence[str]) -> Condition:
         """Conditioning of some prompts, (B, S, D).
@@ -143,9 +151,9 @@ class MiniatureBackbone:
             UsageError: a word that the world does not have, or too many of them.
         """
         for prompt in set(prompts) - self._known.keys():
-            self._known[prompt] = embed([prompt]).video[0].to(self._device)
-        words = torch.stack([self._known[prompt] for prompt in prompts])
-        return Condition(words, words)
+            words = self.world.embed([prompt])
+            self._known[prompt] = Condition(words.video.to(self._device), words.audio.to(self._device))
+        return Condition.cat([self._known[prompt] for prompt in prompts])
 
     def negative(self) -> Condition:
         """Conditioning (1, S, D) of the empty prompt."""
@@ -153,22 +161,22 @@ class MiniatureBackbone:
 
     def decode(self, latents: Latents) -> list[Decoded]:
         """Clips of clean latents in model units."""
-        return codec.decode(latents)
+        return self.world.codec.decode(latents)
 
 
-def build_transformer(size: Size, seed: int) -> Any:
+def build_transformer(size: Size, seed: int, world: str = "miniature") -> Any:
     """A network with random weights that follow from the seed alone."""
     from diffusers import LTX2VideoTransformer3DModel
 
     make: Any = LTX2VideoTransformer3DModel
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return make(**transformer_config(size))
+        return make(**transformer_config(size, world))
 
 
-def architecture_digest(size: Size) -> str:
+def architecture_digest(size: Size, world: str = "miniature") -> str:
     """Identity of a network's shape and of what its latents mean."""
-    content = json.dumps({"world": VERSION, "config": transformer_config(size)}, sort_keys=True)
+    content = json.dumps({"world": WORLDS[world].identity, "config": transformer_config(size, world)}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

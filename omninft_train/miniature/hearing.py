@@ -44,10 +44,14 @@ def look(frames: NDArray[np.uint8]) -> Sight:
     room = np.median(pixels[::2, ::2, ::2].reshape(-1, 3), axis=0)
     contrast = np.sqrt(((pixels - room) ** 2).sum(axis=3))  # (T, H, W)
     strongest = max(float(np.partition(contrast[:, ::2, ::2].ravel(), -50)[-50]), 0.05)
-    cover = np.clip(contrast * (2.5 / strongest) - 0.75, 0, 1)
+    return measured(np.clip(contrast * (2.5 / strongest) - 0.75, 0, 1), contrast, pixels)
+
+
+def measured(cover: NDArray[np.float32], contrast: NDArray[np.float32], pixels: Array) -> Sight:
+    """Area, colour and centre of what covers some pixels, (T, H, W), of a clip (T, H, W, 3) in [0, 1]."""
     mass = cover.sum(axis=(1, 2))
     safe = np.maximum(mass, 1e-3)
-    place_down, place_right = (np.arange(side, dtype=np.float32) for side in frames.shape[1:3])
+    place_down, place_right = (np.arange(side, dtype=np.float32) for side in cover.shape[1:])
     down = (cover.sum(axis=2) @ place_down) / safe
     right = (cover.sum(axis=1) @ place_right) / safe
     colour = np.einsum("thw,thwc->tc", cover, pixels) / safe[:, None]

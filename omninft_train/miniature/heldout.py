@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 from scipy.stats import wasserstein_distance
 
-from omninft_train.miniature.hearing import look, seen_impacts
+from omninft_train.miniature.hearing import Sight, look, seen_impacts
 from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.world import draw_scene, understand
 from omninft_train.models.backbone import Decoded
@@ -56,7 +56,12 @@ def level(
 
 def impact_times(frames: NDArray[np.uint8], fps: float) -> NDArray[np.float64]:
     """Seconds at which contacts are seen."""
-    bends = seen_impacts(look(frames), fps)
+    return contact_times(look(frames), fps)
+
+
+def contact_times(sight: Sight, fps: float) -> NDArray[np.float64]:
+    """Seconds at which a shape is seen to touch something."""
+    bends = seen_impacts(sight, fps)
     # A contact between two frames bends the path at both; the padding lets the first and the last value be peaks.
     pairs = np.convolve(np.pad(bends.values, 1), np.ones(2), mode="valid")
     peaks, _ = find_peaks(np.pad(pairs, 1), height=_LEAST_BEND, distance=2)
@@ -82,9 +87,10 @@ def impact_distance(clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], sc
         for index, prompt in enumerate(prompts)
         for scene in range(scenes)
     ]
-    generated, wanted = (_intervals(part) for part in (clips, render_scenes(real)))
-    return float(wasserstein_distance(generated, wanted)) if len(generated) and len(wanted) else math.nan
+    return interval_distance(*([impact_times(c.frames, c.fps) for c in part] for part in (clips, render_scenes(real))))
 
 
-def _intervals(clips: Sequence[Decoded]) -> NDArray[np.float64]:
-    return np.concatenate([np.diff(impact_times(clip.frames, clip.fps)) for clip in clips])
+def interval_distance(generated: Sequence[NDArray[np.float64]], real: Sequence[NDArray[np.float64]]) -> float:
+    """Wasserstein's distance of intervals between the times of clips; not a number where either side has none."""
+    a, b = (np.concatenate([np.diff(times) for times in side]) for side in (generated, real))
+    return float(wasserstein_distance(a, b)) if len(a) and len(b) else math.nan

@@ -39,33 +39,33 @@ def picture(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, pr
         fps, waveform, sample_rate: not looked at.
         prompt_text: names colour, shape and size, in any order.
     """
-    return _mean(picture_parts(frames, prompt_text))
+    return mean(picture_parts(frames, prompt_text))
 
 
 def picture_parts(frames: Frames, prompt_text: str) -> dict[str, float]:
     """The parts of `picture`, those that the prompt says nothing of left out."""
     wanted, sight = understand(prompt_text), look(frames)
-    visible = _visible(sight)
-    parts = {"sharpness": _sharpness(sight), "steadiness": _steadiness(sight)}
+    shown = visible(sight)
+    parts = {"sharpness": sharpness(sight), "steadiness": steadiness(sight)}
     if wanted.colour:
-        parts["colour"] = _colour_match(sight, wanted.colour)
+        parts["colour"] = colour_match(sight, wanted.colour)
     if wanted.shape:
-        parts["shape"] = _shape_match(sight, wanted)
-    return {name: visible * value for name, value in parts.items()}
+        parts["shape"] = shape_match(sight, wanted)
+    return {name: shown * value for name, value in parts.items()}
 
 
-def _visible(sight: Sight) -> float:
+def visible(sight: Sight) -> float:
     """Fraction of frames that show anything, or else an empty room would be sharp and steady."""
     return float(np.minimum(sight.mass / _LEAST_AREA, 1).mean())
 
 
-def _colour_match(sight: Sight, colour: str) -> float:
+def colour_match(sight: Sight, colour: str) -> float:
     weights = sight.mass / max(float(sight.mass.sum()), 1e-6)
     error = np.sqrt(((sight.colour - np.array(COLOURS[colour])) ** 2).sum(axis=1))
     return float(weights @ np.exp(-0.5 * (error / 0.3) ** 2))
 
 
-def _shape_match(sight: Sight, wanted: Subject) -> float:
+def shape_match(sight: Sight, wanted: Subject) -> float:
     """How well the wanted shape covers what is seen, and how much better than the other two."""
     area = float(np.median(sight.mass))
     radius = RADII[wanted.size] if wanted.size else float(np.clip(math.sqrt(area / math.pi), 2, SIDE / 3))
@@ -79,18 +79,18 @@ def _shape_match(sight: Sight, wanted: Subject) -> float:
         fits[shape] = float((overlap / (norm * np.sqrt((ideal**2).sum(axis=(1, 2))) + 1e-6)).mean())
     fit = fits.pop(str(wanted.shape))
     margin = fit - max(fits.values())
-    return 0.5 * _rise(fit, 0.6, 0.12) + 0.5 * _rise(margin, 0.0, 0.02)
+    return 0.5 * rise(fit, 0.6, 0.12) + 0.5 * rise(margin, 0.0, 0.02)
 
 
-def _sharpness(sight: Sight) -> float:
+def sharpness(sight: Sight) -> float:
     """Fraction of the shape's pixels that are clearly inside."""
     half = 4 * sight.cover * (1 - sight.cover)
     # An edge of constant width takes less of a larger shape; the length of its rim goes with the root of its area.
     width = half.sum(axis=(1, 2)) / (np.sqrt(np.maximum(sight.mass, 1)) * 3.5)
-    return float(_fall(float(width.mean()), 0.9, 0.15))
+    return float(fall(float(width.mean()), 0.9, 0.15))
 
 
-def _steadiness(sight: Sight) -> float:
+def steadiness(sight: Sight) -> float:
     """Little change from frame to frame of the room, and of the shape's area and colour."""
     room = sight.cover < 0.02
     both = room[1:] & room[:-1]
@@ -110,7 +110,7 @@ def sound(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, prom
         sample_rate: samples per second.
         prompt_text: names pitch and timbre, in any order.
     """
-    return _mean(sound_parts(waveform, sample_rate, prompt_text))
+    return mean(sound_parts(waveform, sample_rate, prompt_text))
 
 
 def sound_parts(waveform: Waveform, sample_rate: int, prompt_text: str) -> dict[str, float]:
@@ -137,7 +137,7 @@ def _quiet(level: Envelope) -> float:
         return 0.0
     low, high = np.percentile(level.values, (20, 95))
     decibels = 20 * math.log10((high + 1e-4) / (low + 1e-4))
-    return _rise(decibels, 16.0, 5.0)
+    return rise(decibels, 16.0, 5.0)
 
 
 def _ideal_spectrum(frequencies: NDArray[np.floating[Any]], pitch: str, timbre: str) -> NDArray[np.floating[Any]]:
@@ -159,7 +159,7 @@ def _pitch_match(frequencies: NDArray[np.floating[Any]], power: NDArray[np.float
             ideal = _ideal_spectrum(frequencies, pitch, timbre)
             similarity[pitch, timbre] = float(heard @ ideal / np.sqrt((ideal**2).sum()))
     fit = similarity.pop((str(wanted.pitch), str(wanted.timbre)))
-    return 0.5 * fit + 0.5 * _rise(fit - max(similarity.values()), 0.0, 0.06)
+    return 0.5 * fit + 0.5 * rise(fit - max(similarity.values()), 0.0, 0.06)
 
 
 def _purity(frequencies: NDArray[np.floating[Any]], power: NDArray[np.floating[Any]], wanted: Subject) -> float:
@@ -181,9 +181,11 @@ def sync(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, promp
         sample_rate: samples per second.
         prompt_text: not looked at.
     """
-    sight = look(frames)
-    seen = seen_impacts(sight, fps)
-    heard = heard_impacts(waveform, sample_rate)
+    return agreement(seen_impacts(look(frames), fps), heard_impacts(waveform, sample_rate), fps)
+
+
+def agreement(seen: Envelope, heard: Envelope, fps: float) -> float:
+    """How well what is seen and what is heard coincide, in [0, 1]; see `sync`."""
     if len(seen.values) < 3 or len(heard.values) < 3:
         return 0.0
     times = np.arange(seen.times[0], min(seen.times[-1], heard.times[-1]), 0.01)
@@ -208,14 +210,16 @@ def _correlation(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> 
     return float(a @ b / (math.sqrt(float(a @ a) * float(b @ b)) + 1e-9))
 
 
-def _rise(value: float, middle: float, width: float) -> float:
+def rise(value: float, middle: float, width: float) -> float:
     """A soft step up: 0.5 at the middle, 0.73 one width above it."""
     return 1 / (1 + math.exp(min(max((middle - value) / width, -60), 60)))
 
 
-def _fall(value: float, middle: float, width: float) -> float:
-    return 1 - _rise(value, middle, width)
+def fall(value: float, middle: float, width: float) -> float:
+    """A soft step down: 0.5 at the middle, 0.27 one width above it."""
+    return 1 - rise(value, middle, width)
 
 
-def _mean(parts: dict[str, float]) -> float:
+def mean(parts: dict[str, float]) -> float:
+    """Mean of the parts of a reward."""
     return sum(parts.values()) / len(parts)

@@ -7,16 +7,17 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
+from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError, near
 from omninft_train.files import path_aside, write_atomically
 from omninft_train.miniature.backbone import (
     META,
@@ -27,9 +28,7 @@ from omninft_train.miniature.backbone import (
     read_meta,
     weights_digest,
 )
-from omninft_train.miniature.codec import encode
-from omninft_train.miniature.render import render_scenes
-from omninft_train.miniature.world import draw_scene
+from omninft_train.miniature.worlds import WORLDS
 from omninft_train.models.latents import Condition, Latents
 from omninft_train.models.policy import FullPolicy
 
@@ -54,6 +53,7 @@ class PretrainOptions:
         shift: noise levels are uniform, then shifted towards noise by this factor; 1 for not at all.
         drop: fraction of scenes trained with the empty prompt, for guidance.
         size: of the network.
+        world: what is generated, by its name in `worlds`.
     """
 
     seed: int = 0
@@ -67,8 +67,11 @@ class PretrainOptions:
     shift: float = 2.0
     drop: float = 0.1
     size: Size = field(default_factory=Size)
+    world: str = "miniature"
 
     def __post_init__(self) -> None:
+        if self.world not in WORLDS:
+            raise UsageError(f"pretraining: unknown world {self.world!r}. {near(self.world, WORLDS)}")
         for name, count in (("steps", self.steps), ("batch", self.batch)):
             if count < 1:
                 raise UsageError(f"pretraining: {name} = {count}: must be at least 1.")
@@ -76,8 +79,26 @@ class PretrainOptions:
     @property
     def digest(self) -> str:
         """Identity of the outcome: options, network and world."""
-        content = json.dumps({"options": asdict(self), "architecture": architecture_digest(self.size)}, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        options = asdict(self)
+        world = options.pop("world")  # the architecture tells worlds apart
+        content = {"options": options, "architecture": architecture_digest(self.size, world)}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_SHIPPED: Mapping[str, PretrainOptions] = MappingProxyType(
+    {"miniature": PretrainOptions(), "crowd": PretrainOptions(world="crowd", steps=1500, batch=24)}
+)
+
+
+def shipped(world: str) -> PretrainOptions:
+    """How a world is pretrained where nothing else is asked for.
+
+    Raises:
+        UsageError: no such world.
+    """
+    if world not in _SHIPPED:
+        raise UsageError(f"unknown world {world!r} (--world). {near(world, _SHIPPED)}")
+    return _SHIPPED[world]
 
 
 Report = Callable[[int, float], None]
@@ -104,7 +125,8 @@ def pretrained(folder: Path, options: PretrainOptions = PretrainOptions(), repor
     backbone, losses = pretrain(options, report)
     meta = {
         "digest": options.digest,
-        "architecture": architecture_digest(options.size),
+        "architecture": architecture_digest(options.size, options.world),
+        "world": options.world,
         "size": asdict(options.size),
         "options": asdict(options),
         "parameters": sum(p.numel() for p in backbone.transformer.parameters()),
@@ -119,7 +141,7 @@ def pretrained(folder: Path, options: PretrainOptions = PretrainOptions(), repor
 
 def folder_of(folder: Path, options: PretrainOptions) -> Path:
     """Where a pretraining with these options lies in `folder`."""
-    return folder / f"miniature-{options.digest}"
+    return folder / f"{options.world}-{options.digest}"
 
 
 def is_complete(folder: Path, options: PretrainOptions) -> bool:
@@ -160,7 +182,7 @@ def pretrain(options: PretrainOptions, report: Report | None = None) -> tuple[Mi
     Raises:
         TrainingStopped: the loss is not finite.
     """
-    backbone = MiniatureBackbone.untrained(options.size, options.seed)
+    backbone = MiniatureBackbone.untrained(options.size, options.seed, world=options.world)
     policy = FullPolicy(backbone.transformer, backbone.geometry)
     parameters: list[Tensor] = list(policy.trainable().values())
     averages = list(policy.old().values())
@@ -188,7 +210,7 @@ def pretrain(options: PretrainOptions, report: Report | None = None) -> tuple[Mi
         if report is not None and (step + 1) % _REPORT_EVERY == 0:
             report(step + 1, sum(losses[-_REPORT_EVERY:]) / _REPORT_EVERY)
     averaged = policy.transformer("old").requires_grad_(True)
-    return MiniatureBackbone(averaged, options.digest), losses
+    return MiniatureBackbone(averaged, options.digest, world=options.world), losses
 
 
 def _optimizers(parameters: list[Tensor], options: PretrainOptions) -> list[torch.optim.Optimizer]:
@@ -217,15 +239,23 @@ def warmed_fraction(options: PretrainOptions, step: int) -> float:
 def draw_batch(backbone: MiniatureBackbone, options: PretrainOptions, step: int) -> tuple[Latents, Condition]:
     """Latents and conditioning of the scenes of a step."""
     first = options.seed * _SCENES + step * options.batch
-    scenes = [draw_scene(first + index) for index in range(options.batch)]
+    scenes = [backbone.world.draw(first + index) for index in range(options.batch)]
     generator = _generator(options, step, 0)
     dropped = torch.rand(options.batch, generator=generator) < options.drop
     prompts = ["" if drop else scene.prompt.prompt_av for scene, drop in zip(scenes, dropped, strict=True)]
-    return encode(render_scenes(scenes)), backbone.condition(prompts)
+    return backbone.world.codec.encode(backbone.world.render(scenes)), backbone.condition(prompts)
 
 
 def flow_matching(policy: FullPolicy, x0: Latents, condition: Condition, options: PretrainOptions, step: int) -> Tensor:
-    """Mean squared error of the velocity e - x0 at x_t = (1 - t) x0 + t e, mean of both streams."""
+    """Mean squared error of the velocity, mean of both streams."""
+    video, audio = stream_losses(policy, x0, condition, options, step)
+    return (video + audio) / 2
+
+
+def stream_losses(
+    policy: FullPolicy, x0: Latents, condition: Condition, options: PretrainOptions, step: int
+) -> tuple[Tensor, Tensor]:
+    """Mean squared error of the velocity e - x0 at x_t = (1 - t) x0 + t e, of video and of audio."""
     generator = _generator(options, step, 1)
     even = torch.rand(len(x0), generator=generator)
     t = options.shift * even / (1 + (options.shift - 1) * even)  # (B,)
@@ -235,7 +265,7 @@ def flow_matching(policy: FullPolicy, x0: Latents, condition: Condition, options
     v = policy.velocity("policy", x_t, t, condition)
     video = (v.video - (noise.video - x0.video)).square().mean()
     audio = (v.audio - (noise.audio - x0.audio)).square().mean()
-    return (video + audio) / 2
+    return video, audio
 
 
 def _generator(options: PretrainOptions, step: int, stream: int) -> torch.Generator:

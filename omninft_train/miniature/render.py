@@ -19,6 +19,7 @@ from omninft_train.miniature.world import (
     SAMPLES,
     SIDE,
     TIMBRES,
+    Quality,
     Scene,
     positions,
 )
@@ -44,9 +45,9 @@ def render_scenes(scenes: Sequence[Scene]) -> list[Decoded]:
     return [Decoded(f, FPS, s[None], SAMPLE_RATE) for f, s in zip(frames, sound, strict=True)]
 
 
-def frame_times() -> NDArray[np.floating[Any]]:
+def frame_times(frames: int = FRAMES) -> NDArray[np.floating[Any]]:
     """When each frame is taken: in the middle of its part of the clip, (T,) seconds."""
-    return (np.arange(FRAMES) + 0.5) / FPS
+    return (np.arange(frames) + 0.5) / FPS
 
 
 def render_frames(scenes: Sequence[Scene]) -> NDArray[np.uint8]:
@@ -54,13 +55,25 @@ def render_frames(scenes: Sequence[Scene]) -> NDArray[np.uint8]:
     centres = np.stack([positions(scene, frame_times()) for scene in scenes]).astype(np.float32)  # (B, T, 2)
     frames = np.empty((len(scenes), FRAMES, SIDE, SIDE, 3), np.uint8)
     for index, scene in enumerate(scenes):
-        quality, random = scene.quality, np.random.default_rng([scene.seed % 2**63, 1])
-        cover = coverage(str(scene.subject.shape), RADII[str(scene.subject.size)], centres[index], quality.blur)
-        colour = np.array(COLOURS[str(scene.subject.colour)], np.float32)
-        picture = BACKGROUND + cover[..., None] * (colour - BACKGROUND)  # (T, H, W, 3)
-        picture *= 1 + quality.flicker * random.standard_normal((FRAMES, 1, 1, 1), np.float32)
-        picture += quality.grain * random.standard_normal(picture.shape, np.float32)
-        frames[index] = np.clip(picture * 255 + 0.5, 0, 255)
+        shape = str(scene.subject.shape)
+        cover = coverage(shape, RADII[str(scene.subject.size)], centres[index], scene.quality.blur)
+        frames[index] = disturbed(painted(BACKGROUND, cover, str(scene.subject.colour)), scene.quality, scene.seed)
+    return frames
+
+
+def painted(picture: float | NDArray[np.float32], cover: NDArray[np.float32], colour: str) -> NDArray[np.float32]:
+    """A picture, (T, H, W, 3) or one value for all, with a shape in front that covers (T, H, W) of each pixel."""
+    front: Any = np.array(COLOURS[colour], np.float32)
+    mixed: NDArray[np.float32] = picture + cover[..., None] * (front - picture)
+    return mixed
+
+
+def disturbed(picture: NDArray[np.float32], quality: Quality, seed: int) -> NDArray[np.uint8]:
+    """A picture (T, H, W, 3) with flicker and grain, in 8 bits; changes its input."""
+    random = np.random.default_rng([seed % 2**63, 1])
+    picture *= 1 + quality.flicker * random.standard_normal((len(picture), 1, 1, 1), np.float32)
+    picture += quality.grain * random.standard_normal(picture.shape, np.float32)
+    frames: NDArray[np.uint8] = np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
     return frames
 
 
@@ -92,32 +105,38 @@ def coverage(shape: str, radius: float, centres: NDArray[np.float32], blur: floa
 
 def render_sound(scenes: Sequence[Scene]) -> NDArray[np.float32]:
     """Sound of scenes: float32 (B, N)."""
-    return np.stack([_sound(scene) for scene in scenes])
+    return np.stack(
+        [
+            contact_sound(str(scene.subject.pitch), str(scene.subject.timbre), scene.impacts, scene.quality, scene.seed)
+            for scene in scenes
+        ]
+    )
 
 
-def _sound(scene: Scene) -> NDArray[np.float32]:
-    time = np.arange(SAMPLES) / SAMPLE_RATE
-    strength = np.zeros(SAMPLES)
-    pitch = PITCHES[str(scene.subject.pitch)]
-    ratio, amplitude, decay = TIMBRES[str(scene.subject.timbre)]
+def contact_sound(
+    pitch: str, timbre: str, impacts: Sequence[float], quality: Quality, seed: int, samples: int = SAMPLES
+) -> NDArray[np.float32]:
+    """Sound of contacts at some times in seconds, with hum and hiss, (N,)."""
+    time = np.arange(samples) / SAMPLE_RATE
+    strength = np.zeros(samples)
+    ratio, amplitude, decay = TIMBRES[timbre]
     # The tone runs through and contacts open it, so its phase depends on the time alone and not on the contact.
-    cycles = 2 * np.pi * pitch * time
+    cycles = 2 * np.pi * PITCHES[pitch] * time
     tone = np.cos(cycles + _PHASE) + amplitude * np.cos(ratio * cycles + _PHASE)
-    for impact in scene.impacts:
+    for impact in impacts:
         first = int(np.ceil(impact * SAMPLE_RATE))
         since = time[first:] - impact
         strength[first:] += np.minimum(since / _ATTACK, 1) * np.exp(-since / decay)
-    random = np.random.default_rng([scene.seed % 2**63, 2])
-    quality = scene.quality
+    random = np.random.default_rng([seed % 2**63, 2])
     sound = _PEAK / (1 + amplitude) * strength * tone
-    sound += quality.hum * np.cos(2 * np.pi * _HUM * time) + _hiss(quality.hiss, random)
+    sound += quality.hum * np.cos(2 * np.pi * _HUM * time) + _hiss(quality.hiss, samples, random)
     return np.clip(sound, -1, 1).astype(np.float32)
 
 
-def _hiss(level: float, random: np.random.Generator) -> NDArray[np.float64]:
+def _hiss(level: float, samples: int, random: np.random.Generator) -> NDArray[np.float64]:
     """Noise without steep edges in its spectrum, mostly below 1 kHz."""
-    coarse = level * random.standard_normal(SAMPLES // _COARSE + 1)
-    return np.interp(np.arange(SAMPLES) / _COARSE, np.arange(len(coarse)), coarse)
+    coarse = level * random.standard_normal(samples // _COARSE + 1)
+    return np.interp(np.arange(samples) / _COARSE, np.arange(len(coarse)), coarse)
 
 
 def enlarge(clip: Decoded, factor: int) -> Decoded:

@@ -18,11 +18,11 @@ from omninft_train.evaluate import Evaluation, judge_clips, mean_and_error, writ
 from omninft_train.generate import Generation, Trained, generate, load_trained
 from omninft_train.method.regions import region_weights, warmed_maximum
 from omninft_train.method.schedule import ltx2_levels
-from omninft_train.miniature.codec import GEOMETRY
 from omninft_train.miniature.pretrain import PretrainOptions, pretrained
 from omninft_train.miniature.render import enlarge
-from omninft_train.miniature.world import evaluation_prompts
+from omninft_train.miniature.worlds import WORLDS
 from omninft_train.models.backbone import Decoded
+from omninft_train.models.latents import Geometry
 from omninft_train.prompts import TrainPrompt
 from omninft_train.recipe import load, to_toml
 from omninft_train.report import ClipPair, Overlay, Report, ScoreRow, write_report
@@ -73,10 +73,11 @@ def run_showcase(show: Showcase) -> Path:
     """
     weights = pretrained(show.cache, show.pretraining, _tell_pretraining)
     named = (f"backbone.path={json.dumps(str(weights))}", *show.overrides)
-    config = load(show.recipe, "miniature", named)
+    world = WORLDS[show.pretraining.world]
+    config = load(show.recipe, world.kind, named)
     run = show.out / "run"
     train(assemble(config, run, World()))
-    trained, prompts = load_trained(run, "cpu"), evaluation_prompts()
+    trained, prompts = load_trained(run, "cpu"), world.evaluation_prompts()
     evaluations, clips = {}, {}
     for when, role in (("before", "reference"), ("after", "policy")):
         how = _generation(trained, show, "reference" if role == "reference" else "policy")
@@ -137,8 +138,8 @@ def _pairs(
     return pairs
 
 
-_BETTER = {"speed": None, "impacts": None, "level": None}
-"""Held-out metrics without a better side."""
+_BETTER = {"speed": None, "impacts": None, "level": None, "silent_sync": None, "impact_distance": False}
+"""Held-out metrics that are not better when higher: better when lower, or without a better side."""
 
 
 def _scores(before: Evaluation, after: Evaluation) -> list[ScoreRow]:
@@ -152,13 +153,14 @@ def _scores(before: Evaluation, after: Evaluation) -> list[ScoreRow]:
         mean, mean_after = mean_and_error(metric)[0], mean_and_error(other)[0]
         rows.append(ScoreRow(name, metric.rewarded, mean, mean_after, change, len(known), _BETTER.get(name, True)))
     for name, value in before.sets.items():
-        rows.append(ScoreRow(name, False, value, after.sets[name], None, before.samples * len(before.prompts), False))
+        count = before.samples * len(before.prompts)
+        rows.append(ScoreRow(name, False, value, after.sets[name], None, count, _BETTER.get(name)))
     return rows
 
 
 def _overlays(trained: Trained, prompts: Sequence[TrainPrompt]) -> list[Overlay]:
     """Region weights of some clips as the next update would take them."""
-    config = trained.config
+    config, geometry = trained.config, trained.backbone.geometry
     capture = make_capture(config, trained.policy)
     if capture is None:
         return []
@@ -167,7 +169,7 @@ def _overlays(trained: Trained, prompts: Sequence[TrainPrompt]) -> list[Overlay]
     latents = sample(
         trained.policy,
         "old",
-        GEOMETRY.noise(range(len(chosen))),
+        geometry.noise(range(len(chosen))),
         ltx2_levels(config.sampling.steps),
         trained.backbone.condition([prompt.prompt_av for prompt in chosen]),
         negative=trained.backbone.negative(),
@@ -176,28 +178,29 @@ def _overlays(trained: Trained, prompts: Sequence[TrainPrompt]) -> list[Overlay]
         window=CaptureWindow(first, last, config.regions.passes),
     )
     options = config.regions.weights
-    weights = region_weights(capture.take(), GEOMETRY.frames, options, trained.step)
+    weights = region_weights(capture.take(), geometry.frames, options, trained.step)
     capture.remove()
     maximum = warmed_maximum(options.maximum, trained.step, options.warmup_steps)
     clips = [enlarge(clip, _FACTOR) for clip in trained.backbone.decode(latents)]
     return [
-        Overlay(prompt.prompt_av, list(clip.frames), _by_frame(row), maximum)
+        Overlay(prompt.prompt_av, list(clip.frames), _by_frame(row, geometry), maximum)
         for prompt, clip, row in zip(chosen, clips, weights, strict=True)
     ]
 
 
-def _by_frame(weights: torch.Tensor) -> list[NDArray]:  # type: ignore[type-arg]
-    grid = weights.reshape(GEOMETRY.frames, GEOMETRY.height, GEOMETRY.width)
+def _by_frame(weights: torch.Tensor, geometry: Geometry) -> list[NDArray]:  # type: ignore[type-arg]
+    grid = weights.reshape(geometry.frames, geometry.height, geometry.width)
     return list(grid.numpy())
 
 
 def _notes(trained: Trained, show: Showcase) -> list[str]:
     config: Config = trained.config
-    count = len(evaluation_prompts()) * show.samples
+    prompts = len(WORLDS[config.backbone.kind].evaluation_prompts())
+    count = prompts * show.samples
     return [
         f"{trained.step} steps of {config.prompts.groups} prompts x {config.prompts.group_size} rollouts, "
         f"{config.sampling.steps} sampling steps.",
-        f"Before and after: {count} clips each, of {len(evaluation_prompts())} prompts that post-training did not see, "
+        f"Before and after: {count} clips each, of {prompts} prompts that post-training did not see, "
         f"from equal noise, {2 * config.sampling.steps} sampling steps.",
         "The world is drawn by formulas, so its scores say nothing about LTX-2.",
     ]

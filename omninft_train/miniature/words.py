@@ -1,8 +1,8 @@
-"""A fixed embedding of the miniature world's words, in place of a text encoder."""
+"""A fixed embedding of the miniature worlds' words, in place of a text encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -17,12 +17,12 @@ FEATURES = 64
 _SEED = 20_260_512
 
 
-def _vocabulary() -> tuple[str, ...]:
-    texts = (describe(subject).prompt_av for subject in subjects())
-    return tuple(sorted({word for text in texts for word in split_words(text)}))
+def vocabulary(prompts: Collection[str]) -> tuple[str, ...]:
+    """All words of some prompts, in order."""
+    return tuple(sorted({word for text in prompts for word in split_words(text)}))
 
 
-VOCABULARY = _vocabulary()
+VOCABULARY = vocabulary([describe(subject).prompt_av for subject in subjects()])
 
 
 def _table(rows: int, stream: int) -> Tensor:
@@ -30,9 +30,47 @@ def _table(rows: int, stream: int) -> Tensor:
     return torch.randn(rows, FEATURES, generator=generator)
 
 
-# Each word a random direction; positions differ by a weaker one.
-_WORDS = dict(zip(VOCABULARY, _table(len(VOCABULARY), 0), strict=True))
-_PLACES = 0.3 * _table(LENGTH, 1)
+class Words:
+    """Each word a random direction; positions differ by a weaker one.
+
+    Args:
+        known: the words.
+        length: rows of a text; what is left over is filled with zeros.
+    """
+
+    def __init__(self, known: Sequence[str], length: int) -> None:
+        self.known = tuple(known)
+        self._length = length
+        self._words = dict(zip(known, _table(len(known), 0), strict=True))
+        self._places = 0.3 * _table(length, 1)
+
+    def check(self, prompt: str) -> None:
+        """Whether all words of a prompt are known.
+
+        Raises:
+            UsageError: one is not.
+        """
+        for word in split_words(prompt):
+            if word not in self._words:
+                raise UsageError(f"prompt {prompt!r}: the miniature has no word '{word}'. {near(word, self.known)}")
+
+    def rows(self, text: str) -> Tensor:
+        """A text as (length, FEATURES).
+
+        Raises:
+            UsageError: a word that is not known, or too many of them.
+        """
+        words = split_words(text)
+        if len(words) > self._length:
+            raise UsageError(f"prompt {text!r} has {len(words)} words; the miniature takes {self._length}. Shorten it.")
+        self.check(text)
+        rows = torch.zeros(self._length, FEATURES)
+        for position, word in enumerate(words):
+            rows[position] = self._words[word] + self._places[position]
+        return rows
+
+
+_SOLO = Words(VOCABULARY, LENGTH)
 
 
 def embed(prompts: Sequence[str]) -> Condition:
@@ -43,17 +81,5 @@ def embed(prompts: Sequence[str]) -> Condition:
     Raises:
         UsageError: a word that the world does not have, or too many of them.
     """
-    words = torch.stack([_embed_one(prompt) for prompt in prompts])
+    words = torch.stack([_SOLO.rows(prompt) for prompt in prompts])
     return Condition(words, words)
-
-
-def _embed_one(prompt: str) -> Tensor:
-    words = split_words(prompt)
-    if len(words) > LENGTH:
-        raise UsageError(f"prompt {prompt!r} has {len(words)} words; the miniature takes {LENGTH}. Shorten it.")
-    rows = torch.zeros(LENGTH, FEATURES)
-    for position, word in enumerate(words):
-        if word not in _WORDS:
-            raise UsageError(f"prompt {prompt!r}: the miniature has no word '{word}'. {near(word, VOCABULARY)}")
-        rows[position] = _WORDS[word] + _PLACES[position]
-    return rows

@@ -55,8 +55,8 @@ TIMBRES: Mapping[str, tuple[float, float, float]] = MappingProxyType(
 
 PITCH_OF_SIZE: Mapping[str, str] = MappingProxyType({"small": "high", "large": "low"})
 TIMBRE_OF_SHAPE: Mapping[str, str] = MappingProxyType({"circle": "wooden", "square": "metal", "triangle": "glass"})
-_NOUN = {"wooden": "knocks", "metal": "clangs", "glass": "chimes"}
-_TEMPO = {"slowly": "slow", "quickly": "quick"}
+NOUN = {"wooden": "knocks", "metal": "clangs", "glass": "chimes"}
+TEMPO = {"slowly": "slow", "quickly": "quick"}
 # Within this many seconds of either end a contact cannot be seen, so scenes have none there.
 _EDGE = 0.1
 
@@ -143,7 +143,7 @@ def subjects() -> tuple[Subject, ...]:
 def describe(subject: Subject) -> TrainPrompt:
     """A subject in words; the shape, size and so on also as metadata."""
     picture = f"a {subject.size} {subject.colour} {subject.shape} {subject.motion} {subject.speed}"
-    sound = f"{_TEMPO[str(subject.speed)]} {subject.pitch} {subject.timbre} {_NOUN[str(subject.timbre)]}"
+    sound = f"{TEMPO[str(subject.speed)]} {subject.pitch} {subject.timbre} {NOUN[str(subject.timbre)]}"
     return TrainPrompt(f"{picture}, {sound}", picture, sound, {"set": str(subject.shape)})
 
 
@@ -174,19 +174,20 @@ def understand(text: str) -> Subject:
         UsageError: it names two of a kind, "red" and "green" for example.
     """
     words = set(split_words(text))
-    tempo = {short: speed for speed, short in _TEMPO.items()}
+    tempo = {short: speed for speed, short in TEMPO.items()}
     return Subject(
-        size=_one(words, RADII, text),
-        colour=_one(words, COLOURS, text),
-        shape=_one(words, SHAPES, text),
-        motion=_one(words, MOTIONS, text),
-        speed=_one({tempo.get(word, word) for word in words}, SPEEDS, text),
-        pitch=_one(words, PITCHES, text),
-        timbre=_one(words, TIMBRES, text),
+        size=one_of(words, RADII, text),
+        colour=one_of(words, COLOURS, text),
+        shape=one_of(words, SHAPES, text),
+        motion=one_of(words, MOTIONS, text),
+        speed=one_of({tempo.get(word, word) for word in words}, SPEEDS, text),
+        pitch=one_of(words, PITCHES, text),
+        timbre=one_of(words, TIMBRES, text),
     )
 
 
-def _one(words: set[str], known: Mapping[str, object] | tuple[str, ...], text: str) -> str | None:
+def one_of(words: set[str], known: Mapping[str, object] | tuple[str, ...], text: str) -> str | None:
+    """The one of some known words that a text has, None for none; two are an error."""
     named = [word for word in known if word in words]
     if len(named) > 1:
         raise UsageError(f"prompt {text!r} names both {named[0]} and {named[1]}; a scene has one.")
@@ -210,37 +211,53 @@ def draw_scene(seed: int, subject: Subject | None = None) -> Scene:
     drift = random.uniform(low, high, 2)
     return Scene(
         subject=subject,
-        contacts=_contacts(SPEEDS[str(subject.speed)], random),
+        contacts=draw_contacts(SPEEDS[str(subject.speed)], random),
         reach=float(room * random.uniform(0.7, 1.0)) if bounces else room,
         # The centre of what glides stays in the upper part, that of what bounces anywhere between the walls.
         drift=(float(drift[0]), float(0.5 * (drift[0] + drift[1]))),
         start=int(random.integers(2)),
-        quality=_quality(random),
+        quality=draw_quality(random),
         seed=seed,
     )
 
 
-def _contacts(interval: tuple[float, float], random: np.random.Generator) -> tuple[float, ...]:
+def draw_contacts(
+    interval: tuple[float, float], random: np.random.Generator, duration: float = DURATION
+) -> tuple[float, ...]:
+    """Times of contacts in seconds, the first before the clip and the last after it, none near its ends.
+
+    Args:
+        interval: shortest and longest time between two contacts, in seconds.
+        random: source of chance.
+        duration: of the clip in seconds.
+    """
     while True:
         intervals = random.uniform(*interval, size=10)
         times = np.cumsum(intervals) - intervals[0] - random.uniform(0, intervals[0])
-        last = int(np.searchsorted(times, DURATION)) + 1
-        inside = times[(times >= 0) & (times < DURATION)]
-        if ((inside > _EDGE) & (inside < DURATION - _EDGE)).all():
+        last = int(np.searchsorted(times, duration)) + 1
+        inside = times[(times >= 0) & (times < duration)]
+        if ((inside > _EDGE) & (inside < duration - _EDGE)).all():
             return tuple(times[:last].tolist())
 
 
-def _quality(random: np.random.Generator) -> Quality:
-    # Cubes: most clips are nearly clean, some are bad.
+def draw_quality(random: np.random.Generator) -> Quality:
+    """How much a scene is disturbed; cubes, so that most are nearly clean and some are bad."""
     grain, flicker, blur, hiss, hum = random.uniform(0, 1, 5) ** 3
     return Quality(0.1 * grain, 0.2 * flicker, 1.5 + 2.5 * blur, 0.05 * hiss, 0.08 * hum)
 
 
+def phase(
+    contacts: tuple[float, ...], times: NDArray[np.floating[Any]]
+) -> tuple[NDArray[np.intp], NDArray[np.floating[Any]]]:
+    """Index of the last contact before each of some times, (T,), and the fraction of the way to the next one, (T,)."""
+    at = np.array(contacts)
+    before = np.clip(np.searchsorted(at, times, side="right") - 1, 0, len(at) - 2)
+    return before, (times - at[before]) / (at[before + 1] - at[before])
+
+
 def positions(scene: Scene, times: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Centre of the shape at some times: (T,) seconds -> (T, 2) pixels, row and column."""
-    contacts = np.array(scene.contacts)
-    before = np.clip(np.searchsorted(contacts, times, side="right") - 1, 0, len(contacts) - 2)
-    fraction = (times - contacts[before]) / (contacts[before + 1] - contacts[before])
+    before, fraction = phase(scene.contacts, times)
     radius = RADII[str(scene.subject.size)]
     along = scene.drift[0] + (scene.drift[1] - scene.drift[0]) * times / DURATION
     if scene.subject.motion == "bounces":

@@ -34,7 +34,7 @@ class Backbone(Protocol):
     """One generator.
 
     Attributes:
-        kind: "miniature" or "ltx2".
+        kind: "ltx2", or the name of a miniature world.
         digest: identity of its architecture; checkpoints of another one are refused.
         geometry: sizes of the clips that it makes.
         transformer: a diffusers LTX2VideoTransformer3DModel with its pretrained weights.

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from omninft_train.config import Config, check
+from omninft_train.config import MINIATURES, Config, check
 from omninft_train.errors import UsageError
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.method.surgery import PRESETS, keep_by_block, preset_keep
 from omninft_train.models.backbone import Backbone
 from omninft_train.models.hooks import AttentionCapture, Surgery, compile_blocks
-from omninft_train.models.policy import ROLES, FullPolicy, LoraPolicy, Policy
+from omninft_train.models.policy import ROLES, FullPolicy, LoraPolicy, Policy, Role
 from omninft_train.models.responses import BothWays, ResponseCapture
 from omninft_train.prompts import TrainPrompt, draw, load_prompts
 from omninft_train.rewards.local import make_rewards
@@ -87,14 +87,20 @@ def load_backbone(config: Config, device: str, prompts: Sequence[str] = ()) -> B
 
 def _load(config: Config, device: str, prompts: Sequence[str]) -> Backbone:
     section = config.backbone
-    if section.kind == "miniature":
+    if section.kind in MINIATURES:
         from omninft_train.miniature.backbone import MiniatureBackbone
 
         if not section.path:
             raise UsageError(
                 "backbone.path is empty: give the folder of a pretrained miniature. 'omninft-train pretrain' makes one."
             )
-        return MiniatureBackbone.load(Path(section.path), device)
+        miniature = MiniatureBackbone.load(Path(section.path), device)
+        if miniature.kind != section.kind:
+            raise UsageError(
+                f"{section.path}: pretrained in the world '{miniature.kind}', and the backbone is '{section.kind}'. "
+                "Name the other one (--backbone)."
+            )
+        return miniature
     from omninft_train.models.ltx2 import Ltx2Backbone
 
     if not section.path:
@@ -106,10 +112,10 @@ def load_training_prompts(config: Config) -> list[TrainPrompt]:
     """The prompts of a run; the miniature world makes its own where no file is named."""
     if config.prompts.path:
         return load_prompts(Path(config.prompts.path))
-    if config.backbone.kind == "miniature":
-        from omninft_train.miniature.world import training_prompts
+    if config.backbone.kind in MINIATURES:
+        from omninft_train.miniature.worlds import WORLDS
 
-        return training_prompts()
+        return WORLDS[config.backbone.kind].training_prompts()
     raise UsageError("prompts.path is empty: give a JSONL file with prompt_av, prompt_v and prompt_a on each line.")
 
 
@@ -158,12 +164,12 @@ def make_surgery(config: Config, policy: Policy) -> Surgery | BothWays | None:
     return surgery
 
 
-def make_capture(config: Config, policy: Policy) -> AttentionCapture | None:
-    """Hooks that collect attention from the old policy's network; None when switched off."""
+def make_capture(config: Config, policy: Policy, role: Role = "old") -> AttentionCapture | None:
+    """Hooks that collect attention from the network that samples; None when switched off."""
     section = config.regions
     if not section.enabled:
         return None
-    transformer = policy.transformer("old")
+    transformer = policy.transformer(role)
     blocks = depth(transformer)
     first = int(section.first_block * blocks) if section.first_block < 1 else int(section.first_block)
     if first >= blocks:

@@ -81,7 +81,7 @@ def test_recipes_of_other_methods_set_what_these_tell(backbone: str):
         "advantages.mode": "routed", "advantages.std": "group", "arr.enabled": True, "loss.branches": "sum",
         "loss.clip_over_beta": False, "loss.kl_space": "velocity", "loss.space": "velocity",
     }  # fmt: skip
-    levels = {} if backbone == "miniature" else {"levels.choice": "random"}
+    levels = {"levels.choice": "random"} if backbone == "ltx2" else {}
     objective = {"loss.beta": 0.1, "loss.kl_space": "velocity"}
     assert {key: value for key, value in nft.items() if plain[key] != value} == {
         "levels.fraction": 0.99, **levels, **objective

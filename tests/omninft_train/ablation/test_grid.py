@@ -6,11 +6,12 @@ import pytest
 
 from avbench.errors import UsageError
 from omninft_train.ablation.reading import SHIPPED, load_grid
-from omninft_train.ablation.variants import settings
+from omninft_train.ablation.steps import make_steps
+from omninft_train.ablation.variants import pretraining, resolve, settings
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_grids_have_the_papers_two_tables(name):
+@pytest.mark.parametrize("name", ["miniature", "ltx2"])
+def test_grids_of_the_paper_have_its_two_tables(name):
     grid = load_grid(name)
     tables = {table.name: table for table in grid.tables}
     assert set(tables) == {"table2", "table3"}
@@ -22,9 +23,30 @@ def test_shipped_grids_have_the_papers_two_tables(name):
     assert len(grid.seeds) >= 3
     for lam, variant in ((1.25, "lambda-125"), (1.5, "shallow"), (1.75, "lambda-175")):
         assert grid.variants[variant].overrides["regions"]["weights"]["maximum"] == 1 + lam
-    smoke = load_grid(name, "smoke")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_grids_resolve_and_smoke_tests_are_smaller(name):
+    grid, smoke = load_grid(name, all_tables=True), load_grid(name, "smoke")
+    assert set(resolve(grid, grid.used)) == {name for name in grid.used if grid.variants[name].recipe}
     assert len(smoke.seeds) < len(grid.seeds)
     assert smoke.benchmark != grid.benchmark, "figures of a smoke test do not stand beside others"
+
+
+@pytest.mark.parametrize("name", ["miniature", "crowd", "methods"])
+def test_grids_of_miniatures_fit_within_90_minutes_of_two_cores(name):
+    grid = load_grid(name)
+    steps = make_steps(grid, resolve(grid, grid.used), pretraining(grid))
+    assert len(grid.seeds) >= (3 if name == "miniature" else 5)
+    assert sum(step.seconds for step in steps) / 2 < 90 * 60
+
+
+def test_the_crowd_is_pretrained_as_such():
+    grid = load_grid("crowd")
+    assert pretraining(grid).startswith("crowd-")
+    steps = make_steps(grid, resolve(grid, grid.used), pretraining(grid))
+    commands = {step.kind: " ".join(step.command) for step in steps}
+    assert "--world crowd" in commands["pretrain"] and "--backbone crowd" in commands["train"]
 
 
 def test_a_budget_replaces_values_and_keeps_the_rest(grid_file):

@@ -29,6 +29,21 @@ def test_the_miniature_at_smoke_size(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("grid", "variants", "metrics"),
+    [
+        ("crowd", {"base", "vanilla", "routing", "surgery", "region"}, {"motion", "weight_on_sounding"}),
+        ("methods", {"base", "gdpo", "omninft", "marble", "arr"}, {"picture", "impact_distance"}),
+    ],
+)
+def test_the_other_grids_of_miniatures_at_smoke_size(grid, variants, metrics, tmp_path):
+    run(tmp_path, "--grid", grid, "--budget", "smoke", "--out", "out")
+    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
+    assert {row["variant"] for row in rows} == variants
+    assert metrics <= {row["metric"] for row in rows}
+
+
+@pytest.mark.slow
 def test_ray_itself_gives_the_same_results(small_grid, tmp_path):
     pytest.importorskip("ray")
     run(tmp_path, "--grid", small_grid, "--out", "ray", "--backend", "ray", "-q")

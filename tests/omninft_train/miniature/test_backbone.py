@@ -21,15 +21,17 @@ from omninft_train.miniature.backbone import (
     build_transformer,
     weights_digest,
 )
-from omninft_train.miniature.codec import GEOMETRY, encode
+from omninft_train.miniature.codec import SOLO
 from omninft_train.miniature.pretrain import PretrainOptions, pretrained
 from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.words import FEATURES, LENGTH, embed
 from omninft_train.miniature.world import VERSION, draw_scene
+from omninft_train.miniature.worlds import WORLDS
 from omninft_train.models.latents import Latents
 from omninft_train.models.policy import FullPolicy
 
 TINY = Size(blocks=2, heads=2, video_width=32, audio_width=16)
+GEOMETRY = SOLO.geometry
 PROMPTS = ["a small red circle bounces slowly", "large blue square", "a small red circle bounces slowly"]
 
 
@@ -50,6 +52,11 @@ def change_meta(folder: Path, **changes: object) -> None:
     (folder / META).write_text(json.dumps(meta | changes))
 
 
+def raise_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = replace(WORLDS["miniature"], identity=VERSION + 1)
+    monkeypatch.setattr(module, "WORLDS", {**WORLDS, "miniature": changed})
+
+
 def velocity(backbone: MiniatureBackbone) -> Latents:
     policy = FullPolicy(backbone.transformer, backbone.geometry)
     noise = backbone.geometry.noise([1, 2, 3])
@@ -58,7 +65,7 @@ def velocity(backbone: MiniatureBackbone) -> Latents:
 
 def test_this_version_of_the_world_means_what_it_meant():
     # Pretrained weights are refused by their version alone: where this fails, raise VERSION and take new figures.
-    latents = encode(render_scenes([draw_scene(seed) for seed in range(4)]))
+    latents = SOLO.encode(render_scenes([draw_scene(seed) for seed in range(4)]))
     words = embed(["a small red circle bounces slowly"]).video
     found = [float(part.abs().mean()) for part in (latents.video, latents.audio, words)]
     assert (VERSION, found) == (1, pytest.approx([0.69542, 0.63412, 0.48876], rel=1e-3))
@@ -100,7 +107,7 @@ def test_the_digest_of_an_architecture_follows_size_and_version(monkeypatch: pyt
     sizes = [replace(base, **change) for change in changes]
     digests = [architecture_digest(size) for size in sizes]
     assert len(set(digests)) == len(sizes)
-    monkeypatch.setattr(module, "VERSION", VERSION + 1)
+    raise_version(monkeypatch)
     assert architecture_digest(base) not in digests
 
 
@@ -112,7 +119,7 @@ def test_conditioning_is_that_of_the_words_once_per_prompt(monkeypatch: pytest.M
         asked.extend(prompts)
         return embed(prompts)
 
-    monkeypatch.setattr(module, "embed", counted)
+    monkeypatch.setattr(backbone, "world", replace(backbone.world, embed=counted))
     condition = backbone.condition(PROMPTS)
     assert condition.video.shape == condition.audio.shape == (3, LENGTH, FEATURES)
     assert torch.equal(condition.video, embed(PROMPTS).video)
@@ -148,7 +155,7 @@ def test_the_streams_hear_and_see_each_other():
 
 def test_latents_are_decoded_to_clips():
     backbone = MiniatureBackbone.untrained(TINY)
-    clips = backbone.decode(encode(render_scenes([draw_scene(1), draw_scene(2)])))
+    clips = backbone.decode(SOLO.encode(render_scenes([draw_scene(1), draw_scene(2)])))
     assert len(clips) == 2 and backbone.kind == "miniature" and backbone.geometry == GEOMETRY
 
 
@@ -183,7 +190,7 @@ def test_a_size_that_is_none_is_refused(folder: Path, size: object):
 
 
 def test_weights_of_another_version_of_the_world_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "VERSION", VERSION + 1)
+    raise_version(monkeypatch)
     with pytest.raises(UsageError, match=r"another version of the miniature world .* Pretrain again"):
         MiniatureBackbone.load(folder)
 

@@ -8,20 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from omninft_train.miniature.codec import (
-    GEOMETRY,
-    decode,
-    decode_frames,
-    decode_sound,
-    encode,
-    encode_frames,
-    encode_sound,
-)
+from omninft_train.miniature.codec import SOLO, decode_sound, encode_sound
 from omninft_train.miniature.render import BACKGROUND, render_frames, render_scenes, render_sound
 from omninft_train.miniature.world import FRAMES, SAMPLES, SIDE, Quality, draw_scene
 from omninft_train.models.backbone import Decoded
 from omninft_train.models.latents import Latents
 
+GEOMETRY = SOLO.geometry
+encode, decode, encode_frames, decode_frames = SOLO.encode, SOLO.decode, SOLO.encode_frames, SOLO.decode_frames
 SCENES = [draw_scene(seed) for seed in range(64)]
 CLEAN = [replace(scene, quality=Quality()) for scene in SCENES]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omninft_train.miniature.codec import decode, encode
+from omninft_train.miniature.codec import SOLO
 from omninft_train.miniature.heldout import HELD_OUT, impact_distance, impact_times, impacts, level, speed
 from omninft_train.miniature.render import frame_times, render, render_scenes
 from omninft_train.miniature.world import (
@@ -54,7 +54,7 @@ def test_contacts_are_seen_when_they_happen(seed, subject):
 
 def test_contacts_are_seen_in_disturbed_clips_and_after_the_codec():
     wanted = [len(scene.impacts) for scene in SCENES]
-    for clips in (CLIPS, decode(encode(CLIPS))):
+    for clips in (CLIPS, SOLO.decode(SOLO.encode(CLIPS))):
         found = [len(impact_times(clip.frames, clip.fps)) for clip in clips]
         assert np.mean(np.array(found) == wanted) > 0.9
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omninft_train.errors import UsageError
-from omninft_train.miniature.codec import decode, encode
+from omninft_train.miniature.codec import SOLO
 from omninft_train.miniature.judges import picture, picture_parts, sound, sound_parts, sync
 from omninft_train.miniature.render import BACKGROUND, render_scenes
 from omninft_train.miniature.world import (
@@ -76,14 +76,14 @@ def test_clean_scenes_score_high_and_real_ones_above_half(judge: Judge):
 
 
 def test_the_codec_leaves_room_for_better_and_worse():
-    clean = decode(encode(drawn()))
+    clean = SOLO.decode(SOLO.encode(drawn()))
     for judge in (sound, sync):
         np.testing.assert_allclose(judged(judge, clean), judged(judge, drawn()), atol=0.05)
     # Edges are softer and less steady after it, so a perfect generator scores no more than this.
     best = judged(picture, clean)
     assert best.mean() > 0.55
     for worse in (Quality(grain=0.08), Quality(flicker=0.2), Quality(blur=5.0)):
-        assert (best - judged(picture, decode(encode(drawn(worse)))) > 0).mean() > 0.9
+        assert (best - judged(picture, SOLO.decode(SOLO.encode(drawn(worse)))) > 0).mean() > 0.9
 
 
 CORRUPTIONS: dict[str, tuple[Judge, tuple[float, ...], float]] = {
@@ -121,7 +121,7 @@ def test_sync_falls_as_sound_comes_later():
 
 
 def test_sync_tells_pairs_from_shuffled_pairs():
-    for clips in (render_scenes(SCENES), decode(encode(render_scenes(SCENES)))):
+    for clips in (render_scenes(SCENES), SOLO.decode(SOLO.encode(render_scenes(SCENES)))):
         real = judged(sync, clips)
         other = judged(sync, [replace(clips[i], waveform=clips[i - 7].waveform) for i in range(len(clips))])
         assert real.mean() > 0.85
@@ -219,10 +219,8 @@ def odd_sound(kind: str, random: np.random.Generator) -> np.ndarray:
 
 
 def decode_noise(random: np.random.Generator) -> Decoded:
-    from omninft_train.miniature.codec import GEOMETRY
-
     scale = float(random.uniform(0, 4))
-    return decode(GEOMETRY.noise([int(random.integers(2**31))]).map(lambda stream: scale * stream))[0]
+    return SOLO.decode(SOLO.geometry.noise([int(random.integers(2**31))]).map(lambda stream: scale * stream))[0]
 
 
 KINDS = st.sampled_from(["flat", "noise", "speck", "decoded"])

@@ -18,7 +18,7 @@ from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
 from omninft_train.miniature import backbone as backbone_module
 from omninft_train.miniature import pretrain as module
 from omninft_train.miniature.backbone import META, WEIGHTS, MiniatureBackbone, Size
-from omninft_train.miniature.codec import encode
+from omninft_train.miniature.codec import SOLO
 from omninft_train.miniature.pretrain import (
     PretrainOptions,
     draw_batch,
@@ -30,10 +30,16 @@ from omninft_train.miniature.pretrain import (
 )
 from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.world import VERSION, draw_scene
+from omninft_train.miniature.worlds import WORLDS
 from omninft_train.models.policy import FullPolicy
 
 TINY = Size(blocks=1, heads=2, video_width=32, audio_width=32)
 QUICK = PretrainOptions(steps=3, batch=4, warmup=2, size=TINY)
+
+
+def raise_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = replace(WORLDS["miniature"], identity=VERSION + 1)
+    monkeypatch.setattr(backbone_module, "WORLDS", {**WORLDS, "miniature": changed})
 
 
 def weights(options: PretrainOptions) -> dict[str, torch.Tensor]:
@@ -92,6 +98,7 @@ OTHER = {
     "shift": 1.0,
     "drop": 0.2,
     "size": replace(TINY, blocks=2),
+    "world": "crowd",
 }
 
 
@@ -101,7 +108,7 @@ def test_every_option_changes_the_digest(monkeypatch: pytest.MonkeyPatch):
     assert len({QUICK.digest, *digests.values()}) == len(digests) + 1
     assert PretrainOptions(steps=3, batch=4, warmup=2, size=TINY).digest == QUICK.digest
     before = QUICK.digest
-    monkeypatch.setattr(backbone_module, "VERSION", VERSION + 1)
+    raise_version(monkeypatch)
     assert QUICK.digest != before
 
 
@@ -169,7 +176,7 @@ def test_an_interrupted_save_leaves_no_meta_file(tmp_path: Path, monkeypatch: py
 
 def test_a_pretraining_of_another_world_is_done_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     old = pretrained(tmp_path, QUICK)
-    monkeypatch.setattr(backbone_module, "VERSION", VERSION + 1)
+    raise_version(monkeypatch)
     with pytest.raises(UsageError, match="another version of the miniature world"):
         MiniatureBackbone.load(old)
     new = pretrained(tmp_path, QUICK)
@@ -241,7 +248,7 @@ def test_a_batch_is_of_scenes_of_its_own_step():
     options = replace(QUICK, batch=8, drop=0.0)
     latents, condition = draw_batch(backbone, options, 3)
     scenes = [draw_scene(3 * 8 + index) for index in range(8)]
-    assert torch.equal(latents.video, encode(render_scenes(scenes)).video)
+    assert torch.equal(latents.video, SOLO.encode(render_scenes(scenes)).video)
     assert torch.equal(condition.video, backbone.condition([scene.prompt.prompt_av for scene in scenes]).video)
     other, _ = draw_batch(backbone, options, 4)
     assert not torch.equal(latents.video, other.video)

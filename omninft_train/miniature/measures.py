@@ -1,0 +1,184 @@
+"""What is measured of a miniature beside its rewards: held-out metrics of each world, and probes of its network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from omninft_train.method.regions import region_weights
+from omninft_train.method.schedule import ltx2_levels
+from omninft_train.method.surgery import PRESETS, preset_keep
+from omninft_train.miniature.crowd.judges import look_around
+from omninft_train.miniature.crowd.prompts import understand
+from omninft_train.miniature.pretrain import PretrainOptions, stream_losses
+from omninft_train.miniature.worlds import WORLDS
+from omninft_train.models.backbone import Decoded
+from omninft_train.models.hooks import Surgery
+from omninft_train.models.policy import FullPolicy, Role
+from omninft_train.prompts import TrainPrompt
+from omninft_train.training.assemble import depth, make_capture
+from omninft_train.training.diagnostics import depth_norms
+from omninft_train.training.rollout import rollout_seed, sample
+
+if TYPE_CHECKING:
+    from omninft_train.generate import Trained
+
+# Scenes of probes are numbered from here on, apart from those of pretraining, tests and other measures.
+_SCENES = 2**41
+_COUNT = 32
+# A token belongs to a shape that covers at least this fraction of it.
+_LEAST_COVER = 0.1
+_WARM = 10**9  # optimiser steps after which W has warmed up
+
+SetMetric = Callable[[Sequence[Decoded], Sequence[TrainPrompt]], float]
+
+
+def held_out(kind: str) -> tuple[tuple[str, ...], dict[str, SetMetric]]:
+    """Names of a world's held-out metrics of single clips, and its metrics of sets of clips."""
+    if kind == "crowd":
+        from omninft_train.miniature.crowd import heldout as crowd
+
+        return crowd.HELD_OUT, {"impact_distance": crowd.impact_distance}
+    from omninft_train.miniature import heldout as solo
+
+    return solo.HELD_OUT, {"impact_distance": solo.impact_distance}
+
+
+def probes(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], seed: int) -> dict[str, float]:
+    """Figures of a policy in the crowd: where its sound looks, and what of the video loss reaches its audio stream.
+
+    Args:
+        trained: the policy.
+        role: which of its networks.
+        prompts: one clip each is sampled.
+        seed: of their noise.
+
+    Returns:
+        See `region_lifts` and, where everything is trained, `gradient_paths`; empty for other worlds. Not a number
+        where there is no value.
+    """
+    if trained.backbone.kind != "crowd":
+        return {}
+    lifts = region_lifts(trained, role, prompts, seed)
+    if not isinstance(trained.policy, FullPolicy):
+        return lifts
+    paths = gradient_paths(trained.policy.transformer(role), trained.backbone.kind)
+    return lifts | {
+        "video_gradient_in_audio": paths.fraction,
+        "video_gradient_in_audio_with_surgery": paths.fraction_with_surgery,
+    }
+
+
+def region_lifts(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], seed: int) -> dict[str, float]:
+    """How much region weight and attention lie on shapes, against the fraction of the frame that these take.
+
+    Attention is collected as the run's `regions` say, switched on or not; weights are those after the warm-up.
+
+    Returns:
+        "weight_on_sounding", "attention_on_sounding", "attention_on_silent": 1 where a shape's tokens get as much as
+        any others. Means over clips that show the shapes.
+    """
+    config, policy, backbone = trained.config, trained.policy, trained.backbone
+    device = next(policy.transformer(role).parameters()).device
+    capture = make_capture(replace(config, regions=replace(config.regions, enabled=True)), policy, role)
+    assert capture is not None
+    latents = sample(
+        policy,
+        role,
+        backbone.geometry.noise([rollout_seed(seed, 0, number, 0) for number in range(len(prompts))], device),
+        ltx2_levels(config.sampling.steps),
+        backbone.condition([prompt.prompt_av for prompt in prompts]),
+        negative=backbone.negative(),
+        guidance=config.sampling.guidance,
+        capture=capture,
+        window=config.capture_window,
+    )
+    attention = capture.take().cpu()
+    capture.remove()
+    weights = region_weights(attention, backbone.geometry.frames, config.regions.weights, _WARM)
+    found: dict[str, list[float]] = {
+        name: [] for name in ("weight_on_sounding", "attention_on_sounding", "attention_on_silent")
+    }
+    for clip, prompt, weight, paid in zip(backbone.decode(latents), prompts, weights, attention, strict=True):
+        sounding, silent = shape_tokens(clip, prompt.prompt_av)
+        for name, values, tokens in zip(found, (weight, paid, paid), (sounding, sounding, silent), strict=True):
+            if tokens.any():
+                found[name].append(float(values[tokens].mean() / values.mean()))
+    return {name: fmean(values) if values else float("nan") for name, values in found.items()}
+
+
+def shape_tokens(clip: Decoded, prompt: str) -> tuple[Tensor, Tensor]:
+    """Which video tokens of a clip of the crowd show the sounding shape, and which a silent one: bool (Lv,) each."""
+    cast, patch = understand(prompt), WORLDS["crowd"].codec.patch
+    crowd = look_around(clip.frames, cast)
+    silent = [crowd.shapes[shape].cover for shape in cast.silent]
+    nothing = np.zeros_like(crowd.whole.cover)
+    covers = (crowd.sounding.cover, np.maximum.reduce([nothing, *silent]))
+    return tuple(  # type: ignore[return-value]
+        nn.functional.avg_pool2d(torch.from_numpy(cover)[:, None], patch).flatten() >= _LEAST_COVER for cover in covers
+    )
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Norms of gradients of the blocks' own audio parameters, one value for each block.
+
+    Attributes:
+        audio: of the audio loss.
+        video: of the video loss, which comes through cross-attention.
+        video_with_surgery: the same where the release's rules scale it.
+    """
+
+    audio: Sequence[float]
+    video: Sequence[float]
+    video_with_surgery: Sequence[float]
+
+    @property
+    def fraction(self) -> float:
+        """Norm over all blocks of the video loss's gradient, as a fraction of that of the audio loss."""
+        return _norm(self.video) / _norm(self.audio)
+
+    @property
+    def fraction_with_surgery(self) -> float:
+        """The same with surgery."""
+        return _norm(self.video_with_surgery) / _norm(self.audio)
+
+
+def gradient_paths(transformer: nn.Module, kind: str, count: int = _COUNT) -> Paths:
+    """How much of the video loss's gradient reaches the audio stream, on real scenes, by flow matching.
+
+    Args:
+        transformer: of a miniature; it stays as it is.
+        kind: name of its world.
+        count: scenes.
+    """
+    world, options = WORLDS[kind], PretrainOptions(world=kind)
+    network = copy.deepcopy(transformer).cpu()
+    policy = FullPolicy(network, world.codec.geometry)
+    scenes = [world.draw(_SCENES + index) for index in range(count)]
+    latents = world.codec.encode(world.render(scenes))
+    condition = world.embed([scene.prompt.prompt_av for scene in scenes])
+    preset = PRESETS["release"]
+    surgery = Surgery(policy.transformer("policy"), preset_keep(preset, depth(network)), preset.where)
+    surgery.attach()
+
+    def norms(stream: int) -> Mapping[str, list[float]]:
+        for parameter in policy.trainable().values():
+            parameter.grad = None
+        torch.autograd.backward(stream_losses(policy, latents, condition, options, 0)[stream])
+        return depth_norms(policy)
+
+    audio, video = norms(1)["audio"], norms(0)["audio"]
+    with surgery.enabled():
+        return Paths(audio, video, norms(0)["audio"])
+
+
+def _norm(values: Sequence[float]) -> float:
+    return float(np.linalg.norm(values))
