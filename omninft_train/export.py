@@ -19,7 +19,7 @@ from omninft_train.config import Config
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.files import rename
 from omninft_train.generate import read_config
-from omninft_train.models.policy import lora_config
+from omninft_train.models.lora import lora_config
 from omninft_train.models.velocity import version
 from omninft_train.training import checkpoint
 

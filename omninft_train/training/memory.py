@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,9 @@ import torch
 from torch import nn
 
 from omninft_train.models.latents import Geometry
+from omninft_train.models.lora import adapter_shapes
 from omninft_train.models.ltx2 import CONFIG_FILES, clip_geometry, describe, locate
 from omninft_train.models.ltx2_prompts import PROMPT_TOKENS
-from omninft_train.models.policy import TARGETS
 
 if TYPE_CHECKING:
     from omninft_train.config import Config
@@ -118,12 +119,7 @@ def _gradients_apart(config: Config) -> int:
 
 def adapter_parameters(transformer: nn.Module, rank: int) -> int:
     """Parameters of a LoRA on all attentions and feed-forward layers of both streams."""
-    adapted = tuple(f".{target}" for target in TARGETS)
-    return sum(
-        rank * (layer.in_features + layer.out_features)
-        for name, layer in transformer.named_modules()
-        if isinstance(layer, nn.Linear) and name.startswith("transformer_blocks.") and name.endswith(adapted)
-    )
+    return sum(math.prod(shape) for shape in adapter_shapes(transformer, rank).values())
 
 
 def _activations(transformer: Any, geometry: Geometry, size: int) -> tuple[int, int]:
