@@ -79,11 +79,18 @@ class BackboneSection:
 
 @dataclass(frozen=True)
 class PolicySection:
-    """Which parameters are trained: adapters on a frozen network, or all of them."""
+    """Which parameters are trained: adapters on a frozen network, or all of them.
+
+    Attributes:
+        parameters: "lora" or "full".
+        rank, alpha: of the adapters.
+        init: LoRA that policy, old policy and reference start from, a file or a folder; empty for none.
+    """
 
     parameters: Literal["lora", "full"] = "lora"
     rank: Count = 32
     alpha: int = 64
+    init: str = ""
 
 
 @dataclass(frozen=True)
@@ -304,6 +311,11 @@ def check(config: Config, world: int = 1) -> None:
     for name, number in above.items():
         if not number > 0:
             raise UsageError(f"{name} = {number:g}: must be above 0.")
+    if config.policy.init and config.policy.parameters == "full":
+        raise UsageError(
+            "policy.init with policy.parameters = 'full': a LoRA is started from with 'lora' alone. To train all, "
+            "merge it into the base (omninft-train export --format merged) and name that in backbone.path."
+        )
     if prompts.group_size == 1:
         raise UsageError("prompts.group_size = 1: a group of one has no advantage; at least 2 are needed.")
     for rule in config.surgery.rules:

@@ -25,6 +25,7 @@ from omninft_train.training import checkpoint
 from omninft_train.training.assemble import load_backbone, make_policy
 from omninft_train.training.distributed import ALONE, World
 from omninft_train.training.rollout import Guidance, rollout_seed, sample
+from omninft_train.training.saving import check_start
 from omninft_train.training.tracking import best_step
 
 Role = Literal["policy", "old", "reference"]
@@ -113,6 +114,7 @@ def load_trained(run: Path, device: str, prompts: Sequence[str] = (), step: int 
     backbone = load_backbone(config, device, prompts)
     policy = make_policy(config, backbone)
     loaded = checkpoint.load(folder, backbone.kind, backbone.digest)
+    check_start(loaded, policy)
     now = loaded.part("policy")
     policy.load(now, loaded.tensors.get("old", now))
     digest = checkpoint.meta_digest(loaded.meta)[:16]

@@ -26,9 +26,11 @@ class Policy(ABC):
 
     Attributes:
         geometry: sizes of its clips.
+        start: SHA-256 of the LoRA file that all roles began as; empty for none.
     """
 
     geometry: Geometry
+    start: str = ""
 
     @abstractmethod
     def transformer(self, role: Role) -> nn.Module:
@@ -117,19 +119,31 @@ class Policy(ABC):
 class LoraPolicy(Policy):
     """Adapters "policy" and "old" on a frozen network; the reference is the network without them.
 
+    Started from another LoRA, all three roles begin as the network with that, and the reference is an adapter too.
+
     Args:
         transformer: an LTX-2 transformer; adapters are added in place.
         geometry: sizes of its clips.
         rank, alpha: of the adapters, which stay in float32.
         seed: of the adapters' first weights; B is zero, so that policy, old policy and reference start equal.
+        start: weights to start from instead, by the names of `trainable`.
     """
 
-    def __init__(self, transformer: Any, geometry: Geometry, *, rank: int = 32, alpha: int = 64, seed: int = 0) -> None:
+    def __init__(
+        self,
+        transformer: Any,
+        geometry: Geometry,
+        *,
+        rank: int = 32,
+        alpha: int = 64,
+        seed: int = 0,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         self.geometry = geometry
         self.config = lora_config(rank, alpha)
-        adapters = ("policy", "old")
+        adapters = ("policy", "old") if start is None else ROLES
         transformer.requires_grad_(False)
         transformer.eval()
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
@@ -142,14 +156,14 @@ class LoraPolicy(Policy):
         self._layers: list[Any] = list(layers.values())
         self._states = [vars(layer) for layer in self._layers]
         self._parts = {adapter: adapter_parts(layers, adapter) for adapter in adapters}
-        self._init(seed)
+        self._init(seed, start)
         for layer in self._layers:
             # `predict` computes products of other formats under autocast, which would undo peft's cast of the input.
             layer.cast_input_dtype_enabled = False
         self._switch("policy")
 
     @torch.no_grad()
-    def _init(self, seed: int) -> None:
+    def _init(self, seed: int, start: Mapping[str, Tensor] | None) -> None:
         """A normal with standard deviation 1/r, B zero; in the order of names, whatever the network's format."""
         for adapter in self._parts:
             generator = torch.Generator().manual_seed(seed)
@@ -157,7 +171,9 @@ class LoraPolicy(Policy):
                 # The layer has them in the network's format by now.
                 parameter.data = torch.zeros_like(parameter, dtype=torch.float32)
                 parameter.requires_grad_(adapter == "policy")
-                if ".lora_A." in name and not parameter.is_meta:
+                if start is not None:
+                    parameter.copy_(start[name])
+                elif ".lora_A." in name and not parameter.is_meta:
                     parameter.copy_(torch.randn(parameter.shape, generator=generator) / self.config.r)
 
     def transformer(self, role: Role) -> nn.Module:

@@ -12,8 +12,10 @@ from omninft_train.config import Config, check
 from omninft_train.errors import UsageError
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.method.surgery import PRESETS, keep_by_block, preset_keep
+from omninft_train.models.adapter_files import start_of
 from omninft_train.models.backbone import Backbone
 from omninft_train.models.hooks import AttentionCapture, Surgery, compile_blocks
+from omninft_train.models.lora import adapter_shapes
 from omninft_train.models.policy import ROLES, FullPolicy, LoraPolicy, Policy
 from omninft_train.models.responses import BothWays, ResponseCapture
 from omninft_train.prompts import TrainPrompt, draw, load_prompts
@@ -114,7 +116,11 @@ def load_training_prompts(config: Config) -> list[TrainPrompt]:
 
 
 def make_policy(config: Config, backbone: Backbone) -> Policy:
-    """Policy, old policy and reference, equal to each other."""
+    """Policy, old policy and reference, equal to each other.
+
+    Raises:
+        UsageError: the LoRA to start from does not fit.
+    """
     section, transformer = config.policy, backbone.transformer
     if config.backbone.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()  # type: ignore[operator]
@@ -122,12 +128,27 @@ def make_policy(config: Config, backbone: Backbone) -> Policy:
     if section.parameters == "full":
         policy = FullPolicy(transformer, backbone.geometry)
     else:
-        policy = LoraPolicy(
-            transformer, backbone.geometry, rank=section.rank, alpha=section.alpha, seed=config.run.seed
-        )
+        policy = _lora_policy(config, backbone)
     if config.backbone.compile:
         for network in {id(shared): shared for shared in map(policy.transformer, ROLES)}.values():
             compile_blocks(network)
+    return policy
+
+
+def _lora_policy(config: Config, backbone: Backbone) -> LoraPolicy:
+    section, start = config.policy, None
+    if section.init:
+        shapes = adapter_shapes(backbone.transformer, section.rank)
+        start = start_of(Path(section.init).expanduser(), shapes, section.alpha, backbone.digest)
+    policy = LoraPolicy(
+        backbone.transformer,
+        backbone.geometry,
+        rank=section.rank,
+        alpha=section.alpha,
+        seed=config.run.seed,
+        start=None if start is None else start.tensors,
+    )
+    policy.start = "" if start is None else start.digest
     return policy
 
 

@@ -38,7 +38,8 @@ class Memory:
         gathered: weights of two blocks that are put together for use, where weights are spread over GPUs.
         trained: adapters with gradients and Adam's moments; for everything, gradients and moments. Methods that weigh
             rewards by their gradients keep one for each reward.
-        old, reference: copies of what is trained; with adapters the reference costs nothing.
+        old, reference: copies of what is trained; with adapters the reference costs something only where it is a LoRA
+            that was started from.
         activations: of one update batch.
         prompts: conditioning of this GPU's rollouts and of the negative prompt.
         decoders: weights of both VAEs and the vocoder, and the work space for one clip.
@@ -90,7 +91,8 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
     apart = _gradients_apart(config)
     if adapters:
         copy = adapter_parameters(transformer, config.policy.rank) * _FLOAT32
-        trained, old, reference = (_TRAINED_COPIES + apart) * copy, copy, 0
+        trained, old = (_TRAINED_COPIES + apart) * copy, copy
+        reference = copy if config.policy.init else 0
     else:
         copy = weights * size
         trained, old, reference = (_TRAINED_COPIES - 1 + apart) * copy, copy, copy

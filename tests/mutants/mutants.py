@@ -201,6 +201,13 @@ MUTANTS = (
         'state["_disable_adapters"] = False',
         (_ADAPTERS,),
     ),
+    Mutant(
+        "reference without the LoRA that was started from",
+        _POLICY,
+        'adapters = ("policy", "old") if start is None else ROLES',
+        'adapters = ("policy", "old")',
+        ("tests/omninft_train/models/test_policy.py",),
+    ),
     Mutant("old network is the reference's", _POLICY, '"old": copies[0]', '"old": copies[1]'),
     Mutant(
         "skipped blocks not handed on",

@@ -356,6 +356,7 @@ FIXED: dict[str, st.SearchStrategy[Any]] = {
     "run.steps": st.integers(1, 10**6),
     "run.keep_checkpoints": st.integers(1, 10),
     "policy.rank": st.integers(1, 256),
+    "policy.init": st.just(""),  # goes with adapters only
     "optimizer.lr": ABOVE_ZERO,
     "optimizer.max_norm": ABOVE_ZERO,
     "loss.beta": ABOVE_ZERO,

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from omninft_train.config import BackboneSection, Config, PolicySection
 from omninft_train.errors import EnvironmentProblem, UsageError
-from omninft_train.export import COMFYUI_FILE, LORA_FILE, NETWORK_FILE, PEFT_FILE, ExportOptions, export
+from omninft_train.export import NETWORK_FILE, ExportOptions, export
+from omninft_train.models.adapter_files import COMFYUI_FILE, LORA_FILE, PEFT_FILE
 from omninft_train.models.latents import Condition, Geometry, Latents
 from omninft_train.models.ltx2 import Ltx2Backbone, config_digest
 from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy

@@ -295,6 +295,27 @@ def test_true_sizes(name: str) -> None:
 
 
 @VERSIONS
+def test_a_lora_to_start_from_is_what_all_roles_begin_as(name: str) -> None:
+    case = load_case(name)
+    trained = lora(case)
+    stir(dict(trained.trainable()))
+    policy = lora(case, start=trained.full(trained.trainable()))
+    wanted = velocity(trained, "policy", case)
+    for role in ("policy", "old", "reference"):
+        assert_same(velocity(policy, role, case), wanted)
+    assert differ(wanted, velocity(trained, "reference", case))
+    # From here on only the policy moves, and the old policy follows; the reference stays what it was.
+    assert gradients(policy, case).keys() == trained.trainable().keys()
+    stir(dict(policy.trainable()))
+    policy.update_old(0.0)
+    assert differ(velocity(policy, "policy", case), wanted)
+    assert_same(velocity(policy, "old", case), velocity(policy, "policy", case))
+    assert_same(velocity(policy, "reference", case), wanted)
+    assert not velocity(policy, "reference", case).video.requires_grad
+    assert list(policy.old()) == list(policy.trainable()) == list(trained.trainable())
+
+
+@VERSIONS
 @pytest.mark.parametrize("half", [False, True])
 def test_roles_are_those_that_peft_switches_to(name: str, half: bool) -> None:
     case = load_case(name)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from diffusers import LTX2Pipeline
+from safetensors.torch import load_file, save_file
 from tiny_pipeline import SIZE, save_tiny_pipeline
 from tiny_training import assert_close, log, make, run
 
 from omninft_train.config import Config
 from omninft_train.errors import UsageError
-from omninft_train.export import export
+from omninft_train.export import ExportOptions, export
 from omninft_train.generate import Generation, load_trained, sample_clips
 from omninft_train.prompts import load_prompts
 from omninft_train.recipe import load
@@ -111,3 +113,34 @@ def test_only_prompts_of_the_run_are_encoded(folder: Path, tmp_path: Path) -> No
 def test_a_block_that_is_not_there_is_told_before_sampling(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"stg_blocks: 29, but the network has blocks 0 to"):
         make(config(folder, "sampling.guidance.stg_blocks=[29]"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("form", ["diffusers", "comfyui", "peft"])
+def test_training_goes_on_from_an_exported_lora(folder: Path, tmp_path: Path, form: Any) -> None:
+    short = ("sampling.steps=3", "run.steps=1")
+    run(config(folder, *short), tmp_path / "first")
+    export(tmp_path / "first", tmp_path / "lora", ExportOptions(form))
+    from_it = config(folder, *short, f'policy.init="{tmp_path / "lora"}"', "loss.kl_coef=1.0")
+    run(from_it, tmp_path / "second")
+    first, second = (load_trained(tmp_path / name, "cpu") for name in ("first", "second"))
+    noise = first.backbone.geometry.noise([1])
+    inputs = (noise, torch.tensor([0.9]), first.backbone.condition(["a dog barks"]))
+    wanted, reference, now = (
+        trained.policy.velocity(role, *inputs)
+        for trained, role in ((first, "policy"), (second, "reference"), (second, "policy"))
+    )
+    assert torch.equal(reference.video, wanted.video) and torch.equal(reference.audio, wanted.audio)
+    assert not torch.equal(now.video, wanted.video)
+    # The pull to the reference is nothing before the first update: policy and reference began as the same LoRA.
+    assert log(tmp_path / "second")[0]["kl"] == 0
+    # The reference is not in the checkpoint, so the file has to stay what it was.
+    (file,) = (tmp_path / "lora").glob("*.safetensors")
+    save_file({name: 2 * tensor for name, tensor in load_file(file).items()}, file)
+    if form == "peft":
+        with pytest.raises(UsageError, match="was not started from the file that policy.init names now"):
+            run(from_it, tmp_path / "second")
+
+
+def test_everything_cannot_start_from_a_lora(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"policy\.init with policy\.parameters = 'full'.*--format merged"):
+        config(folder, "policy.parameters=full", "policy.init=lora")
