@@ -59,7 +59,6 @@ class BackboneSection:
         dtype: number format of the frozen weights.
         height, width, frames, fps: of the clips; the miniature has its own.
         gradient_checkpointing: recompute activations in the backward pass.
-        compile: compile each block.
         cache: folder of prompt embeddings.
         negative_prompt: what guidance leads away from; None for the backbone's own.
     """
@@ -72,7 +71,6 @@ class BackboneSection:
     frames: int = 121
     fps: float = 24.0
     gradient_checkpointing: bool = True
-    compile: bool = False
     cache: str = ""
     negative_prompt: str | None = None
 
@@ -354,7 +352,6 @@ def _check_arr(config: Config) -> None:
             "rewards of each branch, which needs 'routed'."
         )
     others = {"surgery.enabled": config.surgery.enabled, "regions.enabled": config.regions.enabled}
-    others["backbone.compile"] = config.backbone.compile and config.arr.layers  # its hooks change in every step
     for key, value in others.items():
         if value:
             raise UsageError(

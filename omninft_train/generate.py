@@ -142,7 +142,9 @@ def step_number(run: Path, step: str) -> int | None:
 def read_config(run: Path, step: int | None = None) -> Config:
     """The configuration that a run was started with, as the checkpoint of a step has it."""
     folder = checkpoint.find(run, step)
-    return build(Config, checkpoint.read_meta(folder)["config"], Origin(str(folder)))
+    content = checkpoint.read_meta(folder)["config"]
+    content.get("backbone", {}).pop("compile", None)  # a key of earlier versions, which changed no result
+    return build(Config, content, Origin(str(folder)))
 
 
 def evaluation_prompts(run: Path, path: Path | None) -> list[TrainPrompt]:

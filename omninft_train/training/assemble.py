@@ -14,9 +14,9 @@ from omninft_train.method.schedule import ltx2_levels
 from omninft_train.method.surgery import PRESETS, keep_by_block, preset_keep
 from omninft_train.models.adapter_files import start_of
 from omninft_train.models.backbone import Backbone
-from omninft_train.models.hooks import AttentionCapture, Surgery, compile_blocks
+from omninft_train.models.hooks import AttentionCapture, Surgery
 from omninft_train.models.lora import adapter_shapes
-from omninft_train.models.policy import ROLES, FullPolicy, LoraPolicy, Policy
+from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
 from omninft_train.models.responses import BothWays, ResponseCapture
 from omninft_train.prompts import TrainPrompt, draw, load_prompts
 from omninft_train.rewards.local import make_rewards
@@ -129,9 +129,6 @@ def make_policy(config: Config, backbone: Backbone) -> Policy:
         policy = FullPolicy(transformer, backbone.geometry)
     else:
         policy = _lora_policy(config, backbone)
-    if config.backbone.compile:
-        for network in {id(shared): shared for shared in map(policy.transformer, ROLES)}.values():
-            compile_blocks(network)
     return policy
 
 
