@@ -15,7 +15,11 @@ Recipe = Annotated[
     typer.Option("--recipe", help="vanilla, gdpo, omninft-routing, omninft-routing-surgery, omninft, or a TOML file."),
 ]
 BackboneName = Annotated[
-    str | None, typer.Option("--backbone", help="miniature or ltx2; default: what the recipe says, else miniature.")
+    str | None,
+    typer.Option(
+        "--backbone",
+        help="miniature, ltx2, ltx2.3 or ltx2.5; default: what the recipe says, else miniature.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, as often as needed; wins over the recipe.")

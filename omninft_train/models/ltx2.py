@@ -1,4 +1,4 @@
-"""LTX-2.0 and LTX-2.3 from a diffusers pipeline: transformer, prompt conditioning, and decoding to clips in memory."""
+"""LTX-2.0, 2.3 and 2.5 from a diffusers pipeline: transformer, prompt conditioning, and decoding to clips in memory."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Ltx2Backbone:
             decoding: see `DecodeOptions`.
 
         Raises:
-            UsageError: not a pipeline of LTX-2.0 or 2.3, or a size that it cannot make.
+            UsageError: not a pipeline of LTX-2.0, 2.3 or 2.5, or a size that it cannot make.
             EnvironmentProblem: weights are missing.
         """
         folder, dtype = locate(section.path), getattr(torch, section.dtype)
@@ -160,7 +160,7 @@ def describe(folder: Path) -> dict[str, Any]:
     """The networks of a pipeline without their weights, built on torch's meta device from their configurations.
 
     Raises:
-        UsageError: a network that is neither of LTX-2.0 nor of LTX-2.3.
+        UsageError: a network that is not of LTX-2.0, 2.3 or 2.5.
         EnvironmentProblem: a configuration is missing.
     """
     networks = {}
@@ -172,7 +172,7 @@ def describe(folder: Path) -> dict[str, Any]:
             raise EnvironmentProblem(f"{path}: cannot be read ({error}).") from error
         kind = config.get("_class_name")
         if kind not in _CLASSES:
-            raise UsageError(f"{path}: {name} is a {kind}; known are {', '.join(_CLASSES)} (LTX-2.0 and LTX-2.3).")
+            raise UsageError(f"{path}: {name} is a {kind}; known are {', '.join(_CLASSES)} (LTX-2.0, 2.3 and 2.5).")
         with torch.device("meta"):
             networks[name] = _CLASSES[kind].from_config(config)
     return networks

@@ -19,7 +19,7 @@ class DecodeOptions:
 
     Attributes:
         tiles: decode in tiles of "space" or in pieces of "time" to save memory; seams are blended, so frames change.
-        timestep, noise: for a video VAE that takes a noise level; LTX-2.0 and 2.3 have none and ignore them.
+        timestep, noise: for a video VAE that takes a noise level; others ignore them.
     """
 
     tiles: Literal["none", "space", "time"] = "none"

@@ -340,7 +340,7 @@ def test_queries_of_a_failed_pass_are_forgotten() -> None:
         velocity(policy, case, "old")
 
 
-@VERSIONS
+@pytest.mark.parametrize("name", (*NAMES, "ltx25"))
 def test_true_sizes(name: str) -> None:
     network = true_size(name)
     for direction, query, context in (("a2v", 4096, 2048), ("v2a", 2048, 4096)):

@@ -280,9 +280,9 @@ def test_adapters_stay_in_float32_on_a_network_in_bfloat16(autocast: bool) -> No
     assert float(torch.nn.functional.cosine_similarity(rough, fine, dim=0)) > 0.99
 
 
-@VERSIONS
+@pytest.mark.parametrize("name", (*NAMES, "ltx25"))
 def test_true_sizes(name: str) -> None:
-    policy = LoraPolicy(true_size(name), load_case(name).geometry, rank=32, alpha=64)
+    policy = LoraPolicy(true_size(name), load_case("ltx2").geometry, rank=32, alpha=64)
     trainable = policy.trainable()
     layers = {key.rpartition(".lora_")[0] for key in trainable}
     blocks = {key.split(".")[1] for key in layers}
