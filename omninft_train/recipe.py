@@ -18,7 +18,7 @@ from omninft_train.errors import UsageError, near
 RECIPES = ("vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft", "diffusionnft", "marble", "arr")
 BACKBONES = ("miniature", "ltx2")
 # Files with what they change of a backbone, whose name theirs begin with.
-VARIANTS = ("ltx2.3", "ltx2.5")
+VARIANTS = ("ltx2.3", "ltx2.5", "ltx2-small", "ltx2-32gb")
 
 
 @dataclass(frozen=True)

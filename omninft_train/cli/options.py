@@ -18,7 +18,7 @@ BackboneName = Annotated[
     str | None,
     typer.Option(
         "--backbone",
-        help="miniature, ltx2, ltx2.3 or ltx2.5; default: what the recipe says, else miniature.",
+        help="miniature, ltx2, ltx2.3, ltx2.5, ltx2-small or ltx2-32gb; default: what the recipe says, else miniature.",
     ),
 ]
 Overrides = Annotated[

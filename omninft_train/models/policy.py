@@ -148,6 +148,7 @@ class LoraPolicy(Policy):
         transformer.eval()
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # further ones are meant
+            warnings.filterwarnings("ignore", message="TorchaoLoraLinear was instantiated")  # nothing is merged here
             for adapter in adapters:
                 transformer.add_adapter(self.config, adapter)
         self._transformer = transformer

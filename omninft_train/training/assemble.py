@@ -22,6 +22,7 @@ from omninft_train.prompts import TrainPrompt, draw, load_prompts
 from omninft_train.rewards.local import make_rewards
 from omninft_train.training.agreement import agree
 from omninft_train.training.distributed import World
+from omninft_train.training.offload import make_room
 from omninft_train.training.state import Training
 
 if TYPE_CHECKING:
@@ -45,10 +46,12 @@ def assemble(config: Config, out: Path, world: World) -> Training:
     backbone = load_backbone(config, world.device, needed[world.rank :: world.size])
     world.barrier()  # each process has encoded its part of the prompts, and all read all
     policy = make_policy(config, backbone)
-    if world.size > 1 and config.policy.parameters == "lora" and world.device != "cpu":
+    spread = config.policy.parameters == "lora" and config.backbone.quantize == "none"
+    if world.size > 1 and spread and world.device != "cpu":
         from omninft_train.models.shard import shard
 
         shard(policy)
+    make_room(rewards, config, policy)
     return Training(
         config=config,
         backbone=backbone,
