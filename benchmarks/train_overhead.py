@@ -8,6 +8,9 @@
 One thread, and seconds of processor time: what another process does meanwhile hardly counts. Wall time is kept beside.
 Steps of both recipes alternate, and so do forward passes with and without capture: whole samplings scatter by more than
 what capturing costs. Its share is the median excess of such a pass, times the share of passes that are collected.
+"switch": seconds to put another adapter in force on a transformer of true size without memory for weights,
+here and by peft's own methods, which also walk through the network and change gradients.
+
 Medians over rounds, by default as many as `ROUNDS` says: small steps scatter more. Exit code 1 when a target is missed.
 """
 
@@ -19,7 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,7 @@ from omninft_train.miniature.backbone import MiniatureBackbone
 from omninft_train.miniature.world import training_prompts
 from omninft_train.models.backbone import Decoded
 from omninft_train.models.latents import Condition, Geometry, Latents
+from omninft_train.models.policy import LoraPolicy
 from omninft_train.recipe import load
 from omninft_train.rewards.local import make_rewards
 from omninft_train.training import trainer
@@ -182,6 +186,33 @@ def measure(size: str, rounds: int) -> dict[str, Any]:
         }
 
 
+def measure_switch(rounds: int = 20) -> dict[str, float]:
+    """Median seconds of a switch from the policy to the old policy and back, divided by two."""
+    with torch.device("meta"):
+        make: Any = LTX2VideoTransformer3DModel
+        policy = LoraPolicy(make(rope_type="split"), MID)
+    network: Any = policy.transformer("policy")
+
+    def ours() -> None:
+        with policy._in_role("old"):  # what `velocity` does around a pass
+            pass
+
+    def of_peft() -> None:
+        network.set_adapter("old")
+        network.set_adapter("policy")
+
+    return {name: _median_seconds(switch, rounds) / 2 for name, switch in (("ours", ours), ("peft", of_peft))}
+
+
+def _median_seconds(call: Callable[[], None], rounds: int) -> float:
+    seconds = []
+    for _ in range(rounds):
+        start = time.process_time()
+        call()
+        seconds.append(time.process_time() - start)
+    return statistics.median(seconds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
@@ -191,7 +222,7 @@ def main() -> None:
     torch.set_num_threads(1)
     facts = {"machine": machine(("torch", "diffusers", "peft")), "threads": torch.get_num_threads(), "targets": TARGETS}
     sizes = {size: measure(size, options.rounds or ROUNDS[size]) for size in options.sizes}
-    text = json.dumps(facts | {"sizes": sizes}, indent=1)
+    text = json.dumps(facts | {"sizes": sizes, "switch": measure_switch()}, indent=1)
     options.out.write_text(text + "\n", encoding="utf-8")
     print(text)
     sys.exit(any(found[name] > target for found in sizes.values() for name, target in TARGETS.items()))

@@ -12,6 +12,8 @@ from omninft_train.method.advantages import AdvantageOptions
 from omninft_train.method.losses import LossOptions
 from omninft_train.method.regions import RegionOptions
 from omninft_train.method.surgery import SurgeryRule, check_rule
+from omninft_train.models.ltx2_decoding import Tiling
+from omninft_train.models.quantize import Quantization
 from omninft_train.rewards.spec import RewardSpec
 from omninft_train.training.rollout import CaptureWindow, Guidance
 from omninft_train.training.trackers import TrackerName
@@ -61,7 +63,10 @@ class BackboneSection:
         dtype: number format of the frozen weights.
         height, width, frames, fps: of the clips; the miniature has its own.
         gradient_checkpointing: recompute activations in the backward pass.
-        compile: compile each block.
+        tiling: decode in tiles of "space", pieces of "time", or "both"; saves memory, and seams are blended.
+        offload: what a phase of a step does not need waits in main memory: decoders while nothing is decoded, the
+            generator's network while rewards judge on its device.
+        quantize: number format of the frozen linear layers that adapters sit on, by torchao; "none" for `dtype`.
         cache: folder of prompt embeddings.
         negative_prompt: what guidance leads away from; None for the backbone's own.
     """
@@ -74,18 +79,27 @@ class BackboneSection:
     frames: int = 121
     fps: float = 24.0
     gradient_checkpointing: bool = True
-    compile: bool = False
+    tiling: Tiling = "none"
+    offload: bool = False
+    quantize: Quantization = "none"
     cache: str = ""
     negative_prompt: str | None = None
 
 
 @dataclass(frozen=True)
 class PolicySection:
-    """Which parameters are trained: adapters on a frozen network, or all of them."""
+    """Which parameters are trained: adapters on a frozen network, or all of them.
+
+    Attributes:
+        parameters: "lora" or "full".
+        rank, alpha: of the adapters.
+        init: LoRA that policy, old policy and reference start from, a file or a folder; empty for none.
+    """
 
     parameters: Literal["lora", "full"] = "lora"
     rank: Count = 32
     alpha: int = 64
+    init: str = ""
 
 
 @dataclass(frozen=True)
@@ -242,6 +256,7 @@ class RewardSection:
         reward: the rewards themselves.
         backend: "local", in this process, or "ray", on actors.
         device: where their networks run.
+        offload: each network is loaded when a step needs it and dropped afterwards.
         weights: "checkpoints", or a test mode of avbench ("keyed-random", "keyed-random-reduced").
         accepted: licences of weights that the user accepts, as `avbench models accept` names them.
         weights_dir: folder that holds checkpoints already.
@@ -252,6 +267,7 @@ class RewardSection:
     reward: tuple[RewardSpec, ...] = ()
     backend: Literal["local", "ray"] = "local"
     device: str = "cpu"
+    offload: bool = False
     weights: Literal["checkpoints", "keyed-random", "keyed-random-reduced"] = "checkpoints"
     weights_dir: str | None = None
     accepted: tuple[str, ...] = ()
@@ -306,6 +322,7 @@ def check(config: Config, world: int = 1) -> None:
     for name, number in above.items():
         if not number > 0:
             raise UsageError(f"{name} = {number:g}: must be above 0.")
+    _check_policy(config)
     if prompts.group_size == 1:
         raise UsageError("prompts.group_size = 1: a group of one has no advantage; at least 2 are needed.")
     for rule in config.surgery.rules:
@@ -337,6 +354,19 @@ def check(config: Config, world: int = 1) -> None:
         raise UsageError(f"regions.window = [{first}, {last}]: needs 0 <= first <= last <= 1.")
 
 
+def _check_policy(config: Config) -> None:
+    if config.policy.init and config.policy.parameters == "full":
+        raise UsageError(
+            "policy.init with policy.parameters = 'full': a LoRA is started from with 'lora' alone. To train all, "
+            "merge it into the base (omninft-train export --format merged) and name that in backbone.path."
+        )
+    if config.backbone.quantize != "none" and (config.policy.parameters, config.backbone.kind) != ("lora", "ltx2"):
+        raise UsageError(
+            f"backbone.quantize = '{config.backbone.quantize}': for adapters on LTX-2 only (backbone.kind 'ltx2', "
+            "policy.parameters 'lora'); what is trained cannot be kept in 8 bits."
+        )
+
+
 def _check_arr(config: Config) -> None:
     if config.advantages.mode != "routed":
         raise UsageError(
@@ -344,7 +374,6 @@ def _check_arr(config: Config) -> None:
             "rewards of each branch, which needs 'routed'."
         )
     others = {"surgery.enabled": config.surgery.enabled, "regions.enabled": config.regions.enabled}
-    others["backbone.compile"] = config.backbone.compile and config.arr.layers  # its hooks change in every step
     for key, value in others.items():
         if value:
             raise UsageError(

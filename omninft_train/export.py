@@ -19,16 +19,14 @@ from omninft_train.config import Config
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.files import rename
 from omninft_train.generate import read_config
-from omninft_train.models.policy import lora_config
+from omninft_train.models.adapter_files import COMFYUI_FILE, LORA_FILE, PEFT_CONFIG, PEFT_FILE
+from omninft_train.models.lora import lora_config
 from omninft_train.models.velocity import version
 from omninft_train.training import checkpoint
 
 Format = Literal["diffusers", "comfyui", "peft", "merged"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
-LORA_FILE = "pytorch_lora_weights.safetensors"
-COMFYUI_FILE = "comfyui_lora.safetensors"
-PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 NETWORK_FILE, NETWORK_CONFIG = "diffusion_pytorch_model.safetensors", "config.json"
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 

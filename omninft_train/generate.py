@@ -25,6 +25,7 @@ from omninft_train.training import checkpoint
 from omninft_train.training.assemble import load_backbone, make_policy
 from omninft_train.training.distributed import ALONE, World
 from omninft_train.training.rollout import Guidance, rollout_seed, sample
+from omninft_train.training.saving import check_start
 from omninft_train.training.tracking import best_step
 
 Role = Literal["policy", "old", "reference"]
@@ -113,6 +114,7 @@ def load_trained(run: Path, device: str, prompts: Sequence[str] = (), step: int 
     backbone = load_backbone(config, device, prompts)
     policy = make_policy(config, backbone)
     loaded = checkpoint.load(folder, backbone.kind, backbone.digest)
+    check_start(loaded, policy)
     now = loaded.part("policy")
     policy.load(now, loaded.tensors.get("old", now))
     digest = checkpoint.meta_digest(loaded.meta)[:16]
@@ -140,7 +142,9 @@ def step_number(run: Path, step: str) -> int | None:
 def read_config(run: Path, step: int | None = None) -> Config:
     """The configuration that a run was started with, as the checkpoint of a step has it."""
     folder = checkpoint.find(run, step)
-    return build(Config, checkpoint.read_meta(folder)["config"], Origin(str(folder)))
+    content = checkpoint.read_meta(folder)["config"]
+    content.get("backbone", {}).pop("compile", None)  # a key of earlier versions, which changed no result
+    return build(Config, content, Origin(str(folder)))
 
 
 def evaluation_prompts(run: Path, path: Path | None) -> list[TrainPrompt]:

@@ -17,6 +17,7 @@ from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.local import Rewards, make_rewards
 from omninft_train.training.distributed import ALONE, World
+from omninft_train.training.offload import make_room
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def judged_rows(
     mine = left[world.rank :: world.size]
     if any(job not in done for job in left):
         with closing(make_rewards(section)) as rewards, closing(_Journal(out, settings, world)) as journal:
+            make_room(rewards, trained.config, trained.policy)
             for batch in stream(trained.backbone, trained.policy, prompts, how, mine):
                 fresh = [(job, clip) for job, clip in batch if job not in done]
                 rows = judge(rewards, fresh, prompts) if fresh else []

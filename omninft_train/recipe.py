@@ -17,6 +17,8 @@ from omninft_train.errors import UsageError, near
 
 RECIPES = ("vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft", "diffusionnft", "marble", "arr")
 BACKBONES = ("miniature", "crowd", "ltx2")
+# Files with what they change of a backbone, whose name theirs begin with.
+VARIANTS = ("ltx2.3", "ltx2.5", "ltx2-small", "ltx2-32gb")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
 
     Args:
         recipe: name of a shipped recipe, or a TOML file, which may name the one that it builds on by `recipe = "..."`.
-        backbone: one of `BACKBONES`; None for the file's `backbone.kind`, or "miniature".
+        backbone: one of `BACKBONES` or `VARIANTS`; None for the file's `backbone.kind`, or "miniature".
         overrides: "section.key=value", with TOML values; a bare word is a string.
 
     Raises:
@@ -47,7 +49,8 @@ def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
     kind = user.content.get("backbone", {})
     backbone = backbone or (str(kind["kind"]) if isinstance(kind, Mapping) and "kind" in kind else "miniature")
     changes = [_parse_override(text) for text in overrides]
-    layers = [_shipped(f"backbones/{backbone}.toml", BACKBONES, backbone)]
+    base = _kind(backbone)
+    layers = [_recipe_file(f"backbones/{name}.toml") for name in dict.fromkeys((base, backbone))]
     if named is not None:
         layers.append(_shipped(f"{named}.toml", RECIPES, named))
     layers += [user, *changes]
@@ -58,13 +61,20 @@ def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
     for layer in layers:
         merged = merge(merged, layer.content)
     config = build(Config, merged, [layer.origin for layer in layers])
-    if config.backbone.kind != backbone:
+    if config.backbone.kind != base:
         raise UsageError(
             f"backbone.kind = '{config.backbone.kind}', but the recipe is laid out for '{backbone}'. Name the backbone "
             "(--backbone)."
         )
     check(config)
     return config
+
+
+def _kind(backbone: str) -> str:
+    """The backbone that a name stands for, or that a variant builds on."""
+    if backbone not in (*BACKBONES, *VARIANTS):
+        raise UsageError(f"unknown recipe or backbone '{backbone}'. {near(backbone, (*BACKBONES, *VARIANTS))}")
+    return next(kind for kind in BACKBONES if backbone.startswith(kind))
 
 
 def _user_file(recipe: str | Path) -> _Layer:

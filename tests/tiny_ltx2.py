@@ -25,6 +25,11 @@ _LTX23: dict[str, Any] = {
     "use_prompt_embeddings": False,
     "perturbed_attn": True,
 }
+_NEWER = {
+    "ltx2": {},
+    "ltx23": _LTX23,
+    "ltx25": _LTX23 | {"ff_bias": False, "use_prompt_adaln_single": False, "use_keyframes_abs_pos_embedding": True},
+}
 
 
 @dataclass(frozen=True)
@@ -97,9 +102,9 @@ def _scaled(name: str, drawn: Tensor) -> Tensor:
 
 
 def true_size(name: str) -> LTX2VideoTransformer3DModel:
-    """LTX-2.0 or LTX-2.3 at its real size, without memory for weights."""
+    """LTX-2.0, 2.3 or 2.5 ("ltx2", "ltx23", "ltx25") at its real size, without memory for weights."""
     with torch.device("meta"):
-        return LTX2VideoTransformer3DModel(rope_type="split", **(_LTX23 if name == "ltx23" else {}))
+        return LTX2VideoTransformer3DModel(rope_type="split", **_NEWER[name])
 
 
 def stir(tensors: dict[str, Tensor], scale: float = 0.2) -> None:

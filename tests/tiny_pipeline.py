@@ -17,12 +17,19 @@ from diffusers import (
 )
 from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
 from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder, LTX2VocoderWithBWE
-from transformers import Gemma3Config, Gemma3ForConditionalGeneration, GemmaTokenizer
+from transformers import (
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma4UnifiedConfig,
+    Gemma4UnifiedForConditionalGeneration,
+    GemmaTokenizer,
+    PreTrainedModel,
+)
 
 from omninft_train.config import BackboneSection
 from omninft_train.models.ltx2 import Ltx2Backbone
 
-Version = Literal["2.0", "2.3"]
+Version = Literal["2.0", "2.3", "2.5"]
 
 HIDDEN, LAYERS = 16, 2
 LETTERS = "abcdefghijklmnopqrstuvwxyz▁,.'-"
@@ -77,7 +84,7 @@ def build_tiny_pipeline(version: Version = "2.0", *, timestep_conditioning: bool
             scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=False),
             vae=_video_vae(timestep_conditioning),
             audio_vae=_audio_vae(),
-            text_encoder=_text_encoder(),
+            text_encoder=_text_encoder(version),
             tokenizer=_tokenizer(),
             connectors=_connectors(version),
             transformer=_transformer(version),
@@ -90,9 +97,11 @@ def build_tiny_pipeline(version: Version = "2.0", *, timestep_conditioning: bool
 
 def _transformer(version: Version) -> LTX2VideoTransformer3DModel:
     newer: dict[str, Any] = {}
-    if version == "2.3":
+    if version != "2.0":
         gates = dict.fromkeys(("gated_attn", "cross_attn_mod", "audio_gated_attn", "audio_cross_attn_mod"), True)
         newer = gates | {"use_prompt_embeddings": False, "perturbed_attn": True}
+    if version == "2.5":
+        newer |= {"ff_bias": False, "use_prompt_adaln_single": False, "use_keyframes_abs_pos_embedding": True}
     network = LTX2VideoTransformer3DModel(
         in_channels=8,
         out_channels=8,
@@ -160,7 +169,7 @@ def _vocoder(version: Version) -> LTX2Vocoder | LTX2VocoderWithBWE:
 
 def _connectors(version: Version) -> LTX2TextConnectors:
     newer: dict[str, Any] = {}
-    if version == "2.3":
+    if version != "2.0":
         newer = {"per_modality_projections": True, "video_hidden_dim": 16, "audio_hidden_dim": 8}
         newer |= {"video_gated_attn": True, "audio_gated_attn": True}
     return LTX2TextConnectors(
@@ -179,7 +188,7 @@ def _connectors(version: Version) -> LTX2TextConnectors:
     )
 
 
-def _text_encoder() -> Gemma3ForConditionalGeneration:
+def _text_encoder(version: Version) -> PreTrainedModel:
     text = {
         "vocab_size": 5 + len(LETTERS),
         "hidden_size": HIDDEN,
@@ -190,6 +199,9 @@ def _text_encoder() -> Gemma3ForConditionalGeneration:
         "head_dim": 8,
         "max_position_embeddings": 128,
     }
+    if version == "2.5":
+        layers = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16, "global_head_dim": 8}
+        return Gemma4UnifiedForConditionalGeneration(Gemma4UnifiedConfig(text_config=text | layers))
     vision = {
         "hidden_size": 8,
         "intermediate_size": 8,

@@ -16,7 +16,11 @@ Recipe = Annotated[
 ]
 BackboneName = Annotated[
     str | None,
-    typer.Option("--backbone", help="miniature, crowd or ltx2; default: what the recipe says, else miniature."),
+    typer.Option(
+        "--backbone",
+        help="miniature, crowd, ltx2, ltx2.3, ltx2.5, ltx2-small or ltx2-32gb; default: what the recipe says, else "
+        "miniature.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, as often as needed; wins over the recipe.")

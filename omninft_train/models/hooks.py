@@ -38,14 +38,6 @@ def attention_modules(transformer: nn.Module, direction: Direction) -> list[nn.M
     return [module for module in modules if module is not None]
 
 
-def compile_blocks(transformer: nn.Module, backend: str = "inductor") -> None:
-    """Compile each block, so that hooks inside it go on being obeyed; adapters have to be there."""
-    # Without it compiled code takes the state of a hook at its first call for its state for ever.
-    torch._dynamo.config.skip_nnmodule_hook_guards = False
-    for block in transformer.transformer_blocks:  # type: ignore[union-attr]
-        block.compile(backend=backend)
-
-
 class Surgery:
     """Scales gradients in cross-attentions, block by block, while switched on and gradients are computed.
 

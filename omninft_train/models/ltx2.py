@@ -1,4 +1,4 @@
-"""LTX-2.0 and LTX-2.3 from a diffusers pipeline: transformer, prompt conditioning, and decoding to clips in memory."""
+"""LTX-2.0, 2.3 and 2.5 from a diffusers pipeline: transformer, prompt conditioning, and decoding to clips in memory."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from omninft_train.models.backbone import Decoded
 from omninft_train.models.latents import Condition, Geometry, Latents
 from omninft_train.models.ltx2_decoding import DecodeOptions, Decoders, decode_audio, decode_video
 from omninft_train.models.ltx2_prompts import NEGATIVE_PROMPT, TEXT_PARTS, PromptStore, TextOptions
+from omninft_train.models.quantize import quantized
 
 if TYPE_CHECKING:
     from omninft_train.config import BackboneSection
@@ -35,7 +36,8 @@ _CLASSES: dict[str, type[Any]] = {
         LTX2VocoderWithBWE,
     )
 }
-NETWORKS = ("transformer", "vae", "audio_vae", "vocoder")
+DECODERS = ("vae", "audio_vae", "vocoder")
+NETWORKS = ("transformer", *DECODERS)
 CONFIG_FILES = ("model_index.json", "*/config.json")
 ALL_FILES = ("model_index.json", *(f"{part}/*" for part in (*NETWORKS, *TEXT_PARTS)))
 
@@ -64,21 +66,21 @@ class Ltx2Backbone:
         *,
         prompts: Sequence[str] = (),
         prompt_tokens: int | None = None,
-        decoding: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
+        decoding: DecodeOptions | None = None,
     ) -> Ltx2Backbone:
         """Load a pipeline in the format of diffusers, each network straight into its number format and onto its device.
 
         The text encoder is loaded only if prompts are not in the cache yet, and freed before the transformer is loaded.
 
         Args:
-            section: folder or hub id, number format, size of the clips, cache, negative prompt.
+            section: folder or hub id, number formats, size of the clips, tiling and offload, cache, negative prompt.
             device: of everything.
             prompts: those of the run, encoded now.
             prompt_tokens: length that prompts are padded to; None for that of LTX-2.
-            decoding: see `DecodeOptions`.
+            decoding: instead of what the section says.
 
         Raises:
-            UsageError: not a pipeline of LTX-2.0 or 2.3, or a size that it cannot make.
+            UsageError: not a pipeline of LTX-2.0, 2.3 or 2.5, or a size that it cannot make.
             EnvironmentProblem: weights are missing.
         """
         folder, dtype = locate(section.path), getattr(torch, section.dtype)
@@ -87,9 +89,11 @@ class Ltx2Backbone:
         store = PromptStore(folder, cache_folder(section.cache), text)
         negative = NEGATIVE_PROMPT if section.negative_prompt is None else section.negative_prompt
         store.prepare([negative, *prompts])
-        parts = {name: _load(folder, name, network_dtype(name, dtype), device) for name in NETWORKS}
-        transformer = parts.pop("transformer")
-        decoders = Decoders(**parts, options=decoding)
+        options = decoding or DecodeOptions(section.tiling, section.offload)
+        transformer = _load_transformer(folder, section, device)
+        waits = "cpu" if options.offload else device
+        parts = {name: _load(folder, name, network_dtype(name, dtype), waits) for name in DECODERS}
+        decoders = Decoders(**parts, options=options)
         decoders.tile()
         return cls(transformer, decoders, store, geometry, negative)
 
@@ -108,13 +112,13 @@ class Ltx2Backbone:
     @torch.no_grad()
     def decode(self, latents: Latents) -> list[Decoded]:
         """Clips of clean latents in model units, one after another to save memory."""
-        clips = []
-        for index in range(len(latents)):
-            one = latents[index : index + 1]
-            waveform, rate = decode_audio(one.audio, self._decoders)
-            frames = decode_video(one.video, self.geometry, self._decoders)
-            clips.append(Decoded(frames, self.geometry.fps, waveform, rate))
-        return clips
+        with self._decoders.at(latents.video.device):
+            return [self._decode(latents[index : index + 1]) for index in range(len(latents))]
+
+    def _decode(self, latents: Latents) -> Decoded:
+        waveform, rate = decode_audio(latents.audio, self._decoders)
+        frames = decode_video(latents.video, self.geometry, self._decoders)
+        return Decoded(frames, self.geometry.fps, waveform, rate)
 
 
 def locate(source: str, files: Sequence[str] = ALL_FILES) -> Path:
@@ -160,7 +164,7 @@ def describe(folder: Path) -> dict[str, Any]:
     """The networks of a pipeline without their weights, built on torch's meta device from their configurations.
 
     Raises:
-        UsageError: a network that is neither of LTX-2.0 nor of LTX-2.3.
+        UsageError: a network that is not of LTX-2.0, 2.3 or 2.5.
         EnvironmentProblem: a configuration is missing.
     """
     networks = {}
@@ -172,7 +176,7 @@ def describe(folder: Path) -> dict[str, Any]:
             raise EnvironmentProblem(f"{path}: cannot be read ({error}).") from error
         kind = config.get("_class_name")
         if kind not in _CLASSES:
-            raise UsageError(f"{path}: {name} is a {kind}; known are {', '.join(_CLASSES)} (LTX-2.0 and LTX-2.3).")
+            raise UsageError(f"{path}: {name} is a {kind}; known are {', '.join(_CLASSES)} (LTX-2.0, 2.3 and 2.5).")
         with torch.device("meta"):
             networks[name] = _CLASSES[kind].from_config(config)
     return networks
@@ -247,6 +251,14 @@ def network_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
     The phase of a waveform adds up over hundreds of layers; the authors of LTX-2.3 found that bfloat16 harms its sound.
     """
     return torch.float32 if name == "vocoder" else dtype
+
+
+def _load_transformer(folder: Path, section: BackboneSection, device: str) -> Any:
+    """On its device; one that is quantised is loaded in main memory, and its layers go to the device one by one."""
+    dtype = getattr(torch, section.dtype)
+    if section.quantize == "none":
+        return _load(folder, "transformer", dtype, device)
+    return quantized(_load(folder, "transformer", dtype, "cpu"), section.quantize, device)
 
 
 def _load(folder: Path, name: str, dtype: torch.dtype, device: str) -> Any:

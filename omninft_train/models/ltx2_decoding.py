@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omninft_train.models.latents import Geometry
+from omninft_train.models.offload import moved
+
+Tiling = Literal["none", "space", "time", "both"]
 
 
 @dataclass(frozen=True)
@@ -18,11 +23,14 @@ class DecodeOptions:
     """How clean latents become frames.
 
     Attributes:
-        tiles: decode in tiles of "space" or in pieces of "time" to save memory; seams are blended, so frames change.
-        timestep, noise: for a video VAE that takes a noise level; LTX-2.0 and 2.3 have none and ignore them.
+        tiles: decode in tiles of "space", in pieces of "time", or "both", to save memory; seams are blended, so frames
+            change.
+        offload: the networks wait in main memory while nothing is decoded.
+        timestep, noise: for a video VAE that takes a noise level; others ignore them.
     """
 
-    tiles: Literal["none", "space", "time"] = "none"
+    tiles: Tiling = "none"
+    offload: bool = False
     timestep: float = 0.0
     noise: float = 0.0
 
@@ -45,10 +53,19 @@ class Decoders:
 
     def tile(self) -> None:
         """Set the video VAE to the tiles of the options."""
-        if self.options.tiles == "space":
+        if self.options.tiles in ("space", "both"):
             self.vae.enable_tiling()
-        elif self.options.tiles == "time":
+        if self.options.tiles in ("time", "both"):
             self.vae.use_framewise_decoding = True
+
+    @contextmanager
+    def at(self, device: torch.device) -> Iterator[None]:
+        """The networks on a device; those that wait in main memory come for this time."""
+        if not self.options.offload:
+            yield
+            return
+        with moved((self.vae, self.audio_vae, self.vocoder), device, "cpu"):
+            yield
 
 
 def decode_video(tokens: Tensor, geometry: Geometry, decoders: Decoders) -> NDArray[np.uint8]:

@@ -14,25 +14,11 @@ from torch import Tensor, nn
 
 from omninft_train.errors import UsageError
 from omninft_train.models.latents import Condition, Geometry, Latents
+from omninft_train.models.lora import adapter_parts, lora_config
 from omninft_train.models.velocity import predict
 
 Role = Literal["policy", "old", "reference"]
 ROLES: tuple[Role, ...] = ("policy", "old", "reference")
-
-_ATTENTIONS = ("attn1", "attn2", "audio_attn1", "audio_attn2", "audio_to_video_attn", "video_to_audio_attn")
-_PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
-_FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "audio_ff.net.0.proj", "audio_ff.net.2")
-TARGETS = (*(f"{attention}.{part}" for attention in _ATTENTIONS for part in _PROJECTIONS), *_FEED_FORWARD)
-"""The 28 linear layers of each block that adapters sit on. Source: the release of OmniNFT."""
-
-
-def lora_config(rank: int, alpha: int) -> Any:
-    """peft's configuration of an adapter: rank, alpha and `TARGETS`."""
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=0.0, init_lora_weights="gaussian", target_modules=list(TARGETS)
-    )
 
 
 class Policy(ABC):
@@ -40,9 +26,11 @@ class Policy(ABC):
 
     Attributes:
         geometry: sizes of its clips.
+        start: SHA-256 of the LoRA file that all roles began as; empty for none.
     """
 
     geometry: Geometry
+    start: str = ""
 
     @abstractmethod
     def transformer(self, role: Role) -> nn.Module:
@@ -131,39 +119,62 @@ class Policy(ABC):
 class LoraPolicy(Policy):
     """Adapters "policy" and "old" on a frozen network; the reference is the network without them.
 
+    Started from another LoRA, all three roles begin as the network with that, and the reference is an adapter too.
+
     Args:
         transformer: an LTX-2 transformer; adapters are added in place.
         geometry: sizes of its clips.
         rank, alpha: of the adapters, which stay in float32.
         seed: of the adapters' first weights; B is zero, so that policy, old policy and reference start equal.
+        start: weights to start from instead, by the names of `trainable`.
     """
 
-    def __init__(self, transformer: Any, geometry: Geometry, *, rank: int = 32, alpha: int = 64, seed: int = 0) -> None:
+    def __init__(
+        self,
+        transformer: Any,
+        geometry: Geometry,
+        *,
+        rank: int = 32,
+        alpha: int = 64,
+        seed: int = 0,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         self.geometry = geometry
         self.config = lora_config(rank, alpha)
+        adapters = ("policy", "old") if start is None else ROLES
         transformer.requires_grad_(False)
         transformer.eval()
-        with torch.random.fork_rng(devices=[]):
-            transformer.add_adapter(self.config, "policy")
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # a second one is meant
-                transformer.add_adapter(self.config, "old")
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # further ones are meant
+            warnings.filterwarnings("ignore", message="TorchaoLoraLinear was instantiated")  # nothing is merged here
+            for adapter in adapters:
+                transformer.add_adapter(self.config, adapter)
         self._transformer = transformer
-        self._layers: list[Any] = [module for module in transformer.modules() if isinstance(module, BaseTunerLayer)]
-        self._init(seed)
+        # Found once: walking the tree takes longer than what is done with each layer.
+        layers = {name: part for name, part in transformer.named_modules() if isinstance(part, BaseTunerLayer)}
+        self._layers: list[Any] = list(layers.values())
+        self._states = [vars(layer) for layer in self._layers]
+        self._parts = {adapter: adapter_parts(layers, adapter) for adapter in adapters}
+        self._init(seed, start)
+        for layer in self._layers:
+            # `predict` computes products of other formats under autocast, which would undo peft's cast of the input.
+            layer.cast_input_dtype_enabled = False
         self._switch("policy")
 
     @torch.no_grad()
-    def _init(self, seed: int) -> None:
+    def _init(self, seed: int, start: Mapping[str, Tensor] | None) -> None:
         """A normal with standard deviation 1/r, B zero; in the order of names, whatever the network's format."""
-        for adapter in ("policy", "old"):
+        for adapter in self._parts:
             generator = torch.Generator().manual_seed(seed)
             for name, parameter in self._adapter(adapter).items():
                 # The layer has them in the network's format by now.
                 parameter.data = torch.zeros_like(parameter, dtype=torch.float32)
-                if ".lora_A." in name and not parameter.is_meta:
+                parameter.requires_grad_(adapter == "policy")
+                if start is not None:
+                    parameter.copy_(start[name])
+                elif ".lora_A." in name and not parameter.is_meta:
                     parameter.copy_(torch.randn(parameter.shape, generator=generator) / self.config.r)
 
     def transformer(self, role: Role) -> nn.Module:
@@ -180,14 +191,12 @@ class LoraPolicy(Policy):
         return dict(self._adapter("old"))
 
     def _adapter(self, adapter: str) -> dict[str, nn.Parameter]:
-        parameters = ((name.replace("_orig_mod.", ""), p) for name, p in self._transformer.named_parameters())
-        marked = {name.replace(f".{adapter}.", "."): p for name, p in parameters if f".{adapter}." in name}
-        return dict(sorted(marked.items()))
+        return {name: part.weight for name, part in self._parts[adapter].items()}
 
     def check_before_backward(self) -> None:
         """With another adapter in force, autograd would drop every gradient of the policy without a word."""
-        for layer in self._layers:
-            if layer.disable_adapters or layer.active_adapters != ["policy"]:
+        for layer, state in zip(self._layers, self._states, strict=True):
+            if state["_disable_adapters"] or state["_active_adapter"] != ["policy"]:
                 active = "none" if layer.disable_adapters else ", ".join(layer.active_adapters)
                 raise RuntimeError(f"adapter in force: {active}; a pass that trains needs 'policy'")
         _check_gradients(self.trainable())
@@ -205,14 +214,15 @@ class LoraPolicy(Policy):
             self._switch("policy")
 
     def _switch(self, role: Role) -> None:
-        """Put a role in force; requires_grad, which peft flips with every switch, stays with the policy."""
-        for layer in self._layers:
-            layer.enable_adapters(role != "reference")
-            if role != "reference":
-                layer.set_adapter(role)
-            for part in (layer.lora_A, layer.lora_B):
-                part["policy"].requires_grad_(True)
-                part["old"].requires_grad_(False)
+        """Put a role in force.
+
+        Writes what the layers' forward passes read. peft's own methods also flip requires_grad of every adapter, which
+        takes a hundred times as long, and which would have to be undone: gradients are the policy's alone.
+        """
+        active = [role if role in self._parts else "policy"]
+        for state in self._states:
+            state["_disable_adapters"] = role not in self._parts
+            state["_active_adapter"] = active
 
 
 class FullPolicy(Policy):

@@ -65,15 +65,17 @@ def crosses_time(config: Mapping[str, Any]) -> bool:
 
     Both streams share one level here, so the answer only matters where they would differ.
     """
-    return version(config) == "2.3"
+    return version(config) != "2.0"
 
 
-def version(config: Mapping[str, Any]) -> Literal["2.0", "2.3"]:
+def version(config: Mapping[str, Any]) -> Literal["2.0", "2.3", "2.5"]:
     """Version of LTX that a transformer's configuration describes.
 
-    LTX-2.3 is recognised by what no LTX-2.0 has: text states modulated by the noise level.
+    From LTX-2.3 on text states are modulated in each block: by the noise level in LTX-2.3, by fixed tables in LTX-2.5.
     """
-    return "2.3" if config["cross_attn_mod"] or config["audio_cross_attn_mod"] else "2.0"
+    if not (config["cross_attn_mod"] or config["audio_cross_attn_mod"]):
+        return "2.0"
+    return "2.3" if config.get("use_prompt_adaln_single", True) else "2.5"
 
 
 def _let_skip(transformer: Any, blocks: Sequence[int]) -> None:

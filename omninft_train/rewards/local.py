@@ -25,8 +25,10 @@ from avbench.metrics.base import Scorer, no_prompt, registry
 from avbench.sources import load_source
 from avbench.sources.expected import COLUMNS
 from avbench.sources.spoken import LANGUAGE_COLUMN, TEXT_COLUMN
+from avbench.weights.checkpoints import CHECKPOINTS
 from omninft_train.method.advantages import Route
 from omninft_train.models.backbone import Decoded
+from omninft_train.models.offload import free_device_memory
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.spec import RewardOptions, Rewards, RewardSpec, Score, Scored
 
@@ -38,6 +40,7 @@ __all__ = [
     "Scored",
     "find_source",
     "make_rewards",
+    "network_bytes",
     "read_clips",
 ]
 
@@ -54,13 +57,14 @@ class LocalRewardBackend:
         specs: the rewards.
         device: torch device of the networks.
         setup: weights and precision.
+        offload: networks are loaded one after another by each call of `judge`, and dropped at its end.
 
     Raises:
         UsageError: an unknown reward.
         EnvironmentProblem: weights or packages of one are missing; the message says how to get them.
     """
 
-    def __init__(self, specs: Sequence[RewardSpec], device: str, setup: Setup) -> None:
+    def __init__(self, specs: Sequence[RewardSpec], device: str, setup: Setup, offload: bool = False) -> None:
         self._specs = tuple(specs)
         self._sources = [find_source(spec) for spec in specs]
         scorers = [source for source in self._sources if isinstance(source, Scorer)]
@@ -68,14 +72,24 @@ class LocalRewardBackend:
             if reason := scorer.unavailable(setup):
                 raise EnvironmentProblem(f"reward '{scorer.name}' cannot run here: {reason}")
         self._encoders = list(dict.fromkeys(encoder for scorer in scorers for encoder in scorer.encoders))
-        networks = {encoder.backbone.name for encoder in self._encoders}
-        # All stay loaded: every step needs every one.
-        self._store = EncoderStore(device, max_resident=max(1, len(networks)), setup=setup)
+        networks = [encoder.backbone.name for encoder in self._encoders]
+        self._encoders.sort(key=lambda encoder: networks.index(encoder.backbone.name))  # each is loaded once
+        # Every step needs every one, so all stay loaded where there is room.
+        resident = 1 if offload else max(1, len(set(networks)))
+        self._new_store = partial(EncoderStore, device, max_resident=resident, setup=setup)
+        self._store = self._new_store()
+        self._offload = offload
 
     def judge(self, clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], keys: Sequence[str]) -> list[list[Score]]:
-        """Scores of B clips by R rewards; inputs of networks exist for a few clips at a time."""
+        """Scores of B clips by R rewards; their inputs exist for a few clips at a time, with `offload` for all."""
         jobs = list(zip(clips, prompts, keys, strict=True))
-        return [row for start in range(0, len(jobs), GROUP) for row in self._judge_group(jobs[start : start + GROUP])]
+        size = max(1, len(jobs)) if self._offload else GROUP  # a network that is loaded anew sees all clips at once
+        try:
+            return [row for start in range(0, len(jobs), size) for row in self._judge_group(jobs[start : start + size])]
+        finally:
+            if self._offload:
+                self._store = self._new_store()
+                free_device_memory()
 
     def close(self) -> None:
         """Drop the networks."""
@@ -153,12 +167,21 @@ def make_rewards(options: RewardOptions) -> Rewards:
     folder = Path(options.weights_dir) if options.weights_dir else None
     setup = Setup(options.weights, folder, options.precision, frozenset(options.accepted))
     if options.backend == "local":
-        return Rewards(specs, LocalRewardBackend(specs, options.device, setup), options.max_failed_fraction)
+        return Rewards(
+            specs, LocalRewardBackend(specs, options.device, setup, options.offload), options.max_failed_fraction
+        )
     from omninft_train.rewards.ray import RayRewardBackend
 
     device = options.device.partition(":")[0]  # a worker sees one GPU, its own
     backend = RayRewardBackend(partial(LocalRewardBackend, specs, device, setup), device, GROUP)
     return Rewards(specs, backend, options.max_failed_fraction)
+
+
+def network_bytes(specs: Sequence[RewardSpec]) -> dict[str, int]:
+    """Bytes of the networks behind rewards, by name: those of their checkpoints, in the number format of the files."""
+    scorers = [source for source in map(find_source, specs) if isinstance(source, Scorer)]
+    rows = {encoder.backbone.name: encoder.backbone.row for scorer in scorers for encoder in scorer.encoders}
+    return {name: CHECKPOINTS[row].size for name, row in rows.items() if row is not None}
 
 
 def find_source(spec: RewardSpec) -> Scorer | Judge:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
@@ -87,6 +88,8 @@ class RewardOptions(Protocol):
     @property
     def device(self) -> str: ...
     @property
+    def offload(self) -> bool: ...
+    @property
     def weights(self) -> Literal["checkpoints", "keyed-random", "keyed-random-reduced"]: ...
     @property
     def weights_dir(self) -> str | None: ...
@@ -117,12 +120,16 @@ class Rewards:
         specs: the rewards.
         backend: gives their scores.
         max_failed_fraction: fraction of failures of one reward in a step that ends the run, in [0, 1].
+
+    Attributes:
+        room: makes room on the device while clips are judged.
     """
 
     def __init__(self, specs: Sequence[RewardSpec], backend: RewardBackend, max_failed_fraction: float) -> None:
         self.specs = tuple(specs)
         self._backend = backend
         self._max_failed = max_failed_fraction
+        self.room: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def score(self, clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], keys: Sequence[str]) -> Scored:
         """Judge clips; each network sees several at once, and each clip once.
@@ -137,7 +144,8 @@ class Rewards:
         """
         if len(set(keys)) != len(clips) or any("|" in key for key in keys):
             raise ValueError(f"{len(clips)} clips need as many different keys without '|', got {list(keys)}")
-        scores = self._backend.judge(clips, prompts, keys)
+        with self.room():
+            scores = self._backend.judge(clips, prompts, keys)
         rows = [[spec.value(score) for spec, score in zip(self.specs, row, strict=True)] for row in scores]
         values = torch.tensor(rows, dtype=torch.float64).reshape(len(clips), len(self.specs))
         valid = values.isfinite()

@@ -12,14 +12,17 @@ from omninft_train.config import MINIATURES, Config, check
 from omninft_train.errors import UsageError
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.method.surgery import PRESETS, keep_by_block, preset_keep
+from omninft_train.models.adapter_files import start_of
 from omninft_train.models.backbone import Backbone
-from omninft_train.models.hooks import AttentionCapture, Surgery, compile_blocks
-from omninft_train.models.policy import ROLES, FullPolicy, LoraPolicy, Policy, Role
+from omninft_train.models.hooks import AttentionCapture, Surgery
+from omninft_train.models.lora import adapter_shapes
+from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy, Role
 from omninft_train.models.responses import BothWays, ResponseCapture
 from omninft_train.prompts import TrainPrompt, draw, load_prompts
 from omninft_train.rewards.local import make_rewards
 from omninft_train.training.agreement import agree
 from omninft_train.training.distributed import World
+from omninft_train.training.offload import make_room
 from omninft_train.training.state import Training
 
 if TYPE_CHECKING:
@@ -43,10 +46,12 @@ def assemble(config: Config, out: Path, world: World) -> Training:
     backbone = load_backbone(config, world.device, needed[world.rank :: world.size])
     world.barrier()  # each process has encoded its part of the prompts, and all read all
     policy = make_policy(config, backbone)
-    if world.size > 1 and config.policy.parameters == "lora" and world.device != "cpu":
+    spread = config.policy.parameters == "lora" and config.backbone.quantize == "none"
+    if world.size > 1 and spread and world.device != "cpu":
         from omninft_train.models.shard import shard
 
         shard(policy)
+    make_room(rewards, config, policy)
     return Training(
         config=config,
         backbone=backbone,
@@ -120,7 +125,11 @@ def load_training_prompts(config: Config) -> list[TrainPrompt]:
 
 
 def make_policy(config: Config, backbone: Backbone) -> Policy:
-    """Policy, old policy and reference, equal to each other."""
+    """Policy, old policy and reference, equal to each other.
+
+    Raises:
+        UsageError: the LoRA to start from does not fit.
+    """
     section, transformer = config.policy, backbone.transformer
     if config.backbone.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()  # type: ignore[operator]
@@ -128,12 +137,24 @@ def make_policy(config: Config, backbone: Backbone) -> Policy:
     if section.parameters == "full":
         policy = FullPolicy(transformer, backbone.geometry)
     else:
-        policy = LoraPolicy(
-            transformer, backbone.geometry, rank=section.rank, alpha=section.alpha, seed=config.run.seed
-        )
-    if config.backbone.compile:
-        for network in {id(shared): shared for shared in map(policy.transformer, ROLES)}.values():
-            compile_blocks(network)
+        policy = _lora_policy(config, backbone)
+    return policy
+
+
+def _lora_policy(config: Config, backbone: Backbone) -> LoraPolicy:
+    section, start = config.policy, None
+    if section.init:
+        shapes = adapter_shapes(backbone.transformer, section.rank)
+        start = start_of(Path(section.init).expanduser(), shapes, section.alpha, backbone.digest)
+    policy = LoraPolicy(
+        backbone.transformer,
+        backbone.geometry,
+        rank=section.rank,
+        alpha=section.alpha,
+        seed=config.run.seed,
+        start=None if start is None else start.tensors,
+    )
+    policy.start = "" if start is None else start.digest
     return policy
 
 

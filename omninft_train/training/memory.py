@@ -1,67 +1,93 @@
-"""Estimate the GPU memory of a run of LTX-2, by part, before anything is loaded."""
+"""Estimate the GPU memory of a run of LTX-2, by part and by phase, before anything is loaded."""
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import transformers
 from torch import nn
 
 from omninft_train.models.latents import Geometry
-from omninft_train.models.ltx2 import CONFIG_FILES, clip_geometry, describe, locate
+from omninft_train.models.lora import adapter_shapes
+from omninft_train.models.ltx2 import CONFIG_FILES, DECODERS, clip_geometry, describe, locate, network_dtype
 from omninft_train.models.ltx2_prompts import PROMPT_TOKENS
-from omninft_train.models.policy import TARGETS
+from omninft_train.rewards.local import network_bytes
 
 if TYPE_CHECKING:
-    from omninft_train.config import Config
+    from omninft_train.config import BackboneSection, Config
 
-# Parameter, gradient, and two moments of Adam.
-_TRAINED_COPIES = 4
+# What is trained has its two moments of Adam beside it all the time, and gradients while it is updated.
+_MOMENTS = 2
 _FLOAT32 = 4
 # Bytes that one block keeps for its backward pass, per token and feature of its stream, under bfloat16 autocast with
-# adapters in float32. Counted by hooks on saved tensors of the real block; 2.0 and 2.3 differ by less than 5 %.
+# adapters in float32. Counted by hooks on saved tensors of the real block; versions differ by less than 5 %.
 _KEPT_VIDEO, _KEPT_AUDIO, _KEPT_TEXT = 100, 111, 18
+# Tensors as wide as a stream that are alive at once in a pass without gradients: the feed-forward layer's input, its
+# inner states before and behind the activation, each four times as wide, its output and the residual.
+_ALIVE = 11
 # Largest feature maps of the video decoder that are alive at once: input, output and two inside a residual block.
 _DECODER_MAPS = 4
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one GPU, without the networks of the rewards, CUDA's own and fragmentation: leave 10 % free.
-
-    Weights that are spread over GPUs are loaded whole first, so for a moment each GPU holds all of the base.
+    """Bytes on one GPU, without CUDA's own and fragmentation: leave 10 % free.
 
     Attributes:
         base: frozen weights; all weights where everything is trained.
         gathered: weights of two blocks that are put together for use, where weights are spread over GPUs.
-        trained: adapters with gradients and Adam's moments; for everything, gradients and moments. Methods that weigh
-            rewards by their gradients keep one for each reward.
-        old, reference: copies of what is trained; with adapters the reference costs nothing.
-        activations: of one update batch.
+        trained: adapters with Adam's moments; for everything, the moments.
+        gradients: of what is trained. Methods that weigh rewards by their gradients keep one for each reward.
+        old, reference: copies of what is trained; with adapters the reference costs something only where it is a LoRA
+            that was started from.
         prompts: conditioning of this GPU's rollouts and of the negative prompt.
-        decoders: weights of both VAEs and the vocoder, and the work space for one clip.
+        activations: of one update batch.
+        passing: what a pass without gradients holds, for one sampling batch.
+        decoders: weights of both VAEs and the vocoder.
+        decoding: work space for one clip, or one of its tiles.
+        rewards: weights of the rewards' networks on this GPU, as large as their files.
+        load: when networks are loaded: the text encoder alone, or all of the base; what is spread is loaded whole.
+        sample, decode, score, update: in each phase of a step.
     """
 
     base: int
     gathered: int
     trained: int
+    gradients: int
     old: int
     reference: int
-    activations: int
     prompts: int
+    activations: int
+    passing: int
     decoders: int
+    decoding: int
+    rewards: int
+    load: int
+    sample: int
+    decode: int
+    score: int
+    update: int
 
     @property
-    def total(self) -> int:
-        """Sum of all parts."""
-        return sum(getattr(self, entry.name) for entry in fields(self))
+    def peak(self) -> int:
+        """The largest of all phases."""
+        return max(getattr(self, name) for name in PHASES)
 
     def table(self) -> str:
-        """One line per part, in GB of 1e9 bytes."""
-        rows = [(entry.name, getattr(self, entry.name)) for entry in fields(self)] + [("total", self.total)]
-        lines = [f"  {name:<12}{size / 1e9:>8.2f} GB" for name, size in rows]
-        return "\n".join(["memory per GPU, estimated, without rewards", *lines])
+        """One line per part and phase, in GB of 1e9 bytes."""
+        names = [entry.name for entry in fields(self)]
+        lines = [f"  {name:<12}{getattr(self, name) / 1e9:>8.2f} GB" for name in (*names, "peak")]
+        first = names.index(PHASES[0])
+        head = "memory per GPU, estimated"
+        return "\n".join([f"{head}: parts", *lines[:first], f"{head}: phases", *lines[first:]])
+
+
+PHASES = ("load", "sample", "decode", "score", "update")
 
 
 def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memory:
@@ -72,40 +98,67 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
     Args:
         config: of the run.
         world: number of processes, one GPU each.
-        shards: GPUs that the weights are spread over; None for all with adapters, and 1 where everything is trained.
+        shards: GPUs that the weights are spread over; None for all with adapters, and 1 where everything is trained or
+            the base is quantised.
 
     Raises:
         UsageError: not LTX-2, or a size of clips that it cannot make.
         EnvironmentProblem: configurations cannot be read.
     """
     section = config.backbone
-    parts = describe(locate(section.path, CONFIG_FILES))
-    geometry = clip_geometry(parts, section)
-    transformer, size = parts["transformer"], getattr(torch, section.dtype).itemsize
-    adapters = config.policy.parameters == "lora"
+    folder = locate(section.path, CONFIG_FILES)
+    parts = describe(folder)
+    geometry, transformer = clip_geometry(parts, section), parts["transformer"]
+    size, adapters = getattr(torch, section.dtype).itemsize, config.policy.parameters == "lora"
     if shards is None:
-        shards = world if adapters else 1
-    weights, block = _count(transformer), _count(transformer.transformer_blocks[0])
-    apart = _gradients_apart(config)
-    if adapters:
-        copy = adapter_parameters(transformer, config.policy.rank) * _FLOAT32
-        trained, old, reference = (_TRAINED_COPIES + apart) * copy, copy, 0
-    else:
-        copy = weights * size
-        trained, old, reference = (_TRAINED_COPIES - 1 + apart) * copy, copy, copy
+        shards = world if adapters and section.quantize == "none" else 1
+    weights = _weights(transformer, section)
+    copy = adapter_parameters(transformer, config.policy.rank) * _FLOAT32 if adapters else weights
     inputs, kept = _activations(transformer, geometry, size)
     activations = inputs + kept if section.gradient_checkpointing else transformer.config.num_layers * kept
-    prompts = config.prompts.rollouts // world + 1
-    return Memory(
-        base=weights * size // shards,
-        gathered=2 * block * size if shards > 1 else 0,
-        trained=trained // shards,
-        old=old // shards,
-        reference=reference // shards,
-        activations=config.optimizer.batch * activations,
-        prompts=prompts * PROMPT_TOKENS * sum(_text_features(transformer)) * size,
-        decoders=_decoders(parts, geometry, size),
-    )
+    streams = inputs // transformer.config.num_layers
+    prompts = (config.prompts.rollouts // world + 1) * PROMPT_TOKENS * sum(_text_features(transformer)) * size
+    found = {
+        "base": weights // shards,
+        "gathered": 2 * _count(transformer.transformer_blocks[0]) * size if shards > 1 else 0,
+        "trained": (_MOMENTS + adapters) * copy // shards,
+        "gradients": (1 + _gradients_apart(config)) * copy // shards,
+        "old": copy // shards,
+        "reference": copy // shards if not adapters or config.policy.init else 0,
+        "prompts": prompts,
+        "activations": config.optimizer.batch * activations,
+        "passing": config.sampling.batch * _ALIVE * streams,
+        "decoders": sum(_count(parts[name]) * _itemsize(name, section) for name in DECODERS),
+        "decoding": _decoding(parts["vae"], geometry, section) * size,
+        "rewards": 0,
+    }
+    networks = list(network_bytes(config.rewards.reward).values()) if _judges_here(config) else []
+    found["rewards"] = sum(networks)
+    whole = weights + (3 if config.policy.init else 2) * copy if adapters else 3 * weights
+    return Memory(**found, **_phases(config, found, networks, max(whole, _text_encoder(folder, size))))
+
+
+def _phases(config: Config, found: dict[str, int], networks: list[int], whole: int) -> dict[str, int]:
+    """Peak of each phase; what does not wait in main memory is there in all of them."""
+    backbone, rewards = config.backbone, config.rewards
+    base = found["base"] + found["old"] + found["reference"]
+    resident = base + found["trained"] + found["prompts"]
+    decoders = 0 if backbone.offload else found["decoders"]
+    judges = 0 if rewards.offload else found["rewards"]
+    own = found["old"] if config.policy.parameters == "lora" else 0  # the policy's adapters go with its network
+    leaves = base + own if backbone.offload and networks and not found["gathered"] else 0
+    judging = max(networks, default=0) if rewards.offload else found["rewards"]
+    return {
+        "load": whole + decoders,
+        "sample": resident + found["gathered"] + found["passing"] + decoders + judges,
+        "decode": resident + found["decoders"] + found["decoding"] + judges,
+        "score": resident - leaves + decoders + judging,
+        "update": resident + found["gathered"] + found["gradients"] + found["activations"] + decoders + judges,
+    }
+
+
+def _judges_here(config: Config) -> bool:
+    return config.rewards.backend == "local" and config.rewards.device != "cpu"
 
 
 def _gradients_apart(config: Config) -> int:
@@ -116,14 +169,21 @@ def _gradients_apart(config: Config) -> int:
     return len(used) if config.marble.enabled else 0
 
 
+def _weights(transformer: nn.Module, section: BackboneSection) -> int:
+    """Bytes of the generator's network; quantised layers take a byte for each weight and a scale for each row."""
+    size, total = getattr(torch, section.dtype).itemsize, _count(transformer)
+    if section.quantize == "none":
+        return total * size
+    shapes = adapter_shapes(transformer, 1)
+    inner = [shape[1] for name, shape in shapes.items() if ".lora_A." in name]
+    outer = [shape[0] for name, shape in shapes.items() if ".lora_B." in name]
+    eight = sum(math.prod(pair) for pair in zip(inner, outer, strict=True))
+    return (total - eight) * size + eight + sum(outer) * size
+
+
 def adapter_parameters(transformer: nn.Module, rank: int) -> int:
     """Parameters of a LoRA on all attentions and feed-forward layers of both streams."""
-    adapted = tuple(f".{target}" for target in TARGETS)
-    return sum(
-        rank * (layer.in_features + layer.out_features)
-        for name, layer in transformer.named_modules()
-        if isinstance(layer, nn.Linear) and name.startswith("transformer_blocks.") and name.endswith(adapted)
-    )
+    return sum(math.prod(shape) for shape in adapter_shapes(transformer, rank).values())
 
 
 def _activations(transformer: Any, geometry: Geometry, size: int) -> tuple[int, int]:
@@ -143,15 +203,32 @@ def _text_features(transformer: Any) -> tuple[int, int]:
     return config.cross_attention_dim, config.audio_cross_attention_dim
 
 
-def _decoders(parts: dict[str, Any], geometry: Geometry, size: int) -> int:
-    vae = parts["vae"]
-    patch = vae.config.patch_size
-    pixels = geometry.height * geometry.width * vae.spatial_compression_ratio**2
-    frames = (geometry.frames - 1) * vae.temporal_compression_ratio + 1
-    channels = vae.decoder.conv_out.conv.in_channels
-    work: int = _DECODER_MAPS * channels * frames * pixels // patch**2
-    weights = (_count(parts["vae"]) + _count(parts["audio_vae"])) * size + _count(parts["vocoder"]) * _FLOAT32
-    return weights + work * size
+def _decoding(vae: Any, geometry: Geometry, section: BackboneSection) -> int:
+    """Values in the largest feature maps of the video decoder for a clip, or for the largest of its tiles."""
+    space, time = vae.spatial_compression_ratio, vae.temporal_compression_ratio
+    height, width = geometry.height * space, geometry.width * space
+    frames = (geometry.frames - 1) * time + 1
+    if section.tiling in ("space", "both"):
+        height, width = min(height, vae.tile_sample_min_height), min(width, vae.tile_sample_min_width)
+    if section.tiling in ("time", "both"):
+        frames = min(frames, vae.tile_sample_min_num_frames + 1)
+    channels: int = vae.decoder.conv_out.conv.in_channels
+    return _DECODER_MAPS * channels * frames * height * width // vae.config.patch_size**2
+
+
+def _text_encoder(folder: Path, size: int) -> int:
+    """Bytes of the text encoder, which is loaded alone and freed before the other networks; 0 without its file."""
+    path = folder / "text_encoder" / "config.json"
+    if not path.is_file():
+        return 0
+    config = transformers.AutoConfig.from_pretrained(path.parent)
+    name = json.loads(path.read_text(encoding="utf-8"))["architectures"][0]
+    with torch.device("meta"):
+        return _count(getattr(transformers, name)(config)) * size
+
+
+def _itemsize(name: str, section: BackboneSection) -> int:
+    return network_dtype(name, getattr(torch, section.dtype)).itemsize
 
 
 def _count(network: nn.Module) -> int:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from omninft_train.errors import UsageError
+from omninft_train.models.policy import Policy
 from omninft_train.training import checkpoint
 from omninft_train.training.agreement import last_checkpoint
 from omninft_train.training.state import Training
@@ -22,10 +23,24 @@ def resume(training: Training) -> int:
     if folder is None:
         return 0
     loaded = checkpoint.load(folder, training.backbone.kind, training.backbone.digest)
+    check_start(loaded, training.policy)
     training.policy.load(loaded.part("policy"), loaded.part("old"))
     checkpoint.load_optimizer(training.optimizer, training.policy.trainable(), loaded.part("optimizer"))
     training.weighting.load(loaded.meta.get("weighting", {}))
     return loaded.step
+
+
+def check_start(loaded: checkpoint.Checkpoint, policy: Policy) -> None:
+    """Make sure that a checkpoint began as the policy did: its reference is not in it.
+
+    Raises:
+        UsageError: it began as another LoRA.
+    """
+    if loaded.meta.get("start", "") != policy.start:
+        raise UsageError(
+            f"{loaded.path}: the run was not started from the file that policy.init names now. Name that one again, "
+            "unchanged, or choose another run folder (--out)."
+        )
 
 
 def save(training: Training, step: int) -> None:
@@ -39,6 +54,7 @@ def save(training: Training, step: int) -> None:
     meta = {
         "backbone": training.backbone.kind,
         "backbone_digest": training.backbone.digest,
+        "start": policy.start,
         "config": asdict(training.config),
         "network": _described(policy.transformer("policy")),
         "weighting": training.weighting.state(),

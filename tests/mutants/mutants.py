@@ -184,18 +184,29 @@ MUTANTS = (
         "levels=ltx2_levels(config.sampling.steps)",
         "levels=ltx2_levels(config.sampling.steps, backbone.geometry.video_tokens)",
     ),
-    Mutant("alpha of adapters is their rank", _POLICY, "lora_alpha=alpha", "lora_alpha=rank", (_ADAPTERS,)),
+    Mutant("alpha of adapters is their rank", "models/lora.py", "lora_alpha=alpha", "lora_alpha=rank", (_ADAPTERS,)),
     # The policies.
     Mutant("policy and keep swapped in old", _POLICY, "_local(now[name]), 1 - keep)", "_local(now[name]), keep)"),
     Mutant(
-        "old adapter is the policy's", _POLICY, "layer.set_adapter(role)", 'layer.set_adapter("policy")', (_ADAPTERS,)
+        "old adapter is the policy's",
+        _POLICY,
+        'active = [role if role in self._parts else "policy"]',
+        'active = ["policy"]',
+        (_ADAPTERS,),
     ),
     Mutant(
-        "reference with the old adapter",
+        "reference with the policy's adapter",
         _POLICY,
-        'layer.enable_adapters(role != "reference")',
-        "layer.enable_adapters(True)",
+        'state["_disable_adapters"] = role not in self._parts',
+        'state["_disable_adapters"] = False',
         (_ADAPTERS,),
+    ),
+    Mutant(
+        "reference without the LoRA that was started from",
+        _POLICY,
+        'adapters = ("policy", "old") if start is None else ROLES',
+        'adapters = ("policy", "old")',
+        ("tests/omninft_train/models/test_policy.py",),
     ),
     Mutant("old network is the reference's", _POLICY, '"old": copies[0]', '"old": copies[1]'),
     Mutant(

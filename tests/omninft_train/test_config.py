@@ -21,7 +21,7 @@ from omninft_train.errors import UsageError
 from omninft_train.method.advantages import AdvantageOptions
 from omninft_train.method.losses import LossOptions
 from omninft_train.method.surgery import SurgeryRule
-from omninft_train.recipe import BACKBONES, RECIPES, load, to_toml
+from omninft_train.recipe import BACKBONES, RECIPES, VARIANTS, load, to_toml
 from omninft_train.rewards.spec import RewardSpec
 
 PRESETS = ("release", "paper")
@@ -266,7 +266,7 @@ def test_an_unknown_recipe_is_told_with_those_that_there_are(recipe: str, near: 
 
 def test_an_unknown_backbone_is_told_with_those_that_there_are(tmp_path: Path):
     for call in (lambda: load("gdpo", "ltx"), lambda: reloaded('[backbone]\nkind = "ltx"', tmp_path)):
-        with pytest.raises(UsageError, match=r"unknown recipe or backbone 'ltx'\. Did you mean ltx2\?"):
+        with pytest.raises(UsageError, match=r"unknown recipe or backbone 'ltx'\. Did you mean ltx2, ltx2\.5, ltx2\.3\?"):
             call()
 
 
@@ -356,6 +356,8 @@ FIXED: dict[str, st.SearchStrategy[Any]] = {
     "run.steps": st.integers(1, 10**6),
     "run.keep_checkpoints": st.integers(1, 10),
     "policy.rank": st.integers(1, 256),
+    "policy.init": st.just(""),  # goes with adapters only, as what is next
+    "backbone.quantize": st.just("none"),
     "optimizer.lr": ABOVE_ZERO,
     "optimizer.max_norm": ABOVE_ZERO,
     "loss.beta": ABOVE_ZERO,
@@ -462,3 +464,41 @@ def one(key: str, value: Any) -> Config:
     for part in reversed(parts):
         changed = dataclasses.replace(objects.pop(), **{part: changed})
     return changed
+
+
+@pytest.mark.parametrize(
+    ("variant", "changed"),
+    [
+        ("ltx2.3", {"backbone.path": "diffusers/LTX-2.3-Diffusers", "sampling.guidance.stg_blocks": (28,)}),
+        ("ltx2.5", {"backbone.path": "Lightricks/LTX-2.5-Diffusers", "sampling.guidance.stg_blocks": (28,)}),
+        (
+            "ltx2-small",
+            {"backbone.height": 256, "backbone.width": 384, "backbone.frames": 81, "sampling.steps": 24},
+        ),
+        (
+            "ltx2-32gb",
+            {
+                "backbone.height": 256, "backbone.width": 384, "backbone.frames": 81, "sampling.steps": 24,
+                "backbone.quantize": "int8", "backbone.tiling": "both", "backbone.offload": True,
+                "rewards.offload": True,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_a_variant_is_its_backbone_with_changes(variant: str, changed: dict[str, Any], tmp_path: Path):
+    base, found = (flat(dataclasses.asdict(load("omninft", name))) for name in ("ltx2", variant))
+    assert {key: value for key, value in found.items() if base[key] != value} == changed
+    config = load("arr", variant, ["preset=paper"])
+    assert config.backbone.kind == "ltx2"
+    assert reloaded(to_toml(config), tmp_path) == config
+
+
+def test_every_variant_is_tested():
+    assert set(VARIANTS) == {"ltx2.3", "ltx2.5", "ltx2-small", "ltx2-32gb"}
+
+
+@pytest.mark.parametrize("changes", [("policy.parameters=full",), ("backbone.quantize=int8",)])
+def test_only_adapters_go_with_a_quantised_network(changes: tuple[str, ...]):
+    backbone = "ltx2" if "policy.parameters=full" in changes else "miniature"
+    with pytest.raises(UsageError, match="for adapters on LTX-2 only"):
+        load("omninft", backbone, ["backbone.quantize=int8", *changes])

@@ -188,8 +188,14 @@ def test_network_and_pretraining_are_as_stated():
 def test_memory_is_as_stated(tmp_path: Path):
     save_full_size_configs(tmp_path)
     table = {row[0].strip("*"): [float(cell.strip("*")) for cell in row[1:]] for row in rows("### Memory")}
-    for column, (world, batch) in enumerate([(1, 1), (8, 1), (16, 1), (8, 4)]):
+    columns = [("ltx2", 1, 1), ("ltx2", 8, 1), ("ltx2", 16, 1), ("ltx2", 8, 4), ("ltx2-32gb", 1, 1)]
+    for column, (backbone, world, batch) in enumerate(columns):
         path = f'backbone.path="{tmp_path}"'
-        found = estimate(load("omninft", "ltx2", [path, f"optimizer.batch={batch}"]), world)
+        found = estimate(load("omninft", backbone, [path, f"optimizer.batch={batch}"]), world)
         for name, stated in table.items():
-            assert stated[column] == pytest.approx(getattr(found, name) / 1e9, abs=0.006), (name, world, batch)
+            assert stated[column] == pytest.approx(getattr(found, name) / 1e9, abs=0.006), (
+                name,
+                backbone,
+                world,
+                batch,
+            )

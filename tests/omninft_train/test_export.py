@@ -23,7 +23,9 @@ from torch import Tensor
 
 from omninft_train.config import BackboneSection, Config, PolicySection
 from omninft_train.errors import EnvironmentProblem, UsageError
-from omninft_train.export import COMFYUI_FILE, LORA_FILE, NETWORK_FILE, PEFT_FILE, ExportOptions, export
+from omninft_train.export import NETWORK_FILE, ExportOptions, export
+from omninft_train.generate import read_config
+from omninft_train.models.adapter_files import COMFYUI_FILE, LORA_FILE, PEFT_FILE
 from omninft_train.models.latents import Condition, Geometry, Latents
 from omninft_train.models.ltx2 import Ltx2Backbone, config_digest
 from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
@@ -338,3 +340,14 @@ def test_a_full_disk_leaves_what_was_there(make: Make, tmp_path: Path) -> None:
         assert caught.value.exit_code == 4
     assert content(tmp_path / "out") == before
     assert not (tmp_path / "new").exists()
+
+
+def test_the_configuration_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    run = save_run(tiny(lora), tmp_path / "run")
+    path = checkpoint.find(run)
+    meta = checkpoint.read_meta(path)
+    config = read_config(run)
+    older = {**meta["config"], "backbone": {**meta["config"]["backbone"], "compile": True}}
+    kept = {key: meta[key] for key in ("backbone", "backbone_digest")}
+    checkpoint.save(run, 8, {"policy": checkpoint.read_part(path, meta, "policy")}, kept | {"config": older})
+    assert read_config(run, 8) == config

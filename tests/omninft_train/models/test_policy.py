@@ -9,10 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_ltx2 import NAMES, Case, load_case, step_loss, stir, true_size
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from omninft_train.errors import UsageError
 from omninft_train.models.latents import Latents
 from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
+from omninft_train.models.velocity import predict
 
 Make = Callable[[Case], Policy]
 
@@ -278,9 +280,9 @@ def test_adapters_stay_in_float32_on_a_network_in_bfloat16(autocast: bool) -> No
     assert float(torch.nn.functional.cosine_similarity(rough, fine, dim=0)) > 0.99
 
 
-@VERSIONS
+@pytest.mark.parametrize("name", (*NAMES, "ltx25"))
 def test_true_sizes(name: str) -> None:
-    policy = LoraPolicy(true_size(name), load_case(name).geometry, rank=32, alpha=64)
+    policy = LoraPolicy(true_size(name), load_case("ltx2").geometry, rank=32, alpha=64)
     trainable = policy.trainable()
     layers = {key.rpartition(".lora_")[0] for key in trainable}
     blocks = {key.split(".")[1] for key in layers}
@@ -290,3 +292,88 @@ def test_true_sizes(name: str) -> None:
     assert sum(p.numel() for p in trainable.values()) == pytest.approx(308.3e6, abs=0.05e6)
     assert all(key.startswith("transformer_blocks.") and "gate" not in key for key in layers)
     assert sum(p.requires_grad for p in policy.transformer("policy").parameters()) == 2 * 1344
+
+
+@VERSIONS
+def test_a_lora_to_start_from_is_what_all_roles_begin_as(name: str) -> None:
+    case = load_case(name)
+    trained = lora(case)
+    stir(dict(trained.trainable()))
+    policy = lora(case, start=trained.full(trained.trainable()))
+    wanted = velocity(trained, "policy", case)
+    for role in ("policy", "old", "reference"):
+        assert_same(velocity(policy, role, case), wanted)
+    assert differ(wanted, velocity(trained, "reference", case))
+    # From here on only the policy moves, and the old policy follows; the reference stays what it was.
+    assert gradients(policy, case).keys() == trained.trainable().keys()
+    stir(dict(policy.trainable()))
+    policy.update_old(0.0)
+    assert differ(velocity(policy, "policy", case), wanted)
+    assert_same(velocity(policy, "old", case), velocity(policy, "policy", case))
+    assert_same(velocity(policy, "reference", case), wanted)
+    assert not velocity(policy, "reference", case).video.requires_grad
+    assert list(policy.old()) == list(policy.trainable()) == list(trained.trainable())
+
+
+@VERSIONS
+@pytest.mark.parametrize("half", [False, True])
+def test_roles_are_those_that_peft_switches_to(name: str, half: bool) -> None:
+    case = load_case(name)
+    policy, other = (LoraPolicy(changed(case, half), case.geometry, rank=4, alpha=8) for _ in range(2))
+    for each in (policy, other):
+        stir(dict(each.trainable()))
+        each.update_old(0.3)
+    network: Any = other.transformer("policy")
+    inputs = (other.geometry, case.x, case.t, case.condition)
+    switches: dict[Any, Callable[[], None]] = {
+        "policy": lambda: network.set_adapter("policy"),
+        "old": lambda: network.set_adapter("old"),
+        "reference": network.disable_adapters,
+    }
+    for role, switch in switches.items():
+        switch()
+        with torch.no_grad():
+            wanted = Latents(*predict(network, *inputs, skip_blocks=()))
+            found = velocity(policy, role, case)
+        assert_same(found, wanted)
+
+
+def changed(case: Case, half: bool) -> Any:
+    return case.transformer().to(torch.bfloat16 if half else torch.float32)
+
+
+class Casts(TorchDispatchMode):
+    """Counts tensors that are turned from bfloat16 into float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        result = function(*arguments, **(named or {}))
+        if function is torch.ops.aten._to_copy.default and arguments[0].dtype == torch.bfloat16:
+            self.count += result.dtype == torch.float32
+        return result
+
+
+def test_inputs_of_adapters_are_not_cast_there_and_back() -> None:
+    case = load_case("ltx23")
+    policy = LoraPolicy(changed(case, True), case.geometry, rank=4, alpha=8)
+    stir(dict(policy.trainable()), 0.05)
+    layers = [part for part in policy.transformer("policy").modules() if hasattr(part, "cast_input_dtype_enabled")]
+    found, counts = [], []
+    for cast in (False, True):
+        for layer in layers:
+            layer.cast_input_dtype_enabled = cast
+        with Casts() as casts:
+            now = velocity(policy, "policy", case).map(torch.Tensor.detach)
+        counts.append(casts.count)
+        found.append((now, gradients(policy, case)))
+    assert_same(found[0][0], found[1][0])
+    assert all(torch.equal(value, found[1][1][name]) for name, value in found[0][1].items())
+    assert len(layers) == 6 * 28
+    assert counts[1] - counts[0] == len(layers)  # peft's own way: once for each layer
+    fresh = LoraPolicy(changed(case, True), case.geometry, rank=4, alpha=8)
+    with Casts() as casts:
+        velocity(fresh, "policy", case)
+    assert casts.count == counts[0]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+import weakref
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -244,6 +247,7 @@ class Calls:
 
     batches: list[int]
     loads: int = 0
+    loaded: Callable[[], object] = lambda: None
 
 
 @pytest.fixture
@@ -252,7 +256,9 @@ def counted(monkeypatch):
 
     def load(context):
         calls.loads += 1
-        return "network"
+        network = torch.nn.Identity()
+        calls.loaded = weakref.ref(network)
+        return network
 
     def run(network, inputs):
         calls.batches.append(len(inputs))
@@ -282,6 +288,35 @@ def test_a_network_is_loaded_once_runs_in_batches_and_sees_each_clip_once(counte
         assert scored.values[:, 0].tolist() == pytest.approx(sums, abs=1e-4)
         assert scored.values[:, 1].tolist() == pytest.approx([-s for s in sums], abs=1e-4)
     assert counted.loads == 1
+    assert counted.loaded() is not None
+
+
+def test_a_network_without_room_is_loaded_for_each_step_and_dropped(counted):
+    specs = (spec("heard_for_test"), spec("unheard_for_test", "audio"))
+    kept, dropped = (make_rewards(section(*specs, offload=offload)) for offload in (False, True))
+    clips = [clip(i, 0.5) for i in range(10)]
+    wanted = score(kept, clips)
+    for turn in range(2):
+        assert score(dropped, clips).values.equal(wanted.values)
+        assert counted.loads == 2 + turn
+        assert counted.batches == [8, 2] * (2 + turn)
+        assert counted.loaded() is None
+
+
+def test_room_is_made_while_clips_are_judged_and_no_longer():
+    rewards, steps = make_rewards(section(spec(":brightness"))), []
+
+    @contextmanager
+    def room():
+        steps.append("left")
+        yield
+        steps.append("back")
+
+    rewards.room = room
+    judge = rewards._backend.judge
+    rewards._backend.judge = lambda *arguments: steps.append("judged") or judge(*arguments)
+    score(rewards, [clip(0)])
+    assert steps == ["left", "judged", "back"]
 
 
 def test_nothing_of_a_step_is_remembered(counted):

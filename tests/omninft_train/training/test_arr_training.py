@@ -94,7 +94,6 @@ def test_weights_come_from_gradients_through_one_branch(weights: Path, tmp_path:
         ("advantages.mode=gdpo", r"arr\.enabled with advantages\.mode = 'gdpo'"),
         ("surgery.enabled=true", r"arr\.enabled with surgery\.enabled"),
         ("regions.enabled=true", r"arr\.enabled with regions\.enabled"),
-        ("backbone.compile=true", r"arr\.enabled with backbone\.compile"),
     ],
 )
 def test_what_it_does_not_go_with(weights: Path, change: str, message: str) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from diffusers import LTX2Pipeline
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tiny_pipeline import SIZE, save_tiny_pipeline
 from tiny_training import assert_close, log, make, run
 
 from omninft_train.config import Config
 from omninft_train.errors import UsageError
-from omninft_train.export import export
+from omninft_train.export import ExportOptions, export
 from omninft_train.generate import Generation, load_trained, sample_clips
+from omninft_train.models.adapter_files import LORA_FILE
 from omninft_train.prompts import load_prompts
 from omninft_train.recipe import load
 
@@ -111,3 +115,49 @@ def test_only_prompts_of_the_run_are_encoded(folder: Path, tmp_path: Path) -> No
 def test_a_block_that_is_not_there_is_told_before_sampling(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"stg_blocks: 29, but the network has blocks 0 to"):
         make(config(folder, "sampling.guidance.stg_blocks=[29]"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("form", ["diffusers", "comfyui", "peft"])
+def test_training_goes_on_from_an_exported_lora(folder: Path, tmp_path: Path, form: Any) -> None:
+    short = ("sampling.steps=3", "run.steps=1")
+    run(config(folder, *short), tmp_path / "first")
+    export(tmp_path / "first", tmp_path / "lora", ExportOptions(form))
+    from_it = config(folder, *short, f'policy.init="{tmp_path / "lora"}"', "loss.kl_coef=1.0")
+    run(from_it, tmp_path / "second")
+    first, second = (load_trained(tmp_path / name, "cpu") for name in ("first", "second"))
+    noise = first.backbone.geometry.noise([1])
+    inputs = (noise, torch.tensor([0.9]), first.backbone.condition(["a dog barks"]))
+    wanted, reference, now = (
+        trained.policy.velocity(role, *inputs)
+        for trained, role in ((first, "policy"), (second, "reference"), (second, "policy"))
+    )
+    assert torch.equal(reference.video, wanted.video) and torch.equal(reference.audio, wanted.audio)
+    assert not torch.equal(now.video, wanted.video)
+    # The pull to the reference is nothing before the first update: policy and reference began as the same LoRA.
+    assert log(tmp_path / "second")[0]["kl"] == 0
+    # The reference is not in the checkpoint, so the file has to stay what it was.
+    (file,) = (tmp_path / "lora").glob("*.safetensors")
+    save_file({name: 2 * tensor for name, tensor in load_file(file).items()}, file)
+    if form == "peft":
+        with pytest.raises(UsageError, match=r"was not started from the file that policy.init names now"):
+            run(from_it, tmp_path / "second")
+
+
+def test_ltx25_is_trained_sampled_and_exported(folder: Path, tmp_path: Path) -> None:
+    save_tiny_pipeline(tmp_path / "pipeline", "2.5")
+    newer = (f'backbone.path="{tmp_path / "pipeline"}"', f'backbone.cache="{tmp_path / "cache"}"')
+    run(config(folder, *newer, "sampling.steps=3"), tmp_path / "run")
+    rows = log(tmp_path / "run")
+    assert rows[1]["distance_old"] > 0 and rows[1]["region_weight_max"] > 1
+    trained = load_trained(tmp_path / "run", "cpu")
+    how = Generation("policy", 1, 4, trained.config.sampling.guidance, 0, 2)
+    sample_clips(tmp_path / "clips", trained, load_prompts(folder / "prompts.jsonl"), how)
+    assert len(list((tmp_path / "clips").glob("*.mp4"))) == 3
+    with safe_open(export(tmp_path / "run", tmp_path / "lora") / LORA_FILE, "pt") as file:
+        assert file.metadata()["base_version"] == "LTX-2.5"
+    LTX2Pipeline.from_pretrained(tmp_path / "pipeline").load_lora_weights(tmp_path / "lora")
+
+
+def test_everything_cannot_start_from_a_lora(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"policy\.init with policy\.parameters = 'full'.*--format merged"):
+        config(folder, "policy.parameters=full", "policy.init=lora")
