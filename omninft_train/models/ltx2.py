@@ -65,6 +65,7 @@ class Ltx2Backbone:
         prompts: Sequence[str] = (),
         prompt_tokens: int | None = None,
         decoding: DecodeOptions = DecodeOptions(),  # noqa: B008 - frozen
+        empty: bool = False,
     ) -> Ltx2Backbone:
         """Load a pipeline in the format of diffusers, each network straight into its number format and onto its device.
 
@@ -76,6 +77,7 @@ class Ltx2Backbone:
             prompts: those of the run, encoded now.
             prompt_tokens: length that prompts are padded to; None for that of LTX-2.
             decoding: see `DecodeOptions`.
+            empty: build the transformer on the meta device, for `load_policy` to fill.
 
         Raises:
             UsageError: not a pipeline of LTX-2.0 or 2.3, or a size that it cannot make.
@@ -87,8 +89,8 @@ class Ltx2Backbone:
         store = PromptStore(folder, cache_folder(section.cache), text)
         negative = NEGATIVE_PROMPT if section.negative_prompt is None else section.negative_prompt
         store.prepare([negative, *prompts])
-        parts = {name: _load(folder, name, network_dtype(name, dtype), device) for name in NETWORKS}
-        transformer = parts.pop("transformer")
+        transformer = _built(folder, dtype) if empty else _load(folder, "transformer", dtype, device)
+        parts = {name: _load(folder, name, network_dtype(name, dtype), device) for name in NETWORKS[1:]}
         decoders = Decoders(**parts, options=decoding)
         decoders.tile()
         return cls(transformer, decoders, store, geometry, negative)
@@ -247,6 +249,13 @@ def network_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
     The phase of a waveform adds up over hundreds of layers; the authors of LTX-2.3 found that bfloat16 harms its sound.
     """
     return torch.float32 if name == "vocoder" else dtype
+
+
+def _built(folder: Path, dtype: torch.dtype) -> nn.Module:
+    """The transformer on the meta device."""
+    # Not by the method of diffusers, which warns of networks that are partly kept in float32; this one is not.
+    network = nn.Module.to(describe(folder)[NETWORKS[0]], dtype)
+    return network.eval().requires_grad_(False)
 
 
 def _load(folder: Path, name: str, dtype: torch.dtype, device: str) -> Any:

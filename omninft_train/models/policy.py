@@ -48,6 +48,14 @@ class Policy(ABC):
     def transformer(self, role: Role) -> nn.Module:
         """The network that a role runs on, for hooks; with adapters it is the same for all."""
 
+    def networks(self) -> list[nn.Module]:
+        """The networks of all roles, each once."""
+        return list({id(network): network for network in map(self.transformer, ROLES)}.values())
+
+    @abstractmethod
+    def draw(self) -> None:
+        """Draw the first weights of what no file holds; once more where a policy was built without memory."""
+
     @abstractmethod
     def trainable(self) -> dict[str, nn.Parameter]:
         """The policy's parameters, by names that the old policy's share."""
@@ -152,19 +160,32 @@ class LoraPolicy(Policy):
                 transformer.add_adapter(self.config, "old")
         self._transformer = transformer
         self._layers: list[Any] = [module for module in transformer.modules() if isinstance(module, BaseTunerLayer)]
-        self._init(seed)
+        self._seed = seed
+        self._init()
         self._switch("policy")
 
-    @torch.no_grad()
-    def _init(self, seed: int) -> None:
-        """A normal with standard deviation 1/r, B zero; in the order of names, whatever the network's format."""
+    def _init(self) -> None:
         for adapter in ("policy", "old"):
-            generator = torch.Generator().manual_seed(seed)
-            for name, parameter in self._adapter(adapter).items():
+            for parameter in self._adapter(adapter).values():
                 # The layer has them in the network's format by now.
                 parameter.data = torch.zeros_like(parameter, dtype=torch.float32)
-                if ".lora_A." in name and not parameter.is_meta:
-                    parameter.copy_(torch.randn(parameter.shape, generator=generator) / self.config.r)
+        self.draw()
+
+    @torch.no_grad()
+    def draw(self) -> None:
+        """First weights of the adapters: a normal with standard deviation 1/r, B zero.
+
+        In the order of names, so that they depend on the seed alone: not on the network's format, not on processes.
+        """
+        for adapter in ("policy", "old"):
+            generator = torch.Generator().manual_seed(self._seed)
+            for name, parameter in self._adapter(adapter).items():
+                if parameter.is_meta:
+                    continue
+                drawn = torch.zeros(parameter.shape)
+                if ".lora_A." in name:
+                    drawn = torch.randn(parameter.shape, generator=generator) / self.config.r
+                _copy_into(parameter, drawn)
 
     def transformer(self, role: Role) -> nn.Module:
         """The one network."""
@@ -236,6 +257,9 @@ class FullPolicy(Policy):
     def transformer(self, role: Role) -> nn.Module:
         """The role's own network."""
         return self._networks[role]
+
+    def draw(self) -> None:
+        """Files hold everything."""
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """All parameters of the policy's network."""

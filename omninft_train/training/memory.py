@@ -30,7 +30,7 @@ _DECODER_MAPS = 4
 class Memory:
     """Bytes on one GPU, without the networks of the rewards, CUDA's own and fragmentation: leave 10 % free.
 
-    Weights that are spread over GPUs are loaded whole first, so for a moment each GPU holds all of the base.
+    Loading takes no more: beside what it keeps, a GPU has one tensor on its way.
 
     Attributes:
         base: frozen weights; all weights where everything is trained.
