@@ -39,6 +39,8 @@ class RunSection:
         tracker: service that shows the run; None for none.
         clips_every: steps between clips that are kept and shown, with their rewards; 0 for never.
         mirror: "package.module:name" of a function of the run's folder whose result gets every logged step.
+        shard: how weights lie on several processes: whole on each ("none"), spread within each node ("node") or over
+            all ("all"); None to choose by the GPUs' memory.
     """
 
     seed: int = 0
@@ -51,6 +53,7 @@ class RunSection:
     tracker: TrackerName | None = None
     clips_every: int = 0
     mirror: str | None = None
+    shard: Literal["none", "node", "all"] | None = None
 
 
 @dataclass(frozen=True)

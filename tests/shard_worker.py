@@ -16,7 +16,7 @@ from torch.multiprocessing import start_processes
 from omninft_train.models.hooks import AttentionCapture, Surgery
 from omninft_train.models.latents import Latents
 from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy
-from omninft_train.models.shard import shard
+from omninft_train.models.shard import make_mesh, shard
 
 ROLES: tuple[Any, ...] = ("policy", "old", "reference")
 KEEP = [0.0, 0.1, 0.5, 1.0, 1.0, 0.3]
@@ -138,7 +138,7 @@ def facts(policy: Policy) -> dict[str, Any]:
 def work(setting: Setting, rank: int, size: int, folder: Path) -> None:
     """Run and write what was found."""
     policy, case = make(setting)
-    shard(policy)
+    shard(policy, make_mesh("cpu", size))
     kept = {"facts": facts(policy)} | run(policy, case, setting, list(range(rank, ROLLOUTS, size)))
     # Tensors of a checkpoint go into a sharded policy, and come out again.
     other = {name: torch.full_like(value, 0.5) for name, value in kept["now"].items()}

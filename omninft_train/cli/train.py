@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from avbench.terminal.output import say
 from omninft_train.cli.options import BackboneName, Overrides, Recipe
 
 
@@ -25,9 +24,4 @@ def command(
 
     config = load(recipe, backbone, set_ or [])
     with joined() as world:
-        if world.is_main and config.backbone.kind == "ltx2":
-            from omninft_train.training.memory import estimate
-
-            for line in estimate(config, world.size).table().splitlines():
-                say(line, err=True)
         train(assemble(config, out, world))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,14 +91,15 @@ class MiniatureBackbone:
     Args:
         transformer: of the configuration of a `Size` and the world.
         digest: identity of architecture and pretraining.
-        device: where it runs.
+        device: where it runs; a transformer without memory, on the meta device, stays there.
         world: name of what it generates, see `worlds`.
     """
 
     def __init__(
         self, transformer: nn.Module, digest: str, device: torch.device | str = "cpu", world: str = "miniature"
     ) -> None:
-        self.transformer = transformer.to(device).eval()
+        empty = next(transformer.parameters()).is_meta
+        self.transformer = (transformer if empty else transformer.to(device)).eval()
         self.digest = digest
         self.kind = world
         self.world = WORLDS[world]
@@ -113,8 +115,13 @@ class MiniatureBackbone:
         return cls(build_transformer(size, seed, world), architecture_digest(size, world), device, world)
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device | str = "cpu") -> MiniatureBackbone:
+    def load(cls, folder: Path, device: torch.device | str = "cpu", *, empty: bool = False) -> MiniatureBackbone:
         """The outcome of a pretraining.
+
+        Args:
+            folder: of the pretraining.
+            device: where it runs.
+            empty: build the transformer on the meta device, for `load_policy` to fill.
 
         Raises:
             UsageError: no finished pretraining in the folder, or one of another version of the world.
@@ -133,12 +140,14 @@ class MiniatureBackbone:
                 f"{folder}: pretrained in another version of the miniature world (digest {meta['architecture']}, "
                 f"now {now}). Pretrain again in an empty folder."
             )
-        transformer = build_transformer(size, 0, world)
+        with torch.device("meta") if empty else nullcontext():
+            transformer = build_transformer(size, 0, world)
         try:
             # A pretraining of an older version states no checksum.
             if meta.get("weights_sha256", digest := weights_digest(folder)) != digest:
                 raise EnvironmentProblem(f"{folder / WEIGHTS}: is damaged (its checksum differs). Pretrain again.")
-            transformer.load_state_dict(load_file(folder / WEIGHTS))
+            if not empty:
+                transformer.load_state_dict(load_file(folder / WEIGHTS))
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = str(error).partition("\n")[0]
             raise EnvironmentProblem(f"{folder / WEIGHTS}: cannot be read ({reason}). Pretrain again.") from error

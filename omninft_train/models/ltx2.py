@@ -67,6 +67,7 @@ class Ltx2Backbone:
         prompts: Sequence[str] = (),
         prompt_tokens: int | None = None,
         decoding: DecodeOptions | None = None,
+        empty: bool = False,
     ) -> Ltx2Backbone:
         """Load a pipeline in the format of diffusers, each network straight into its number format and onto its device.
 
@@ -78,6 +79,7 @@ class Ltx2Backbone:
             prompts: those of the run, encoded now.
             prompt_tokens: length that prompts are padded to; None for that of LTX-2.
             decoding: instead of what the section says.
+            empty: build the transformer on the meta device, for `load_policy` to fill.
 
         Raises:
             UsageError: not a pipeline of LTX-2.0, 2.3 or 2.5, or a size that it cannot make.
@@ -90,7 +92,7 @@ class Ltx2Backbone:
         negative = NEGATIVE_PROMPT if section.negative_prompt is None else section.negative_prompt
         store.prepare([negative, *prompts])
         options = decoding or DecodeOptions(section.tiling, section.offload)
-        transformer = _load_transformer(folder, section, device)
+        transformer = _built(folder, dtype) if empty else _load_transformer(folder, section, device)
         waits = "cpu" if options.offload else device
         parts = {name: _load(folder, name, network_dtype(name, dtype), waits) for name in DECODERS}
         decoders = Decoders(**parts, options=options)
@@ -259,6 +261,13 @@ def _load_transformer(folder: Path, section: BackboneSection, device: str) -> An
     if section.quantize == "none":
         return _load(folder, "transformer", dtype, device)
     return quantized(_load(folder, "transformer", dtype, "cpu"), section.quantize, device)
+
+
+def _built(folder: Path, dtype: torch.dtype) -> nn.Module:
+    """The transformer on the meta device."""
+    # Not by the method of diffusers, which warns of networks that are partly kept in float32; this one is not.
+    network: nn.Module = nn.Module.to(describe(folder)[NETWORKS[0]], dtype)
+    return network.eval().requires_grad_(False)
 
 
 def _load(folder: Path, name: str, dtype: torch.dtype, device: str) -> Any:

@@ -36,6 +36,14 @@ class Policy(ABC):
     def transformer(self, role: Role) -> nn.Module:
         """The network that a role runs on, for hooks; with adapters it is the same for all."""
 
+    def networks(self) -> list[nn.Module]:
+        """The networks of all roles, each once."""
+        return list({id(network): network for network in map(self.transformer, ROLES)}.values())
+
+    @abstractmethod
+    def draw(self) -> None:
+        """Draw the first weights of what no file holds; once more where a policy was built without memory."""
+
     @abstractmethod
     def trainable(self) -> dict[str, nn.Parameter]:
         """The policy's parameters, by names that the old policy's share."""
@@ -156,26 +164,37 @@ class LoraPolicy(Policy):
         layers = {name: part for name, part in transformer.named_modules() if isinstance(part, BaseTunerLayer)}
         self._layers: list[Any] = list(layers.values())
         self._states = [vars(layer) for layer in self._layers]
-        self._parts = {adapter: adapter_parts(layers, adapter) for adapter in adapters}
-        self._init(seed, start)
+        self._parts: dict[str, dict[str, Any]] = {adapter: adapter_parts(layers, adapter) for adapter in adapters}
+        self._seed, self._start = seed, start
+        self._init()
         for layer in self._layers:
             # `predict` computes products of other formats under autocast, which would undo peft's cast of the input.
             layer.cast_input_dtype_enabled = False
         self._switch("policy")
 
-    @torch.no_grad()
-    def _init(self, seed: int, start: Mapping[str, Tensor] | None) -> None:
-        """A normal with standard deviation 1/r, B zero; in the order of names, whatever the network's format."""
+    def _init(self) -> None:
         for adapter in self._parts:
-            generator = torch.Generator().manual_seed(seed)
-            for name, parameter in self._adapter(adapter).items():
+            for parameter in self._adapter(adapter).values():
                 # The layer has them in the network's format by now.
                 parameter.data = torch.zeros_like(parameter, dtype=torch.float32)
                 parameter.requires_grad_(adapter == "policy")
-                if start is not None:
-                    parameter.copy_(start[name])
-                elif ".lora_A." in name and not parameter.is_meta:
-                    parameter.copy_(torch.randn(parameter.shape, generator=generator) / self.config.r)
+        self.draw()
+
+    @torch.no_grad()
+    def draw(self) -> None:
+        """First weights of the adapters: those to start from, else a normal with standard deviation 1/r, B zero.
+
+        In the order of names, so that they depend on the seed alone: not on the network's format, not on processes.
+        """
+        for adapter in self._parts:
+            generator = torch.Generator().manual_seed(self._seed)
+            for name, parameter in self._adapter(adapter).items():
+                if parameter.is_meta:
+                    continue
+                drawn = torch.zeros(parameter.shape) if self._start is None else self._start[name]
+                if self._start is None and ".lora_A." in name:
+                    drawn = torch.randn(parameter.shape, generator=generator) / self.config.r
+                _copy_into(parameter, drawn)
 
     def transformer(self, role: Role) -> nn.Module:
         """The one network."""
@@ -246,6 +265,9 @@ class FullPolicy(Policy):
     def transformer(self, role: Role) -> nn.Module:
         """The role's own network."""
         return self._networks[role]
+
+    def draw(self) -> None:
+        """Files hold everything."""
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """All parameters of the policy's network."""

@@ -3,41 +3,59 @@
 from __future__ import annotations
 
 import warnings
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from omninft_train.errors import UsageError
-from omninft_train.models.policy import ROLES, Policy
+from omninft_train.models.policy import Policy
 
 
-def shard(policy: Policy, mesh: DeviceMesh | None = None) -> None:
-    """Shard all networks of a policy in place; make the optimiser afterwards, its parameters are new ones.
-
-    Weights keep their formats. Gradients are reduced in float32 and added up, not averaged: a loss that was divided by
-    the number of rollouts of all processes then gives the gradients that one process would have. All processes have to
-    run equally many passes.
+def make_mesh(device: str, shards: int, timeout: timedelta | None = None) -> DeviceMesh:
+    """The mesh that `shard` takes for one set of weights on each `shards` processes of consecutive ranks.
 
     Args:
-        policy: on the device that the processes compute on.
-        mesh: of one dimension; None for all processes.
+        device: kind of the device, "cuda" or "cpu".
+        shards: a divisor of the number of processes.
+        timeout: how long processes wait for each other; None for the default of torch.
 
     Raises:
         UsageError: no processes have been joined.
     """
     if not dist.is_initialized():
         raise UsageError("sharding needs joined processes: start with torchrun.")
-    networks = {id(network): network for network in (policy.transformer(role) for role in ROLES)}
-    if mesh is None:
-        device = next(policy.transformer("policy").parameters()).device
-        mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+    size = dist.get_world_size()
+    group: Any = dist.group.WORLD
+    if shards == size:
+        return DeviceMesh.from_group(group, device)
+    ranks = torch.arange(size).view(-1, shards)
+    # `init_device_mesh` makes groups that wait ten minutes, whatever the processes were joined with.
+    replicas: Any
+    spread: Any
+    replicas, _ = dist.new_subgroups_by_enumeration(ranks.T.tolist(), timeout)
+    spread, _ = dist.new_subgroups_by_enumeration(ranks.tolist(), timeout)
+    return DeviceMesh.from_group([replicas, spread], device, ranks, mesh_dim_names=("replicas", "shards"))
+
+
+def shard(policy: Policy, mesh: DeviceMesh) -> None:
+    """Shard all networks of a policy in place; make the optimiser afterwards, its parameters are new ones.
+
+    Weights keep their formats. Gradients are reduced in float32 and added up, not averaged, over shards and over
+    replicas: a loss that was divided by the number of rollouts of all processes then gives the gradients that one
+    process would have. All processes have to run equally many passes.
+
+    Args:
+        policy: on the device that the processes compute on, or on the meta device.
+        mesh: as from `make_mesh`; of one dimension, or of replicas and shards.
+    """
     # The network returns views, and nothing writes into them, which is what torch warns of.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
-    for network in networks.values():
+    for network in policy.networks():
         _shard(network, mesh)
 
 

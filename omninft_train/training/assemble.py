@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +22,15 @@ from omninft_train.models.responses import BothWays, ResponseCapture
 from omninft_train.prompts import TrainPrompt, draw, load_prompts
 from omninft_train.rewards.local import make_rewards
 from omninft_train.training.agreement import agree
-from omninft_train.training.distributed import World
+from omninft_train.training.distributed import TIMEOUT, World
+from omninft_train.training.layout import Layout, choose_layout
 from omninft_train.training.offload import make_room
 from omninft_train.training.state import Training
 
 if TYPE_CHECKING:
     from torch import nn
+
+_LOG = logging.getLogger(__name__)
 
 
 def assemble(config: Config, out: Path, world: World) -> Training:
@@ -40,17 +44,17 @@ def assemble(config: Config, out: Path, world: World) -> Training:
     if config.run.keep_policies == "best" and config.run.best_by is None:
         raise UsageError('run.keep_policies = "best": run.best_by has to name a logged value, as "reward_sync_mean".')
     agree(config, out, world)
+    layout = choose_layout(config, world)
+    _announce(config, layout, world)
     prompts = load_training_prompts(config)
     rewards = make_rewards(config.rewards)
     needed = _drawn(config, prompts)
-    backbone = load_backbone(config, world.device, needed[world.rank :: world.size])
+    shared = world.size > 1 and config.backbone.quantize == "none"  # quantised weights are made by each process
+    backbone = load_backbone(config, world.device, needed[world.rank :: world.size], empty=shared)
     world.barrier()  # each process has encoded its part of the prompts, and all read all
     policy = make_policy(config, backbone)
-    spread = config.policy.parameters == "lora" and config.backbone.quantize == "none"
-    if world.size > 1 and spread and world.device != "cpu":
-        from omninft_train.models.shard import shard
-
-        shard(policy)
+    if shared:
+        _place(policy, config, layout, world)
     make_room(rewards, config, policy)
     return Training(
         config=config,
@@ -75,14 +79,42 @@ def _drawn(config: Config, prompts: list[TrainPrompt]) -> list[str]:
     return list(dict.fromkeys(prompt.prompt_av for prompt in drawn))
 
 
-def load_backbone(config: Config, device: str, prompts: Sequence[str] = ()) -> Backbone:
+def _announce(config: Config, layout: Layout, world: World) -> None:
+    """Tell how weights will lie, and what memory that takes."""
+    if not world.is_main:
+        return
+    if world.size > 1:
+        _LOG.info("%s", layout)
+    if config.backbone.kind == "ltx2" and config.backbone.path:
+        from omninft_train.training.memory import estimate
+
+        _LOG.info("%s", estimate(config, world.size, layout.shards).table())
+
+
+def _place(policy: Policy, config: Config, layout: Layout, world: World) -> None:
+    """Spread a policy that was built without memory, and load its weights."""
+    from omninft_train.models.loading import load_policy
+    from omninft_train.models.shard import make_mesh, shard
+
+    if layout.shards > 1:
+        shard(policy, make_mesh(world.device.partition(":")[0], layout.shards, TIMEOUT))
+    load_policy(policy, _weights(config), world.device, world.node_size, TIMEOUT)
+
+
+def load_backbone(config: Config, device: str, prompts: Sequence[str] = (), *, empty: bool = False) -> Backbone:
     """The generator that a configuration names, ready for some prompts.
+
+    Args:
+        config: of the run.
+        device: of everything.
+        prompts: encoded now.
+        empty: its transformer has no memory yet, for `load_policy` to fill.
 
     Raises:
         UsageError: it is not there, or has no block that guidance is to skip.
         EnvironmentProblem: weights or packages are missing.
     """
-    backbone = _load(config, device, prompts)
+    backbone = _load(config, device, prompts, empty)
     blocks = depth(backbone.transformer)
     for block in config.sampling.guidance.stg_blocks:
         if not 0 <= block < blocks:
@@ -90,7 +122,7 @@ def load_backbone(config: Config, device: str, prompts: Sequence[str] = ()) -> B
     return backbone
 
 
-def _load(config: Config, device: str, prompts: Sequence[str]) -> Backbone:
+def _load(config: Config, device: str, prompts: Sequence[str], empty: bool) -> Backbone:
     section = config.backbone
     if section.kind in MINIATURES:
         from omninft_train.miniature.backbone import MiniatureBackbone
@@ -99,7 +131,7 @@ def _load(config: Config, device: str, prompts: Sequence[str]) -> Backbone:
             raise UsageError(
                 "backbone.path is empty: give the folder of a pretrained miniature. 'omninft-train pretrain' makes one."
             )
-        miniature = MiniatureBackbone.load(Path(section.path), device)
+        miniature = MiniatureBackbone.load(Path(section.path), device, empty=empty)
         if miniature.kind != section.kind:
             raise UsageError(
                 f"{section.path}: pretrained in the world '{miniature.kind}', and the backbone is '{section.kind}'. "
@@ -110,7 +142,18 @@ def _load(config: Config, device: str, prompts: Sequence[str]) -> Backbone:
 
     if not section.path:
         raise UsageError("backbone.path is empty: give the folder or hub id of a diffusers LTX-2 pipeline.")
-    return Ltx2Backbone.load(section, device, prompts=prompts)
+    return Ltx2Backbone.load(section, device, prompts=prompts, empty=empty)
+
+
+def _weights(config: Config) -> Path:
+    """File of the transformer's pretrained weights, or the folder that they are in."""
+    if config.backbone.kind in MINIATURES:
+        from omninft_train.miniature.backbone import WEIGHTS
+
+        return Path(config.backbone.path) / WEIGHTS
+    from omninft_train.models.ltx2 import locate
+
+    return locate(config.backbone.path) / "transformer"
 
 
 def load_training_prompts(config: Config) -> list[TrainPrompt]:

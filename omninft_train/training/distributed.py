@@ -6,19 +6,32 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from omninft_train.training.failing import ending_together
+
+TIMEOUT = timedelta(hours=2)
+"""How long processes wait for each other: longer than reading weights, encoding prompts or judging takes.
+
+A process that fails does not cost this time, see `ending_together`.
+"""
+
 
 @dataclass(frozen=True)
 class World:
-    """This process among `size`; rollouts are dealt out by index, so that no result depends on the number."""
+    """This process among `size`; rollouts are dealt out by index, so that no result depends on the number.
+
+    `node_size` processes with consecutive ranks share a node.
+    """
 
     rank: int = 0
     size: int = 1
     device: str = "cpu"
+    node_size: int = 1
 
     @property
     def is_main(self) -> bool:
@@ -47,7 +60,7 @@ class World:
         return values
 
     def sum(self, tensors: Iterable[Tensor]) -> None:
-        """Add up tensors of all processes in place; sharded ones are summed by FSDP already."""
+        """Add up tensors of all processes in place; sharded ones are summed by FSDP already, replicas included."""
         if self.size == 1:
             return
         for tensor in tensors:
@@ -66,7 +79,10 @@ ALONE = World()
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """The world that torchrun describes in the environment, or this process alone."""
+    """The world that torchrun describes in the environment, or this process alone.
+
+    Where a process fails inside, all end, see `ending_together`.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     cuda = torch.cuda.is_available()
     local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -76,8 +92,9 @@ def joined() -> Iterator[World]:
     if size == 1:
         yield World(device=device)
         return
-    dist.init_process_group("nccl" if cuda else "gloo")
-    try:
-        yield World(dist.get_rank(), size, device)
-    finally:
-        dist.destroy_process_group()
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
+    world = World(dist.get_rank(), size, device, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    with ending_together(world.rank):
+        yield world
+        world.barrier()  # the store that tells of failures may go with the first process
+    dist.destroy_process_group()  # not after a failure: it would wait for the others

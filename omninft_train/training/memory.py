@@ -51,7 +51,7 @@ class Memory:
         decoders: weights of both VAEs and the vocoder.
         decoding: work space for one clip, or one of its tiles.
         rewards: weights of the rewards' networks on this GPU, as large as their files.
-        load: when networks are loaded: the text encoder alone, or all of the base; what is spread is loaded whole.
+        load: when networks are loaded: the text encoder alone, or what of all others stays on this GPU.
         sample, decode, score, update: in each phase of a step.
     """
 
@@ -76,7 +76,8 @@ class Memory:
     @property
     def peak(self) -> int:
         """The largest of all phases."""
-        return max(getattr(self, name) for name in PHASES)
+        phases: list[int] = [getattr(self, name) for name in PHASES]
+        return max(phases)
 
     def table(self) -> str:
         """One line per part and phase, in GB of 1e9 bytes."""
@@ -134,11 +135,11 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
     }
     networks = list(network_bytes(config.rewards.reward).values()) if _judges_here(config) else []
     found["rewards"] = sum(networks)
-    whole = weights + (3 if config.policy.init else 2) * copy if adapters else 3 * weights
-    return Memory(**found, **_phases(config, found, networks, max(whole, _text_encoder(folder, size))))
+    loaded = (weights + (3 if config.policy.init else 2) * copy if adapters else 3 * weights) // shards
+    return Memory(**found, **_phases(config, found, networks, max(loaded, _text_encoder(folder, size))))
 
 
-def _phases(config: Config, found: dict[str, int], networks: list[int], whole: int) -> dict[str, int]:
+def _phases(config: Config, found: dict[str, int], networks: list[int], loaded: int) -> dict[str, int]:
     """Peak of each phase; what does not wait in main memory is there in all of them."""
     backbone, rewards = config.backbone, config.rewards
     base = found["base"] + found["old"] + found["reference"]
@@ -149,7 +150,7 @@ def _phases(config: Config, found: dict[str, int], networks: list[int], whole: i
     leaves = base + own if backbone.offload and networks and not found["gathered"] else 0
     judging = max(networks, default=0) if rewards.offload else found["rewards"]
     return {
-        "load": whole + decoders,
+        "load": loaded + decoders,
         "sample": resident + found["gathered"] + found["passing"] + decoders + judges,
         "decode": resident + found["decoders"] + found["decoding"] + judges,
         "score": resident - leaves + decoders + judging,
@@ -171,7 +172,8 @@ def _gradients_apart(config: Config) -> int:
 
 def _weights(transformer: nn.Module, section: BackboneSection) -> int:
     """Bytes of the generator's network; quantised layers take a byte for each weight and a scale for each row."""
-    size, total = getattr(torch, section.dtype).itemsize, _count(transformer)
+    size: int = getattr(torch, section.dtype).itemsize
+    total = _count(transformer)
     if section.quantize == "none":
         return total * size
     shapes = adapter_shapes(transformer, 1)
@@ -213,7 +215,8 @@ def _decoding(vae: Any, geometry: Geometry, section: BackboneSection) -> int:
     if section.tiling in ("time", "both"):
         frames = min(frames, vae.tile_sample_min_num_frames + 1)
     channels: int = vae.decoder.conv_out.conv.in_channels
-    return _DECODER_MAPS * channels * frames * height * width // vae.config.patch_size**2
+    values: int = _DECODER_MAPS * channels * frames * height * width // vae.config.patch_size**2
+    return values
 
 
 def _text_encoder(folder: Path, size: int) -> int:

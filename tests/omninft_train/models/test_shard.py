@@ -15,7 +15,7 @@ from shard_worker import KEEP, ROLES, ROLLOUTS, Setting, make, run
 from torch import Tensor
 
 from omninft_train.errors import UsageError
-from omninft_train.models.shard import shard
+from omninft_train.models.shard import make_mesh
 
 TESTS = Path(__file__).parents[2]
 SIZE = 2
@@ -132,6 +132,5 @@ def test_two_processes_train_as_one_whatever_the_setting(tmp_path: Path) -> None
 
 
 def test_sharding_alone_is_wrong_usage() -> None:
-    policy, _ = make(Setting("full"))
     with pytest.raises(UsageError, match="start with torchrun"):
-        shard(policy)
+        make_mesh("cpu", 1)

@@ -1,0 +1,160 @@
+"""Weights whole on each process, spread within nodes, and over all: every run is that of one process (gloo, CPU)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_training
+from joined_worker import work_off
+from tiny_pipeline import save_full_size_configs
+from tiny_training import assert_equal, run, tensors, tiny_config
+from torch import Tensor
+
+from omninft_train.config import BackboneSection, Config, RunSection
+from omninft_train.errors import UsageError
+from omninft_train.recipe import load
+from omninft_train.training.distributed import World
+from omninft_train.training.layout import choose_layout, layout_by_memory
+from omninft_train.training.memory import estimate
+
+SIZE, NODE_SIZE = 4, 2
+SHARDS = {"none": 1, "node": NODE_SIZE, "all": SIZE}
+# Four rollouts. Adam divides by what may be rounding alone, if nothing is added to it.
+CHANGES = ("prompts.group_size=2", "optimizer.eps=1e-4", "run.save_every=2", "sampling.steps=3", "policy.rank=4")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_training.tiny_weights(tmp_path_factory.mktemp("weights"))
+
+
+def job(weights: Path, out: Path, *changes: str) -> dict[str, Any]:
+    paths = {"weights": str(weights), "out": str(out)}
+    return {"job": "joined_worker:run_training", "changes": [*CHANGES, *changes], **paths}
+
+
+def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Policy, old policy and Adam's moments, but for the order in which gradients are added up."""
+    assert found.keys() == wanted.keys()
+    assert any(name.endswith("exp_avg_sq") for name in wanted)
+    for name, tensor in wanted.items():
+        # Parameters are of about 1, moments of any size; where gradients cancel out, they are rounding alone.
+        atol = 1e-4 * float(tensor.abs().max()) + 1e-9 if name.startswith("optimizer/") else 2e-6
+        assert (found[name] - tensor).abs().max() <= atol, name
+
+
+def held(out: Path) -> list[dict[str, int]]:
+    return [json.loads((out / f"sizes-{rank}.json").read_text()) for rank in range(SIZE)]
+
+
+def check_shares(out: Path, shards: int) -> None:
+    """Together the processes hold as many copies as there are replicas, and none holds much more than its share."""
+    sizes = held(out)
+    whole = sizes[0]["whole"]
+    assert sum(size["held"] for size in sizes) == whole * SIZE // shards
+    assert max(size["held"] for size in sizes) < 1.2 * whole / shards
+
+
+def check(weights: Path, folder: Path, parameters: str, layouts: tuple[str, ...]) -> None:
+    kind = f"policy.parameters={parameters}"
+    jobs = [job(weights, folder / layout, kind, f"run.shard={layout}") for layout in layouts]
+    work_off(jobs, folder / "work", size=SIZE, node_size=NODE_SIZE)
+    one = run(tiny_config(weights, *CHANGES, kind), folder / "one")
+    for layout in layouts:
+        assert_same(tensors(folder / layout), one)
+        check_shares(folder / layout, SHARDS[layout])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parameters", ["lora", "full"])
+def test_two_nodes_of_two_processes_train_as_one(weights: Path, tmp_path: Path, parameters: str) -> None:
+    check(weights, tmp_path, parameters, ("node",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parameters", ["lora", "full"])
+def test_every_layout_trains_as_one_process(weights: Path, tmp_path: Path, parameters: str) -> None:
+    check(weights, tmp_path, parameters, tuple(SHARDS))
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_in_another_layout(weights: Path, tmp_path: Path) -> None:
+    """Within nodes, then over all processes, then in one process."""
+    out = tmp_path / "out"
+    parts = (("node", 1), ("all", 2))
+    jobs = [job(weights, out, f"run.shard={layout}", f"run.steps={steps}") for layout, steps in parts]
+    work_off(jobs, tmp_path / "work", size=SIZE, node_size=NODE_SIZE)
+    found = run(tiny_config(weights, *CHANGES, "run.steps=3"), out)
+    assert_same(found, run(tiny_config(weights, *CHANGES, "run.steps=3"), tmp_path / "one"))
+
+
+@pytest.mark.slow
+def test_sums_of_two_are_the_same_whole_or_spread(weights: Path, tmp_path: Path) -> None:
+    """Bit by bit, of adapters; gradients are not clipped, for norms are added up in another order."""
+    jobs = [
+        job(weights, tmp_path / layout, "optimizer.max_norm=1e6", f"run.shard={layout}") for layout in ("none", "all")
+    ]
+    work_off(jobs, tmp_path / "work", size=2, node_size=2)
+    assert_equal(tensors(tmp_path / "all"), tensors(tmp_path / "none"))
+
+
+@pytest.fixture(scope="module")
+def full_size(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder = save_full_size_configs(tmp_path_factory.mktemp("ltx2"))
+    return Config(backbone=BackboneSection(path=str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "fits", "chosen"),
+    [(2, 1, "none"), (2, 8, "node"), (2, 16, "all"), (1, 8, "all"), (1, 1, "none")],
+)
+def test_the_least_traffic_that_memory_allows(full_size: Config, nodes: int, fits: int, chosen: str) -> None:
+    size = 8 * nodes
+    need = estimate(full_size, size, fits).peak
+    layout = layout_by_memory(full_size, World(size=size, node_size=8), int(need / 0.9) + 1)
+    assert (layout.name, layout.shards) == (chosen, fits)
+    assert f'{need / 1e9:.0f} GB on each GPU with "{chosen}"' in layout.reason
+    assert "will not do" not in layout.reason
+
+
+def test_where_nothing_fits_the_smallest_is_chosen_and_named(full_size: Config) -> None:
+    layout = layout_by_memory(full_size, World(size=16, node_size=8), int(5e9))
+    assert (layout.name, layout.shards) == ("all", 16)
+    assert layout.reason.endswith("of 5 GB, which will not do")
+
+
+def test_rewards_on_the_same_gpus_take_their_part(full_size: Config) -> None:
+    world, memory = World(size=16, node_size=8), 80_000_000_000
+    judges = load("omninft", "ltx2").rewards
+    on_gpu = replace(full_size, rewards=replace(judges, device="cuda", backend="local"))
+    assert layout_by_memory(full_size, world, memory).name == "none"
+    assert layout_by_memory(on_gpu, world, memory).name == "node"
+    elsewhere = replace(full_size, rewards=replace(judges, device="cuda", backend="ray"))
+    assert layout_by_memory(elsewhere, world, memory).name == "none"
+
+
+def test_on_processors_and_for_the_miniature_nothing_is_spread(full_size: Config) -> None:
+    world = World(size=4, node_size=2)
+    assert layout_by_memory(full_size, world, None).name == "none"
+    assert layout_by_memory(Config(backbone=BackboneSection(kind="miniature")), world, 1).name == "none"
+
+
+def test_one_process_holds_everything_whatever_the_recipe_says() -> None:
+    assert choose_layout(Config(run=RunSection(shard="all")), World()).shards == 1
+
+
+@pytest.mark.parametrize(("name", "shards"), SHARDS.items())
+def test_the_recipe_decides_where_it_says_something(name: Any, shards: int) -> None:
+    layout = choose_layout(Config(run=RunSection(shard=name)), World(size=SIZE, node_size=NODE_SIZE))
+    assert (layout.name, layout.shards) == (name, shards)
+    assert "the recipe says so" in str(layout)
+
+
+def test_nodes_that_are_not_alike_cannot_hold_the_same() -> None:
+    with pytest.raises(UsageError, match="6 processes do not fill nodes of 4") as caught:
+        choose_layout(Config(run=RunSection(shard="node")), World(size=6, node_size=4))
+    assert '"all"' in str(caught.value)
