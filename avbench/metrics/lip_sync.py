@@ -14,6 +14,7 @@ from avbench.encoders.networks.syncnet.lip_tracks import LipTrack, LipTracks
 from avbench.encoders.networks.syncnet.windows import FPS, REACH
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
+from avbench.metrics.face_curves import boxes_over_time, longest, thinned
 from avbench.metrics.lip_distances import LipReading, read_lips
 from avbench.metrics.speech import NO_SPEECH, speech_stretches
 
@@ -23,7 +24,7 @@ OFF_SCREEN = "speech, but no face in view: an off-screen voice?"
 OTHER_TIME = "speech, but none while a face is in view: an off-screen voice?"
 SMALL_FACE = f"no face of more than {SMALLEST_FACE} pixels for {LEAST_DETECTIONS} frames at {FPS} per second"
 SHORT_SOUND = "the sound ends before lips can be compared with it"
-_BOXES_EVERY = 5
+_BOX_SECONDS = 0.2
 
 PAPER = "SyncNet (Chung & Zisserman, ACCV workshops 2016)"
 NAMES = "names of Wav2Lip (Prajwal et al., ACM MM 2020)"
@@ -66,6 +67,47 @@ class Face:
         }
 
 
+@dataclass(frozen=True)
+class Speakers:
+    """The faces of a clip that are in view while somebody speaks.
+
+    Attributes:
+        faces: at least one.
+        chosen: position of the one whose lips go best with the sound.
+        counts: what else is known of the clip's faces.
+    """
+
+    faces: list[Face]
+    chosen: int
+    counts: dict[str, int]
+
+    @property
+    def face(self) -> Face:
+        """The one whose lips go best with the sound."""
+        return self.faces[self.chosen]
+
+    def detail(self) -> dict[str, Any]:
+        """For a score: all faces, and which was chosen."""
+        return {**self.counts, "faces": [face.summary() for face in self.faces], "chosen": self.chosen}
+
+    def drawn(self) -> dict[str, Any]:
+        """The same with what a report draws: the boxes of the faces, and the confidence of the chosen one over time."""
+        kept = longest([len(face.track.boxes) for face in self.faces]) | {self.chosen}
+        faces = [
+            face.summary() | (boxes_over_time(face.track.boxes, 1 / FPS, _BOX_SECONDS) if position in kept else {})
+            for position, face in enumerate(self.faces)
+        ]
+        reading = self.face.reading
+        framewise, seconds = thinned(reading.framewise, 1 / FPS)
+        return {
+            **self.detail(),
+            "faces": faces,
+            "framewise": framewise,
+            "framewise_begin_s": round(self.face.begin + reading.first / FPS, 3),
+            "framewise_every_s": seconds,
+        }
+
+
 def read_faces(found: LipTracks, tracks: Sequence[LipTrack], *, zero_rows: bool) -> list[Face]:
     """The readings of tracks of a clip that have windows."""
     return [
@@ -75,18 +117,13 @@ def read_faces(found: LipTracks, tracks: Sequence[LipTrack], *, zero_rows: bool)
     ]
 
 
-def no_track(found: LipTracks) -> str:
-    """Why a clip with speech has no face to compare with it."""
-    return SMALL_FACE if found.with_face else OFF_SCREEN
-
-
 def _speaks(track: LipTrack, found: LipTracks, stretches: Sequence[tuple[float, float]], sound_start: float) -> bool:
     begin, end = found.seconds(track)
     return any(sound_start + first < end and sound_start + last > begin for first, last in stretches)
 
 
-def _speaker(media: Media, store: EncoderStore) -> tuple[Face, dict[str, Any]] | Score:
-    """The face whose lips go best with the sound, among those in view while somebody speaks; or why there is none."""
+def _speakers(media: Media, store: EncoderStore) -> Speakers | Score:
+    """The faces in view while somebody speaks, or why there is none."""
     assert media.audio is not None
     stretches = speech_stretches(media, store)
     if not stretches:
@@ -94,7 +131,7 @@ def _speaker(media: Media, store: EncoderStore) -> tuple[Face, dict[str, Any]] |
     found = LipTracks.from_array(store.embed(LIPS, media))
     counts = {"frames": found.frames, "frames_with_face": found.with_face, "tracks": len(found.tracks)}
     if not found.tracks:
-        return Score.skipped(no_track(found), **counts)
+        return Score.skipped(SMALL_FACE if found.with_face else OFF_SCREEN, **counts)
     speaking = [track for track in found.tracks if _speaks(track, found, stretches, media.audio.start)]
     if not speaking:
         return Score.skipped(OTHER_TIME, **counts)
@@ -103,19 +140,7 @@ def _speaker(media: Media, store: EncoderStore) -> tuple[Face, dict[str, Any]] |
         return Score.skipped(SHORT_SOUND, **counts)
     faces = read_faces(found, long_enough, zero_rows=False)
     best = max(range(len(faces)), key=lambda index: faces[index].reading.confidence)
-    detail = {**counts, "faces": [face.summary() for face in faces], "chosen": best}
-    return faces[best], detail
-
-
-def _curves(face: Face) -> dict[str, Any]:
-    """What a report draws: the boxes of the face each 0.2 s, and its confidence over time."""
-    return {
-        "boxes": [[round(float(edge), 1) for edge in box] for box in face.track.boxes[::_BOXES_EVERY]],
-        "boxes_every_s": _BOXES_EVERY / FPS,
-        "framewise": [round(float(value), 3) for value in face.reading.framewise],
-        "framewise_begin_s": round(face.begin + face.reading.first / FPS, 3),
-        "framewise_every_s": 1 / FPS,
-    }
+    return Speakers(faces, best, counts)
 
 
 @scorer(
@@ -136,11 +161,10 @@ def lse_c(media: Media, store: EncoderStore) -> Score:
     embeddings of lips and sound over the windows that have sound at that shift. Of several faces in view while somebody
     speaks, the one with the largest value counts; the detail has all.
     """
-    speaker = _speaker(media, store)
-    if isinstance(speaker, Score):
-        return speaker
-    face, detail = speaker
-    return Score.ok(face.reading.confidence, **detail, **_curves(face))
+    speakers = _speakers(media, store)
+    if isinstance(speakers, Score):
+        return speakers
+    return Score.ok(speakers.face.reading.confidence, **speakers.drawn())
 
 
 @scorer(
@@ -159,11 +183,10 @@ def lse_d(media: Media, store: EncoderStore) -> Score:
 
     Formula: min m, as in lse_c.
     """
-    speaker = _speaker(media, store)
-    if isinstance(speaker, Score):
-        return speaker
-    face, detail = speaker
-    return Score.ok(face.reading.distance, **detail)
+    speakers = _speakers(media, store)
+    if isinstance(speakers, Score):
+        return speakers
+    return Score.ok(speakers.face.reading.distance, **speakers.detail())
 
 
 @scorer(
@@ -184,10 +207,10 @@ def sync_offset(media: Media, store: EncoderStore) -> Score:
     Formula: shift of the smallest m of lse_c. At the last shift on either side the smallest value may lie beyond, and
     the clip is skipped.
     """
-    speaker = _speaker(media, store)
-    if isinstance(speaker, Score):
-        return speaker
-    face, detail = speaker
-    if abs(face.reading.shift) == REACH:
+    speakers = _speakers(media, store)
+    if isinstance(speakers, Score):
+        return speakers
+    reading, detail = speakers.face.reading, speakers.detail()
+    if abs(reading.shift) == REACH:
         return Score.skipped(f"no offset within {REACH / FPS:g} s stands out", **detail)
-    return Score.ok(face.reading.shift / FPS, confidence=face.reading.confidence, **detail)
+    return Score.ok(reading.shift / FPS, confidence=reading.confidence, **detail)

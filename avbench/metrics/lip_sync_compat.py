@@ -15,7 +15,7 @@ from avbench.encoders.networks.syncnet.lip_tracks import LipTracks
 from avbench.encoders.networks.syncnet.windows import REACH
 from avbench.media import Media
 from avbench.metrics.base import Score, Scorer, scorer
-from avbench.metrics.lip_sync import CAVEAT, FACTS, NAMES, PAPER, PARAMS, Face, no_track, read_faces
+from avbench.metrics.lip_sync import CAVEAT, FACTS, NAMES, PAPER, PARAMS, SMALL_FACE, Face, read_faces
 
 Pick = Callable[[Sequence[float]], float]
 
@@ -58,8 +58,14 @@ def _faces(media: Media, store: EncoderStore, min_track: int) -> list[Face] | Sc
     faces = read_faces(found, long, zero_rows=True)
     if faces:
         return faces
-    reason = f"no track of more than {min_track} detections" if found.tracks else no_track(found)
-    return Score.skipped(reason, frames=found.frames, frames_with_face=found.with_face)
+    return Score.skipped(_no_face(found, min_track), frames=found.frames, frames_with_face=found.with_face)
+
+
+def _no_face(found: LipTracks, min_track: int) -> str:
+    """Why no face counts; whether anybody speaks was not asked."""
+    if found.tracks:
+        return f"no track of more than {min_track} detections"
+    return SMALL_FACE if found.with_face else "no face in view"
 
 
 def _confidence(face: Face) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avbench.errors import UsageError, near
+from avbench.weights.schema import CheckpointFile
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class PromptSuite:
         summary: what it is.
         licence: licence of the texts.
         source: where they were published, with the commit.
-        hub: where it is downloaded from; None when it comes with avbench.
+        hub: where it is downloaded from; None for another origin.
+        web: address, size and checksum of a file that is downloaded from elsewhere; None for another origin.
     """
 
     name: str
@@ -45,6 +47,12 @@ class PromptSuite:
     licence: str
     source: str
     hub: Hub | None = None
+    web: CheckpointFile | None = None
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it comes with avbench."""
+        return self.hub is None and self.web is None
 
 
 _VBENCH = "github.com/Vchitect/VBench @ 45e79ec14e69"
@@ -54,6 +62,8 @@ _JAVISBENCH = Hub(
     ("JavisVerse/JavisBench", "JavisDiT/JavisBench"), "2be39272cd8edd362d18c90d7436982aaa8cbbd4", "JavisBench"
 )
 _JAVISBENCH_SOURCE = f"hub data set {_JAVISBENCH.repos[0]} @ {_JAVISBENCH.revision[:12]}"
+
+_COMPASS = "b726966a183c52de766627fe9a505bedae201d23"
 
 _SUITES = (
     PromptSuite(
@@ -111,6 +121,21 @@ _SUITES = (
         "MIT (data card)",
         f"{_JAVISBENCH_SOURCE}, JavisBench-mini.csv",
         _JAVISBENCH,
+    ),
+    PromptSuite(
+        "t2av-compass",
+        "t2av-compass.json",
+        500,
+        _THREE,
+        "T2AV-Compass's prompts; 150 of them with words to be spoken.",
+        "not stated",
+        f"github.com/NJU-LINK/T2AV-Compass @ {_COMPASS[:12]}, t2av-compass/Data/prompts.json",
+        web=CheckpointFile(
+            "t2av-compass.json",
+            2_166_072,
+            "30f92a94998f23bf9a12b874a719a53d2392a7eac6ec316bb668527c8fff8e7b",
+            url=f"https://raw.githubusercontent.com/NJU-LINK/T2AV-Compass/{_COMPASS}/t2av-compass/Data/prompts.json",
+        ),
     ),
 )
 

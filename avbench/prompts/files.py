@@ -12,10 +12,11 @@ from avbench.files import expand_home
 from avbench.prompts.catalogue import Hub, PromptSuite, get_prompt_suite
 from avbench.sources.prompts import PromptList, read_prompts
 from avbench.sources.shipped import shipped_folder
+from avbench.weights.checksums import cache_folder
 
 
 def prompts_folder(given: Path | None = None) -> Path | None:
-    """The user's folder for pulled prompt lists: `given`, else $AVBENCH_PROMPTS, else None for the hub's cache."""
+    """The user's folder for pulled prompt lists: `given`, else $AVBENCH_PROMPTS, else None for a cache."""
     named = os.environ.get("AVBENCH_PROMPTS")
     return given or (expand_home(named) if named else None)
 
@@ -26,9 +27,9 @@ def find_prompts(suite: PromptSuite, folder: Path | None = None) -> Path | None:
     Args:
         folder: of the user, looked at before $AVBENCH_PROMPTS and the hub's cache.
     """
-    if suite.hub is None:
+    if suite.shipped:
         return shipped_folder() / suite.file
-    return next((path for path in _candidates(suite, suite.hub, folder) if path.is_file()), None)
+    return next((path for path in _candidates(suite, folder) if path.is_file()), None)
 
 
 def prompt_file(name: str, folder: Path | None = None) -> Path:
@@ -58,13 +59,24 @@ def load_prompt_suite(name: str, folder: Path | None = None) -> PromptList:
     return read_prompts(prompt_file(name, folder))
 
 
-def _candidates(suite: PromptSuite, hub: Hub, folder: Path | None) -> Iterator[Path]:
+def web_folder() -> Path:
+    """Where lists that come from elsewhere than the hub go, unless the user names a folder."""
+    return cache_folder() / "prompts"
+
+
+def _candidates(suite: PromptSuite, folder: Path | None) -> Iterator[Path]:
     for root in (folder, prompts_folder()):
         if root is not None:
             yield root / suite.file
-            yield root / hub.folder / suite.file
-    if find_spec("huggingface_hub") is None:
-        return
+            if suite.hub is not None:
+                yield root / suite.hub.folder / suite.file
+    if suite.hub is None:
+        yield web_folder() / suite.file
+    elif find_spec("huggingface_hub") is not None:
+        yield from _in_hub_cache(suite, suite.hub)
+
+
+def _in_hub_cache(suite: PromptSuite, hub: Hub) -> Iterator[Path]:
     from huggingface_hub import try_to_load_from_cache
 
     for repo in hub.repos:

@@ -1,4 +1,4 @@
-"""Get prompt lists from the hub: pinned, or found where the user put them."""
+"""Get prompt lists: pinned to a commit or a checksum, or found where the user put them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 
 from avbench.errors import EnvironmentProblem
 from avbench.prompts.catalogue import Hub, PromptSuite, get_prompt_suite
-from avbench.prompts.files import find_prompts, prompts_folder
+from avbench.prompts.files import find_prompts, prompts_folder, web_folder
 from avbench.sources.prompts import read_prompts
-from avbench.weights.download import unreachable
+from avbench.weights.download import download, unreachable
+from avbench.weights.schema import CheckpointFile
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def pull_prompts(name: str, folder: Path | None = None) -> Pulled:
 
     Args:
         name: of a suite.
-        folder: to look into and to download to; else $AVBENCH_PROMPTS, else the hub's cache.
+        folder: to look into and to download to; else $AVBENCH_PROMPTS, else a cache.
 
     Raises:
         UsageError: unknown name, or the file is no prompt list.
@@ -49,19 +50,34 @@ def pull_prompts(name: str, folder: Path | None = None) -> Pulled:
     path = find_prompts(suite, folder)
     fresh = path is None
     if path is None:
-        assert suite.hub is not None  # shipped ones are always found
-        path = _download(suite, suite.hub, prompts_folder(folder))
+        path = _download(suite, prompts_folder(folder))
     count = len(read_prompts(path).rows)
     note = "" if count == suite.count else f"{path} holds {count} prompts, expected {suite.count}"
     return Pulled(suite, path, count, fresh, note)
 
 
-def _download(suite: PromptSuite, hub: Hub, folder: Path | None) -> Path:
+def _download(suite: PromptSuite, folder: Path | None) -> Path:
     by_hand = f"Or put {suite.file} into your own folder of prompt lists (--prompts-dir or AVBENCH_PROMPTS)."
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise EnvironmentProblem(
             f"HF_HUB_OFFLINE is set, so nothing is downloaded; missing: {suite.name}. Unset it. {by_hand}"
         )
+    if suite.web is not None:
+        return _from_web(suite, suite.web, folder or web_folder())
+    assert suite.hub is not None  # shipped ones are always found
+    return _from_hub(suite, suite.hub, folder, by_hand)
+
+
+def _from_web(suite: PromptSuite, file: CheckpointFile, folder: Path) -> Path:
+    try:
+        return download(file, folder / suite.file, lambda name, done, total: None)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"cannot write to {folder}: {error.strerror or error}. Choose another folder (--prompts-dir)."
+        ) from error
+
+
+def _from_hub(suite: PromptSuite, hub: Hub, folder: Path | None, by_hand: str) -> Path:
     if find_spec("huggingface_hub") is None:
         raise EnvironmentProblem(f"huggingface_hub is not installed; pip install 'avbench[models]'. {by_hand}")
     from huggingface_hub import constants, hf_hub_download

@@ -10,6 +10,7 @@ from avbench.direction import Direction
 from avbench.pages.media import MediaBundle
 from avbench.pages.numbers import NONE, format_value
 from avbench.pages.table import Cell, Column, Row, Table
+from avbench.report.face_view import face_view
 from avbench.report.findings import Group
 from avbench.report.media_files import ClipMedia
 from avbench.report.spoken_words import spoken_words
@@ -163,6 +164,11 @@ def _detail(
         "video": video,
         "audio": sound,
         "timeline": _timeline(offset),
+        "faces": face_view(
+            _detail_text(scores.get("lse_c")),
+            _detail_text(scores.get("face_ratio")),
+            (clip.get("width"), clip.get("height")),
+        ),
     }
 
 
@@ -180,7 +186,13 @@ def _timeline(row: Record | None) -> dict[str, Any] | None:
 
 
 def _words(row: Record | None) -> dict[str, Any] | None:
-    return spoken_words(str(row["detail"])) if row is not None and row["status"] == "ok" else None
+    detail = _detail_text(row)
+    return None if detail is None else spoken_words(detail)
+
+
+def _detail_text(row: Record | None) -> str | None:
+    """Detail of a row that has a value."""
+    return str(row["detail"]) if row is not None and row["status"] == "ok" else None
 
 
 def _media_metadata(clip: Record) -> list[tuple[str, str]]:

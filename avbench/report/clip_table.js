@@ -32,7 +32,7 @@ const clipTable = (data) => {
     });
     return {
       id: others.ids[place], model: others.models[others.model[place]], flags: flags.get(place) || [], scores, brief: true,
-      texts: text ? [["Prompt", text]] : [], facts: [], problem: "", video: null, audio: null, timeline: null, words: null,
+      texts: text ? [["Prompt", text]] : [], facts: [], problem: "", video: null, audio: null, timeline: null, faces: null, words: null,
     };
   }
   const clip = (number) => data.clips[number] || (number < count ? brief(number - rows.length) : undefined);

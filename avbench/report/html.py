@@ -28,7 +28,13 @@ from avbench.results import Run
 from avbench.statistics.summary import asked
 
 _PLAYERS = ("'self'", "file:", "data:", "blob:")
-KIND = Kind("avbench.report", "report.html.j2", "report.css", ("clip_table.js", "report.js"), _PLAYERS)
+KIND = Kind(
+    "avbench.report",
+    "report.html.j2",
+    "report.css",
+    ("clip_table.js", "timeline.js", "faces.js", "report.js"),
+    _PLAYERS,
+)
 
 
 def write_report(

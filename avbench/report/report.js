@@ -1,5 +1,5 @@
 (() => {
-  const { byId, make, draw } = page;
+  const { byId, make } = page;
   const data = JSON.parse(byId("report-data").textContent);
   const DRIFT = 0.08; // seconds between picture and separate sound before it is corrected
   const isolated = (text) => make("bdi", "", text);
@@ -86,58 +86,6 @@
     return video;
   }
 
-  // Timeline --------------------------------------------------------------------------------------------------
-  function showTimeline(line, video) {
-    const place = byId("timeline");
-    place.replaceChildren();
-    if (!line) return;
-    const late = line.late ? " late" : "";
-    const head = make("div", "timeline-head");
-    head.append(make("b", late.trim(), line.label));
-    if (line.matched.length) head.append(make("span", "hint", "Solid: sound onsets. Dashed: the moment in the video that each belongs to."));
-    const svg = draw("svg", { viewBox: `0 0 ${line.width} ${line.height}`, role: "img" });
-    svg.append(draw("title", {}, `Waveform, sound onsets and motion over time: ${line.label}`));
-    for (const lane of line.lanes) {
-      svg.append(draw("path", { class: `lane-${lane.kind}`, d: lane.d }));
-      svg.append(draw("text", { x: 10, y: (lane.top + lane.bottom) / 2 + 4 }, lane.name));
-    }
-    const bounds = Object.fromEntries(line.lanes.map((lane) => [lane.kind, lane]));
-    const stroke = (name, x1, y1, x2, y2) => svg.append(draw("line", { class: name, x1, y1, x2, y2 }));
-    const from = (bounds.onset || bounds.wave || bounds.motion).top;
-    const to = (bounds.onset || bounds.wave || bounds.motion).bottom;
-    line.onsets.forEach((x, i) => {
-      stroke("onset", x, from, x, to);
-      const match = line.matched[i];
-      if (!bounds.motion || match === undefined || match === null) return;
-      stroke(`shift${late}`, x, to, match, bounds.motion.top);
-      stroke(`matched${late}`, match, bounds.motion.top, match, bounds.motion.bottom);
-    });
-    for (const [x, text] of line.ticks) {
-      stroke("axis", x, 178, x, 183);
-      svg.append(draw("text", { x, y: 196, "text-anchor": "middle" }, `${text} s`));
-    }
-    place.append(head, svg);
-    if (video) linkCursor(line, svg, video);
-  }
-  function linkCursor(line, svg, video) {
-    const cursor = draw("line", { class: "cursor", x1: line.left, y1: 2, x2: line.left, y2: 180 });
-    svg.append(cursor);
-    const scale = (line.right - line.left) / (line.last - line.first);
-    const move = () => {
-      const x = line.left + (video.currentTime - line.first) * scale;
-      cursor.setAttribute("x1", x);
-      cursor.setAttribute("x2", x);
-      if (!video.paused && video.isConnected) requestAnimationFrame(move);
-    };
-    for (const name of ["play", "seeking", "timeupdate"]) video.addEventListener(name, move);
-    move();
-    svg.addEventListener("click", (event) => {
-      const box = svg.getBoundingClientRect();
-      const x = ((event.clientX - box.left) / box.width) * line.width;
-      video.currentTime = Math.max(0, line.first + (x - line.left) / scale);
-    });
-  }
-
   // Detail of one clip ----------------------------------------------------------------------------------------
   const dialog = byId("detail");
   let current = -1;
@@ -206,7 +154,8 @@
     const video = showPlayer(clip);
     showTexts(clip);
     showWords(clip.words, video);
-    showTimeline(clip.timeline, video);
+    timelines.show(clip.timeline, video);
+    faceViews.show(clip.faces, video);
     showScores(clip);
     const facts = clip.facts.map(([label, text]) => {
       const line = make("div");

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from typing import Any
+
+from avbench.report.details import number, parse
 
 # A long clip has thousands of words, and the page holds those of every clip.
 MOST_WORDS = 400
@@ -24,7 +24,7 @@ def spoken_words(detail: str) -> dict[str, Any] | None:
         `edits` as [kind, asked, heard], `words` as [text, start] and `speech`; None where `detail` holds no usable
         edits.
     """
-    content = _parse(detail)
+    content = parse(detail)
     asked, heard = (str(content.get(name) or "").split() for name in ("reference", "hypothesis"))
     edits = [_edit(operation, asked, heard) for operation in _list(content, "operations")[:MOST_WORDS]]
     if not edits or None in edits:
@@ -45,19 +45,10 @@ def _edit(operation: object, asked: list[str], heard: list[str]) -> list[str] | 
 def _word(word: object) -> list[Any] | None:
     if not isinstance(word, dict) or not isinstance(word.get("text"), str):
         return None
-    start = word.get("start")
-    good = isinstance(start, (int, float)) and not isinstance(start, bool) and math.isfinite(start) and start >= 0
-    return [word["text"], start] if good else None
+    start = number(word.get("start"))
+    return [word["text"], start] if start is not None and start >= 0 else None
 
 
 def _list(content: Mapping[str, Any], name: str) -> list[Any]:
     values = content.get(name)
     return values if isinstance(values, list) else []
-
-
-def _parse(detail: str) -> dict[str, Any]:
-    try:
-        content = json.loads(detail)
-    except (TypeError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -1,13 +1,13 @@
-"""The curves behind `av_offset` as paths on one time axis; report.js puts them into an SVG."""
+"""The curves behind `av_offset` as paths on one time axis; timeline.js puts them into an SVG."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from avbench.pages.axes import Axis, make_axis, ticks
+from avbench.report.details import number, parse
 from avbench.report.findings import LATE_SECONDS, describe_offset
 
 WIDTH, LEFT, RIGHT = 1000, 76, 990
@@ -29,7 +29,7 @@ def timeline(detail: str, reason: str = "") -> dict[str, Any] | None:
     Returns:
         Paths and positions in pixels, or None where `detail` holds no usable curves.
     """
-    content = _parse(detail)
+    content = parse(detail)
     usable = _usable(content)
     if not usable:
         return None
@@ -52,9 +52,9 @@ def _usable(content: dict[str, Any]) -> dict[str, tuple[list[float], float, floa
     """Per lane its curve, rate and start; only lanes that can be drawn."""
     curves = {}
     for _, kind, _, _ in _LANES:
-        rate = _number(content.get("rate_wave" if kind == "wave" else f"{kind}_rate"))
+        rate = number(content.get("rate_wave" if kind == "wave" else f"{kind}_rate"))
         curve = _curve(content.get(kind))
-        start = _number(content.get("video_start" if kind == "motion" else "audio_start"))
+        start = number(content.get("video_start" if kind == "motion" else "audio_start"))
         if curve and rate and rate > 0:
             curves[kind] = (curve, rate, start or 0.0)
     return curves
@@ -62,8 +62,8 @@ def _usable(content: dict[str, Any]) -> dict[str, tuple[list[float], float, floa
 
 def _marks(content: dict[str, Any], axis: Axis, reason: str) -> dict[str, Any]:
     """Onset ticks, and the moment in the video that each belongs to, where the offset is known."""
-    offset = None if reason else _number(content.get("offset"))
-    start = _number(content.get("audio_start")) or 0.0
+    offset = None if reason else number(content.get("offset"))
+    start = number(content.get("audio_start")) or 0.0
     onsets = [start + t for t in _curve(content.get("onset_times"))[:MOST_ONSETS]]
     times = [t for t in onsets if axis.low <= t <= axis.high]
     matched = [] if offset is None else [t - offset if axis.low <= t - offset <= axis.high else None for t in times]
@@ -74,7 +74,7 @@ def _marks(content: dict[str, Any], axis: Axis, reason: str) -> dict[str, Any]:
 
 
 def _label(content: dict[str, Any], reason: str) -> dict[str, Any]:
-    offset, confidence = _number(content.get("offset")), _number(content.get("confidence"))
+    offset, confidence = number(content.get("offset")), number(content.get("confidence"))
     if reason or offset is None:
         return {"label": "no offset: " + (reason or "none was measured"), "late": False}
     sure = "" if confidence is None else f" (confidence {confidence:.2f})"
@@ -98,21 +98,8 @@ def _path(curve: list[float], rate: float, start: float, axis: Axis, kind: str, 
     return "M" + "L".join(f"{x:g} {y:.1f}" for x, y in outline) + "Z"
 
 
-def _parse(detail: str) -> dict[str, Any]:
-    try:
-        content = json.loads(detail)
-    except (TypeError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _number(value: object) -> float | None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if good else None  # type: ignore[arg-type]
-
-
 def _curve(values: object) -> list[float]:
     """The list as numbers, with 0 in place of anything else; empty where it is no list."""
     if not isinstance(values, Sequence) or isinstance(values, str):
         return []
-    return [_number(value) or 0.0 for value in values]
+    return [number(value) or 0.0 for value in values]

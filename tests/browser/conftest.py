@@ -82,6 +82,27 @@ def synthetic_run(folder: Path) -> Path:
         "offset": 0.48,
         "confidence": 0.7,
     }
+    lips = {
+        "faces": [
+            {"begin_s": 0.0, "end_s": 2.0, "boxes": [[120, 10, 150, 40]], "boxes_every_s": 2.0, "size_px": EVIL},
+            {
+                "begin_s": 0.4,
+                "end_s": 1.8,
+                "boxes": [[10 * i, 20, 10 * i + 40, 68] for i in range(1, 8)],
+                "boxes_every_s": 0.2,
+            },
+        ],
+        "chosen": 1,
+        "framewise": [1.0, 4.0, 2.5, -0.5],
+        "framewise_begin_s": 0.4,
+        "framewise_every_s": 0.3,
+    }
+    words = {
+        "reference": "go on",
+        "hypothesis": f"go {EVIL.split()[0]}",
+        "operations": [["equal", 0, 1, 0, 1], ["substitute", 1, 2, 1, 2]],
+        "words": [{"text": "Go", "start": 0.2, "end": 0.4}, {"text": EVIL, "start": 1.1, "end": 1.5}],
+    }
     names = ["alpha", "beta", EVIL, "delta"]
     content = [hashlib.sha256((folder / name).read_bytes()).digest() for name in ("clip.mp4", "clip.wav")]
     models = dict(zip(names, ("one", "one", EVIL, EVIL), strict=True))
@@ -90,6 +111,7 @@ def synthetic_run(folder: Path) -> Path:
             name, models[name], 0, None, EVIL if i else "a ball bounces", None, None, str(folder / "clip.mp4"),
             str(folder / "clip.wav") if name == "beta" else None,
             clip_digest(content if name == "beta" else content[:1]),
+            width=160, height=96,
         )
         for i, name in enumerate(names)
     ]  # fmt: skip
@@ -97,6 +119,8 @@ def synthetic_run(folder: Path) -> Path:
     rows = [score(name, "av_align", value, models[name]) for name, value in aligned]
     rows += [
         score("beta", "av_offset", 0.48, "one", detail=json.dumps(curves)),
+        score("beta", "lse_c", 4.5, "one", detail=json.dumps(lips)),
+        score("beta", "wer", 0.5, "one", detail=json.dumps(words)),
         score("alpha", "av_offset", 0.02, "one"),
     ]
     rows += [score(name, f"metric_{k}", 0.1 * k + i, models[name]) for k in range(9) for i, name in enumerate(names)]

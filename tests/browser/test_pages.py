@@ -156,10 +156,16 @@ def test_print_is_light_whole_and_without_controls(show: Open, name: str) -> Non
     assert len(tab.pdf(prefer_css_page_size=True)) > 5000
 
 
-def test_the_opened_clip_is_accessible(show: Open) -> None:
-    tab = show("report")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_opened_clip_fits_and_is_accessible(show: Open, width: int, scheme: str) -> None:
+    tab = show("report", width, scheme)
     tab.locator("#clip-table tbody tr th a").nth(1).click()
     assert tab.locator("#detail").is_visible()
+    for drawing in ("#timeline svg", "#faces svg", ".pictured svg"):
+        assert tab.locator(drawing).is_visible()
+    wide, room = tab.locator("#detail").evaluate("dialog => [dialog.scrollWidth, dialog.clientWidth]")
+    assert wide <= room
     assert findings(tab) == []
 
 

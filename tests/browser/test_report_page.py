@@ -74,15 +74,15 @@ def test_choosing_columns(page: Any) -> None:
     assert head.is_visible()
 
 
-def open_clip(page: Any, where: str) -> None:
-    """Open the first clip for which the JavaScript condition `where` on its data holds."""
+def open_clip(page: Any, *wanted: str) -> None:
+    """Open the first clip that has all of this in its data."""
     number = page.evaluate(
-        "where => JSON.parse(document.getElementById('report-data').textContent).clips"
-        ".findIndex(clip => clip[where] !== null)",
-        where,
+        "wanted => JSON.parse(document.getElementById('report-data').textContent).clips"
+        ".findIndex(clip => wanted.every(name => clip[name] !== null))",
+        list(wanted),
     )
     if number < 0:
-        pytest.skip(f"no clip of this run has {where}")
+        pytest.skip(f"no clip of this run has {' and '.join(wanted)}")
     page.locator(f"#clip-{number} th a").click()
     assert page.locator("#detail").is_visible()
 
@@ -138,6 +138,40 @@ def test_the_timeline_shows_the_offset_and_a_cursor(page: Any) -> None:
     close_clip(page)
 
 
+FACES = "JSON.parse(document.getElementById('report-data').textContent).clips.find(clip => clip.faces && clip.words)"
+
+
+def test_boxes_of_faces_follow_the_picture(page: Any) -> None:
+    open_clip(page, "faces", "words")
+    faces = page.evaluate(f"{FACES}.faces.faces")
+    assert page.locator("#faces .in-view").count() == len(faces)
+    wait_until(page, "document.querySelector('video').videoWidth")
+    begin, end, every = (faces[0][name] for name in ("begin", "end", "every"))
+    page.evaluate(f"document.querySelector('video').currentTime = {begin + min(every, end - begin) / 2}")
+    wait_until(page, "!document.querySelector('.pictured .face').hasAttribute('hidden')")
+    left = float(page.locator(".pictured .face").first.get_attribute("x"))
+    assert left == pytest.approx(faces[0]["boxes"][0][0] * page.evaluate("document.querySelector('video').videoWidth"))
+    picture, video = (page.locator(what).bounding_box() for what in (".pictured > svg", "video"))
+    assert picture == video, "the boxes lie over the picture, letterboxed as it is"
+    wait_until(page, "!document.querySelector('video').seeking && document.querySelector('video').readyState >= 2")
+    late = [number for number, face in enumerate(faces) if face["begin"] > 0.1]
+    screenshot(page, "faces")
+    page.evaluate("document.querySelector('video').currentTime = 0")
+    for number in late:
+        wait_until(page, f"document.querySelectorAll('.pictured .face')[{number}].hasAttribute('hidden')")
+    page.locator("#player label", has_text="boxes of faces").click()
+    assert page.locator(".pictured > svg").is_hidden()
+    close_clip(page)
+
+
+def test_a_word_leads_to_its_time(page: Any) -> None:
+    open_clip(page, "faces", "words")
+    words = page.evaluate(f"{FACES}.words.words")
+    page.locator("#texts .word").nth(len(words) - 1).click()
+    wait_until(page, f"Math.abs(document.querySelector('video').currentTime - {words[-1][1]}) < 0.1")
+    close_clip(page)
+
+
 def test_keyboard_and_neighbours(page: Any) -> None:
     page.locator("#clip-table tbody tr").first.locator("th a").press("Enter")
     first = page.locator("#detail-title").inner_text()
@@ -173,5 +207,5 @@ def screenshot(page: Any, name: str) -> None:
     if target:
         path = Path(target)
         # The lower part of a clip's panel shows where the file lies, which is nobody's business in a README.
-        part = {"clip": {"x": 0, "y": 0, "width": 1400, "height": 850}} if name == "sound" else {}
+        part = {"clip": {"x": 0, "y": 0, "width": 1400, "height": 850}} if name in ("sound", "faces") else {}
         page.screenshot(path=str(path if name == "light" else path.with_stem(f"{path.stem}-{name}")), **part)

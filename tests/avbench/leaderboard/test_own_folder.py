@@ -25,7 +25,7 @@ def texts(loaded, name):
 def test_check_and_build_check_pass(avbench, own):
     done = avbench("leaderboard", "check", "--folder", own)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1107 published figures" in done.stdout
+    assert "1463 published figures" in done.stdout
     done = avbench("leaderboard", "build", "--check", "--folder", own)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -50,7 +50,15 @@ def test_tracks_have_times_and_sizes() -> None:
     first, second = result.detail["faces"]
     assert (first["begin_s"], first["end_s"], first["detections"], first["size_px"]) == (0, 1.4, 5, 50)
     assert (second["begin_s"], second["end_s"], second["size_of_height"]) == (0.6, 1.0, 0.4)
-    assert len(first["boxes"]) == 7
+    assert (len(first["boxes"]), first["boxes_every_s"]) == (7, 0.2)
+
+
+def test_boxes_of_a_long_clip_are_bounded() -> None:
+    """Half a minute of one face; and fifteen faces side by side."""
+    one = score(*(face(n) for n in range(150)), frames=750).detail["faces"]
+    assert (len(one[0]["boxes"]), one[0]["boxes_every_s"]) == (75, 0.4)
+    many = score(*(face(n, 12 * k, 8) for n in range(3) for k in range(15))).detail["faces"]
+    assert len(many) == 15 and sum("boxes" in each for each in many) == 12
 
 
 def test_a_face_lost_for_more_than_a_second_begins_anew() -> None:
@@ -75,6 +83,7 @@ class TestTrained:
             ("ovi_dressing_room", 1, 2),
             ("tears_of_steel_deck", 2 / 30, 1),
             ("tears_of_steel_hall", 0, 0),
+            ("bounce", 0, 0),
         ],
     )
     def test_shipped_clips(self, name: str, ratio: float, tracks: int, store: EncoderStore, examples: Path) -> None:

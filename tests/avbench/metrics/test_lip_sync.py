@@ -139,8 +139,23 @@ def test_numbers_of_one_face() -> None:
     assert offset.value == pytest.approx(0.12)
     assert offset.detail["confidence"] == pytest.approx(expected.confidence)
     assert len(confidence.detail["framewise"]) == 92
-    assert confidence.detail["boxes"][0] == [10, 20, 130, 160]
-    assert confidence.detail["faces"][0]["size_px"] == 140
+    face = confidence.detail["faces"][0]
+    assert face["boxes"][0] == [10, 20, 130, 160]
+    assert (face["size_px"], len(face["boxes"]), face["boxes_every_s"]) == (140, 20, 0.2)
+    assert confidence.detail["framewise_every_s"] == 0.04
+
+
+def test_what_a_report_draws_is_bounded() -> None:
+    """A minute of a face, and twenty more faces."""
+    brief = [track(7, first=number, frames=60, noise=3.0) for number in range(20)]
+    detail = score("lse_c", *brief, track(3, frames=1500), speech=(0.0, 5.0)).detail
+    assert detail["chosen"] == len(detail["faces"]) - 1
+    boxes = [len(face["boxes"]) for face in detail["faces"] if "boxes" in face]
+    assert len(boxes) <= 12 and max(boxes) <= 100 and "boxes" in detail["faces"][detail["chosen"]]
+    assert len(detail["framewise"]) <= 100
+    whole = read_lips(track(3, frames=1500).distances, zero_rows=False).framewise
+    assert np.mean(detail["framewise"]) == pytest.approx(whole.mean(), abs=0.02)
+    assert len(detail["framewise"]) * detail["framewise_every_s"] == pytest.approx(len(whole) / 25, abs=0.7)
 
 
 def test_the_sign_is_that_of_av_offset() -> None:
@@ -252,5 +267,7 @@ def test_latentsync_cuts_the_mean_offset() -> None:
 
 
 def test_no_face_is_a_reason_and_no_zero() -> None:
-    assert score("lse_c_latentsync_compat", with_face=0).status == "skipped"
+    for speech in ((0.0, 0.0), (0.0, 4.0)):
+        result = score("lse_c_latentsync_compat", with_face=0, speech=speech)
+        assert (result.status, result.reason) == ("skipped", "no face in view"), "nobody asked who speaks"
     assert score("lse_c_latentsync_compat", with_face=3).reason.startswith("no face of more than 100 pixels")

@@ -24,7 +24,7 @@ from avbench.sources import shipped
 from avbench.sources.categories import JAVISBENCH
 from avbench.sources.prompts import PromptRow
 
-SHIPPED = [suite for suite in list_prompt_suites() if suite.hub is None]
+SHIPPED = [suite for suite in list_prompt_suites() if suite.shipped]
 TEXTS = ("prompt_av", "prompt_v", "prompt_a")
 EIGHT = ("animal", "architecture", "food", "human", "lifestyle", "plant", "scenery", "vehicles")
 STOP = frozenset(

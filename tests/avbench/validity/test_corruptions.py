@@ -9,6 +9,7 @@ from synthetic import draw_frames, draw_sound
 from avbench.media import FrameSeries, Media, Waveform
 from avbench.validity.corruptions import (
     CORRUPTIONS,
+    USUAL,
     Inapplicable,
     Variant,
     add_audio_noise,
@@ -22,6 +23,7 @@ from avbench.validity.corruptions import (
     low_pass,
     seed_of,
     shift_audio,
+    shrink_picture,
 )
 
 RATE = 16_000
@@ -54,6 +56,18 @@ def test_a_shift_that_would_come_around_is_refused():
     with pytest.raises(Inapplicable, match="too short to be shifted by 2 s"):
         shift_audio(draw_sound(seconds=3), RATE, 2.0)
     shift_audio(draw_sound(seconds=3.95), RATE, 2.0)
+
+
+def test_a_smaller_picture_lies_in_the_middle_of_black():
+    frames = np.full((2, 40, 60, 3), 200, np.uint8)
+    small = shrink_picture(frames, 0.5)
+    assert small.shape == frames.shape
+    assert (small[:, 10:30, 15:45] == 200).all()
+    assert small.sum() == 200 * small[:, 10:30, 15:45].size, "all else is black"
+
+
+def test_what_is_done_on_request_is_not_done_by_itself():
+    assert [c.name for c in CORRUPTIONS if c not in USUAL] == ["small_picture"]
 
 
 def test_low_pass_keeps_what_is_below_and_removes_what_is_above():

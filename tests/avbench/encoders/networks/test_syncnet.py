@@ -226,6 +226,14 @@ class TestClip:
         first, second = self.tracks(reader, late, padded)
         np.testing.assert_array_equal(first.tracks[0].distances, second.tracks[0].distances)
 
+    def test_a_face_that_enters_late_is_compared_with_its_own_sound(self, reader: LipReader) -> None:
+        late = self.clip([False] * 20 + [True] * 60, samples=80 * 640)
+        alone = self.clip([True] * 60)
+        alone.views[1][0] = late.views[1][0, 20 * 640 :]
+        first, second = self.tracks(reader, late, alone)
+        assert first.seconds(first.tracks[0]) == (0.8, 3.2)
+        np.testing.assert_array_equal(first.tracks[0].distances, second.tracks[0].distances)
+
     def test_rows_end_with_the_sound(self, reader: LipReader) -> None:
         (found,) = self.tracks(reader, self.clip([True] * 60, samples=40 * 640))
         assert found.tracks[0].distances.shape == (35, 31)
