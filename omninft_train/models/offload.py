@@ -32,5 +32,5 @@ def _move(networks: Sequence[nn.Module], device: torch.device | str) -> None:
 def free_device_memory() -> None:
     """Give what is no longer used back to the GPU: torch keeps it for itself, in pieces of the wrong sizes."""
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()

@@ -156,7 +156,7 @@ class LoraPolicy(Policy):
         layers = {name: part for name, part in transformer.named_modules() if isinstance(part, BaseTunerLayer)}
         self._layers: list[Any] = list(layers.values())
         self._states = [vars(layer) for layer in self._layers]
-        self._parts = {adapter: adapter_parts(layers, adapter) for adapter in adapters}
+        self._parts: dict[str, dict[str, Any]] = {adapter: adapter_parts(layers, adapter) for adapter in adapters}
         self._init(seed, start)
         for layer in self._layers:
             # `predict` computes products of other formats under autocast, which would undo peft's cast of the input.
@@ -217,7 +217,7 @@ class LoraPolicy(Policy):
         """Put a role in force.
 
         Writes what the layers' forward passes read. peft's own methods also flip requires_grad of every adapter, which
-        takes a hundred times as long, and which would have to be undone: gradients are the policy's alone.
+        takes much longer, and which would have to be undone: gradients are the policy's alone.
         """
         active = [role if role in self._parts else "policy"]
         for state in self._states:

@@ -76,7 +76,8 @@ class Memory:
     @property
     def peak(self) -> int:
         """The largest of all phases."""
-        return max(getattr(self, name) for name in PHASES)
+        sizes: list[int] = [getattr(self, name) for name in PHASES]
+        return max(sizes)
 
     def table(self) -> str:
         """One line per part and phase, in GB of 1e9 bytes."""
@@ -171,7 +172,8 @@ def _gradients_apart(config: Config) -> int:
 
 def _weights(transformer: nn.Module, section: BackboneSection) -> int:
     """Bytes of the generator's network; quantised layers take a byte for each weight and a scale for each row."""
-    size, total = getattr(torch, section.dtype).itemsize, _count(transformer)
+    size: int = getattr(torch, section.dtype).itemsize
+    total = _count(transformer)
     if section.quantize == "none":
         return total * size
     shapes = adapter_shapes(transformer, 1)
@@ -213,7 +215,8 @@ def _decoding(vae: Any, geometry: Geometry, section: BackboneSection) -> int:
     if section.tiling in ("time", "both"):
         frames = min(frames, vae.tile_sample_min_num_frames + 1)
     channels: int = vae.decoder.conv_out.conv.in_channels
-    return _DECODER_MAPS * channels * frames * height * width // vae.config.patch_size**2
+    values: int = _DECODER_MAPS * channels * frames * height * width // vae.config.patch_size**2
+    return values
 
 
 def _text_encoder(folder: Path, size: int) -> int:

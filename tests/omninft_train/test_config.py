@@ -266,7 +266,9 @@ def test_an_unknown_recipe_is_told_with_those_that_there_are(recipe: str, near: 
 
 def test_an_unknown_backbone_is_told_with_those_that_there_are(tmp_path: Path):
     for call in (lambda: load("gdpo", "ltx"), lambda: reloaded('[backbone]\nkind = "ltx"', tmp_path)):
-        with pytest.raises(UsageError, match=r"unknown recipe or backbone 'ltx'\. Did you mean ltx2, ltx2\.5, ltx2\.3\?"):
+        with pytest.raises(
+            UsageError, match=r"unknown recipe or backbone 'ltx'\. Did you mean ltx2, ltx2\.5, ltx2\.3\?"
+        ):
             call()
 
 
