@@ -236,7 +236,7 @@ class LoraPolicy(Policy):
         """Put a role in force.
 
         Writes what the layers' forward passes read. peft's own methods also flip requires_grad of every adapter, which
-        takes a hundred times as long, and which would have to be undone: gradients are the policy's alone.
+        takes much longer, and which would have to be undone: gradients are the policy's alone.
         """
         active = [role if role in self._parts else "policy"]
         for state in self._states:
