@@ -34,7 +34,8 @@ class RunSection:
         save_every: steps between checkpoints.
         keep_checkpoints: how many stay whole; of older ones the policy stays.
         keep_policies: policies of older checkpoints that stay: "all", or the "best" one by `best_by`.
-        best_by: key of the log, such as "reward_sync_mean"; higher is better.
+        best_by: key of the log, such as "reward_sync_mean", where higher is better; or "eval_NAME", of evaluations.
+        eval_every: steps between evaluations, which also come first and last; 0 for never. See `EvaluationSection`.
         probe_every: steps between measurements of gradient norms by depth; 0 for never.
         tracker: service that shows the run; None for none.
         clips_every: steps between clips that are kept and shown, with their rewards; 0 for never.
@@ -49,6 +50,7 @@ class RunSection:
     keep_checkpoints: Count = 2
     keep_policies: Literal["all", "best"] = "all"
     best_by: str | None = None
+    eval_every: Annotated[int, at_least(0)] = 0
     probe_every: int = 0
     tracker: TrackerName | None = None
     clips_every: int = 0
@@ -279,6 +281,25 @@ class RewardSection:
 
 
 @dataclass(frozen=True)
+class EvaluationSection:
+    """Evaluations while training: the same prompts and the same noise each time, so that clips form pairs.
+
+    Attributes:
+        prompts: JSONL file; empty for those that the miniature keeps aside.
+        samples: clips per prompt.
+        steps: Euler steps; None for twice those of training.
+        seed: of the noise.
+        heldout: metrics that are judged and never trained on, as rewards are named.
+    """
+
+    prompts: str = ""
+    samples: Count = 2
+    steps: Count | None = None
+    seed: int = 0
+    heldout: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything about a run; stored with every checkpoint."""
 
@@ -298,6 +319,7 @@ class Config:
     old: OldSection = field(default_factory=OldSection)
     optimizer: OptimizerSection = field(default_factory=OptimizerSection)
     rewards: RewardSection = field(default_factory=RewardSection)
+    evaluation: EvaluationSection = field(default_factory=EvaluationSection)
 
     @property
     def capture_window(self) -> CaptureWindow:

@@ -23,10 +23,10 @@ from omninft_train.models.policy import Policy
 from omninft_train.prompts import TrainPrompt, load_prompts
 from omninft_train.training import checkpoint
 from omninft_train.training.assemble import load_backbone, make_policy
+from omninft_train.training.best import best_policy
 from omninft_train.training.distributed import ALONE, World
 from omninft_train.training.rollout import Guidance, rollout_seed, sample
 from omninft_train.training.saving import check_start
-from omninft_train.training.tracking import best_step
 
 Role = Literal["policy", "old", "reference"]
 _SETTINGS = "sampling.json"
@@ -133,7 +133,7 @@ def step_number(run: Path, step: str) -> int | None:
         section = read_config(run).run
         if section.best_by is None:
             raise UsageError(f"--step best: {run} was trained without run.best_by. Name a step, or set it and go on.")
-        return best_step(run, section.best_by, checkpoint.policies(run), section.save_every)
+        return best_policy(run, section.best_by, section.save_every)
     if not step.isdecimal():
         raise UsageError(f"--step {step}: expected a number of steps, 'best' or 'last'.")
     return int(step)
@@ -233,7 +233,7 @@ def sample_clips(
     world.barrier()
     manifest = folder / "manifest.csv"
     if world.is_main:
-        _write_manifest(manifest, jobs, prompts, f"{how.role}-step-{trained.step}")
+        write_manifest(manifest, jobs, prompts, f"{how.role}-step-{trained.step}")
     return manifest
 
 
@@ -258,7 +258,8 @@ def _claim(folder: Path, settings: Mapping[str, Any], jobs: Sequence[Job]) -> st
     return None
 
 
-def _write_manifest(manifest: Path, jobs: Sequence[Job], prompts: Sequence[TrainPrompt], model: str) -> None:
+def write_manifest(manifest: Path, jobs: Sequence[Job], prompts: Sequence[TrainPrompt], model: str) -> None:
+    """The table of a folder of clips that `avbench score` reads."""
     table = io.StringIO()
     rows = csv.DictWriter(table, COLUMNS)
     rows.writeheader()

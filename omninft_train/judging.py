@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from omninft_train.clips import save_mp4
 from omninft_train.config import RewardSection
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.files import make_folder
@@ -54,6 +55,9 @@ def judged_rows(
     out: Path,
     world: World = ALONE,
     keep: dict[Job, Decoded] | None = None,
+    *,
+    running: Rewards | None = None,
+    clips: Path | None = None,
 ) -> list[JudgedClip] | None:
     """Rewards of all clips that `how` asks for, in the order of their jobs; None in all processes but the first.
 
@@ -65,27 +69,30 @@ def judged_rows(
         out: file of the result; journals lie beside it, and what they hold of equal settings is not done again.
         world: processes that share the work.
         keep: gets all clips of all processes, for metrics of sets. Then those in the journal are sampled again.
+        running: the first of the rewards, where they are open already; only the others are opened then.
+        clips: folder that gets each judged clip as a file.
 
     Raises:
         UsageError: processes do not share the folder of `out`.
-        EnvironmentProblem: a reward cannot run at all, or the journal cannot be written.
+        EnvironmentProblem: a reward cannot run at all, or the journal or a clip cannot be written.
     """
     settings = settings_of(trained, prompts, how) | {"rewards": json.loads(json.dumps(asdict(section)))}
     jobs = jobs_of(prompts, how)
-    done: dict[Job, JudgedClip] = world.gather_objects(_read(out, settings))[0]  # type: ignore[assignment]
+    done: dict[Job, JudgedClip] = world.gather_objects(_done(out, settings, clips))[0]  # type: ignore[assignment]
     left = [job for job in jobs if keep is not None or job not in done]
-    mine = left[world.rank :: world.size]
+    batches = stream(trained.backbone, trained.policy, prompts, how, _dealt(left, world))
     if any(job not in done for job in left):
-        with closing(make_rewards(section)) as rewards, closing(_Journal(out, settings, world)) as journal:
+        with _opened(section, running) as rewards, closing(_Journal(out, settings, world)) as journal:
             make_room(rewards, trained.config, trained.policy)
-            for batch in stream(trained.backbone, trained.policy, prompts, how, mine):
+            for batch in batches:
                 fresh = [(job, clip) for job, clip in batch if job not in done]
                 rows = judge(rewards, fresh, prompts) if fresh else []
+                _save(fresh, clips)
                 journal.add({job: row for (job, _), row in zip(fresh, rows, strict=True)})
                 if keep is not None:
                     keep.update(batch)
     elif keep is not None:
-        for batch in stream(trained.backbone, trained.policy, prompts, how, mine):
+        for batch in batches:
             keep.update(batch)
     if keep is not None:
         for part in world.gather_objects(keep):
@@ -100,6 +107,37 @@ def judged_rows(
             f"--out {out.parent} is not shared: what other processes judged there, {lost} clips, is missing."
         )
     return [found[job] for job in jobs]
+
+
+def _dealt(jobs: list[Job], world: World) -> list[Job]:
+    """This process's part of some jobs; some do the first one again, so that all have equally many.
+
+    Networks that are spread over processes need all of them in every pass.
+    """
+    return [*jobs, *jobs[:1] * (-len(jobs) % world.size)][world.rank :: world.size]
+
+
+def _save(batch: Sequence[tuple[Job, Decoded]], folder: Path | None) -> None:
+    """Before they are noted in the journal, so that what it holds is there."""
+    if folder is not None:
+        for job, clip in batch:
+            save_mp4(clip, folder / job.file)
+
+
+@contextmanager
+def _opened(section: RewardSection, running: Rewards | None) -> Iterator[Rewards]:
+    """All rewards of a section; those that run already are used, and stay open."""
+    if running is None:
+        with closing(make_rewards(section)) as rewards:
+            yield rewards
+        return
+    others = section.reward[len(running.specs) :]
+    if not others:
+        yield running
+        return
+    # In this process: actors of the running rewards hold every GPU that a cluster has for rewards.
+    with closing(make_rewards(replace(section, reward=others, backend="local"))) as more:
+        yield running.beside(more)
 
 
 def clear(out: Path) -> None:
@@ -152,6 +190,15 @@ def _read(out: Path, settings: Mapping[str, Any]) -> dict[Job, JudgedClip]:
             for prompt, sample, values, reasons in lines:
                 found[Job(prompt, sample)] = JudgedClip(tuple(values), tuple(reasons))
     return found
+
+
+def _done(out: Path, settings: Mapping[str, Any], clips: Path | None) -> dict[Job, JudgedClip]:
+    """What need not be done again: judged, and kept where clips are."""
+    found = _read(out, settings)
+    if clips is None:
+        return found
+    there = {path.name for path in clips.iterdir()} if clips.is_dir() else set()
+    return {job: row for job, row in found.items() if job.file in there}
 
 
 def _journals(out: Path) -> list[Path]:

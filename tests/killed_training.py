@@ -1,4 +1,7 @@
-"""Trains once without interruption and once for each phase with a kill -9 in it; called by test_trainer."""
+"""Trains once without interruption and once for each phase with a kill -9 in it; called by test_trainer.
+
+The phase "evaluate" and the run that it is compared with, "evaluated", also judge their policy while they train.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ torch.set_num_threads(1)  # forking needs a process without threads
 
 from tiny_training import make, run, tiny_config  # noqa: E402
 
+from omninft_train import judging  # noqa: E402
 from omninft_train.training import checkpoint, trainer  # noqa: E402
 
 PHASES: dict[str, tuple[Any, str]] = {
@@ -23,17 +27,23 @@ PHASES: dict[str, tuple[Any, str]] = {
     "score": (trainer, "score_rollouts"),
     "update": (trainer, "accumulate"),
     "save": (checkpoint, "_write"),
+    "evaluate": (judging, "judge"),
 }
-CALLS_BEFORE = {"sample": 1, "score": 1, "update": 1, "save": 4}  # into the second step; the second of three files
+# Into the second step; the second of three files; the second of the three batches of the second evaluation.
+CALLS_BEFORE = {"sample": 1, "score": 1, "update": 1, "save": 4, "evaluate": 4}
+EVALUATED = ("run.eval_every=1", "evaluation.samples=1", "evaluation.steps=2")
 
 
 def main(weights: Path, out: Path) -> None:
     config = tiny_config(weights)
     make(config, out / "unused")  # imports what children would import one after another
     _child(lambda: run(config, out / "none"), expected=0)
+    evaluated = tiny_config(weights, *EVALUATED)
+    _child(lambda: run(evaluated, out / "evaluated"), expected=0)
     for phase, (module, name) in PHASES.items():
-        _child(lambda m=module, n=name, p=phase: _killed(m, n, p, config, out), expected=-signal.SIGKILL)
-        _child(lambda p=phase: run(config, out / p), expected=0)
+        chosen = evaluated if phase == "evaluate" else config
+        _child(lambda m=module, n=name, p=phase, c=chosen: _killed(m, n, p, c, out), expected=-signal.SIGKILL)
+        _child(lambda p=phase, c=chosen: run(c, out / p), expected=0)
 
 
 def _killed(module: Any, name: str, phase: str, config: Any, out: Path) -> None:

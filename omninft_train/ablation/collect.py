@@ -13,7 +13,7 @@ from avbench.results import load_run
 from omninft_train.ablation.grid import Direction, Grid, Metric
 from omninft_train.ablation.state import read_record
 from omninft_train.ablation.steps import EVALUATION, RUN, Step
-from omninft_train.evaluate import read_evaluation
+from omninft_train.evaluation import read_evaluation
 from omninft_train.training import tracking
 
 if TYPE_CHECKING:

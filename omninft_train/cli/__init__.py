@@ -15,6 +15,7 @@ from omninft_train.cli import (
     miniature,
     pretrain,
     prompts,
+    report,
     sample,
     score,
     show_config,
@@ -39,6 +40,7 @@ app.command("score")(score.command)
 app.command("conflicts")(conflicts.command)
 app.command("evaluate")(evaluate.command)
 app.command("export")(export.command)
+app.command("report")(report.command)
 app.command("pretrain")(pretrain.command)
 app.add_typer(prompts.app, name="prompts")
 

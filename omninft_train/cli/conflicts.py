@@ -25,7 +25,8 @@ def command(
     step: Step = "last",
 ) -> None:
     """Sample groups of rollouts as training does, and write their rewards, to study how far they disagree."""
-    from omninft_train.evaluate import group_rewards, write_json
+    from omninft_train.evaluate import group_rewards
+    from omninft_train.evaluation import write_json
     from omninft_train.generate import Generation, load_shared, read_config, step_number
     from omninft_train.judging import clear
     from omninft_train.training.assemble import load_training_prompts

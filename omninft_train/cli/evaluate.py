@@ -28,7 +28,8 @@ def command(
 ) -> None:
     """Sample clips, and judge them by the run's rewards and by held-out metrics; goes on where it stopped."""
     from avbench.pages.terminal import print_table
-    from omninft_train.evaluate import evaluate, summarise, write_evaluation
+    from omninft_train.evaluate import evaluate
+    from omninft_train.evaluation import summarise, write_evaluation
     from omninft_train.generate import Generation, evaluation_prompts, load_shared, step_number
     from omninft_train.judging import clear
     from omninft_train.training.distributed import joined

@@ -54,6 +54,10 @@ def level(
     return 20 * math.log10(float(np.sqrt(np.square(waveform, dtype=np.float64).mean())) + 1e-6)
 
 
+for _measure in (speed, impacts, level):  # they show where a policy drifts; no direction is the better one
+    _measure.higher_is_better = None  # type: ignore[attr-defined]
+
+
 def impact_times(frames: NDArray[np.uint8], fps: float) -> NDArray[np.float64]:
     """Seconds at which contacts are seen."""
     return contact_times(look(frames), fps)

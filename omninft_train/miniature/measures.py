@@ -40,15 +40,15 @@ _WARM = 10**9  # optimiser steps after which W has warmed up
 SetMetric = Callable[[Sequence[Decoded], Sequence[TrainPrompt]], float]
 
 
-def held_out(kind: str) -> tuple[tuple[str, ...], dict[str, SetMetric]]:
-    """Names of a world's held-out metrics of single clips, and its metrics of sets of clips."""
+def set_metrics(kind: str) -> dict[str, SetMetric]:
+    """A world's held-out metrics of sets of clips."""
     if kind == "crowd":
         from omninft_train.miniature.crowd import heldout as crowd
 
-        return crowd.HELD_OUT, {"impact_distance": crowd.impact_distance}
+        return {"impact_distance": crowd.impact_distance}
     from omninft_train.miniature import heldout as solo
 
-    return solo.HELD_OUT, {"impact_distance": solo.impact_distance}
+    return {"impact_distance": solo.impact_distance}
 
 
 def probes(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], seed: int) -> dict[str, float]:

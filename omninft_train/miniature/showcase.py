@@ -11,11 +11,12 @@ from pathlib import Path
 import torch
 from numpy.typing import NDArray
 
-from avbench.statistics import mean_interval
 from omninft_train.clips import save_mp4
 from omninft_train.config import Config
-from omninft_train.evaluate import Evaluation, judge_clips, mean_and_error, write_evaluation
+from omninft_train.evaluate import judge_clips
+from omninft_train.evaluation import Evaluation, read_evaluations, write_evaluation
 from omninft_train.generate import Generation, Trained, generate, load_trained
+from omninft_train.held_out import latest_falls
 from omninft_train.method.regions import region_weights, warmed_maximum
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.miniature.pretrain import PretrainOptions, pretrained
@@ -25,9 +26,10 @@ from omninft_train.models.backbone import Decoded
 from omninft_train.models.latents import Geometry
 from omninft_train.prompts import TrainPrompt
 from omninft_train.recipe import load, to_toml
-from omninft_train.report import ClipPair, Overlay, Report, ScoreRow, write_report
+from omninft_train.report import ClipPair, Overlay, Report, score_rows, write_report
 from omninft_train.training.assemble import assemble, make_capture
 from omninft_train.training.distributed import World
+from omninft_train.training.evaluating import planned
 from omninft_train.training.rollout import CaptureWindow, sample
 from omninft_train.training.tracking import read_metrics
 from omninft_train.training.trainer import train
@@ -85,6 +87,7 @@ def run_showcase(show: Showcase) -> Path:
         evaluations[when] = judge_clips(trained, clips[when], prompts, how)
         write_evaluation(evaluations[when], show.out / f"{when}.json")
         _LOG.info("%s training: %d clips sampled and judged", when, show.samples * len(prompts))
+    watched = list(read_evaluations(run).values())
     report = Report(
         title="Post-training of the miniature",
         recipe=show.recipe,
@@ -92,9 +95,11 @@ def run_showcase(show: Showcase) -> Path:
         config_toml=to_toml(config),
         log=read_metrics(run),
         pairs=_pairs(show, clips, evaluations, prompts),
-        scores=_scores(evaluations["before"], evaluations["after"]),
+        scores=score_rows(evaluations["before"], evaluations["after"]),
         overlays=_overlays(trained, prompts),
         notes=_notes(trained, show),
+        evaluations=watched,
+        warnings=[fall.sentence for fall in latest_falls(watched, planned(config))],
     )
     return write_report(report, show.out / "report.html")
 
@@ -136,26 +141,6 @@ def _pairs(
         ]
         pairs.append(ClipPair(prompts[number].prompt_av, files["before"], files["after"], scores))
     return pairs
-
-
-_BETTER = {"speed": None, "impacts": None, "level": None, "silent_sync": None, "impact_distance": False}
-"""Held-out metrics that are not better when higher: better when lower, or without a better side."""
-
-
-def _scores(before: Evaluation, after: Evaluation) -> list[ScoreRow]:
-    rows = []
-    for name, metric in before.metrics.items():
-        other = after.metrics[name]
-        # Clip i of both evaluations has the same prompt and noise, so what counts is the difference of the two.
-        pairs = {i: (a, b) for i, (a, b) in enumerate(zip(metric.values, other.values, strict=True))}
-        known = {i: (a, b) for i, (a, b) in pairs.items() if a is not None and b is not None}
-        change = mean_interval([b - a for a, b in known.values()], [i // before.samples for i in known])
-        mean, mean_after = mean_and_error(metric)[0], mean_and_error(other)[0]
-        rows.append(ScoreRow(name, metric.rewarded, mean, mean_after, change, len(known), _BETTER.get(name, True)))
-    for name, value in before.sets.items():
-        count = before.samples * len(before.prompts)
-        rows.append(ScoreRow(name, False, value, after.sets[name], None, count, _BETTER.get(name)))
-    return rows
 
 
 def _overlays(trained: Trained, prompts: Sequence[TrainPrompt]) -> list[Overlay]:

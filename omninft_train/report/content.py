@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.statistics import Interval
+from omninft_train.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Report:
         config_toml: the resolved recipe.
         log: logged steps, in order.
         notes: sentences shown at the top.
+        evaluations: of the policy while it was trained, of the same prompts and noise, in the order of their steps.
+        warnings: sentences on what they found, shown at the top as well.
     """
 
     title: str
@@ -84,3 +88,5 @@ class Report:
     scores: list[ScoreRow]
     overlays: list[Overlay]
     notes: list[str]
+    evaluations: Sequence[Evaluation] = ()
+    warnings: Sequence[str] = ()

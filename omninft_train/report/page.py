@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from avbench.direction import Direction
 from avbench.pages.media import file_address
@@ -15,6 +16,7 @@ from omninft_train.files import make_folder
 from omninft_train.report import curves, log_tables
 from omninft_train.report.content import ClipPair, Report, ScoreRow
 from omninft_train.report.heat import HeatFrame, HeatScale, heat_frames, heat_scale
+from omninft_train.report.scores import evaluation_charts, score_rows
 from omninft_train.training.tracking import reward_names
 
 KIND = Kind("omninft_train.report", "report.html.j2", "report.css", media=("data:",))
@@ -49,9 +51,9 @@ _SCORES = (
 )  # fmt: skip
 _PAIR = (Column("score", "score", "word"), *_SCORES[2:5])
 _SECTIONS = (
-    ("scores", "Scores"), ("clips", "Clips"), ("rewards", "Rewards"), ("conflict", "Conflict"),
-    ("depth", "Gradients by depth"), ("regions", "Region weights"), ("optimisation", "Optimisation"), ("time", "Time"),
-    ("recipe", "Recipe"),
+    ("scores", "Scores"), ("clips", "Clips"), ("rewards", "Rewards"), ("evaluations", "Evaluations"),
+    ("conflict", "Conflict"), ("depth", "Gradients by depth"), ("regions", "Region weights"),
+    ("optimisation", "Optimisation"), ("time", "Time"), ("recipe", "Recipe"),
 )  # fmt: skip
 
 
@@ -86,7 +88,7 @@ def render_report(report: Report) -> str:
         "brand": "omninft-train report",
         "title": report.title,
         "metadata": metadata,
-        "notes": report.notes,
+        "notes": [*report.warnings, *report.notes],
         "sections": _SECTIONS,
         "report": report,
         "number": format_significant,
@@ -95,6 +97,7 @@ def render_report(report: Report) -> str:
         "pair_table": _pair_table,
         "rewards": curves.reward_charts(log, report.config_toml),
         "reward_table": log_tables.reward_table(log),
+        "evaluations": _evaluations(report),
         "conflict": curves.conflict_charts(log),
         "depth": curves.depth_charts(log),
         "depth_tables": log_tables.depth_tables(log),
@@ -146,6 +149,20 @@ def _score_row(line: ScoreLine, group: str) -> Row:
     texts = (line.name, line.arrow, line.before, line.after)
     toned = (Cell(text, tone=line.tone) for text in (line.change, line.verdict))
     return Row((*map(Cell, texts), *toned, Cell(str(line.n))), group)
+
+
+def _evaluations(report: Report) -> dict[str, Any]:
+    """Curves of the evaluations, held-out metrics apart, and the last one against the first."""
+    evaluations = [one for one in report.evaluations if one.pairs_with(report.evaluations[-1])]
+    if not evaluations:
+        return {}
+    first, last = evaluations[0], evaluations[-1]
+    title = f"Step {last.step} against step {first.step}"
+    return {
+        "rewarded": evaluation_charts(evaluations, rewarded=True),
+        "held_out": evaluation_charts(evaluations, rewarded=False),
+        "change": replace(score_table(score_rows(first, last)), title=title) if len(evaluations) > 1 else None,
+    }
 
 
 def _overlays(report: Report) -> list[tuple[str, HeatScale, list[HeatFrame]]]:

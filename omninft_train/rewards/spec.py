@@ -174,6 +174,10 @@ class Rewards:
             f"{failures}\nThe last checkpoint is untouched. Fix the reward or the clips and run the same command again."
         )
 
+    def beside(self, others: Rewards) -> Rewards:
+        """These rewards and others behind them, as one; whoever opened the two closes them."""
+        return Rewards(self.specs + others.specs, _Both(self._backend, others._backend), self._max_failed)
+
     def close(self) -> None:
         """Give back networks or workers."""
         self._backend.close()
@@ -181,3 +185,19 @@ class Rewards:
 
 def _reason(score: Score) -> str:
     return score if isinstance(score, str) else f"{score} times the scale is not finite"
+
+
+@dataclass(frozen=True)
+class _Both:
+    """Two backends, whose scores stand side by side."""
+
+    one: RewardBackend
+    other: RewardBackend
+
+    def judge(self, clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], keys: Sequence[str]) -> list[list[Score]]:
+        parts = (backend.judge(clips, prompts, keys) for backend in (self.one, self.other))
+        return [[*row, *more] for row, more in zip(*parts, strict=True)]
+
+    def close(self) -> None:
+        for backend in (self.one, self.other):
+            backend.close()

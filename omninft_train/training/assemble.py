@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,10 @@ from omninft_train.models.lora import adapter_shapes
 from omninft_train.models.policy import FullPolicy, LoraPolicy, Policy, Role
 from omninft_train.models.responses import BothWays, ResponseCapture
 from omninft_train.prompts import TrainPrompt, draw, load_prompts
+from omninft_train.rewards.held_out import held_out_specs
 from omninft_train.rewards.local import make_rewards
 from omninft_train.training.agreement import agree
+from omninft_train.training.best import check_best
 from omninft_train.training.distributed import TIMEOUT, World
 from omninft_train.training.layout import Layout, choose_layout
 from omninft_train.training.offload import make_room
@@ -41,14 +44,15 @@ def assemble(config: Config, out: Path, world: World) -> Training:
         EnvironmentProblem: weights or packages are missing.
     """
     check(config, world.size)
-    if config.run.keep_policies == "best" and config.run.best_by is None:
-        raise UsageError('run.keep_policies = "best": run.best_by has to name a logged value, as "reward_sync_mean".')
+    check_best(config)
     agree(config, out, world)
     layout = choose_layout(config, world)
     _announce(config, layout, world)
     prompts = load_training_prompts(config)
     rewards = make_rewards(config.rewards)
-    needed = _drawn(config, prompts)
+    _check_held_out(config)
+    evaluated = load_evaluation_prompts(config)
+    needed = list(dict.fromkeys([*_drawn(config, prompts), *(prompt.prompt_av for prompt in evaluated)]))
     shared = world.size > 1 and config.backbone.quantize == "none"  # quantised weights are made by each process
     backbone = load_backbone(config, world.device, needed[world.rank :: world.size], empty=shared)
     world.barrier()  # each process has encoded its part of the prompts, and all read all
@@ -62,6 +66,7 @@ def assemble(config: Config, out: Path, world: World) -> Training:
         policy=policy,
         rewards=rewards,
         prompts=prompts,
+        evaluated=evaluated,
         out=out,
         world=world,
         surgery=make_surgery(config, policy),
@@ -165,6 +170,30 @@ def load_training_prompts(config: Config) -> list[TrainPrompt]:
 
         return WORLDS[config.backbone.kind].training_prompts()
     raise UsageError("prompts.path is empty: give a JSONL file with prompt_av, prompt_v and prompt_a on each line.")
+
+
+def load_evaluation_prompts(config: Config) -> list[TrainPrompt]:
+    """The prompts that a run is evaluated on while it trains; none where it is not.
+
+    Raises:
+        UsageError: none are named, and the backbone keeps none aside.
+    """
+    if not config.run.eval_every:
+        return []
+    if config.evaluation.prompts:
+        return load_prompts(Path(config.evaluation.prompts))
+    if config.backbone.kind not in MINIATURES:
+        raise UsageError("evaluation.prompts is empty: give a JSONL file of prompts that the run is not trained on.")
+    from omninft_train.miniature.worlds import WORLDS
+
+    return WORLDS[config.backbone.kind].evaluation_prompts()
+
+
+def _check_held_out(config: Config) -> None:
+    """Open the held-out metrics of a run once: what is missing is said before anything is trained."""
+    extra = held_out_specs(config.rewards.reward, config.evaluation.heldout, config.backbone.kind)
+    if config.run.eval_every and extra:
+        make_rewards(replace(config.rewards, reward=extra, backend="local")).close()
 
 
 def make_policy(config: Config, backbone: Backbone) -> Policy:

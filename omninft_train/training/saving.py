@@ -11,8 +11,8 @@ from omninft_train.errors import UsageError
 from omninft_train.models.policy import Policy
 from omninft_train.training import checkpoint
 from omninft_train.training.agreement import last_checkpoint
+from omninft_train.training.best import best_policy, by_evaluations
 from omninft_train.training.state import Training
-from omninft_train.training.tracking import best_step
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,9 +69,11 @@ def _drop_policies(training: Training) -> None:
     run = training.config.run
     if run.keep_policies == "best" and run.best_by is not None:
         try:
-            best = best_step(training.out, run.best_by, checkpoint.policies(training.out), run.save_every)
+            best = best_policy(training.out, run.best_by, run.save_every)
         except UsageError as error:  # a value that was never logged is no reason to lose a run, nor its policies
-            _LOG.warning("all policies are kept: %s", error)
+            # Before the first evaluation of a saved policy there is nothing to choose by yet.
+            level = logging.DEBUG if by_evaluations(run.best_by) else logging.WARNING
+            _LOG.log(level, "all policies are kept: %s", error)
             return
         checkpoint.drop_policies(training.out, best)
 

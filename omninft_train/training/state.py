@@ -32,6 +32,7 @@ class Training:
         levels: noise levels of sampling, (steps + 1,), from 1 to 0.
         responses: hooks that measure how strongly each stream responds to the other; None where switched off.
         weighting: how rewards weigh, and what that depends on from step to step.
+        evaluated: prompts of evaluations while training; empty where there are none.
     """
 
     config: Config
@@ -46,6 +47,7 @@ class Training:
     levels: Tensor
     optimizer: torch.optim.AdamW
     responses: ResponseCapture | None = None
+    evaluated: list[TrainPrompt] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     weighting: FixedWeights = field(init=False)
 

@@ -83,6 +83,11 @@ class Tracker:
         values = {key: value for key, value in row.items() if key != "step"}
         self._pass_on(lambda mirror: mirror.log(step, values))
 
+    def tell(self, step: int, values: Mapping[str, Any]) -> None:
+        """Hand values that are kept elsewhere to whatever else shows the run, at the step that comes next."""
+        plain = {key: _plain(value) for key, value in values.items()}
+        self._pass_on(lambda mirror: mirror.log(step, plain))
+
     def show(self, step: int, clips: Sequence[ShownClip]) -> None:
         """Hand clips of a step to whatever can show them."""
         self._pass_on(lambda mirror: mirror.show(step, clips) if hasattr(mirror, "show") else None)

@@ -1,4 +1,4 @@
-"""The training loop: sample, score, advantages, update, old policy, log, save. It reads from top to bottom.
+"""The training loop: sample, score, advantages, update, old policy, log, save, evaluate. It reads from top to bottom.
 
 What differs from the released OmniNFT script: a failed reward masks its rollout instead of scoring 0, nothing depends
 on the number of processes or on how a batch is split, and every random number follows from (seed, step, rollout), so a
@@ -37,6 +37,7 @@ from omninft_train.training.diagnostics import (
     summarise_update,
     timed,
 )
+from omninft_train.training.evaluating import due, evaluate_policy, start_evaluations
 from omninft_train.training.locking import exclusive
 from omninft_train.training.rollout import rollout_seed, sample
 from omninft_train.training.saving import resume, save
@@ -73,10 +74,13 @@ def _loop(training: Training) -> None:
     services = [open_service(name, training.out, asdict(config))] if name and first < config.run.steps else []
     tracker = Tracker(training.out, first, mirror=config.run.mirror, services=services, silent=not world.is_main)
     with closing(tracker):
+        start_evaluations(training, tracker, first)
         for step in range(first, config.run.steps):
             _step(training, tracker, step)
-            if (step + 1) % config.run.save_every == 0 or step + 1 == config.run.steps:
+            if (step + 1) % config.run.save_every == 0 or step + 1 == config.run.steps or due(config, step + 1):
                 save(training, step + 1)
+            if due(config, step + 1):
+                evaluate_policy(training, tracker, step + 1)
 
 
 def _step(training: Training, tracker: Tracker, step: int) -> None:

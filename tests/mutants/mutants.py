@@ -16,6 +16,9 @@ _ADAPTERS = f"{_ANCHORS}::test_three_outer_steps[ltx2-as the release]"
 _ROLES = f"{_TESTS}/training/test_roles.py"
 _LOOP = f"{_TESTS}/training/test_trainer.py"
 _GOLDENS = f"{_TESTS}/method/test_method_goldens.py"
+_EVALUATING = f"{_TESTS}/training/test_evaluating.py"
+_HELD_OUT = f"{_TESTS}/test_held_out.py"
+_STREAMING = f"{_TESTS}/test_streaming.py"
 
 
 @dataclass(frozen=True)
@@ -432,4 +435,21 @@ MUTANTS = (
         "clips[(job.prompt + 1) % len(clips)].append(clip)",
         (_ROLES,),
     ),
+    # Evaluation while training.
+    Mutant(
+        "evaluations sample the old policy",
+        "training/evaluating.py",
+        'Generation("policy", section',
+        'Generation("old", section',
+        (_EVALUATING,),
+    ),
+    Mutant(
+        "held-out metrics are compared without regard to how often",
+        "held_out.py",
+        "fallen = change(before, after, name, level)",
+        "fallen = change(before, after, name)",
+        (_HELD_OUT,),
+    ),
+    Mutant("processes make unequal numbers of passes", "judging.py", "(-len(jobs) % world.size)", "0", (_STREAMING,)),
+    Mutant("a score without its clip is done", "judging.py", " if job.file in there}", "}", (_EVALUATING,)),
 )

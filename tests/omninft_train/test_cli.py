@@ -18,7 +18,18 @@ import pytest
 from omninft_train.recipe import load, to_toml
 
 COMMAND = (sys.executable, "-m", "omninft_train")
-COMMANDS = ("miniature", "show-config", "train", "sample", "score", "evaluate", "conflicts", "export", "pretrain")
+COMMANDS = (
+    "miniature",
+    "show-config",
+    "train",
+    "sample",
+    "score",
+    "evaluate",
+    "conflicts",
+    "export",
+    "report",
+    "pretrain",
+)
 
 
 def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -100,8 +111,8 @@ def test_an_interrupt_is_exit_130(tmp_path: Path):
 def test_everything_on_the_smallest_scale(tmp_path: Path):
     out, small = tmp_path / "out", tmp_path / "small.toml"
     small.write_text(
-        'recipe = "omninft"\n[run]\nsteps = 2\nsave_every = 1\n[prompts]\ngroups = 2\ngroup_size = 2\n'
-        "[sampling]\nsteps = 3\n"
+        'recipe = "omninft"\n[run]\nsteps = 2\nsave_every = 1\neval_every = 1\n[prompts]\ngroups = 2\ngroup_size = 2\n'
+        "[sampling]\nsteps = 3\n[evaluation]\nsamples = 1\n"
     )
     command = ("miniature", "--out", out, "--recipe", small, "--pretraining-steps", 1, "--samples", 1)
     page = Path(run(*command).stdout.strip())
@@ -117,5 +128,8 @@ def test_everything_on_the_smallest_scale(tmp_path: Path):
     assert "sync" in run("score", tmp_path / "clips", "--recipe", "gdpo").stdout
     run("evaluate", trained, "--out", tmp_path / "e.json", "--samples", 1, "--steps", 2, "--role", "old")
     assert json.loads((tmp_path / "e.json").read_text())["role"] == "old"
+    written = Path(run("report", trained).stdout.strip())
+    assert written == trained / "report.html" and "Step 2 against step 0" in written.read_text(encoding="utf-8")
+    assert "Step 2 against step 0" in page.read_text(encoding="utf-8")
     run("export", trained, "--out", tmp_path / "weights")
     assert list((tmp_path / "weights").rglob("*.safetensors"))

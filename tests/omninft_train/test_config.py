@@ -357,6 +357,9 @@ FIXED: dict[str, st.SearchStrategy[Any]] = {
     "prompts.groups": st.integers(1, 100),
     "run.steps": st.integers(1, 10**6),
     "run.keep_checkpoints": st.integers(1, 10),
+    "run.eval_every": st.integers(0, 100),
+    "evaluation.samples": st.integers(1, 100),
+    "evaluation.steps": st.none() | st.integers(1, 100),
     "policy.rank": st.integers(1, 256),
     "policy.init": st.just(""),  # goes with adapters only, as what is next
     "backbone.quantize": st.just("none"),

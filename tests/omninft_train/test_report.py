@@ -21,10 +21,12 @@ from PIL import Image
 from avbench.pages.numbers import format_significant
 from avbench.statistics import Interval
 from omninft_train.errors import EnvironmentProblem
+from omninft_train.evaluation import Evaluation, Metric
 from omninft_train.report import ClipPair, Overlay, Report, ScoreRow, render_report, write_report
 from omninft_train.report.curves import depth_charts, reward_charts, reward_names, running_mean, total_reward
 from omninft_train.report.heat import heat_frames, heat_scale
 from omninft_train.report.page import score_line
+from omninft_train.report.scores import evaluation_charts, score_rows
 
 EVIL = '<script>alert("x")</script> & <img src=https://example.org/a.png onerror=\'b\'> "quoted"'
 VOID = {"meta", "link", "img", "br"}
@@ -367,3 +369,53 @@ def test_a_page_that_cannot_be_written_is_told_and_leaves_nothing(clip: Path, tm
 def test_half_characters_in_a_prompt_do_not_stop_the_page(clip: Path, tmp_path: Path) -> None:
     report = replace(make_report(clip, []), title="half \ud800 a character")
     assert r"half \ud800 a character" in write_report(report, tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def make_evaluation(step: int, picture: float, align: float) -> Evaluation:
+    rng = np.random.default_rng(step)
+    values = {name: mean + 0.02 * rng.standard_normal(16) for name, mean in (("picture", picture), ("align", align))}
+    metrics = {name: Metric(name == "picture", tuple(row.tolist())) for name, row in values.items()}
+    metrics["speed"] = Metric(False, (None, *range(15)), None)
+    prompts = tuple(f"prompt {number}" for number in range(8))
+    return Evaluation("policy", step, 0, 2, 4, prompts, metrics, {"distance": 0.1 * step}, ())
+
+
+EVALUATIONS = [make_evaluation(0, 0.5, 0.4), make_evaluation(10, 0.7, 0.3), make_evaluation(20, 0.8, 0.2)]
+
+
+def test_evaluations_are_curves_with_held_out_metrics_apart(clip: Path) -> None:
+    report = replace(make_report(clip, make_log(24)), evaluations=EVALUATIONS, warnings=[f"align fell {EVIL}"])
+    page = Page(render_report(report))
+    assert page.text.count(f"align fell {EVIL}") == 2  # at the top, and beside the curves
+    rewarded, held_out = (evaluation_charts(EVALUATIONS, rewarded=seen) for seen in (True, False))
+    assert [chart.title for chart in rewarded] == ["picture ↑"]
+    assert [chart.title for chart in held_out] == ["align ↑", "speed ·", "distance"]
+    for step, one in zip((0, 10, 20), EVALUATIONS, strict=True):
+        assert f"<title>step {step}, mean of clips" in str(rewarded[0].figure())
+        assert format_significant(one.mean("picture").mean) in str(rewarded[0].figure())
+    assert "band" in str(rewarded[0].figure()) and "band" not in str(held_out[-1].figure())
+    assert page.row("evaluations", "picture")[-2:] == ["better", "16"]
+    assert page.row("evaluations", "align")[-2:] == ["worse", "16"]
+    none = "no interval: all values, or all but those of one prompt, are equal"
+    assert page.row("evaluations", "speed")[1:] == ["·", "7", "7", "0", none, "15"]
+    assert "Step 20 against step 0" in page.text
+
+
+def test_evaluations_of_other_prompts_are_not_compared(clip: Path) -> None:
+    """A run whose evaluations were changed on the way shows those that are like the last one."""
+    other = replace(EVALUATIONS[0], prompts=EVALUATIONS[0].prompts[:4], metrics={})
+    page = Page(render_report(replace(make_report(clip, []), evaluations=[other, *EVALUATIONS[1:]])))
+    assert "Step 20 against step 10" in page.text and "No held-out metric got worse" in page.text
+    page = Page(render_report(replace(make_report(clip, []), evaluations=[other])))
+    assert "Step 20" not in page.text
+    assert "was not evaluated while it was trained" in Page(render_report(make_report(clip, []))).text
+
+
+def test_rows_of_scores_pair_clips_and_pass_over_what_only_one_evaluation_has() -> None:
+    before, after = EVALUATIONS[0], EVALUATIONS[2]
+    short = replace(after, metrics={name: after.metrics[name] for name in ("picture", "speed")}, sets={})
+    picture, speed, distance = score_rows(before, short)
+    values = [np.array(one.metrics["picture"].values, float) for one in (before, short)]
+    assert picture.change is not None and picture.change.mean == pytest.approx(float((values[1] - values[0]).mean()))
+    assert (picture.n, picture.change.clusters, speed.n, speed.higher_is_better) == (16, 8, 15, None)
+    assert (distance.name, distance.before_mean, distance.after_mean, distance.change) == ("distance", 0.0, None, None)

@@ -246,3 +246,21 @@ def test_no_more_than_a_batch_is_held(
     monkeypatch.setattr(Rewards, "score", counted)
     group_rewards(trained, prompts, replace(HOW, samples=8, steps=1, batch=4), tmp_path / "out.json")
     assert len(seen) == 24 and 4 <= most[0] <= 8
+
+
+def test_all_processes_make_equally_many_passes(
+    trained: Trained, prompts: Any, sampled: list[int], tmp_path: Path
+) -> None:
+    """Six clips over four processes: networks that are spread over processes need all of them in every pass."""
+    for rank in (1, 2, 3, 0):
+        sampled.clear()
+        part, out = Part(rank, 4), tmp_path / str(rank) / "found.json"
+        if rank:
+            assert group_rewards(trained, prompts, replace(HOW, batch=1), out, part) is None
+        else:
+            with pytest.raises(UsageError, match="4 clips, is missing"):
+                group_rewards(trained, prompts, replace(HOW, batch=1), out, part)
+        assert sampled == [1, 1]
+    lines = [path.read_text().splitlines()[1:] for path in sorted(tmp_path.glob("*/.found.json.*"))]
+    jobs = [tuple(json.loads(line)[:2]) for part_lines in lines for line in part_lines]
+    assert len(jobs) == 8 and set(jobs) == {(prompt, index) for prompt in range(3) for index in range(2)}

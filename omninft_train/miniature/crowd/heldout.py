@@ -52,6 +52,10 @@ def silent_sync(
     return fmean(agreement(seen_impacts(crowd.shapes[shape], fps), heard, fps) for shape in cast.silent)
 
 
+for _measure in (speed, impacts, silent_sync):  # they show where a policy drifts; no direction is the better one
+    _measure.higher_is_better = None  # type: ignore[attr-defined]
+
+
 def impact_distance(clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], scenes: int = 4) -> float:
     """Distance of intervals between contacts of the sounding shape from those of real scenes, in seconds.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from omninft_train.miniature.backbone import MiniatureBackbone, Size
 from omninft_train.miniature.crowd.scenes import CODEC, draw_scene, render_scenes
-from omninft_train.miniature.measures import gradient_paths, held_out, shape_tokens
+from omninft_train.miniature.measures import gradient_paths, set_metrics, shape_tokens
+from omninft_train.rewards.held_out import held_out_specs
 
 TINY = Size(blocks=3, heads=2, video_width=16, audio_width=16)
 
@@ -39,7 +39,8 @@ def test_tokens_of_shapes_are_those_that_they_cover():
 
 
 def test_every_world_has_held_out_metrics_of_its_own():
-    solo, crowd = held_out("miniature"), held_out("crowd")
-    assert "av_align" in solo[0] and "av_align" in crowd[0]
-    assert solo[1].keys() == crowd[1].keys() == {"impact_distance"}
-    assert np.setdiff1d(crowd[0], solo[0]).size == 3
+    solo, crowd = ({spec.scorer for spec in held_out_specs((), (), kind)} for kind in ("miniature", "crowd"))
+    assert "av_align" in solo & crowd
+    assert len(crowd - solo) == 3
+    assert held_out_specs((), (), "ltx2") == ()
+    assert set_metrics("miniature").keys() == set_metrics("crowd").keys() == {"impact_distance"}

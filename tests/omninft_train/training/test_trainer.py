@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import torch
 from tiny_training import assert_close, assert_equal, log, make, run, tensors, tiny_config, tiny_weights
 
 from omninft_train.errors import TrainingStopped, UsageError
+from omninft_train.evaluation import read_evaluations
+from omninft_train.miniature.world import evaluation_prompts
 from omninft_train.models.policy import Policy
 from omninft_train.rewards.spec import Rewards, Scored
 from omninft_train.training import checkpoint, saving, trainer
@@ -122,9 +126,16 @@ def test_kill_minus_nine_in_each_phase(weights: Path, tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr[-2000:]
     wanted, rows = tensors(tmp_path / "none"), log(tmp_path / "none")
-    for phase in ("sample", "score", "update", "save"):
+    for phase in ("sample", "score", "update", "save", "evaluate"):
         assert_equal(tensors(tmp_path / phase), wanted)
         assert log(tmp_path / phase) == rows
+    whole, interrupted = (
+        {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+        for folder in (tmp_path / "evaluated" / "evaluations", tmp_path / "evaluate" / "evaluations")
+    )
+    assert whole.keys() == interrupted.keys() and len(whole) == 3 * (16 + 3)  # clips, scores, manifest, settings
+    # Encoders do not promise equal bytes of equal frames, so of clips their names are compared.
+    assert all(content == interrupted[name] for name, content in whole.items() if name.suffix != ".mp4")
 
 
 @pytest.mark.usefixtures("judges")
@@ -268,9 +279,17 @@ def streams(latents: trainer.Latents) -> tuple[torch.Tensor, torch.Tensor]:
     return latents.video, latents.audio
 
 
+def seven_prompts(folder: Path) -> tuple[str]:
+    """A setting that evaluates on seven prompts."""
+    path = folder / "seven.jsonl"
+    path.write_text("".join(json.dumps(asdict(prompt)) + "\n" for prompt in evaluation_prompts()[:7]))
+    return (f'evaluation.prompts="{path}"',)
+
+
 def test_two_processes_are_as_one(weights: Path, tmp_path: Path) -> None:
-    one = run(tiny_config(weights), tmp_path / "one")
-    settings = [f'backbone.path="{weights}"', *tiny_training.SMALL]
+    evaluated = ("run.eval_every=2", "evaluation.samples=1", "evaluation.steps=2", *seven_prompts(tmp_path))
+    one = run(tiny_config(weights, *evaluated), tmp_path / "one")
+    settings = [f'backbone.path="{weights}"', *tiny_training.SMALL, *evaluated]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "omninft_train", "train", "--out", str(tmp_path / "two"), "--recipe", "omninft"]
     command += ["--backbone", "miniature", *(part for text in settings for part in ("--set", text))]
@@ -281,3 +300,15 @@ def test_two_processes_are_as_one(weights: Path, tmp_path: Path) -> None:
         assert row.keys() == other.keys()
         assert row["reward_sync_mean"] == pytest.approx(other["reward_sync_mean"], abs=1e-4)
         assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
+    judged, wanted = (read_evaluations(tmp_path / name) for name in ("two", "one"))
+    assert list(judged) == list(wanted) == [0, 2]
+    for step, evaluation in wanted.items():  # seven clips: one process does one of them a second time
+        assert evaluation.pairs_with(judged[step]) and judged[step].metrics.keys() == evaluation.metrics.keys()
+        for name in ("picture", "sound", "sync"):
+            values = judged[step].metrics[name].values
+            assert values == pytest.approx(evaluation.metrics[name].values, abs=1e-3), (step, name)
+    files = [
+        sorted(str(path.relative_to(tmp_path / name)) for path in (tmp_path / name / "evaluations").rglob("*"))
+        for name in ("two", "one")
+    ]
+    assert files[0] == files[1] and len(files[0]) == 2 * (1 + 7 + 3)
