@@ -10,7 +10,6 @@ Exit code 1 when a target is missed.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
 import platform
@@ -28,6 +27,8 @@ from media_figures import av_align_figures, decode_figures
 from rich.console import Console
 from rich.table import Table
 from run_figures import cli_figures, memory_figures, resume_figures, throughput_figures
+
+from avbench.doctor.environment import package_version
 
 GROUPS = {  # name: (function, rounds, rounds with --quick)
     "cli": (cli_figures, 1, 1),
@@ -76,7 +77,7 @@ def machine(packages: tuple[str, ...]) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in packages},
+        "packages": {name: number for name in packages if (number := package_version(name))},
     }
 
 

@@ -16,7 +16,8 @@ CORE_PACKAGES = (
     "avbench", "av", "numpy", "scipy", "pandas", "pyarrow", "opencv-python-headless", "soxr", "pyloudnorm",
 )  # fmt: skip
 OPTIONAL_PACKAGES = (
-    "onnxruntime", "silero-vad", "speechmos", "torch", "torchvision", "transformers", "diffusers",
+    "onnxruntime", "silero-vad", "speechmos", "ctranslate2", "tokenizers", "jiwer", "whisper-normalizer", "distillmos",
+    "webrtcvad-wheels", "torch", "torchvision", "transformers", "open-clip-torch", "pillow", "diffusers",
 )  # fmt: skip
 
 

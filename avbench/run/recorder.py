@@ -49,7 +49,7 @@ class Recorder:
         progress: advanced after the rows of a result are on disk.
 
     Attributes:
-        computed: scores that are new.
+        computed: scores of this run, also those that say what the record says already.
         written: rows that were written, also those of metrics that stopped.
         features: features of set metrics that are new.
     """
@@ -93,14 +93,15 @@ class Recorder:
             self._plan.digests.add(result.learnt)
         if result.first:
             self._folder.append_clip(result.clip_row)  # before its scores, so that a scored clip always has it
-        new = self._append(rows)
+        self._append(rows)
         for name, value in result.features.items():
             (scorer,) = get_scorers([name])
             space = scorer.encoders[0].feature_space(open_job.job.context.setup)
             self._folder.put_feature(space, open_job.job.media_key, value)
         self.features += len(result.features)
-        self.computed += len(new - open_job.scored)  # a process that died may have sent some already
-        open_job.scored |= {row.metric for row in rows}
+        metrics = {row.metric for row in rows}
+        self.computed += len(metrics - open_job.scored)  # a process that died may have sent some already
+        open_job.scored |= metrics
         if result.last:
             self._close(open_job)
         if self._progress:
@@ -115,15 +116,14 @@ class Recorder:
         self._append(unavailable_rows(job, self._stopped.among(lacking)))
         del self._open[job.clip.clip_id]
 
-    def _append(self, rows: Iterable[ScoreRow]) -> set[str]:
-        """Write the rows that say something new, and name their metrics.
+    def _append(self, rows: Iterable[ScoreRow]) -> None:
+        """Write the rows that say something new.
 
         What fails in the same way in every run, such as a remote clip that cannot be fetched, leaves its rows once.
         """
         new = [row for row in rows if not self._earlier.repeats(row)]
         self._folder.append(new)
         self.written += len(new)
-        return {row.metric for row in new}
 
     def _relabel(self, open_job: _OpenJob, result: ClipResult) -> list[ScoreRow]:
         """Put a clip under the digest of its result: a remote one that was read, or one that changed meanwhile.

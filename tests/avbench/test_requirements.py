@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 import pytest
 from packaging.requirements import Requirement
 
+from avbench.doctor.environment import CORE_PACKAGES, OPTIONAL_PACKAGES
+
 SHARED = ("numpy", "torch", "torchaudio", "torchvision")
 
 
@@ -33,3 +35,9 @@ def test_an_extra_installs_beside_the_numpy_and_torch_that_are_here(extra: str) 
             except PackageNotFoundError:  # silero-vad asks for torch, which its ONNX file does not need
                 continue
             assert need.specifier.contains(installed, prereleases=True), f"{name} needs {need}, here is {installed}"
+
+
+def test_packages_that_can_move_a_number_are_recorded_with_every_run() -> None:
+    """Nodes of a cluster are compared by these; the two others read files whose bytes are checked."""
+    wanted = {*packages_of("speech"), *packages_of("models")} - {"safetensors", "huggingface-hub"}
+    assert wanted <= {*CORE_PACKAGES, *OPTIONAL_PACKAGES}

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import soxr
 from voice_material import GOLDENS, RATE, as_media, clip, resemblyzer_weights, sound
 
 from avbench.clips import Prompt
@@ -17,6 +18,7 @@ from avbench.encoders.networks.nisqa.encoders import NISQA, NISQA_16K, NISQA_TTS
 from avbench.encoders.networks.resemblyzer.encoder import VOICE
 from avbench.encoders.networks.resemblyzer.trimming import without_pauses
 from avbench.encoders.networks.silero import SILERO
+from avbench.media import Media
 from avbench.metrics.base import Score
 from avbench.metrics.speaker_consistency import speaker_consistency
 from avbench.metrics.speech import dnsmos_overall
@@ -132,6 +134,17 @@ class TestTrained:
         assert distillmos(media, Prompt(), store).value == pytest.approx(EXPECTED["distillmos"][name], abs=1e-3)
         p808 = EXPECTED["dnsmos"][name]["p808_mos"]
         assert dnsmos_p808(media, Prompt(), store).value == pytest.approx(p808, abs=1e-3)
+
+    def test_sound_of_8_khz_has_a_lower_score(self, store: EncoderStore) -> None:
+        narrow = Media.from_arrays("8 kHz", None, 1.0, soxr.resample(sound("ovi_kitchen"), RATE, 8000), 8000)
+        for metric in (distillmos, dnsmos_p808):
+            score, whole = (metric(media, Prompt(), store) for media in (narrow, clip("ovi_kitchen")))
+            assert 1 <= score.value < whole.value
+
+    def test_half_a_minute_of_silence_is_not_scored(self, store: EncoderStore) -> None:
+        silence = as_media("silence", np.zeros(30 * RATE, np.float32))
+        for metric in (distillmos, dnsmos_p808, dnsmos_overall, speaker_consistency):
+            assert metric(silence, Prompt(), store).reason == "no speech found"
 
     def test_film_noise_is_not(self, store: EncoderStore) -> None:
         for metric in (distillmos, dnsmos_p808, speaker_consistency):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import whisper_material
 
 from avbench.clips import Clip, Prompt
@@ -234,6 +235,28 @@ class TestTrained:
     def test_film_noise_is_no_speech(self, store: EncoderStore) -> None:
         score = wer(self.media("tears_of_steel_deck"), Prompt("a", speech_text="Go on."), store)
         assert (score.value, score.detail["speech"], score.detail["hypothesis"]) == (1.0, False, "")
+
+    def test_half_a_minute_of_silence_is_no_speech(self, store: EncoderStore) -> None:
+        """Whisper writes words for silence; it is not asked."""
+        silence = Media.from_arrays("silence", None, 1.0, np.zeros(30 * 16000, np.float32), 16000)
+        score = wer(silence, Prompt("a", speech_text="Go on."), store)
+        assert (score.value, score.detail["speech"], score.detail["written"]) == (1.0, False, "")
+
+    def test_sound_of_8_khz_is_understood(self, store: EncoderStore) -> None:
+        whole = self.media("ovi_kitchen")
+        assert whole.waveform is not None
+        telephone = Media.from_arrays("8 kHz", None, 1.0, soxr.resample(whole.waveform[0], 16000, 8000), 8000)
+        prompt = Prompt("a", speech_text=OVI["ovi_kitchen"])
+        score = wer(telephone, prompt, store)
+        assert score.value == wer(whole, prompt, store).value
+        assert 0 < score.detail["words"][-1]["end"] <= 5.1
+
+    def test_words_of_two_voices_are_written_one_after_the_other(self, store: EncoderStore) -> None:
+        names = ("ovi_kitchen", "ovi_dressing_room")
+        sounds = [media.waveform[0] for media in map(self.media, names) if media.waveform is not None]
+        both = Media.from_arrays("both", None, 1.0, np.concatenate(sounds), 16000)
+        score = wer(both, Prompt("a", speech_text=" ".join(OVI[name] for name in names)), store)
+        assert score.detail["hits"] >= 7, score.detail["hypothesis"]
 
     def test_a_damaged_checkpoint_is_one_line(self, store: EncoderStore, tmp_path: Path) -> None:
         folder = tmp_path / "whisper_tiny_en"

@@ -125,7 +125,7 @@ def test_what_the_record_says_already_is_not_written_again(folder: RunFolder) ->
         return ClipResult(clip_row(a.clip, a.sha256, Path(), problem=reason), rows)
 
     steps = Steps(folder)
-    for reason, expected in (("no header", (1, 2)), ("no header", (0, 0)), ("no end", (1, 1)), ("no header", (1, 1))):
+    for reason, expected in (("no header", (1, 2)), ("no header", (1, 0)), ("no end", (1, 1)), ("no header", (1, 1))):
         record = recorder(folder, a, stopped=stopped, progress=steps)
         record.write(failed(reason))
         assert (record.computed, record.written) == expected

@@ -11,10 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+
+from omninft_train.miniature.worlds import WORLDS
 
 
 def work(path: Path) -> list[list[str]]:
@@ -191,7 +194,8 @@ def test_other_settings_are_refused_and_told_until_redo(avbench, small_grid, tmp
 
 def test_another_pretraining_of_the_trainer_is_other_settings(avbench, small_grid, monkeypatch):
     assert avbench("ablate", "--grid", small_grid, "--out", "out", "-q").returncode == 0
-    monkeypatch.setattr("omninft_train.miniature.backbone.VERSION", 2)
+    worlds = {**WORLDS, "miniature": replace(WORLDS["miniature"], identity=2)}
+    monkeypatch.setattr("omninft_train.miniature.backbone.WORLDS", worlds)
     done = avbench("ablate", "--grid", small_grid, "--out", "out", "-q")
     assert done.returncode == 2
     assert "out/base: 'pretrain' was made with other settings: name " in done.stderr

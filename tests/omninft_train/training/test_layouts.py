@@ -16,6 +16,7 @@ from torch import Tensor
 
 from omninft_train.config import BackboneSection, Config, RunSection
 from omninft_train.errors import UsageError
+from omninft_train.export import ExportOptions, export
 from omninft_train.recipe import load
 from omninft_train.training.distributed import World
 from omninft_train.training.layout import choose_layout, layout_by_memory
@@ -100,6 +101,20 @@ def test_sums_of_two_are_the_same_whole_or_spread(weights: Path, tmp_path: Path)
     ]
     work_off(jobs, tmp_path / "work", size=2, node_size=2)
     assert_equal(tensors(tmp_path / "all"), tensors(tmp_path / "none"))
+
+
+@pytest.mark.slow
+def test_a_lora_to_start_from_reaches_every_process(weights: Path, tmp_path: Path) -> None:
+    """Networks get their memory, and lose what was in it, after adapters were made."""
+    lora = ("policy.parameters=lora", "run.steps=1")
+    run(tiny_config(weights, *CHANGES, *lora), tmp_path / "first")
+    start = export(tmp_path / "first", tmp_path / "start", ExportOptions("peft"))
+    more = (*lora, f'policy.init="{start}"')
+    jobs = [job(weights, tmp_path / layout, *more, f"run.shard={layout}") for layout in ("none", "all")]
+    work_off(jobs, tmp_path / "work", size=2, node_size=2)
+    one = run(tiny_config(weights, *CHANGES, *more), tmp_path / "one")
+    for layout in ("none", "all"):
+        assert_same(tensors(tmp_path / layout), one)
 
 
 @pytest.fixture(scope="module")
