@@ -86,7 +86,7 @@ class PretrainOptions:
 
 
 _SHIPPED: Mapping[str, PretrainOptions] = MappingProxyType(
-    {"miniature": PretrainOptions(), "crowd": PretrainOptions(world="crowd", steps=1500, batch=24)}
+    {"miniature": PretrainOptions(), "crowd": PretrainOptions(world="crowd", steps=1500, batch=16)}
 )
 
 
