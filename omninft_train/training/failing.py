@@ -73,9 +73,9 @@ class _Watch:
         self._first: Failure | None = None
         # A connection of its own: torch's waits in operations that other threads would wait for.
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = dist.TCPStore(address, port, is_master=False, wait_for_workers=False)
+        store = dist.TCPStore(address, port, is_master=False, wait_for_workers=False)  # type: ignore[attr-defined]
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        self._store = dist.PrefixStore(f"omninft-train/{attempt}", store)
+        self._store = dist.PrefixStore(f"omninft-train/{attempt}", store)  # type: ignore[attr-defined]
 
     def run(self) -> None:
         """Until the body is over: end this process once another one has failed."""
