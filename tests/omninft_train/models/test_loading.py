@@ -58,6 +58,7 @@ def test_one_process_gets_what_diffusers_loads(pipeline: Path, cache: Path, para
     assert taking[0] == taking[1]
 
 
+@pytest.mark.slow
 def test_processes_share_what_the_first_of_each_node_reads(pipeline: Path, cache: Path, tmp_path: Path) -> None:
     cases = (("lora", NODE_SIZE), ("full", SIZE), ("lora", 1))
     jobs: list[dict[str, Any]] = [
