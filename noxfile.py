@@ -238,7 +238,7 @@ def smoke(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def slow(session: nox.Session) -> None:
     """Tests that take minutes: full networks, kill and resume, power of `check`, librosa, Ray."""
-    _prepare(session, "train,dev,ray,test-s3")
+    _prepare(session, "train,quantize,dev,ray,test-s3")
     _run(session, "pytest", "-q", "-m", "slow", *session.posargs)
 
 

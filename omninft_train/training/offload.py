@@ -8,7 +8,7 @@ import torch
 
 from omninft_train.config import Config
 from omninft_train.models.offload import moved
-from omninft_train.models.policy import ROLES, Policy
+from omninft_train.models.policy import Policy
 from omninft_train.rewards.local import Rewards
 
 
@@ -17,7 +17,7 @@ def make_room(rewards: Rewards, config: Config, policy: Policy) -> None:
 
     Spread weights stay: a part of them is small.
     """
-    networks = list({id(network): network for network in map(policy.transformer, ROLES)}.values())
+    networks = policy.networks()
     parameter = next(networks[0].parameters())
     if config.backbone.offload and shares_device(config, parameter.device) and not hasattr(parameter, "device_mesh"):
         rewards.room = partial(moved, networks, "cpu", parameter.device)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flattened import flat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from omninft_train.errors import UsageError
 from omninft_train.method.advantages import AdvantageOptions
 from omninft_train.method.losses import LossOptions
 from omninft_train.method.surgery import SurgeryRule
-from omninft_train.recipe import BACKBONES, RECIPES, VARIANTS, load, to_toml
+from omninft_train.recipe import BACKBONES, RECIPES, load, to_toml
 from omninft_train.rewards.spec import RewardSpec
 
 PRESETS = ("release", "paper")
@@ -89,13 +90,6 @@ def test_recipes_of_other_methods_set_what_these_tell(backbone: str):
     assert {key: value for key, value in marble.items() if plain[key] != value} == {
         "advantages.mode": "gdpo", "loss.beta": 0.1, "marble.enabled": True
     }  # fmt: skip
-
-
-def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -469,41 +463,3 @@ def one(key: str, value: Any) -> Config:
     for part in reversed(parts):
         changed = dataclasses.replace(objects.pop(), **{part: changed})
     return changed
-
-
-@pytest.mark.parametrize(
-    ("variant", "changed"),
-    [
-        ("ltx2.3", {"backbone.path": "diffusers/LTX-2.3-Diffusers", "sampling.guidance.stg_blocks": (28,)}),
-        ("ltx2.5", {"backbone.path": "Lightricks/LTX-2.5-Diffusers", "sampling.guidance.stg_blocks": (28,)}),
-        (
-            "ltx2-small",
-            {"backbone.height": 256, "backbone.width": 384, "backbone.frames": 81, "sampling.steps": 24},
-        ),
-        (
-            "ltx2-32gb",
-            {
-                "backbone.height": 256, "backbone.width": 384, "backbone.frames": 81, "sampling.steps": 24,
-                "backbone.quantize": "int8", "backbone.tiling": "both", "backbone.offload": True,
-                "rewards.offload": True,
-            },
-        ),
-    ],
-)  # fmt: skip
-def test_a_variant_is_its_backbone_with_changes(variant: str, changed: dict[str, Any], tmp_path: Path):
-    base, found = (flat(dataclasses.asdict(load("omninft", name))) for name in ("ltx2", variant))
-    assert {key: value for key, value in found.items() if base[key] != value} == changed
-    config = load("arr", variant, ["preset=paper"])
-    assert config.backbone.kind == "ltx2"
-    assert reloaded(to_toml(config), tmp_path) == config
-
-
-def test_every_variant_is_tested():
-    assert set(VARIANTS) == {"ltx2.3", "ltx2.5", "ltx2-small", "ltx2-32gb"}
-
-
-@pytest.mark.parametrize("changes", [("policy.parameters=full",), ("backbone.quantize=int8",)])
-def test_only_adapters_go_with_a_quantised_network(changes: tuple[str, ...]):
-    backbone = "ltx2" if "policy.parameters=full" in changes else "miniature"
-    with pytest.raises(UsageError, match="for adapters on LTX-2 only"):
-        load("omninft", backbone, ["backbone.quantize=int8", *changes])

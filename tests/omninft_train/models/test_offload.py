@@ -77,7 +77,7 @@ def test_the_generator_leaves_while_rewards_judge_on_its_device(
     offload: bool, changes: dict[str, Any], leaves: bool
 ) -> None:
     network = Network()
-    policy: Any = SimpleNamespace(transformer=lambda role: network)
+    policy: Any = SimpleNamespace(networks=lambda: [network])
     judge = Judge(network)
     rewards = Rewards((RewardSpec("any:one", 1.0, "both"),), judge, 0.0)
     config = Config(backbone=BackboneSection(offload=offload), rewards=replace(RewardSection(), **changes))

@@ -17,7 +17,9 @@ from omninft_train.models.latents import Latents
 from omninft_train.models.lora import adapter_shapes
 from omninft_train.models.policy import LoraPolicy
 
-TORCHAO = pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="needs the extra quantize")
+TORCHAO = pytest.mark.skipif(
+    importlib.util.find_spec("torchao") is None, reason="the session slow installs the extra quantize"
+)
 
 
 def policy_of(name: str, eight: bool) -> LoraPolicy:
@@ -34,6 +36,7 @@ def flat(latents: Latents) -> torch.Tensor:
     return torch.cat([latents.video.detach().float().flatten(), latents.audio.detach().float().flatten()])
 
 
+@pytest.mark.slow
 @TORCHAO
 @pytest.mark.parametrize("name", ["ltx2", "ltx23"])
 def test_roles_and_gradients_are_nearly_those_of_the_whole_network(name: str) -> None:
@@ -51,6 +54,7 @@ def test_roles_and_gradients_are_nearly_those_of_the_whole_network(name: str) ->
     assert float(torch.nn.functional.cosine_similarity(*gradients, dim=0)) > 0.97
 
 
+@pytest.mark.slow
 @TORCHAO
 def test_exactly_the_layers_below_adapters_take_a_byte_for_each_weight() -> None:
     network: Any = load_case("ltx23").transformer().to(torch.bfloat16)
@@ -62,6 +66,7 @@ def test_exactly_the_layers_below_adapters_take_a_byte_for_each_weight() -> None
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
+@pytest.mark.slow
 @TORCHAO
 def test_a_pipeline_is_loaded_quantised(tmp_path: Path) -> None:
     folder = save_tiny_pipeline(tmp_path / "pipeline", "2.3")
