@@ -96,7 +96,8 @@ def make_plan(
             if (digest := params.get((scorer.name, text))) is None:
                 digest = params[scorer.name, text] = scorer.params_digest(clip.prompt, context.protocol.name)
             known = earlier.find((job.sha256, scorer.name, scorer.version, digest, weights[scorer.name]))
-            if known is None or (known.error is not None and (retry_errors or limits.allow_now(known.error))):
+            able = scorer.name not in plan.missing  # where it is not, an abler machine's error says more
+            if known is None or (able and known.error and (retry_errors or limits.allow_now(known.error))):
                 todo.append(scorer.name)
             elif not earlier.holds(clip.clip_id, known.key):
                 plan.ready.append(_adopt(earlier.read(known), job))

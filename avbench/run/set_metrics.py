@@ -100,7 +100,8 @@ def score_sets(
                 continue  # said once, in the row of all clips
             draft = _draft(scorer, scope, members, sets)
             known = earlier.find(draft.key)
-            if fresh or known is None or (retry_errors and known.error is not None):
+            retried = retry_errors and known is not None and known.error and _unmet(scorer, sets) is None
+            if fresh or known is None or retried:
                 row = computed_row(draft, partial(_judge, scorer, scope, members, sets))
                 rows += [] if earlier.repeats(row) else [row]
             elif not earlier.holds(None, known.key, scope):  # as after a run with another reference set

@@ -136,6 +136,19 @@ def test_errors_stay_until_they_are_asked_for_or_the_limit_is_higher(
     assert set(wanted(retried)) == {"a", "b"}
 
 
+def test_an_error_of_an_abler_machine_stays_where_the_metric_cannot_run(
+    clips: list[Clip], metrics: list[Scorer], folder: RunFolder
+) -> None:
+    (absent,) = get_scorers(["absent"])
+    (job,) = plan_for(clips[:1], metrics[:1], [], folder).jobs
+    error = replace(
+        score_row(job, absent, Score.error("over the limit frames=10: has 11"), 0.1), weights_digest="weights"
+    )
+    for options in ({"retry_errors": True}, {"limits": Limits(frames=20)}):
+        plan = plan_for(clips[:1], [absent], [error], folder, **options)
+        assert (plan.jobs, plan.ready, plan.complete) == ([], [], 1)
+
+
 def test_a_metric_that_cannot_run_here_has_a_row_for_every_clip(
     clips: list[Clip], metrics: list[Scorer], folder: RunFolder
 ) -> None:
