@@ -173,20 +173,24 @@ class Clip:
     def prompt_key(self) -> PromptKey:
         """Key of its prompt; samples of one prompt have equal keys."""
         prompt = self.prompt
-        return prompt_key(self.clip_id, prompt.prompt_id, prompt.text, prompt.video_text, prompt.audio_text)
+        return prompt_key(
+            self.clip_id, prompt.prompt_id, prompt.text, prompt.video_text, prompt.audio_text, prompt.speech_text
+        )
 
 
 PromptKey = tuple[str | None, ...]
 """Key of a prompt; clips with equal keys are samples of one prompt."""
 
 
-def prompt_key(
-    clip_id: str, prompt_id: str | None, text: str | None, video_text: str | None, audio_text: str | None
-) -> PromptKey:
-    """The prompt of a clip: its id, else its texts; a clip without prompt stands for itself."""
+def prompt_key(clip_id: str, prompt_id: str | None, *texts: str | None) -> PromptKey:
+    """The prompt of a clip: its id, else its texts, spoken words among them; a clip without prompt is its own."""
     if prompt_id is not None:
         return ("id", prompt_id)
-    return ("texts", text, video_text, audio_text) if text or video_text or audio_text else ("clip", clip_id)
+    return ("texts", *texts) if any(texts) else ("clip", clip_id)
+
+
+PROMPT_COLUMNS = ("prompt_id", "text", "video_text", "audio_text", "speech_text")
+"""Columns of the clip table that `prompt_key` takes, in its order."""
 
 
 def clip_digest(files: Iterable[bytes]) -> str:

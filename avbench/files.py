@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -67,7 +68,8 @@ def path_aside(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be renamed; an older file stays as it was.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Not the process number alone: on a folder that machines share, two processes can have the same.
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         yield aside
         rename(aside, path)

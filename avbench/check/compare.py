@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from avbench.check.comparable import environment_differences, refuse_differences, set_row, shared_metrics
 from avbench.check.measure import measure_clips, measure_set
 from avbench.check.noise import Noise, load_noise
-from avbench.check.pairing import Matched, PromptKey, match_clips, read_run
+from avbench.check.pairing import Matched, MatchedBy, match_clips, read_run
 from avbench.check.policy import Goal, Policy
 from avbench.check.verdict import Finding, Verdict, judge
 from avbench.direction import Direction
@@ -40,7 +40,7 @@ class Comparison:
     candidate: Path
     baseline: Path
     run_ids: tuple[str, str]
-    by: PromptKey
+    by: MatchedBy
     prompts: int
     clips: int
     policy: Policy

@@ -16,8 +16,9 @@ from avbench.sources.spelling import composed
 if TYPE_CHECKING:
     import pandas as pd
 
-_TEXTS = ["text", "video_text", "audio_text"]
-PromptKey = Literal["prompt id", "prompt text", "clip name"]
+_TEXTS = ("text", "video_text", "audio_text")
+_WORDS = "speech_text"  # a column that runs of before words were scored do not have
+MatchedBy = Literal["prompt id", "prompt text", "clip name"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Matched:
     """
 
     runs: tuple[Run, ...]
-    by: PromptKey
+    by: MatchedBy
     clips: pd.DataFrame
 
     @property
@@ -86,8 +87,9 @@ def match_clips(runs: Sequence[Run]) -> Matched:
     Raises:
         UsageError: a run has clips that another lacks; says which.
     """
-    by = _prompt_key(runs)
-    tables = [_keyed(run, by) for run in runs]
+    texts = [*_TEXTS, _WORDS] if all(run.clips[_WORDS].notna().any() for run in runs) else list(_TEXTS)
+    by = _matched_by(runs, texts)
+    tables = [_keyed(run, by, texts) for run in runs]
     keys = ["prompt", "sample_index"]
     if any(table.duplicated(keys).any() for table in tables):
         keys.append("name")
@@ -99,21 +101,21 @@ def match_clips(runs: Sequence[Run]) -> Matched:
     return Matched(tuple(runs), by, joined.drop(columns="name").reset_index(drop=True))
 
 
-def _prompt_key(runs: Sequence[Run]) -> PromptKey:
+def _matched_by(runs: Sequence[Run], texts: list[str]) -> MatchedBy:
     if all(run.clips["prompt_id"].notna().all() for run in runs):
         return "prompt id"
-    if all(run.clips[_TEXTS].notna().any(axis=1).all() for run in runs):
+    if all(run.clips[texts].notna().any(axis=1).all() for run in runs):
         return "prompt text"
     return "clip name"
 
 
-def _keyed(run: Run, by: PromptKey) -> pd.DataFrame:
+def _keyed(run: Run, by: MatchedBy, texts: list[str]) -> pd.DataFrame:
     """`prompt`, `sample_index`, `name` and `clip_id` of each clip; prompts and names in one Unicode form."""
     clips = run.clips
     if by == "prompt id":
         prompt = clips["prompt_id"].astype(str)
     elif by == "prompt text":
-        prompt = clips[_TEXTS].fillna("").agg(" | ".join, axis=1)
+        prompt = clips[texts].fillna("").agg(" | ".join, axis=1)
     else:
         prompt = clips["clip_id"]
     names = clips["clip_id"].map(composed)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from avbench.media import Media, Waveform
 from avbench.metrics.base import Score, scorer
@@ -80,6 +79,8 @@ def estimate_offset(onset: Curve, heard: NDArray[np.bool_], novelty: Curve, seen
 
 
 def _standardise(curve: Curve, valid: NDArray[np.bool_]) -> Curve:
+    from scipy.ndimage import gaussian_filter1d
+
     if valid.sum() < 2 * _EDGE:
         return np.zeros(len(curve))
     root = np.where(valid, np.sqrt(np.maximum(curve, 0.0)), 0.0)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import medfilt
 
 _SMOOTH = 9
 
@@ -77,5 +76,7 @@ def _with_sound(rows: int, columns: int) -> NDArray[np.bool_]:
 
 def _smoothed(margins: NDArray[np.float64]) -> NDArray[np.float64]:
     """Median of 9, with zeros beyond the ends as in the reference."""
+    from scipy.signal import medfilt
+
     reach = _SMOOTH // 2
     return np.asarray(medfilt(np.pad(margins, reach), _SMOOTH)[reach : reach + len(margins)])

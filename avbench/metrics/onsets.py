@@ -11,8 +11,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy import fft
-from scipy.ndimage import maximum_filter1d
 
 Signal = NDArray[np.float32]
 
@@ -29,11 +27,13 @@ def onset_strength(sound: Signal, rate: int, *, n_fft: int = 2048, hop: int = 51
     Returns:
         (1 + N // hop,) non-negative; index i belongs to time i * hop / rate.
     """
+    from scipy.fft import rfft
+
     padded = np.pad(sound, n_fft // 2)
     frames = sliding_window_view(padded, n_fft)[::hop]  # (L, n_fft)
     # Periodic Hann, as scipy.signal.get_window makes it; importing scipy.signal costs half a second.
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)).astype(np.float32)
-    spectrum = np.abs(fft.rfft(frames * window, axis=1)) ** 2  # (L, n_fft/2 + 1)
+    spectrum = np.abs(rfft(frames * window, axis=1)) ** 2  # (L, n_fft/2 + 1)
     mel = spectrum @ mel_filters(rate, n_fft).T  # (L, 128)
     decibel = 10.0 * np.log10(np.maximum(mel, 1e-10))
     decibel = np.maximum(decibel, decibel.max() - 80.0)
@@ -54,6 +54,8 @@ def onset_times(strength: Signal, rate: int, *, hop: int = 512) -> NDArray[np.fl
     Returns:
         (n,) ascending; empty when nothing rises.
     """
+    from scipy.ndimage import maximum_filter1d
+
     if not strength.any():
         return np.zeros(0)
     curve = strength - strength.min()

@@ -81,7 +81,7 @@ def checked_score(score: object) -> Score:
     return score
 
 
-def failure(error: Exception) -> str:
+def failure(error: Exception | SystemExit) -> str:
     """An exception of a metric as the reason of its row: our own are sentences, others need their type."""
     return str(error) if isinstance(error, AvbenchError) else f"{type(error).__name__}: {error}"
 
@@ -164,7 +164,7 @@ def computed_row(row: ScoreRow, compute: Callable[[], Score]) -> ScoreRow:
     try:
         score = checked_score(compute())
         detail = detail_text(score.detail)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # also where a metric's own code wants to end the process
         log.debug("%s failed on %s", row.metric, row.scope, exc_info=True)
         score, detail = Score.error(failure(error)), "{}"
     seconds = round(time.perf_counter() - start, 6)

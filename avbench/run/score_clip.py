@@ -80,7 +80,7 @@ class ClipScores:
             self.features[scorer.name] = value
         except (MemoryError, EnvironmentProblem) as error:
             self.stopped[scorer.name] = stop_reason(error)
-        except Exception:
+        except (Exception, SystemExit):
             # A clip without features is counted in the row of the set.
             log.debug("no %s features of %s", scorer.name, self.job.clip.clip_id, exc_info=True)
 
@@ -214,7 +214,7 @@ def _call(scorer: Scorer, job: ClipJob, media: Media, store: EncoderStore) -> tu
     except (MemoryError, EnvironmentProblem) as error:
         # Not this clip's fault: the next clip would meet the same.
         return Score.error(stop_reason(error)), stop_reason(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # also where a metric's own code wants to end the process
         log.debug("%s failed on %s", scorer.name, job.clip.clip_id, exc_info=True)
         return Score.error(failure(error)), None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from avbench.run.rows import ALL, checked_score, computed_row, set_row
 from avbench.statistics.intervals import jackknife_interval
 from avbench.weights.config import WeightsConfig
 
+log = logging.getLogger(__name__)
 _NO_REFERENCE = "no reference set; give features of real clips (--reference; 'avbench reference' makes them)"
 
 
@@ -158,7 +160,11 @@ def _interval(
     """The interval over prompts, as the detail of a row."""
 
     def distance(use: NDArray[np.bool_]) -> float:
-        part = scorer.function(fake[use], real)
+        try:
+            part = checked_score(scorer.function(fake[use], real))
+        except (Exception, SystemExit):  # the distance of all clips holds; a part may be too small for a metric
+            log.debug("%s failed on a part of the clips", scorer.name, exc_info=True)
+            return math.nan
         return math.nan if part.value is None else part.value
 
     return jackknife_interval(distance, whole, prompts).within(*scorer.range).detail()

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from avbench.statistics.distributions import normal_quantile, t_quantile
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -67,8 +69,8 @@ def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | None = None,
 
     The variance is that of the jackknife over clusters, whose values stay together. The interval reaches to each side
     as far as the wider of Student's t interval and Hall's interval, which corrects t for skewness; degrees of freedom
-    are the effective number of clusters (Kish) minus 1. Values that are all 0 or 1 are fractions: these take the
-    mid-p Clopper-Pearson interval at the effective number of independent values (Korn and Graubard).
+    are the effective number of clusters (Kish) minus 1. The mean of values of two kinds, as 0 and 1, is a fraction: it
+    takes the mid-p Clopper-Pearson interval at the effective number of independent values (Korn and Graubard).
 
     Args:
         values: finite numbers (n,), for instance one per clip.
@@ -88,15 +90,20 @@ def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | None = None,
     mean = float(numbers.mean()) if len(numbers) else None
     if mean is None or count < MIN_CLUSTERS:
         return Interval(mean, None, None, count, f"fewer than {MIN_CLUSTERS} prompts")
-    fractions = bool(np.isin(numbers, (0.0, 1.0)).all())
-    if _exceptions(numbers, index) < (1 if fractions and count == len(numbers) else 2):
+    low, high = float(numbers.min()), float(numbers.max())
+    fractions = bool(np.isin(numbers, (low, high)).all())
+    flags = bool(np.isin(numbers, (0.0, 1.0)).all())  # two values by definition, not by what was drawn
+    if _exceptions(numbers, index) < (1 if flags and count == len(numbers) else 2):
         return Interval(mean, None, None, count, "all values, or all but those of one prompt, are equal")
     sizes = np.bincount(index, minlength=count).astype(np.float64)
     sums = np.bincount(index, numbers - mean, minlength=count)  # centred first, so that large means lose no digits
     pseudo = count * sums.sum() / sizes.sum() - (count - 1) * (sums.sum() - sums) / (sizes.sum() - sizes)
     effective = float(sizes.sum() ** 2 / np.square(sizes).sum())
     if fractions:
-        low, high = _fraction_interval(mean, float(pseudo.var(ddof=1)) / count, len(numbers), effective, count, level)
+        span = high - low
+        variance = float(pseudo.var(ddof=1)) / count / span**2
+        ends = _fraction_interval((mean - low) / span, variance, len(numbers), effective, count, level)
+        low, high = low + ends[0] * span, low + ends[1] * span
     else:
         below, above = _reach(pseudo, effective - 1, level)
         low, high = mean - below, mean + above
@@ -118,12 +125,10 @@ def seed_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
         values: one mean per run.
         level: coverage, 0..1.
     """
-    from scipy.stats import t
-
     if len(values) < 2:
         return Interval(values[0] if values else None, None, None, len(values), "fewer than 2 runs")
     mean = float(np.mean(values))
-    half = float(t.isf((1 - level) / 2, len(values) - 1)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    half = t_quantile((1 - level) / 2, len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
     return Interval(mean, mean - half, mean + half, len(values))
 
 
@@ -185,8 +190,6 @@ def _exceptions(numbers: Floats, index: Indices) -> int:
 
 def _reach(contributions: Floats, freedom: float, level: float) -> tuple[float, float]:
     """How far the interval of the mean of independent contributions (G,) reaches below and above it."""
-    from scipy.stats import t
-
     count = len(contributions)
     deviations = contributions - contributions.mean()
     variance = float(np.square(deviations).mean())
@@ -194,7 +197,7 @@ def _reach(contributions: Floats, freedom: float, level: float) -> tuple[float, 
         return 0.0, 0.0
     skewness = float(((deviations / math.sqrt(variance)) ** 3).mean())  # scaled first: cubes of tiny numbers vanish
     error = math.sqrt(variance / (count - 1))
-    quantile = float(t.isf((1 - level) / 2, max(freedom, 1.0)))
+    quantile = t_quantile((1 - level) / 2, max(freedom, 1.0))
     bend = skewness / (3 * math.sqrt(count))
     return error * max(quantile, _unbent(quantile, bend)), error * max(quantile, -_unbent(-quantile, bend))
 
@@ -210,14 +213,12 @@ def _fraction_interval(
     fraction: float, variance: float, n: int, effective: float, clusters: int, level: float
 ) -> tuple[float, float]:
     """Mid-p interval of a fraction of `n` values whose mean has this variance because of clusters."""
-    from scipy.stats import norm, t
-
     independent = float(n)
     if clusters < n:
         inside = fraction * (1 - fraction) / variance if variance > 0 else float(n)
         tail = (1 - level) / 2
-        wider = (norm.isf(tail) / t.isf(tail, max(effective - 1, 1.0))) ** 2
-        independent = min(inside * float(wider), float(n))
+        wider = (normal_quantile(tail) / t_quantile(tail, max(effective - 1, 1.0))) ** 2
+        independent = min(inside * wider, float(n))
     return _mid_p(fraction * independent, independent, level)
 
 

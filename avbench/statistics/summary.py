@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avbench.clips import PromptKey, prompt_key
+from avbench.clips import PROMPT_COLUMNS, PromptKey, prompt_key
 from avbench.statistics.intervals import mean_interval
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _UNBOUNDED = (-math.inf, math.inf)
 
 def clusters_of(clips: pd.DataFrame) -> dict[str, PromptKey]:
     """The prompt of each clip of a clip table, which its samples share; a clip without prompt stands for itself."""
-    columns = (clips[name] for name in ("clip_id", "prompt_id", "text", "video_text", "audio_text"))
+    columns = (clips[name] for name in ("clip_id", *PROMPT_COLUMNS))
     return {
         clip_id: prompt_key(clip_id, *(value if isinstance(value, str) else None for value in row))
         for clip_id, *row in zip(*columns, strict=True)

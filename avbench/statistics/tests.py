@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.statistics.distributions import f_tail, normal_quantile, t_quantile, t_tail
 from avbench.statistics.intervals import LEVEL, MIN_CLUSTERS
 
 Floats = NDArray[np.float64]
@@ -90,11 +91,9 @@ def prompts_needed(seen: PairedSummary, margin: float, tests: int, alpha: float)
     Returns:
         The number, or None where no number of prompts helps (no margin).
     """
-    from scipy.stats import norm
-
     if margin <= 0 or seen.sd <= 0:
         return None
-    usual, strict = norm.isf((1 - LEVEL) / 2), norm.isf(alpha / (2 * max(tests, 1)))
+    usual, strict = normal_quantile((1 - LEVEL) / 2), normal_quantile(alpha / (2 * max(tests, 1)))
     wanted = (seen.sd / margin * max(2 * usual, strict)) ** 2
     if wanted <= seen.prompts:
         gap = abs(margin - abs(seen.difference))
@@ -131,30 +130,24 @@ def run_noise(table: Floats, level: float = LEVEL) -> RunNoise:
         table: scores (prompts, runs), both at least 2, no NaN.
         level: fraction of repeated runs that stay within the floor.
     """
-    from scipy.stats import f, t
-
     n, runs = table.shape
     means = table.mean(axis=0)
     rest = table - means - table.mean(axis=1, keepdims=True) + table.mean()
     scatter = float((rest**2).sum()) / ((n - 1) * (runs - 1))
     between = n * float(means.var(ddof=1))
-    whole = between > 0 and (scatter == 0 or f.sf(between / scatter, runs - 1, (n - 1) * (runs - 1)) < 1 - level)
+    whole = between > 0 and (scatter == 0 or f_tail(between / scatter, runs - 1, (n - 1) * (runs - 1)) < 1 - level)
     variance, df = (between, runs - 1) if whole else (scatter, (n - 1) * (runs - 1))
-    floor = float(t.isf((1 - level) / 2, df)) * math.sqrt(2 * variance / n)
+    floor = t_quantile((1 - level) / 2, df) * math.sqrt(2 * variance / n)
     return RunNoise(math.sqrt(2 * scatter), float(means.std(ddof=1)), floor, "runs" if whole else "clips")
 
 
 def run_floor(run_sd: float, runs: int, level: float = LEVEL) -> float:
     """Difference of two runs that repeated runs stay within, from the standard deviation of a few runs."""
-    from scipy.stats import t
-
-    return float(t.isf((1 - level) / 2, runs - 1)) * math.sqrt(2) * run_sd
+    return t_quantile((1 - level) / 2, runs - 1) * math.sqrt(2) * run_sd
 
 
 def repeat_run_p(difference: float, run_sd: float, runs: int) -> float:
     """Two-sided p of a difference of two runs, from the standard deviation of `runs` repeated runs."""
-    from scipy.stats import t
-
     if difference == 0 or run_sd == 0:
         return 1.0 if difference == 0 else 0.0
-    return float(2 * t.sf(abs(difference) / (math.sqrt(2) * run_sd), runs - 1))
+    return 2 * t_tail(abs(difference) / (math.sqrt(2) * run_sd), runs - 1)

@@ -17,9 +17,10 @@ def command(
     backbone: BackboneName = None,
     set_: Overrides = None,
 ) -> None:
-    """Print what a recipe's rewards say of clips on disk: mean with its standard error, and how many failed."""
+    """Print what a recipe's rewards say of clips on disk: means with 95 % intervals over prompts, and failures."""
     from avbench.pages.table import Column, Table, row_of
     from avbench.pages.terminal import print_table
+    from avbench.statistics.intervals import mean_interval
     from omninft_train.recipe import load
     from omninft_train.rewards.local import make_rewards, read_clips
 
@@ -30,10 +31,11 @@ def command(
     for index, spec in enumerate(config.rewards.reward):
         valid = scored.valid[:, index]
         values = scored.values[valid, index]
-        error = f"{values.std() / len(values) ** 0.5:.4f}" if len(values) > 1 else ""
-        mean = f"{values.mean():.4f}" if len(values) else ""
-        rows.append(row_of((spec.name, mean, error, str(len(values)), str(int((~valid).sum())))))
-    names = ("mean", "standard error", "clips", "failed")
+        interval = mean_interval(values, [prompts[clip] for clip in valid.nonzero()[0]])
+        mean = "" if interval.mean is None else f"{interval.mean:.4f}"
+        ends = interval.reason if interval.low is None else f"{interval.low:.4f} to {interval.high:.4f}"
+        rows.append(row_of((spec.name, mean, ends, str(len(values)), str(int((~valid).sum())))))
+    names = ("mean", "95 % interval", "clips", "failed")
     columns = (Column("reward", "reward", "word"), *(Column(name, name) for name in names))
     print_table(Table("", columns, tuple(rows)))
     for reason in scored.reasons[:5]:

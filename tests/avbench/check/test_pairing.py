@@ -38,6 +38,14 @@ def test_without_ids_texts_decide_and_without_texts_names(make_run, tmp_path):
     assert matched(one, make_run(tmp_path / "ids", VALUES, clips={"text": texts["text"]})).by == "prompt text"
 
 
+def test_spoken_words_are_a_prompt_where_all_runs_have_them(make_run, tmp_path):
+    spoken = {"prompt_id": None, "text": None, "speech_text": lambda prompt: f"I say {prompt}"}
+    one, two = (make_run(tmp_path / name, VALUES, clips=spoken) for name in ("one", "two"))
+    assert matched(one, two).by == "prompt text"
+    silent = make_run(tmp_path / "silent", VALUES, clips={"prompt_id": None, "text": None})
+    assert matched(one, silent).by == "clip name"
+
+
 def test_clips_that_share_prompt_and_sample_are_told_apart_by_name(make_run, tmp_path):
     one, two = (make_run(tmp_path / name, VALUES, clips={"text": "the same", "prompt_id": None}) for name in "ab")
     found = matched(one, two)

@@ -228,6 +228,7 @@ def test_no_fault_of_ours_looks_like_a_regression(tmp_path, kind, code):
         assert "avbench doctor --json" in done.stderr
 
 
+@pytest.mark.parametrize("program", ["avbench", "omninft_train"])
 @pytest.mark.parametrize(
     ("broken", "code", "message"),
     [
@@ -235,14 +236,14 @@ def test_no_fault_of_ours_looks_like_a_regression(tmp_path, kind, code):
         ("raise RuntimeError('odd')", 70, "internal error, RuntimeError: odd"),
     ],
 )
-def test_a_package_that_cannot_be_imported_is_no_regression(tmp_path, broken, code, message):
+def test_a_package_that_cannot_be_imported_is_no_regression(tmp_path, broken, code, message, program):
     (tmp_path / "typer.py").write_text(f"{broken}\n")
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
-    command = [sys.executable, "-m", "avbench", "ls"]
+    command = [sys.executable, "-m", program, "--help"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), done.stderr
     assert message in done.stderr
-    assert len(list(tmp_path.glob("avbench-*.txt"))) == (code == 70)
+    assert len(list(tmp_path.glob(f"{program.replace('_', '-')}-*.txt"))) == (code == 70)
 
 
 def test_verbose_shows_the_traceback_and_no_control_characters(tmp_path):

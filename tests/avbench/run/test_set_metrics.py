@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,11 @@ def nothing(fake: Features, real: Features) -> Any:
     """Returns nothing."""
 
 
+def leaving(fake: Features, real: Features) -> Score:
+    """Wants to end the process."""
+    sys.exit(1)
+
+
 def unwritable(fake: Features, real: Features) -> Score:
     """Has a detail that is no JSON."""
     return Score.ok(1.0, rows=fake)
@@ -150,6 +156,7 @@ def not_finite(fake: Features, real: Features) -> Score:
     ("function", "reason"),
     [
         (raising, "ZeroDivisionError: no such distance"),
+        (leaving, "SystemExit: 1"),
         (nothing, "TypeError: it returned NoneType, expected a Score"),
         (unwritable, "TypeError: Object of type ndarray is not JSON serializable"),
         (not_finite, "ValueError: a score with status 'ok' cannot hold the value nan"),
@@ -190,6 +197,23 @@ def test_errors_of_sets_are_computed_again_when_asked(
         run = score_clips(clips, tmp_path / "run", metrics=[name], options=options)
         assert {row["status"] for row in by_scope(run, name).values()} == statuses
     assert calls == [4, 2, 2, 4, 2, 2]
+
+
+def test_a_distance_stays_where_a_part_of_the_clips_has_none(
+    clips: list[Clip], tmp_path: Path, register: Callable[..., str]
+) -> None:
+    def whole(fake: Features, real: Features) -> Score:
+        """Distance that asks for many clips."""
+        if len(fake) < 8:
+            raise ValueError("8 clips are needed")
+        return distance(fake, real)
+
+    options = RunOptions(reference=reference_file(tmp_path / "real.npz"))
+    many = [Clip(f"c{number}", clip.video, prompt=Prompt(f"text {number}")) for number, clip in enumerate(clips * 2)]
+    name = register("whole", whole)
+    (row,) = by_scope(score_clips(many, tmp_path / "run", metrics=[name], options=options), name).values()
+    assert row["status"] == "ok"
+    assert json.loads(row["detail"])["no_interval"] == "undefined for a part of the prompts"
 
 
 def test_what_is_missing_is_said_once(clips: list[Clip], tmp_path: Path, register: Callable[..., str]) -> None:

@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from avbench.statistics import MIN_CLUSTERS, mean_interval, mean_intervals, seed_interval
+from avbench.statistics.distributions import f_tail, normal_quantile, t_quantile, t_tail
 from avbench.statistics.intervals import jackknife_interval
 
 
@@ -54,6 +55,22 @@ def test_fractions_have_the_mid_p_interval():
         own = [stats.binom.pmf(successes, n, end) / 2 for end in (found.low, found.high)]
         assert stats.binom.sf(successes, n, found.low) + own[0] == pytest.approx(0.025, abs=1e-6)
         assert stats.binom.cdf(successes, n, found.high) - own[1] == pytest.approx(0.025, abs=1e-6)
+
+
+def test_two_values_of_any_size_are_a_fraction():
+    flags = np.r_[np.ones(7), np.zeros(53)]
+    found, percent = mean_interval(flags), mean_interval(100 * flags - 20)
+    assert [percent.low, percent.high] == pytest.approx([100 * found.low - 20, 100 * found.high - 20])
+    # One exception among flags is a count of one; among scores it does not tell how rare it is.
+    assert mean_interval([1.0, *[0.0] * 9]).low is not None and mean_interval([0.7, *[0.2] * 9]).low is None
+
+
+def test_quantiles_and_tails_are_those_of_scipy():
+    for tail, df in ((0.025, 1), (0.025, 8.3), (0.0005, 174), (0.4, 3)):
+        assert t_quantile(tail, df) == pytest.approx(stats.t.isf(tail, df), rel=1e-12)
+        assert t_tail(1.7, df) == pytest.approx(stats.t.sf(1.7, df), rel=1e-12)
+        assert normal_quantile(tail) == pytest.approx(stats.norm.isf(tail), rel=1e-12)
+        assert f_tail(2.1, df, 12) == pytest.approx(stats.f.sf(2.1, df, 12), rel=1e-12)
 
 
 def test_a_fraction_of_samples_that_repeat_each_other_counts_prompts():

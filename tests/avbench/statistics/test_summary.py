@@ -118,14 +118,16 @@ def test_ranges_come_from_run_json_where_null_is_unbounded():
 def test_clips_without_prompt_stand_for_themselves():
     clips = pd.DataFrame(
         {
-            "clip_id": ["a", "b", "c", "d", "e"], "prompt_id": ["1", "1", None, None, None],
-            "text": ["x", "y", "x", None, "x"], "video_text": [None] * 5, "audio_text": [None] * 5,
+            "clip_id": list("abcdefgh"), "prompt_id": ["1", "1", *[None] * 6],
+            "text": ["x", "y", "x", None, "x", None, None, "x"], "video_text": [None] * 8, "audio_text": [None] * 8,
+            "speech_text": [*[None] * 5, "hello", "hello", "hello"],
         }
     )  # fmt: skip
     keys = clusters_of(clips)
     assert keys["a"] == keys["b"], "one id, whatever the texts"
     assert keys["c"] == keys["e"], "one text"
-    assert len(set(keys.values())) == 3
+    assert keys["f"] == keys["g"], "one sentence to be spoken"
+    assert len(set(keys.values())) == 5
 
 
 def test_categories_and_models_have_entries_of_their_own():
