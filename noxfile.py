@@ -1,5 +1,5 @@
-"""Sessions: demo, demo-speech, tests, lint, types, browser, newest, oldest, bench, fuzz, mutants, training, slow,
-speech, reference.
+"""Sessions: demo, demo-speech, tests, lint, types, browser, newest, oldest, bench, fuzz, mutants, training, smoke,
+slow, speech, reference.
 
 Most share one environment, `.nox/shared`, to which each session adds what it lacks: installing torch, OpenCV, SciPy and
 FFmpeg once is enough. `newest` and `oldest` install the wheel as a user would, without constraints.txt, into small

@@ -59,13 +59,12 @@ def _show_metrics(scorers: list[Scorer]) -> None:
 
     families = list(dict.fromkeys(scorer.family for scorer in scorers))
     ordered = sorted(scorers, key=lambda scorer: families.index(scorer.family))
-    name_width = max(len(scorer.name) for scorer in scorers)
     for family, members in groupby(ordered, key=lambda scorer: scorer.family):
         lines = []
         for scorer in members:
             reason = scorer.unavailable(WeightsConfig())
             ready = " ".join(reason.partition(":")[0].split()[:3]) if reason else "ready"
-            lines.append((scorer.name.ljust(name_width), scorer.direction.arrow, ready.ljust(15), scorer.summary))
+            lines.append((scorer.name, scorer.direction.arrow, ready, scorer.summary))
         _show(family.replace("_", " "), lines)
     say(_LEGEND)
 
@@ -99,7 +98,7 @@ def _details(scorer: Scorer, suites: list[str]) -> Table:
         "checkpoint": scorer.checkpoint or "none",
         "licence": scorer.licence or "none needed",
         "ready": scorer.unavailable(WeightsConfig()) or "yes",
-        "mind": scorer.caveat,
+        "caveat": scorer.caveat,
         "source": scorer.source,
         "version": str(scorer.version),
     }

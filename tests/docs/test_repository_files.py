@@ -1,4 +1,4 @@
-"""Files that GitHub reads."""
+"""Files that GitHub reads, and the picture of the layers."""
 
 from __future__ import annotations
 
@@ -18,3 +18,11 @@ def test_it_is_a_table_of_yaml(name: str) -> None:
 
 def test_there_are_some() -> None:
     assert ".github/ISSUE_TEMPLATE/fault.yml" in FILES and ".github/workflows/ci.yml" in FILES
+
+
+@pytest.mark.parametrize("package", ["avbench", "omninft_train"])
+def test_the_picture_of_the_layers_names_every_part(package: str) -> None:
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    picture = text.split("```text")[1].split("```")[0]
+    parts = {path.name for path in (REPOSITORY / package).iterdir() if (path / "__init__.py").is_file()}
+    assert parts - set(picture.split()) == set()

@@ -56,6 +56,12 @@ def test_shown_intervals_cover_95_percent(draw, truth):
     assert shown >= 0.95
 
 
+@pytest.mark.parametrize(("prompts", "expected"), [(9, 0.86), (120, 0.93)])
+def test_extreme_tails_are_covered_as_little_as_the_docs_say(prompts, expected):
+    covered, _ = coverage(lambda rng: (rng.lognormal(sigma=1.5, size=prompts), None), np.exp(1.5**2 / 2))
+    assert covered == pytest.approx(expected, abs=0.012)
+
+
 def test_fractions_of_samples_within_prompts_are_covered():
     def draw(rng):
         p = rng.beta(0.05, 0.95, size=(175, 1))  # half of the variance between prompts
