@@ -29,6 +29,16 @@ def test_help_is_light_and_names_the_commands(avbench):
     assert child.stdout.strip() == "[]"
 
 
+def test_knowing_all_metrics_loads_no_large_package():
+    """What `ls`, `score` and `doctor` do first; scipy.signal alone takes a second."""
+    code = (
+        "import sys; from avbench.metrics.base import registry; assert len(registry()) > 50; "
+        "print([m for m in ('torch', 'pandas', 'scipy', 'transformers') if m in sys.modules])"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "[]"
+
+
 def test_scoring_never_imports_torch(small_clip, tmp_path):
     code = (
         "import sys; from avbench import score_clips; "

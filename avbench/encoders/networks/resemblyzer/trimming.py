@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
 
 RATE = 16000
 _WINDOW = 480  # 30 ms, the longest that the detector takes
@@ -34,6 +33,7 @@ def _raised(sound: Sound) -> Sound:
 
 def _spoken(sound: Sound) -> NDArray[np.bool_]:
     """For each window of 30 ms whether it stays: the detector's voice, smoothed, widened by 0.09 s to either side."""
+    from scipy.ndimage import binary_dilation
     from webrtcvad import Vad
 
     detector = Vad(_STRICTEST)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import medfilt
 
 SIDE = 224
 CROP_SCALE = 0.4
@@ -49,6 +48,8 @@ def smoothed(boxes: NDArray[np.floating]) -> list[Centre]:
 
 
 def _median(column: NDArray[np.floating]) -> NDArray[np.float64]:
+    from scipy.signal import medfilt
+
     reach = _SMOOTH // 2  # SciPy warns about tracks that are shorter than the filter, so they are padded here
     return np.asarray(medfilt(np.pad(column.astype(np.float64), reach), _SMOOTH)[reach : len(column) + reach])
 

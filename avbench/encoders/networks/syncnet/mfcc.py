@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 RATE = 16_000
 COEFFICIENTS = 13
@@ -22,6 +21,8 @@ def mfcc(sound: NDArray[np.int16]) -> Coefficients:
 
     Values are those of a 16-bit file: in -1..1 the first coefficient would be 20.8 lower.
     """
+    from scipy.fft import dct
+
     power = _power(_windows(sound.astype(np.float64)))  # (N, 257)
     energy = np.maximum(power.sum(axis=1), _LEAST)
     bands = power @ _triangles().T
