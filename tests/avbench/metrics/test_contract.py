@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -124,18 +125,21 @@ def test_constant_clips_never_raise(scorer: Scorer) -> None:
     assert result.status in ("ok", "skipped"), result.reason
 
 
+@cache
+def whole_status(scorer: Scorer) -> str:
+    return str(score(scorer, clip(3)).status)
+
+
 @SCORERS
 @pytest.mark.parametrize("index", [0, 15, 29])
 def test_one_odd_frame_costs_no_score(scorer: Scorer, index: int) -> None:
     """A black frame, as encoders drop one in at a cut, leaves a score where there was one, within the range."""
     require(scorer)
-    media = clip(3)
-    before = score(scorer, media)
     odd = clip(3)
     assert odd.frames is not None
     odd.frames[index] = 0
     result = score(scorer, odd)
-    assert result.status == before.status, result.reason
+    assert result.status == whole_status(scorer), result.reason
     if result.value is not None:
         assert scorer.range[0] <= result.value <= scorer.range[1]
     json.dumps(dict(result.detail), allow_nan=False)
