@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -93,19 +93,29 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return save_tiny_pipeline(tmp_path_factory.mktemp("pipeline") / f"ltx{request.param}", request.param)
 
 
-def trained(saved: Path, folder: Path) -> tuple[Ltx2Backbone, LoraPolicy, Inputs]:
-    """A run on the pipeline in `folder / "run"`, its policy, and something to run both on."""
+class Trained(NamedTuple):
+    """A run on the pipeline, its policy, and something to run both on."""
+
+    run: Path
+    backbone: Ltx2Backbone
+    policy: LoraPolicy
+    inputs: Inputs
+
+
+@pytest.fixture(scope="module")
+def trained(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
     backbone = load_tiny(saved, folder / "cache")
     noise, condition = backbone.geometry.noise([1, 2]), backbone.condition(["a dog barks", "rain"])
     policy = lora(backbone.transformer, backbone.geometry)
-    save_run(policy, folder / "run", str(saved))
-    return backbone, policy, (noise, torch.tensor([0.9, 0.3]), condition)
+    run = save_run(policy, folder / "run", str(saved))
+    return Trained(run, backbone, policy, (noise, torch.tensor([0.9, 0.3]), condition))
 
 
-def test_a_lora_loads_into_the_pipeline(saved: Path, tmp_path: Path) -> None:
+def test_a_lora_loads_into_the_pipeline(saved: Path, trained: Trained, tmp_path: Path) -> None:
     """By diffusers alone: the velocities are the policy's, and the scale is alpha over rank."""
-    backbone, policy, inputs = trained(saved, tmp_path)
-    assert export(tmp_path / "run", tmp_path / "lora") == tmp_path / "lora"
+    run, backbone, policy, inputs = trained
+    assert export(run, tmp_path / "lora") == tmp_path / "lora"
     pipeline = LTX2Pipeline.from_pretrained(saved)
     before = velocity_of(pipeline.transformer, backbone.geometry, inputs)
     assert distance(before, velocity(policy, inputs, "reference")) < 1e-5
@@ -176,9 +186,9 @@ def test_every_key_loads_into_comfyui(name: str, dtype: Any, tmp_path: Path) -> 
     assert distance(velocity_of(merged, case.geometry, inputs), wanted) < (1e-4 if dtype is None else 0.2 * learned)
 
 
-def test_a_lora_loads_into_peft(saved: Path, tmp_path: Path) -> None:
-    backbone, policy, inputs = trained(saved, tmp_path)
-    export(tmp_path / "run", tmp_path / "out", ExportOptions("peft"))
+def test_a_lora_loads_into_peft(saved: Path, trained: Trained, tmp_path: Path) -> None:
+    run, backbone, policy, inputs = trained
+    export(run, tmp_path / "out", ExportOptions("peft"))
     network = LTX2VideoTransformer3DModel.from_pretrained(saved, subfolder="transformer")
     loaded = PeftModel.from_pretrained(network, tmp_path / "out")
     assert loaded.peft_config["default"].base_model_name_or_path == str(saved)
@@ -187,9 +197,9 @@ def test_a_lora_loads_into_peft(saved: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [None, "bfloat16"])
-def test_a_merged_transformer_is_the_policy(saved: Path, tmp_path: Path, dtype: Any) -> None:
-    backbone, policy, inputs = trained(saved, tmp_path)
-    export(tmp_path / "run", tmp_path / "out", ExportOptions("merged", dtype))
+def test_a_merged_transformer_is_the_policy(trained: Trained, tmp_path: Path, dtype: Any) -> None:
+    run, backbone, policy, inputs = trained
+    export(run, tmp_path / "out", ExportOptions("merged", dtype))
     (file,) = (tmp_path / "out").glob("*.safetensors")
     assert {value.dtype for value in load_file(file).values()} == {torch.float32 if dtype is None else torch.bfloat16}
     network = LTX2VideoTransformer3DModel.from_pretrained(tmp_path / "out")
@@ -198,21 +208,22 @@ def test_a_merged_transformer_is_the_policy(saved: Path, tmp_path: Path, dtype: 
     assert distance(found, velocity(policy, inputs, "reference")) > 0.05
 
 
-@pytest.mark.parametrize("form", ["diffusers", "comfyui", "peft", "merged"])
-def test_another_version_of_the_base_is_refused(saved: Path, tmp_path: Path, form: Any) -> None:
+def test_another_version_of_the_base_is_refused(saved: Path, trained: Trained, tmp_path: Path) -> None:
     version, other = ("2.0", "2.3") if saved.name == "ltx2.0" else ("2.3", "2.0")
-    trained(saved, tmp_path)
     save_tiny_pipeline(tmp_path / "other", other)  # type: ignore[arg-type]
     message = rf"other is another base \(LTX-{other}, .* trained on: .*ltx{version} \(LTX-{version}, "
-    with pytest.raises(UsageError, match=message):
-        export(tmp_path / "run", tmp_path / "out", ExportOptions(form, base=str(tmp_path / "other")))
-    assert not (tmp_path / "out").exists()
-    export(tmp_path / "run", tmp_path / "out", ExportOptions(form, base=str(saved)))
-    (file,) = (tmp_path / "out").glob("*.safetensors")
-    with safe_open(file, "pt") as opened:
-        metadata = opened.metadata()
-    assert (metadata["base_model"], metadata["base_version"]) == (str(saved), f"LTX-{version}")
-    assert (metadata["trained_steps"], metadata["lora_rank"], metadata["lora_alpha"]) == ("7", "4", "12")
+    forms: tuple[Any, ...] = ("diffusers", "comfyui", "peft", "merged")
+    for form in forms:
+        out = tmp_path / form
+        with pytest.raises(UsageError, match=message):
+            export(trained.run, out, ExportOptions(form, base=str(tmp_path / "other")))
+        assert not out.exists()
+        export(trained.run, out, ExportOptions(form, base=str(saved)))
+        (file,) = out.glob("*.safetensors")
+        with safe_open(file, "pt") as opened:
+            metadata = opened.metadata()
+        assert (metadata["base_model"], metadata["base_version"]) == (str(saved), f"LTX-{version}")
+        assert (metadata["trained_steps"], metadata["lora_rank"], metadata["lora_alpha"]) == ("7", "4", "12")
 
 
 @pytest.mark.parametrize("form", ["diffusers", "comfyui", "peft"])
