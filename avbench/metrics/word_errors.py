@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from avbench.clips import Prompt
@@ -13,11 +12,11 @@ from avbench.encoders import EncoderStore
 from avbench.encoders.networks.silero import SILERO
 from avbench.encoders.networks.whisper.encoder import WHISPER
 from avbench.encoders.networks.whisper.transcriber import BEAMS, UNSPACED
-from avbench.encoders.networks.whisper.transcript import Segment, Transcript
+from avbench.encoders.networks.whisper.transcript import Segment, Transcript, Word
 from avbench.media import Media
 from avbench.metrics.base import Score, no_prompt, scorer
 from avbench.metrics.speech import NO_SPEECH, speech_stretches
-from avbench.metrics.word_edits import PACKAGES, Edits, Form, character_edits, normalise, word_edits
+from avbench.metrics.word_edits import PACKAGES, Edits, Form, character_edits, normalise, spoken_form, word_edits
 
 # Whisper's own bounds on a transcript that is a loop, or a guess.
 HIGHEST_COMPRESSION, LOWEST_LOG_PROBABILITY = 2.4, -1.0
@@ -56,24 +55,21 @@ def accepted(transcript: Transcript) -> list[Segment]:
     ]
 
 
-def _transcript(media: Media, prompt: Prompt, store: EncoderStore) -> Transcript:
-    return Transcript.from_array(store.embed(WHISPER, media, prompt))
-
-
-def _heard(media: Media, prompt: Prompt, store: EncoderStore) -> tuple[Transcript | None, str]:
-    """The transcript, None where nobody speaks; and why there can be none, "" where there can."""
-    if not speech_stretches(media, store):
-        return None, ""
-    transcript = _transcript(media, prompt, store)
-    if transcript.known:
-        return transcript, ""
-    return None, f"{store.setup.transcriber} does not know language {transcript.language!r}; choose another transcriber"
+def _heard(media: Media, prompt: Prompt, store: EncoderStore) -> Transcript | Score | None:
+    """The transcript, None where nobody speaks; or the reason why this transcriber can write none."""
+    transcript = Transcript.from_array(store.embed(WHISPER, media, prompt))
+    if not transcript.known:
+        # Of a silent clip, too: else the mean over a run would be that of its silent clips.
+        why = f"{store.setup.transcriber} does not know language {transcript.language!r}; choose another transcriber"
+        return Score.skipped(why)
+    return transcript if speech_stretches(media, store) else None
 
 
 def _is_other_script(text: str) -> bool:
-    """Whether a text has letters and none of them is Latin."""
+    """Whether a text has letters and at most half of them are Latin: "你好 AI" is no English."""
     letters = [sign for sign in text if sign.isalpha()]
-    return bool(letters) and not any("LATIN" in unicodedata.name(sign, "") for sign in letters)
+    latin = sum("LATIN" in unicodedata.name(sign, "") for sign in letters)
+    return bool(letters) and 2 * latin <= len(letters)
 
 
 def _unreadable(prompt: Prompt) -> str:
@@ -81,24 +77,33 @@ def _unreadable(prompt: Prompt) -> str:
     if not (prompt.speech_text or "").strip():
         return no_prompt("speech")
     if prompt.speech_language is None and _is_other_script(prompt.speech_text or ""):
-        return "the spoken text is not in Latin letters, and no language is given; manifest column prompt_language"
+        return (
+            "the spoken text is not in Latin letters, or not mostly, and no language is given; column prompt_language"
+        )
     return ""
+
+
+def _on_timeline(word: Word, start: float) -> dict[str, Any]:
+    """A word with its times on the clip's timeline, on which the sound may begin late."""
+    return {"text": word.text, "start": round(start + word.start, 3), "end": round(start + word.end, 3)}
 
 
 def _compared(media: Media, prompt: Prompt, store: EncoderStore, form: Form, count: Count) -> Score:
     """Errors over the length of the reference; without speech every word is missing."""
-    reference = normalise(prompt.speech_text or "", form)
+    assert media.audio is not None
+    reference = spoken_form(prompt.speech_text or "", form)
     if not reference:
         return Score.skipped("nothing is left of the spoken text after normalising")
-    transcript, problem = _heard(media, prompt, store)
-    if problem:
-        return Score.skipped(problem)
+    transcript = _heard(media, prompt, store)
+    if isinstance(transcript, Score):
+        return transcript
     segments = accepted(transcript) if transcript else []
     written = " ".join(segment.text for segment in segments)
-    hypothesis = normalise(written, form)
+    hypothesis = spoken_form(written, form)
     edits = count(reference, hypothesis)
     return Score.ok(
         edits.rate,
+        form=form,
         reference=reference,
         hypothesis=hypothesis,
         written=written,
@@ -109,18 +114,18 @@ def _compared(media: Media, prompt: Prompt, store: EncoderStore, form: Form, cou
         speech=transcript is not None,
         rejected=len(transcript.segments) - len(segments) if transcript else 0,
         operations=[list(operation) for operation in edits.operations],
-        words=[asdict(word) for segment in segments for word in segment.words],
+        words=[_on_timeline(word, media.audio.start) for segment in segments for word in segment.words],
     )
 
 
-@scorer("wer", source=_SOURCE, params=_RULES, caveat=_CAVEAT, **_FACTS)
+@scorer("wer", source=_SOURCE, params=_RULES, version=2, caveat=_CAVEAT, **_FACTS)
 def wer(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Word error rate of what is spoken against the words that the prompt asks for.
 
     Formula: (substitutions + deletions + insertions) / words of the reference, both texts in Whisper's normal form;
     above 1 where more is said than asked. A clip without speech has the hypothesis "" and 1. Segments whose text
     compresses by more than 2.4 or whose mean log-probability is below -1 do not count as heard. The detail has the
-    texts, the edits and the time of each word.
+    texts, the edits and the time of each word on the clip's timeline.
     """
     if reason := _unreadable(prompt):
         return Score.skipped(reason)
@@ -130,7 +135,7 @@ def wer(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     return _compared(media, prompt, store, "english" if language == "en" else "basic", word_edits)
 
 
-@scorer("cer", source=_SOURCE, params=_RULES, caveat=_CAVEAT, **_FACTS)
+@scorer("cer", source=_SOURCE, params=_RULES, version=2, caveat=_CAVEAT, **_FACTS)
 def cer(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Character error rate of what is spoken against the words that the prompt asks for.
 
@@ -146,6 +151,7 @@ def cer(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
 @scorer(
     "wer_verse_compat",
+    version=2,
     source="Verse-Bench (Dorniwang/Verse-Bench 5645a09), its rule for texts",
     params={"mode": "compat", "flags": "verse_raw_text", "beams": BEAMS},
     caveat="Punctuation counts: a lost comma is a wrong word. The benchmark transcribes with SenseVoiceSmall, this "
@@ -159,9 +165,9 @@ def wer_verse_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score
     """
     if not (prompt.speech_text or "").strip():
         return Score.skipped(no_prompt("speech"))
-    transcript, problem = _heard(media, prompt, store)
-    if problem:
-        return Score.skipped(problem)
+    transcript = _heard(media, prompt, store)
+    if isinstance(transcript, Score):
+        return transcript
     written = " ".join(segment.text for segment in transcript.segments) if transcript else ""
     reference, hypothesis = normalise(prompt.speech_text or "", "raw"), normalise(written, "raw")
     return Score.ok(word_edits(reference, hypothesis).rate, reference=reference, hypothesis=hypothesis)
@@ -187,9 +193,9 @@ def speech_language(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """
     if not prompt.speech_language:
         return Score.skipped(no_prompt("language"))
-    transcript, problem = _heard(media, prompt, store)
-    if problem:
-        return Score.skipped(problem)
+    transcript = _heard(media, prompt, store)
+    if isinstance(transcript, Score):
+        return transcript
     if transcript is None:
         return Score.skipped(NO_SPEECH)
     if not transcript.languages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,11 @@ def segment(text: str, log_probability: float = -0.2, compression: float = 1.0) 
 
 
 def heard(
-    *segments: Segment, speech: bool = True, known: bool = True, languages: dict[str, float] | None = None
+    *segments: Segment,
+    speech: bool = True,
+    known: bool = True,
+    languages: dict[str, float] | None = None,
+    sound_start: float = 0.0,
 ) -> Callable[[Any, Prompt], Score]:
     """Scores a prompt on a clip in which Silero and Whisper found this."""
 
@@ -90,6 +95,8 @@ def heard(
             return Transcript(language, known, languages or {}, segments).as_array()
 
     media = Media.from_arrays("clip", None, 1.0, np.zeros(16000), 16000)
+    assert media.audio is not None
+    media = replace(media, audio=replace(media.audio, start=sound_start))
     return lambda scorer, prompt: scorer(media, prompt, Store())
 
 
@@ -104,6 +111,18 @@ class TestRules:
         assert detail["hypothesis"] == "human fight for freedom right tonight"
         assert [detail[k] for k in ("substitutions", "deletions", "insertions", "hits")] == [1, 0, 1, 4]
         assert detail["speech"] is True and detail["words"][0]["end"] == 1.0
+
+    def test_words_lie_on_the_timeline_of_the_clip(self) -> None:
+        """A player seeks the clip, and its sound may begin late."""
+        for scorer in (wer, cer):
+            (word,) = heard(segment("Humans"), sound_start=0.8)(scorer, ASKED).detail["words"]
+            assert word == {"text": "Humans", "start": 0.8, "end": 1.8}
+
+    def test_the_detail_names_the_normal_form(self) -> None:
+        chinese = Prompt("a", speech_text="你好", speech_language="zh")
+        german = Prompt("a", speech_text="Los", speech_language="de")
+        forms = [heard(segment("x"))(cer, prompt).detail["form"] for prompt in (ASKED, german, chinese)]
+        assert forms == ["english", "basic", "split"]
 
     def test_no_speech_where_words_were_asked_for_is_one(self) -> None:
         for scorer in (wer, cer):
@@ -125,9 +144,18 @@ class TestRules:
         for scorer in (wer, cer, wer_verse_compat):
             assert "no spoken text" in heard(segment("Go."))(scorer, prompt).reason
 
-    def test_nothing_left(self) -> None:
-        score = heard(segment("Go."))(wer, Prompt("a", speech_text="[laughs] Uh, hmm."))
-        assert score.reason == "nothing is left of the spoken text after normalising"
+    @pytest.mark.parametrize("text", ["[laughs] Uh, hmm.", "!?", "...", "… …"])
+    def test_nothing_left(self, text: str) -> None:
+        for scorer in (wer, cer):
+            score = heard(segment("Go."))(scorer, Prompt("a", speech_text=text))
+            assert score.reason == "nothing is left of the spoken text after normalising"
+
+    def test_dots_are_no_words(self) -> None:
+        """Whisper's English form keeps the last dot of "Wait..."."""
+        assert normalise("Wait...", "english") == "wait ."
+        for asked, said in (("Wait...", "Wait."), ("Wait.", "Wait...")):
+            for scorer in (wer, cer):
+                assert heard(segment(said))(scorer, Prompt("a", speech_text=asked)).value == 0.0
 
     def test_languages_without_blanks(self) -> None:
         prompt = Prompt("a", speech_text="你好，世界", speech_language="zh")
@@ -135,10 +163,15 @@ class TestRules:
         assert heard(segment("你好世间"))(cer, prompt).value == pytest.approx(1 / 4)
 
     def test_another_script_needs_a_language(self) -> None:
-        reason = heard(segment("Привет"))(wer, Prompt("a", speech_text="Привет, мир")).reason
-        assert "no language is given; manifest column prompt_language" in reason
+        for text in ("Привет, мир", "你好 AI", "Привет, my мир"):
+            for scorer in (wer, cer):
+                reason = heard(segment("Привет"))(scorer, Prompt("a", speech_text=text)).reason
+                assert "no language is given; column prompt_language" in reason
         prompt = Prompt("a", speech_text="Привет, мир", speech_language="ru")
         assert heard(segment("Привет мир."))(wer, prompt).value == 0.0
+
+    def test_a_few_letters_of_another_script_need_none(self) -> None:
+        assert heard(segment("the letter Ω"))(wer, Prompt("a", speech_text="The letter Ω.")).value == 0.0
 
     def test_other_languages_keep_their_accents(self) -> None:
         prompt = Prompt("a", speech_text="Über den Ärger", speech_language="de")
@@ -147,7 +180,9 @@ class TestRules:
     def test_a_language_that_the_transcriber_does_not_know(self) -> None:
         prompt = Prompt("a", speech_text="Los", speech_language="de")
         for scorer in (wer, cer, wer_verse_compat, speech_language):
-            assert "does not know language 'de'" in heard(known=False)(scorer, prompt).reason
+            for speech in (True, False):
+                score = heard(known=False, speech=speech)(scorer, prompt)
+                assert score.status == "skipped" and "does not know language 'de'" in score.reason
 
     def test_language(self) -> None:
         prompt, languages = Prompt("a", speech_language="de"), {"de": 0.2, "nl": 0.7}
@@ -172,11 +207,12 @@ def test_raw_texts_keep_their_punctuation() -> None:
     assert score(wer, ASKED).value == 0.0
 
 
-def judged(number: int, reference: str, hypothesis: str, speech: bool = True) -> JudgedClip:
+def judged(number: int, reference: str, hypothesis: str, speech: bool = True, model: str | None = None) -> JudgedClip:
     edits = word_edits(reference, hypothesis)
     names = ("substitutions", "deletions", "insertions", "hits")
     score = Score.ok(edits.rate, speech=speech, **{name: getattr(edits, name) for name in names})
-    clip = Clip(f"clip {number}", Path(f"{number}.mp4"), prompt=Prompt(f"p{number}", speech_text=reference))
+    prompt = Prompt(f"p{number}", speech_text=reference)
+    clip = Clip(f"clip {number}", Path(f"{number}.mp4"), prompt=prompt, model=model)
     return JudgedClip(clip, {"wer": score})
 
 
@@ -199,6 +235,15 @@ class TestCorpus:
         score = wer_corpus.function(clips)
         assert score.value == pytest.approx(1 / 3)
         assert (score.detail["clips"], score.detail["asked"], score.detail["without_speech"]) == (2, 2, 1)
+
+    def test_several_models_have_no_common_rate(self) -> None:
+        first, other = judged(0, "go on", "go on", model="one"), judged(1, "stop", "go", model="two")
+        silent = JudgedClip(Clip("quiet", Path("q.mp4"), prompt=Prompt("no words"), model="two"))
+        assert "several models" in wer_corpus.function([first, other]).reason
+        assert wer_corpus.function([first, silent]).value == 0.0
+
+    def test_it_is_about_sound(self) -> None:
+        assert wer_corpus.needs == wer.needs == {"audio", "prompt"}
 
     def test_without_scores(self) -> None:
         assert wer_corpus.function([]).reason == "no clip has a wer"

@@ -45,7 +45,17 @@ def read(folder: Path, **row: object) -> Prompt:
         ({"speech_prompt": VERSE, "prompt_speech": "Go."}, "Go."),
         ({"prompt": "She smiles. <S>Hello,\n you.<E> A pause. <S>Sit.<E> <AUDCAP>soft<ENDAUDCAP>"}, "Hello, you. Sit."),
         ({"prompt_a": "<S>Only in the sound.<E>"}, "Only in the sound."),
+        ({"prompt_speech": "N/A"}, None),
+        ({"prompt_speech": "None", "speech_prompt": VERSE}, "We leave at dawn."),
+        ({"speech_prompt": [{"text": "Go."}, {"text": "None"}]}, "Go."),
         ({"prompt": "<S>An open tag"}, None),
+        ({"prompt": "She says <S>open. He walks in. <S>Hi.<E> They leave."}, "Hi."),
+        ({"prompt": "<S>One.<E> stray <E> and <S>two.<E>"}, "One. two."),
+        ({"prompt": "< s >Quietly.</E> no end, <s>Now.< e >"}, "Now."),
+        ({"prompt": "<S><E> nothing"}, None),
+        ({"prompt_speech": "<S>Hello.<E> (a pause) <S>Sit.<E>"}, "Hello. Sit."),
+        ({"prompt_speech": "<S>Hello there."}, "Hello there."),
+        ({"prompt_speech": "<S> <E>", "speech_prompt": VERSE}, "We leave at dawn."),
         ({"prompt": 'A man says, "Follow me."'}, None),
         ({"prompt": "A sign reads “Open”."}, None),
     ],
@@ -54,20 +64,48 @@ def test_where_spoken_words_come_from(tmp_path: Path, row: dict[str, object], sp
     assert read(tmp_path, **row).speech_text == spoken
 
 
+@pytest.mark.parametrize("word", ["None", "N/A", "nan", "null"])
+@pytest.mark.parametrize("column", ["prompt_speech", "prompt_language", "speech_prompt"])
+def test_words_for_a_missing_value_mean_one_thing_in_each_column(tmp_path: Path, column: str, word: str) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(json.dumps({"prompt": "A man nods.", column: word}) + "\n")
+    found = read_prompts(path)
+    assert (found.rows[0].prompt.speech_text, found.rows[0].prompt.speech_language) == (None, None)
+    (note,) = found.notes
+    assert note.startswith("1 text cells say only None, N/A or the like") and note.endswith(f"{column}, line 1")
+
+
+def test_tags_without_an_end_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    rows = [["She says <S>open. <S>Hi.<E>", ""], ["<S>Whole.<E>", "<S>Hello"], ["plain <E>", ""]]
+    lines = [{"video": "a.mp4", "prompt": prompt, "prompt_speech": speech} for prompt, speech in rows]
+    (tmp_path / "clips.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (note,) = (note for note in load_source(tmp_path / "clips.jsonl").notes if "<S>" in note)
+    assert note.startswith("2 text cells have a tag <S> without an <E>")
+    assert note.endswith("prompt, line 1, prompt_speech, line 2")
+
+
 @pytest.mark.parametrize("field", [{"words": "Go."}, ["Go."], {"text": 3}, "Go."])
 def test_another_form_of_the_field_is_one_line_with_a_cure(tmp_path: Path, field: object) -> None:
     with pytest.raises(UsageError, match=r"line 1: speech_prompt is .*the key `text`.*prompt_speech"):
         read(tmp_path, speech_prompt=field)
 
 
-@pytest.mark.parametrize(("cell", "code"), [("de", "de"), ("zh-CN", "zh"), ("EN_us", "en"), ("", None)])
-def test_language_is_a_code(tmp_path: Path, cell: str, code: str | None) -> None:
+CODES = {
+    "de": "de", "zh-CN": "zh", "EN_us": "en", "": None, "eng": "en", "zho": "zh", "CMN": "zh", "jpn": "ja", "fra": "fr",
+    "deu-AT": "de", "nb": "no", "jv": "jw", "yue-HK": "yue", "ga": "ga",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cell", "code"), CODES.items())
+def test_language_is_a_code_that_the_transcriber_knows(tmp_path: Path, cell: str, code: str | None) -> None:
     assert read(tmp_path, prompt_language=cell).speech_language == code
 
 
-def test_a_language_in_words_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="prompt_language is German; expected a code"):
-        read(tmp_path, prompt_language="German")
+@pytest.mark.parametrize("cell", ["German", "xq", "und", "e", "jp"])
+def test_what_names_no_language_is_refused_with_its_place(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(UsageError, match=f"line 1: prompt_language is {cell}; expected a code"):
+        read(tmp_path, prompt_language=cell)
 
 
 def test_role_speech_is_the_words_with_their_language() -> None:
@@ -116,6 +154,7 @@ def test_talking_prompts_of_the_own_list_say_their_words() -> None:
     talking = [row for row in rows if any(category.name == "Speech sounds" for category in row.categories)]
     spoken = [row for row in rows if row.prompt.speech_text]
     assert spoken == talking and len(spoken) == 59
+    assert [row for row in rows if row.prompt.speech_language == "en"] == spoken
     for row in spoken:
         for word in str(row.prompt.speech_text).strip(".").split(". ")[0].split():
             assert word in str(row.prompt.audio_text)
