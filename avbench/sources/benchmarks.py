@@ -32,7 +32,8 @@ def looks_like_vbench(clips: Sequence[Clip]) -> bool:
     """Whether every clip is called `<text>-<sample>` as VBench's are, and most of the texts read as prompts.
 
     A text does that has two words or more, or that VBench's list has, where most scenes are one word. Each counts once,
-    however many samples it has. Samples count from 0 without leading zeros. A date, a year or a number in a title is no sample.
+    however many samples it has. Samples count from 0 without leading zeros. A date, a year or a number in a title is no
+    sample.
     """
     return _has_prompt_names(clips) and _are_samples([clip.video.stem for clip in clips])
 
