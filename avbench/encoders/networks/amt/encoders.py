@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROW = "amt_s"
 MULTIPLE = 16
 SMALLEST = 128
-"""Shortest side that metrics take. Where a padded side is below it, the coarsest correlations have one row, and the guess is NaN."""
+"""Shortest side that metrics take. The coarsest correlations of a shorter padded one have one row: the guess is NaN."""
 _BATCH_PIXELS = 2**20
 
 Differences = NDArray[np.float32]
