@@ -14,6 +14,9 @@ TextRole = Literal[
 ]
 """Which text of a prompt a metric or encoder reads: the joint one, another caption, or a field of `Expected`."""
 
+PERSON_IS = "person is "
+"""What stands before the action in VBench's prompts: "A person is riding a bike"."""
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -90,11 +93,14 @@ class Prompt:
         """The text that a metric with this role reads.
 
         With a colour come the object that must have it and the joint text, which may name that object, and with the
-        spoken words their language where one is stated: identities, not sentences.
+        spoken words their language where one is stated: identities, not sentences. An action that is not stated is
+        named by a text for the video with "person is" in it.
         """
         if role == "color":
             expected = self.expected
             return expected.color and " | ".join([expected.color, expected.objects or "", self.text or ""])
+        if role == "action":
+            return self.expected.action or self._text_of_a_person
         if role == "speech" and self.speech_text and self.speech_language:
             return f"{self.speech_language}: {self.speech_text}"
         texts = {
@@ -102,6 +108,10 @@ class Prompt:
             "speech": self.speech_text, "language": self.speech_language,
         }  # fmt: skip
         return texts[role] if role in texts else getattr(self.expected, role)
+
+    @property
+    def _text_of_a_person(self) -> str | None:
+        return self.for_video if PERSON_IS in (self.for_video or "").lower() else None
 
     @property
     def is_empty(self) -> bool:

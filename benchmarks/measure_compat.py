@@ -1,4 +1,4 @@
-"""How much each quirk of the reference moves a number, on the recorded and generated clips in examples/clips.
+"""How much each quirk of JavisBench moves a number, on the recorded and generated clips in examples/clips.
 
     python benchmarks/measure_compat.py            measure everything and print Markdown
     python benchmarks/measure_compat.py FLAG ...   only rows of these flags
@@ -24,8 +24,6 @@ from avbench.clips import Clip, Prompt
 from avbench.encoders import ClipInput, Encoder, EncoderStore, WeightsConfig
 from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT
 from avbench.encoders.networks.audiobox.inputs import javisbench_sound
-from avbench.encoders.networks.grit.detections import from_array
-from avbench.encoders.networks.grit.encoders import GRIT
 from avbench.encoders.networks.i3d.encoders import I3D_COMPAT, I3D_FIXED
 from avbench.encoders.networks.imagebind.encoders import (
     IMAGEBIND_AUDIO,
@@ -43,7 +41,6 @@ from avbench.metrics.desync import mean_offset
 from avbench.metrics.distances import frechet_distance, polynomial_mmd
 from avbench.metrics.frechet import scaled_frechet_distance
 from avbench.metrics.imagebind_score import cosine
-from avbench.metrics.vbench_matching import relation_scores
 from avbench.sources import load_source
 from avbench.weights.config import Weights
 
@@ -196,18 +193,6 @@ def offset_score(flag: str, encoders: tuple[Encoder, Encoder], seconds: float) -
     return Row(flag, "`desync`", encoders, each(fixed, compat), seconds, network="reduced")
 
 
-def relation(flag: str) -> Row:
-    """Spatial relationship with one of its flags alone, for words of the stand-in vocabulary."""
-    argument = flag.removeprefix("spatial_")
-
-    def mean_score(on: bool, media: Media, prompt: Prompt, store: EncoderStore) -> float:
-        found = from_array(store.embed(GRIT, media))
-        return float(np.mean(relation_scores(found, "dog", "on the left of", "car", **{argument: on})))
-
-    measures = each(partial(mean_score, False), partial(mean_score, True))
-    return Row(flag, "`spatial_relationship`", (GRIT,), measures, network="reduced")
-
-
 def _synchformer(recipe: Recipe) -> Encoder:
     def run(network: Any, clips: Sequence[ClipInput]) -> Any:
         from avbench.encoders.networks.synchformer.inference import offset_logits
@@ -295,8 +280,6 @@ def all_rows() -> list[Row]:
         offset_row("length 4 s, filled", "`desync`", (Recipe(), Recipe(4.0, desync_drop_last=True)), 4.0),
         offset_row("length 4 s, filled", "`desync`", (Recipe(), Recipe(4.0, desync_drop_last=True)), 2.0),
         offset_score("length 4 s, filled", (OWN_LENGTH, FOUR_SECONDS), 2.0),
-        relation("spatial_unsigned"),
-        relation("spatial_same_name"),
     ]
 
 
@@ -317,14 +300,14 @@ def _media(clip: Clip, views: dict[float | None, list[View]]) -> dict[float | No
     }
 
 
-def line(row: Row, fixed: Values, compat: Values) -> str:
+def line_of(flag: str, number: str, network: str, on: str, fixed: Values, compat: Values) -> str:
     """One line of the table: effect and standard deviation of single numbers, means where there are several."""
     effect = np.abs(fixed - compat)
     std = float(fixed.std(axis=0, ddof=1).mean())
     ratio = f"{effect.mean() / std:.2g}" if std > 0 else "–"
-    flag = row.flag if " " in row.flag else f"`{row.flag}`"
+    named = flag if " " in flag else f"`{flag}`"
     numbers = " | ".join(f"{value:.2g}" for value in (effect.mean(), effect.max(), std))
-    return f"| {flag} | {row.metric} | {row.network} | {row.material} | {numbers} | {ratio} |"
+    return f"| {named} | {number} | {network} | {on} | {numbers} | {ratio} |"
 
 
 def measure(wanted: Sequence[str]) -> str:
@@ -338,19 +321,23 @@ def measure(wanted: Sequence[str]) -> str:
     ]
     for row in rows:
         found = row.both(subjects, whole if row.network == "full size" else reduced, row.seconds)
-        lines.append(line(row, *found))
+        lines.append(line_of(row.flag, row.metric, row.network, row.material, *found))
         print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measure, and print or write."""
-    found = measure([name for name in arguments if not name.startswith("-")])
+def publish(table: str, marked: re.Pattern[str], arguments: Sequence[str]) -> None:
+    """Print a table, or with --write put it between its marks on the page."""
     if "--write" not in arguments:
-        print(found)
+        print(table)
         return
     text = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(MARKED.sub(lambda part: f"{part[1]}\n{found}\n{part[2]}", text), encoding="utf-8")
+    PAGE.write_text(marked.sub(lambda part: f"{part[1]}\n{table}\n{part[2]}", text), encoding="utf-8")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure, and print or write."""
+    publish(measure([name for name in arguments if not name.startswith("-")]), MARKED, arguments)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def dynamic_degree(media: Media, store: EncoderStore) -> Score:
     have r > 6 min(H, W) / 256, else 0; r is the mean length of the longest 5 % of RAFT's flow vectors.
     """
     assert media.video is not None
-    if not large_enough(media.video.height, media.video.width):
+    if min(media.video.height, media.video.width) < SMALLEST:
         return Score.skipped(f"a side below {SMALLEST} pixels: RAFT finds no flow")
     if (frames := _sampled(media)) < 3:
         return Score.skipped(f"{frames} frames an eighth of a second apart; at least 3 needed")

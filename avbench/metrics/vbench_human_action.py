@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
+from avbench.clips import PERSON_IS, Prompt
 from avbench.encoders import EncoderStore
 from avbench.encoders.networks.umt.encoders import FRAMES, UMT, actions
 from avbench.errors import near
@@ -25,8 +25,8 @@ def most_likely(logits: NDArray[np.float32]) -> list[tuple[str, float]]:
 
 
 def label_of(action: str) -> str:
-    """The label in what a prompt expects: "riding a bike", with or without "A person is" before it."""
-    return action.lower().rpartition("person is ")[2].strip()
+    """The label in "riding a bike" or "A person is riding a bike.": what follows the last "person is", if it stands."""
+    return action.lower().rpartition(PERSON_IS)[2].strip(" .\n")
 
 
 @scorer(
@@ -47,13 +47,15 @@ def human_action(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Whether the action that the prompt expects is among those that UMT sees in the clip.
 
     Formula: 1 if the action is among the five with the highest logits and its sigmoid, rounded to four digits, is at
-    least 0.85; else 0. The label is `prompt.expected.action`, one of the 400 of Kinetics.
+    least 0.85; else 0. The label is `prompt.expected.action`, one of the 400 of Kinetics; else what follows "person is"
+    in the text for the video. The detail says which.
     """
-    if prompt.expected.action is None:
+    if (action := prompt.for_role("action")) is None:
         return Score.skipped(no_prompt("action"))
-    label = label_of(prompt.expected.action)
+    label = label_of(action)
     if label not in actions():
         return Score.skipped(f"{label!r:.80} is no action of Kinetics-400. {near(label, actions())}")
     seen = most_likely(store.embed(UMT, media))
     found = any(name == label and chance >= THRESHOLD for name, chance in seen)
-    return Score.ok(float(found), action=label, seen=[list(pair) for pair in seen])
+    read_from = "prompt_action" if prompt.expected.action else "text"
+    return Score.ok(float(found), action=label, read_from=read_from, seen=[list(pair) for pair in seen])

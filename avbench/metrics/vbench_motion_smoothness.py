@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from avbench.encoders import EncoderStore
-from avbench.encoders.networks.amt.encoders import GUESSES, SMALLEST, guessed, large_enough
+from avbench.encoders.networks.amt.encoders import GUESSES, SMALLEST, guessed
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 
@@ -56,7 +56,7 @@ def motion_smoothness(media: Media, store: EncoderStore) -> Score:
     channels, the guess being AMT-S's picture halfway between the frames before and after, cut to 8 bit.
     """
     assert media.video is not None
-    if not large_enough(media.video.height, media.video.width):
+    if min(media.video.height, media.video.width) < SMALLEST:
         return Score.skipped(f"a side below {SMALLEST} pixels: AMT finds no flow")
     return _score(media, store)
 

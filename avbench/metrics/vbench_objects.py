@@ -7,7 +7,7 @@ from typing import Any
 from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
 from avbench.encoders.networks.grit.detections import Detection, from_array
-from avbench.encoders.networks.grit.encoders import FRAMES, GRIT, GRIT_ROUNDED
+from avbench.encoders.networks.grit.encoders import FRAMES, GRIT, GRIT_ANTIALIAS, GRIT_ROUNDED
 from avbench.errors import near
 from avbench.media import Media
 from avbench.metrics.base import Score, no_prompt, scorer
@@ -35,6 +35,10 @@ _CAVEAT = (
     "A detector's opinion of 16 single frames: what it misses or misnames counts against the clip, and how an object "
     "looks or moves counts for nothing. It names the 80 classes of COCO. "
 )
+_ANTIALIAS = (
+    "Differs from the name without antialias for frames of more than 768 pixels at the shorter side alone: only for "
+    "comparison with numbers of VBench that torchvision 0.17 or later made. "
+)
 
 
 @scorer(
@@ -51,7 +55,24 @@ def object_class(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
     Formula: frames among whose detections is one of that name, divided by 16. The name is `prompt.expected.objects`.
     """
-    return _frames_with_all(media, prompt, store, 1)
+    return _frames_with_all(media, prompt, store, GRIT, 1)
+
+
+@scorer(
+    "object_class_antialias_compat",
+    prompt_role="objects",
+    encoders=(GRIT_ANTIALIAS,),
+    params={"mode": "compat", "flags": "grit_antialias", "frames": FRAMES},
+    source=_SOURCE.format("object_class"),
+    caveat=_ANTIALIAS + _CAVEAT,
+    **_FACTS,
+)
+def object_class_antialias_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+    """Fraction of frames that show the object, as VBench computes it with torchvision from 0.17 on.
+
+    Formula: as object_class, large frames being smoothed before they are made smaller.
+    """
+    return _frames_with_all(media, prompt, store, GRIT_ANTIALIAS, 1)
 
 
 @scorer(
@@ -68,14 +89,31 @@ def multiple_objects(media: Media, prompt: Prompt, store: EncoderStore) -> Score
 
     Formula: as object_class, of frames with both names. They are `prompt.expected.objects`, "dog and cat".
     """
-    return _frames_with_all(media, prompt, store, 2)
+    return _frames_with_all(media, prompt, store, GRIT, 2)
 
 
-def _frames_with_all(media: Media, prompt: Prompt, store: EncoderStore, count: int) -> Score:
+@scorer(
+    "multiple_objects_antialias_compat",
+    prompt_role="objects",
+    encoders=(GRIT_ANTIALIAS,),
+    params={"mode": "compat", "flags": "grit_antialias", "frames": FRAMES},
+    source=_SOURCE.format("multiple_objects"),
+    caveat=_ANTIALIAS + _CAVEAT,
+    **_FACTS,
+)
+def multiple_objects_antialias_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+    """Fraction of frames that show both objects, as VBench computes it with torchvision from 0.17 on.
+
+    Formula: as multiple_objects, large frames being smoothed before they are made smaller.
+    """
+    return _frames_with_all(media, prompt, store, GRIT_ANTIALIAS, 2)
+
+
+def _frames_with_all(media: Media, prompt: Prompt, store: EncoderStore, encoder: Encoder, count: int) -> Score:
     names = _words(prompt.expected.objects).split(" and ")
     if reason := _unusable(names, count):
         return Score.skipped(reason)
-    found = _found(GRIT, media, store)
+    found = _found(encoder, media, store)
     success = frames_showing([{detection.name for detection in frame} for frame in found], names)
     return Score.ok(success / len(found), objects=names, frames_with=success, frames=len(found))
 
@@ -163,7 +201,7 @@ def spatial_relationship(media: Media, prompt: Prompt, store: EncoderStore) -> S
     boxes overlap by less than 0.1 (intersection over union); 0.1 / IoU if they overlap more; else 0.
     The relation is `prompt.expected.relation`, "bicycle | on the left of | car".
     """
-    return _relation(media, prompt, store)
+    return _relation(media, prompt, store, GRIT)
 
 
 @scorer(
@@ -181,13 +219,34 @@ def spatial_relationship_compat(media: Media, prompt: Prompt, store: EncoderStor
 
     Formula: as spatial_relationship, over all pairs of boxes that have either name, in either order.
     """
+    return _relation_compat(media, prompt, store, GRIT)
+
+
+@scorer(
+    "spatial_relationship_antialias_compat",
+    prompt_role="relation",
+    encoders=(GRIT_ANTIALIAS,),
+    params={"mode": "compat", "flags": "spatial_unsigned,spatial_same_name,grit_antialias", "frames": FRAMES},
+    source=_SOURCE.format("spatial_relationship"),
+    caveat=_ANTIALIAS + _CAVEAT,
+    **_FACTS,
+)
+def spatial_relationship_antialias_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
+    """Relation of two objects as VBench computes it with torchvision from 0.17 on.
+
+    Formula: as spatial_relationship_compat, large frames being smoothed before they are made smaller.
+    """
+    return _relation_compat(media, prompt, store, GRIT_ANTIALIAS)
+
+
+def _relation_compat(media: Media, prompt: Prompt, store: EncoderStore, encoder: Encoder) -> Score:
     try:
-        return _relation(media, prompt, store, unsigned=True, same_name=True)
+        return _relation(media, prompt, store, encoder, unsigned=True, same_name=True)
     except ZeroDivisionError:
         return Score.skipped("a pair of boxes without area, over which VBench ends its run")
 
 
-def _relation(media: Media, prompt: Prompt, store: EncoderStore, **flags: bool) -> Score:
+def _relation(media: Media, prompt: Prompt, store: EncoderStore, encoder: Encoder, **flags: bool) -> Score:
     parts = [_words(part) for part in (prompt.expected.relation or "").split("|")]
     if parts == [""]:
         return Score.skipped(no_prompt("relation"))
@@ -197,7 +256,7 @@ def _relation(media: Media, prompt: Prompt, store: EncoderStore, **flags: bool) 
     first, relation, second = parts
     if reason := _unusable([first, second], 2):
         return Score.skipped(reason)
-    scores = relation_scores(_found(GRIT, media, store), first, relation, second, **flags)
+    scores = relation_scores(_found(encoder, media, store), first, relation, second, **flags)
     return Score.ok(sum(scores) / len(scores), relation=parts, frame_scores=scores)
 
 

@@ -26,7 +26,7 @@ _CAVEAT = (
     "order: a caption that says the same in other words counts for nothing. Frames are stretched to a square."
 )
 # Beams of the reference's search: it repeats what captions are read off once more for each than it should.
-_REPEATS = 3
+REPEATS = 3
 
 
 def shows(caption: str, scene: str) -> bool:
@@ -71,4 +71,4 @@ def scene_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     captions = _captions(media, prompt, store)
     if isinstance(captions, Score):
         return captions
-    return _fraction(prompt, [captions[number // _REPEATS] for number in range(len(captions))])
+    return _fraction(prompt, [captions[number // REPEATS] for number in range(len(captions))])

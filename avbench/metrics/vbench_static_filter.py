@@ -83,7 +83,7 @@ def static_filter(media: Media, store: EncoderStore) -> Score:
     """
     assert media.video is not None
     height, width, frames = media.video.height, media.video.width, len(media.video.times)
-    if not large_enough(height, width):
+    if min(height, width) < SMALLEST:
         return Score.skipped(f"a side below {SMALLEST} pixels: RAFT finds no flow")
     if Rule.of(height, width, frames).allowed == 0:
         return Score.skipped(f"{frames} frames; at least 5 needed")

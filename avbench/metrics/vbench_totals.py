@@ -44,6 +44,7 @@ class Judged:
         dimensions: in the order that `index` counts.
         index, values, frames: dimension, value and weight of each clip in compat mode.
         prompts: text of each clip's prompt.
+        last_frames: values of last frames by dimension, where scores have them.
         clip_ids: of all clips with a value; some have several dimensions.
         static: clips that stand still among those of temporal flickering, and how many these are.
         problems: half sentences; empty where the total holds.
@@ -54,6 +55,7 @@ class Judged:
     values: list[float] = field(default_factory=list)
     frames: list[float] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
+    last_frames: dict[str, list[float]] = field(default_factory=dict)
     clip_ids: set[str] = field(default_factory=set)
     static: tuple[int, int] = (0, 0)
     problems: list[str] = field(default_factory=list)
@@ -108,6 +110,8 @@ def _add(judged: Judged, number: int, found: Coverage, by_id: Mapping[str, Judge
                 judged.values.append(score.value)
                 judged.frames.append(1.0 if dimension.lost is None else max((clip.frames or 0) - dimension.lost, 0))
                 judged.prompts.append(prompt.row.prompt.text or "")
+                if (last := score.detail.get("last_frame")) is not None:
+                    judged.last_frames.setdefault(dimension.name, []).append(float(last))
                 judged.clip_ids.add(clip.clip.clip_id)
             elif score is None or not is_left_out(dimension, score):
                 unscored.append(score.reason if score else f"{dimension.metric(mode)} is not in the run")
@@ -159,6 +163,8 @@ def _detail(judged: Judged, values: Mapping[str, float]) -> dict[str, Any]:
         "dimensions": dict(values),
         "means_over_clips": {name: by_clips[name] for name in weighted},
         "means_over_frames": {name: by_frames[name] for name in weighted},
+        # What several processes of the reference give.
+        "means_over_last_frames": {name: float(np.mean(last)) for name, last in judged.last_frames.items()},
     }
     if judged.static[1]:
         detail["static_clips"], detail["clips_filtered"] = judged.static

@@ -29,9 +29,11 @@ def looks_like_javisbench(clips: Sequence[Clip]) -> bool:
 
 
 def looks_like_vbench(clips: Sequence[Clip]) -> bool:
-    """Whether every clip is called `<text>-<sample>` as VBench's are, and most texts have two words or more.
+    """Whether every clip is called `<text>-<sample>` as VBench's are, and most of the texts read as prompts.
 
-    Samples count from 0 without leading zeros. A date, a year or a number in a title is no sample.
+    A text does that has two words or more, or that VBench's list has, where most scenes are one word. Each counts once,
+    however many samples it has. Samples count from 0 without leading zeros. A date, a year or a number in a title is no
+    sample.
     """
     return _has_prompt_names(clips) and _are_samples([clip.video.stem for clip in clips])
 
@@ -48,8 +50,12 @@ def vbench_hint(clips: Sequence[Clip]) -> str | None:
 
 def _has_prompt_names(clips: Sequence[Clip]) -> bool:
     matches = [_VBENCH_STEM.fullmatch(clip.video.stem) for clip in clips]
-    long = sum(match is not None and len(match[1].split()) >= 2 for match in matches)
-    return all(matches) and 2 * long > len(matches)
+    texts = {match[1] for match in matches if match is not None}
+    return all(matches) and 2 * sum(map(_reads_as_prompt, texts)) > len(texts)
+
+
+def _reads_as_prompt(text: str) -> bool:
+    return len(text.split()) >= 2 or bool(official_facts(text)[1])
 
 
 def _are_samples(stems: Sequence[str]) -> bool:

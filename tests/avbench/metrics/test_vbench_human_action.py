@@ -73,6 +73,39 @@ def test_the_label_is_read_from_what_the_prompt_expects(action):
     assert label_of(action) == "playing guitar"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "read_from"),
+    [
+        (Prompt("A person is riding a bike", expected=Expected(action="playing guitar")), "prompt_action"),
+        (Prompt("A person is playing guitar."), "text"),
+        (Prompt("Fog", video_text="In the fog a PERSON IS Playing Guitar"), "text"),
+    ],
+)
+def test_a_text_names_the_action_where_no_column_does(prompt, read_from):
+    score = human_action(drawn(), prompt, FixedStore(logits_of([[actions().index("playing guitar"), 9.0]])))
+    assert (score.value, score.detail["action"], score.detail["read_from"]) == (1, "playing guitar", read_from)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("A man plays the guitar", "the prompt names no action; manifest column prompt_action"),
+        ("A person is riding a byke", "'riding a byke' is no action of Kinetics-400. Did you mean riding a bike"),
+    ],
+)
+def test_a_text_without_a_known_action_is_skipped(text, reason):
+    score = human_action(drawn(), Prompt(text), FixedStore(logits_of([])))
+    assert (score.status, score.reason.startswith(reason)) == ("skipped", True), score.reason
+
+
+def test_the_digest_covers_what_is_read():
+    texts = "A person is yoga", "A person is zumba"
+    read, other = (human_action.params_digest(Prompt(text)) for text in texts)
+    assert read != other
+    stated, beside = (human_action.params_digest(Prompt(text, expected=Expected(action="yoga"))) for text in texts)
+    assert stated == beside
+
+
 def test_all_prompts_of_vbench_name_a_label():
     rows = [json.loads(line) for line in PROMPTS.read_text("utf-8").splitlines()]
     texts = [row["prompt_av"] for row in rows if row["cat:VBench dimension"] == "human_action"]

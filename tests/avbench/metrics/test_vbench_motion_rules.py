@@ -98,10 +98,19 @@ def test_a_still_clip_is_static(scorer: Scorer) -> None:
 
 
 @pytest.mark.parametrize("scorer", [dynamic_degree, static_filter])
-@pytest.mark.parametrize("sides", [(120, 400), (400, 120), (8, 8)])
+@pytest.mark.parametrize("sides", [(120, 400), (400, 120), (8, 8), (127, 127)])
 def test_small_pictures_are_refused_without_a_network(scorer: Scorer, sides: tuple[int, int]) -> None:
     refused = score(scorer, Unreachable(), 30, sides)
     assert (refused.status, "below 128 pixels" in refused.reason) == ("skipped", True)
+
+
+@pytest.mark.parametrize("side", [121, 127, 128])
+def test_pictures_that_padding_makes_large_enough_are_judged_by_the_reference_only(side: int) -> None:
+    moving = Speeds(*[9.0] * 31)
+    for fixed, compat in ((dynamic_degree, dynamic_degree_compat), (static_filter, static_filter_compat)):
+        judged = score(compat, moving, 30, (side, 300))
+        assert judged.value == float(compat is dynamic_degree_compat)
+        assert score(fixed, moving, 30, (side, 300)).value == (judged.value if side == 128 else None)
 
 
 def test_small_pictures_always_stand_still_in_the_reference() -> None:

@@ -40,12 +40,12 @@ def test_differences_average_to_a_score(scorer: Scorer) -> None:
 
 
 def test_small_pictures_are_refused_but_by_the_reference() -> None:
-    """AMT pads to multiples of 16: 113 pixels become 128."""
+    """Also those of 113 to 127 pixels, which AMT pads to 128."""
     store = Differences((51.0, 51.0))
-    for sides in ((112, 300), (300, 112)):
+    for sides in ((112, 300), (300, 112), (113, 300), (127, 127)):
         assert score(motion_smoothness, store, 3, sides).reason == "a side below 128 pixels: AMT finds no flow"
         assert score(motion_smoothness_compat, store, 3, sides).value == pytest.approx(0.8)
-    assert score(motion_smoothness, store, 3, (113, 113)).value == pytest.approx(0.8)
+    assert score(motion_smoothness, store, 3, (128, 128)).value == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize("scorer", [motion_smoothness, motion_smoothness_compat])

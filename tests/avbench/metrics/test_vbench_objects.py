@@ -10,7 +10,7 @@ import pytest
 from avbench.clips import Expected, Prompt
 from avbench.encoders import EncoderStore, WeightsConfig
 from avbench.encoders.networks.grit.detections import Detection, from_array, to_array
-from avbench.encoders.networks.grit.encoders import GRIT, GRIT_ROUNDED
+from avbench.encoders.networks.grit.encoders import GRIT, GRIT_ANTIALIAS, GRIT_ROUNDED
 from avbench.media import Media
 from avbench.metrics.base import Scorer, registry
 from avbench.metrics.vbench_dimensions import DIMENSIONS
@@ -18,12 +18,20 @@ from avbench.metrics.vbench_objects import (
     color,
     color_compat,
     multiple_objects,
+    multiple_objects_antialias_compat,
     object_class,
+    object_class_antialias_compat,
     spatial_relationship,
+    spatial_relationship_antialias_compat,
     spatial_relationship_compat,
 )
 from avbench.metrics.vbench_totals import is_left_out
 
+SMOOTHED = {
+    object_class: object_class_antialias_compat,
+    multiple_objects: multiple_objects_antialias_compat,
+    spatial_relationship_compat: spatial_relationship_antialias_compat,
+}
 METRICS = [object_class, multiple_objects, color, color_compat, spatial_relationship, spatial_relationship_compat]
 LEFT, RIGHT = (0, 0, 10, 10), (50, 0, 60, 10)
 NOISE = np.random.default_rng(0).integers(0, 256, (20, 64, 80, 3), dtype=np.uint8)
@@ -115,16 +123,29 @@ def test_boxes_without_area_end_the_reference_only():
     assert "without area" in judge(spatial_relationship_compat, prompt, flat).reason
 
 
+def asking_all(metric: Scorer) -> Prompt:
+    objects = "dog and cat" if metric.name.startswith("multiple") else "dog"
+    return expecting("a red dog", objects=objects, color="red", relation="dog | on the left of | cat")
+
+
+def encoders_of(metric: Scorer) -> list[str]:
+    store = Given([Detection(LEFT, "dog", "a red dog")])
+    assert metric(clip(), asking_all(metric), store).status == "ok"
+    return store.asked
+
+
 def test_modes_of_color_see_large_frames_differently():
-    encoders = []
-    for metric in METRICS:
-        store = Given([Detection(LEFT, "dog", "a red dog")])
-        prompt = expecting("a red dog", objects="dog", color="red", relation="dog | on the left of | cat")
-        if metric is multiple_objects:
-            prompt = expecting(objects="dog and cat")
-        metric(clip(), prompt, store)
-        encoders.append(store.asked)
-    assert encoders == [[GRIT.name]] * 3 + [[GRIT_ROUNDED.name]] + [[GRIT.name]] * 2
+    assert [encoders_of(metric) for metric in METRICS] == [[GRIT.name]] * 3 + [[GRIT_ROUNDED.name]] + [[GRIT.name]] * 2
+
+
+@pytest.mark.parametrize(("metric", "smoothed"), SMOOTHED.items(), ids=lambda metric: metric.name)
+def test_the_flag_smooths_large_frames_and_changes_nothing_else(metric: Scorer, smoothed: Scorer):
+    assert encoders_of(smoothed) == [GRIT_ANTIALIAS.name]
+    assert smoothed.encoders == (GRIT_ANTIALIAS,)
+    assert "grit_antialias" in dict(smoothed.params)["flags"]
+    assert "grit_antialias" not in dict(metric.params).get("flags", "")
+    frames = [Detection(LEFT, "dog"), Detection(RIGHT, "cat")], [Detection(LEFT, "dog"), Detection(RIGHT, "dog")], []
+    assert judge(smoothed, asking_all(metric), *frames) == judge(metric, asking_all(metric), *frames)
 
 
 @pytest.mark.parametrize(
@@ -178,4 +199,4 @@ def test_names_of_a_still_come_from_the_network(store):
 
 
 def test_all_are_registered_in_one_family():
-    assert {registry()[metric.name].family for metric in METRICS} == {"vbench"}
+    assert {registry()[metric.name].family for metric in [*METRICS, *SMOOTHED.values()]} == {"vbench"}

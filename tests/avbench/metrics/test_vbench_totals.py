@@ -22,6 +22,8 @@ FOLDER = Path(__file__).parents[2] / "goldens" / "vbench"
 FINAL = json.loads((FOLDER / "final.json").read_text())["final"]
 BY_NAME = {dimension.name: dimension for dimension in DIMENSIONS}
 Sampling = list[JudgedClip]
+LAST = (0.1, 0.1, 0.1, 0.1, 0.35)
+"""Appearance style of the last frame of each sample."""
 
 
 @pytest.mark.parametrize("case", FINAL, ids=range(len(FINAL)))
@@ -71,6 +73,8 @@ def sampling() -> Sampling:
                 for name in dimensions_of(row)
                 for mode in ("fixed", "compat")
             }
+            if "appearance_style" in scores:
+                scores["appearance_style"] = Score.ok(value_of("appearance_style", sample), last_frame=LAST[sample])
             if "temporal_flickering" in scores:
                 static = Score.ok(float(sample % 2 == 0))
                 scores |= {"static_filter": static, "static_filter_compat": static}
@@ -127,6 +131,15 @@ def test_compat_counts_frames_where_one_process_of_the_reference_does(sampling: 
     # Both modes show both means.
     for kind in ("means_over_clips", "means_over_frames"):
         assert fixed[kind] == pytest.approx(score.detail[kind])
+
+
+@pytest.mark.parametrize("mode", ["", "_compat"])
+def test_what_several_processes_of_the_reference_give_is_shown_beside(sampling: Sampling, mode: str) -> None:
+    """Their appearance style is that of last frames alone."""
+    assert of(f"vbench_semantic{mode}", sampling).detail["means_over_last_frames"] == pytest.approx(
+        {"appearance_style": np.mean(LAST)}
+    )
+    assert of(f"vbench_quality{mode}", sampling).detail["means_over_last_frames"] == {}
 
 
 @pytest.mark.parametrize(

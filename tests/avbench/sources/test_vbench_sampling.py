@@ -87,6 +87,30 @@ def test_a_folder_named_after_prompts_knows_dimensions_and_what_must_be_seen(tou
     assert (found["A dog of nobody"].categories, found["A dog of nobody"].prompt.expected) == ((), Expected())
 
 
+def test_a_folder_of_one_dimension_is_known_for_vbenchs(touch):
+    """Most scenes are one word, which a title may be as well."""
+    rows = [row for row in official_prompts() if "scene" in dimensions_of(row)]
+    assert sum(" " not in (row.prompt.text or "") for row in rows) > len(rows) / 2
+    found = load_source(touch(*(f"{row.prompt.text}-{sample}.mp4" for row in rows for sample in range(2))))
+    assert found.kind == "vbench"
+    assert {each.prompt.expected.scene for each in found.clips} == {row.prompt.expected.scene for row in rows}
+    full = {each.dimension for each in coverage(found.clips, rows) if each.sampled == len(rows)}
+    assert full == {"scene", "background_consistency"}
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["alley-0.mp4", "harbor-0.mp4", "intro-0.mp4"], "vbench"),
+        (["alley-0.mp4", "intro-0.mp4"], "folder"),
+        ([*(f"intro-{sample}.mp4" for sample in range(9)), "a dog runs-0.mp4", "alley-0.mp4"], "vbench"),
+        ([*(f"alley-{sample}.mp4" for sample in range(9)), "intro-0.mp4", "end-0.mp4"], "folder"),
+    ],
+)
+def test_most_texts_have_to_be_prompts_whatever_their_number_of_samples(touch, names, kind):
+    assert load_source(touch(*names)).kind == kind
+
+
 def test_an_exported_manifest_says_what_the_list_says(tmp_path):
     rows = load_prompt_suite("vbench").rows
     records = as_records(rows, Template("{prompt_id}-{sample}.mp4", None))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROW = "amt_s"
 MULTIPLE = 16
 SMALLEST = 128
-"""Shortest padded side: below it the coarsest correlations have one row, and the guess is NaN."""
+"""Shortest side that metrics take. The coarsest correlations of a shorter padded one have one row: the guess is NaN."""
 _BATCH_PIXELS = 2**20
 
 Differences = NDArray[np.float32]
@@ -32,7 +32,7 @@ def _load(context: LoadContext) -> Any:
 
 
 def large_enough(height: int, width: int) -> bool:
-    """Whether AMT gives a picture for pictures of this size."""
+    """Whether AMT gives a picture for pictures of this size, once they are padded."""
     return min(padded_sides(height, width, MULTIPLE)) >= SMALLEST
 
 

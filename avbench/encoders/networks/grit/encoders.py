@@ -18,6 +18,7 @@ from avbench.media import Frames, Middle
 from avbench.weights.locate import files
 
 if TYPE_CHECKING:
+    from avbench.encoders.networks.grit.frames import Resize
     from avbench.encoders.networks.grit.network import Describer
 
 ROW = "grit_b_densecap_objectdet"
@@ -36,7 +37,7 @@ def _load(context: LoadContext) -> Any:
     return Describer(load(context, path), wordpieces.read_word_pieces(vocabulary))
 
 
-def _run(describer: Describer, clips: Sequence[ClipInput], *, rounded: bool) -> list[NDArray[np.uint8]]:
+def _run(describer: Describer, clips: Sequence[ClipInput], *, resize: Resize) -> list[NDArray[np.uint8]]:
     """The detections of each clip, as `detections.to_array` holds them."""
     import torch
 
@@ -45,7 +46,7 @@ def _run(describer: Describer, clips: Sequence[ClipInput], *, rounded: bool) -> 
     device = describer.network.backbone.fpn_stride_16_8.weight.device
     with torch.inference_mode():  # frame by frame: the pairs of patches of one large frame fill memory enough
         return [
-            to_array([describer.detect(to_tensor(frame, rounded).to(device)) for frame in clip.views[0]])
+            to_array([describer.detect(to_tensor(frame, resize).to(device)) for frame in clip.views[0]])
             for clip in clips
         ]
 
@@ -53,8 +54,11 @@ def _run(describer: Describer, clips: Sequence[ClipInput], *, rounded: bool) -> 
 GRIT_BACKBONE = Backbone(name="grit", load=_load, row=ROW, packages=("torch", "torchvision"))
 _VIEWS = (Frames(Middle(FRAMES)),)
 
-GRIT = Encoder("grit", 1, GRIT_BACKBONE, partial(_run, rounded=False), views=_VIEWS)
+GRIT = Encoder("grit", 1, GRIT_BACKBONE, partial(_run, resize="plain"), views=_VIEWS)
 """16 middle frames -> names, captions and boxes of the objects in each, as an array of bytes."""
 
-GRIT_ROUNDED = Encoder("grit_rounded", 1, GRIT_BACKBONE, partial(_run, rounded=True), views=_VIEWS)
+GRIT_ROUNDED = Encoder("grit_rounded", 1, GRIT_BACKBONE, partial(_run, resize="rounded"), views=_VIEWS)
 """The same, with large frames as the reference resizes them for colours."""
+
+GRIT_ANTIALIAS = Encoder("grit_antialias", 1, GRIT_BACKBONE, partial(_run, resize="antialias"), views=_VIEWS)
+"""The same, with large frames as the reference resizes them with torchvision from 0.17 on."""

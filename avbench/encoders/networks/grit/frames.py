@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cv2
 import numpy as np
 import torch
@@ -14,15 +16,17 @@ _LARGEST = 768
 _TARGET = 720.0
 
 
-def to_tensor(frame: Pixels, rounded: bool = False) -> Tensor:
-    """A frame (H, W, 3) as float32 (3, h, w) in 0..255, its shorter side 720 if it exceeds 768.
+Resize = Literal["plain", "rounded", "antialias"]
 
-    Bilinear without antialiasing, as torchvision did it by default up to 0.16, with which VBench's published numbers
-    began; later versions smooth.
+
+def to_tensor(frame: Pixels, resize: Resize = "plain") -> Tensor:
+    """A frame (H, W, 3) as float32 (3, h, w) in 0..255, its shorter side 720 if it exceeds 768.
 
     Args:
         frame: uint8.
-        rounded: resize to whole numbers with OpenCV, as the reference does for colours only.
+        resize: bilinear in each case. "plain": without antialiasing, as torchvision did it by default up to 0.16, with
+            which VBench's published numbers began. "antialias": as it does from 0.17 on. "rounded": to whole numbers
+            with OpenCV, as the reference does for colours only.
 
     Source: vbench/object_class.py and color.py.
     """
@@ -32,9 +36,10 @@ def to_tensor(frame: Pixels, rounded: bool = False) -> Tensor:
         return _float(frame)
     scale = _TARGET / shorter
     size = int(scale * height), int(scale * width)
-    if rounded:
+    if resize == "rounded":
         return _float(np.asarray(cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8))
-    return F.interpolate(_float(frame)[None], size, mode="bilinear", align_corners=False)[0]
+    antialias = resize == "antialias"
+    return F.interpolate(_float(frame)[None], size, mode="bilinear", align_corners=False, antialias=antialias)[0]
 
 
 def _float(frame: Pixels) -> Tensor:

@@ -21,7 +21,7 @@ ROW = "raft_things"
 MULTIPLE = 8
 STRIDE = Stride(8.0)
 SMALLEST = 128
-"""Shortest padded side: below it the coarsest correlations have one row, and the flow is NaN."""
+"""Shortest side that metrics take. The coarsest correlations of a shorter padded one have one row: the flow is NaN."""
 # Correlations of a batch take (pixels / 64)^2 numbers per pair; more pairs at once bring nothing on large frames.
 _BATCH_NUMBERS = 2**28
 
@@ -35,7 +35,7 @@ def _load(context: LoadContext) -> Any:
 
 
 def large_enough(height: int, width: int) -> bool:
-    """Whether RAFT gives a flow for pictures of this size."""
+    """Whether RAFT gives a flow for pictures of this size, once they are padded."""
     return min(padded_sides(height, width, MULTIPLE)) >= SMALLEST
 
 

@@ -13,7 +13,7 @@ from vbench_goldens import FOLDER, arrays, golden
 from avbench.clips import Clip
 from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.networks.grit.detections import from_array
-from avbench.encoders.networks.grit.encoders import GRIT, GRIT_ROUNDED
+from avbench.encoders.networks.grit.encoders import GRIT, GRIT_ANTIALIAS, GRIT_ROUNDED
 from avbench.encoders.wordpieces import PIECES, WordPieces
 from avbench.errors import EnvironmentProblem
 from avbench.media import Frames, decode_clip
@@ -189,27 +189,32 @@ def test_objects_are_sure_and_apart():
 )
 def test_large_frames_become_smaller(size, expected):
     frame = np.zeros((*size, 3), dtype=np.uint8)
-    for rounded in (False, True):
-        assert to_tensor(frame, rounded).shape == (3, *expected)
+    for resize in ("plain", "rounded", "antialias"):
+        assert to_tensor(frame, resize).shape == (3, *expected)
 
 
 def test_resizes_are_those_of_the_reference():
     frame = np.random.default_rng(0).integers(0, 256, (900, 1000, 3), dtype=np.uint8)
     floats = torch.from_numpy(frame).permute(2, 0, 1).float()
-    plain, rounded = to_tensor(frame), to_tensor(frame, rounded=True)
-    torch.testing.assert_close(plain, torchvision.transforms.functional.resize(floats, (720, 800), antialias=False))
+    plain, rounded, smooth = to_tensor(frame), to_tensor(frame, "rounded"), to_tensor(frame, "antialias")
+    for tensor, antialias in ((plain, False), (smooth, True)):
+        expected = torchvision.transforms.functional.resize(floats, (720, 800), antialias=antialias)
+        torch.testing.assert_close(tensor, expected)
     np.testing.assert_array_equal(rounded.permute(1, 2, 0), cv2.resize(frame, (800, 720)))
     assert 0 < (rounded - plain).abs().max() < 2
+    assert (smooth - plain).abs().max() > 2
     small = frame[:700]
-    assert torch.equal(to_tensor(small), to_tensor(small, rounded=True))
+    for resize in ("rounded", "antialias"):
+        assert torch.equal(to_tensor(small), to_tensor(small, resize))
 
 
-def test_modes_differ_for_large_frames_only(describer):
+@pytest.mark.parametrize("encoder", [GRIT_ROUNDED, GRIT_ANTIALIAS], ids=lambda encoder: encoder.name)
+def test_modes_differ_for_large_frames_only(describer, encoder):
     noise = np.random.default_rng(0).integers(0, 256, (1, 780, 800, 3), dtype=np.uint8)
     large, small = ClipInput((noise,)), ClipInput((noise[:, :100, :100],))
     for clip, equal in ((large, False), (small, True)):
-        (plain,), (rounded,) = GRIT.run(describer, [clip]), GRIT_ROUNDED.run(describer, [clip])
-        assert np.array_equal(plain, rounded) == equal
+        (plain,), (other,) = GRIT.run(describer, [clip]), encoder.run(describer, [clip])
+        assert np.array_equal(plain, other) == equal
 
 
 # The reference at full size, but for its decoder.
