@@ -6,33 +6,26 @@ import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_ray import Lost, Nodewise, Pool, job
 
-from avbench import Clip, score_clips
+from avbench import score_clips
 from avbench.errors import EnvironmentProblem, UsageError
-from avbench.run.assignments import Assignment
 from avbench.run.cluster import backend
 from avbench.run.cluster.backend import RayBackend, node_line, taper
 from avbench.run.cluster.node_side import Description, Handover, Inquiry, describe
 from avbench.run.cluster.nodes import Node, Nodes, difference
 from avbench.run.cluster.settings import RaySettings, parse_resources
-from avbench.run.content import Content
-from avbench.run.jobs import ClipJob, ClipResult, RunContext, Stopped
+from avbench.run.jobs import ClipResult, Stopped
 from avbench.run.options import RunOptions
-from avbench.run.score_clip import failed_result
 from avbench.run.worker_process import Opening, Workers
 from avbench.run.workers import Crew, run_shards
 from avbench.weights.config import WeightsConfig
-
-
-def job(number: int, metric: str = "loudness") -> ClipJob:
-    return ClipJob(Clip(f"c{number}", Path(f"c{number}.mp4")), Content("0"), (metric,), RunContext("run", "s", "1"))
 
 
 def test_slots_are_what_the_scarcest_resource_gives():
@@ -104,58 +97,6 @@ def test_a_clip_is_opened_only_when_the_run_has_heard_so():
     assert opened.wait(5)
 
 
-class Lost(Assignment):
-    """A worker whose node can go."""
-
-    gone = False
-
-    @property
-    def blameless(self) -> bool:
-        return self.gone
-
-    def give(self, shard, stopped) -> None:
-        self.take(shard)
-
-
-class Pool:
-    """One worker that opens clips in turn and dies over `deadly` ones; with its node for so many times."""
-
-    def __init__(self, deadly: str, with_node: list[int]) -> None:
-        self.deadly, self.with_node, self.worker = deadly, with_node, Lost(ready=True)
-
-    @property
-    def busy(self) -> int:
-        return int(self.worker.busy)
-
-    @property
-    def idle(self) -> list[Lost]:
-        return [] if self.worker.busy else [self.worker]
-
-    def grow(self, shards: int) -> None: ...
-
-    def listen(self) -> Iterator[tuple[Lost, object]]:
-        worker = self.worker
-        if not worker.left:
-            worker.note("done")
-            return
-        clip_id, first = next(iter(worker.left.items()))
-        worker.note(Opening(clip_id))
-        if clip_id != self.deadly:
-            result = failed_result(first, "judged")
-            worker.note(result)
-            yield worker, result
-            return
-        self.worker = Lost(ready=True)
-        worker.gone = self.with_node[0] > 0
-        self.with_node[0] -= 1
-        yield worker, None
-
-    def end_hanging(self) -> Iterator[tuple[Lost, ClipJob]]:
-        return iter(())
-
-    def end(self) -> None: ...
-
-
 def reasons(with_node: int) -> dict[str, str]:
     left = [with_node]
     crew = Crew(lambda count: Pool("c1", left), 60)
@@ -196,51 +137,6 @@ def test_a_run_tells_how_quick_its_nodes_are(monkeypatch):
     cluster = RayBackend(Any, nodes, RaySettings(), Workers())
     assert len(list(cluster.run([job(0), job(1), job(2)], Stopped(), lines.append))) == 3
     assert [re.sub(r"[0-9]+\.[0-9]{2}", "N", line) for line in lines] == ["N clips/s: node a N"] * 3
-
-
-class Nodewise:
-    """As much of Ray as nodes are asked by. Each answers as this machine would, and then `changed` by its name."""
-
-    exceptions = SimpleNamespace(RayError=RuntimeError)
-
-    def __init__(self, changed: dict[str, Callable[[Any], Any]]) -> None:
-        self.changed, self.left = changed, False
-
-    @property
-    def ray(self) -> Nodewise:
-        return self
-
-    def call(self, function: Callable[..., Any], *given: Any) -> Any:
-        return function(*given)
-
-    def close(self) -> None:
-        self.left = True
-
-    def nodes(self) -> list[dict[str, Any]]:
-        return [
-            {"NodeID": f"{name}-id", "Alive": True, "Resources": {"CPU": 1.0}, "NodeManagerAddress": "10.0.0.1",
-             "NodeManagerHostname": name}
-            for name in self.changed
-        ]  # fmt: skip
-
-    def put(self, question: bytes) -> bytes:
-        return question
-
-    def remote(self, **_: Any) -> Callable[[Any], Any]:
-        def task(function: Callable[[bytes], Any]) -> Any:
-            def on(scheduling_strategy: str) -> Any:
-                return SimpleNamespace(remote=lambda question: (scheduling_strategy, function, question))
-
-            return SimpleNamespace(options=on)
-
-        return task
-
-    def wait(self, asked: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
-        return asked, []
-
-    def get(self, reference: tuple[str, Callable[[bytes], Any], bytes]) -> Any:
-        name, function, question = reference
-        return self.changed[name](function(question))
 
 
 def raises(_answer: object) -> None:
