@@ -72,12 +72,15 @@ class Pool:
 
 
 class Nodewise:
-    """As much of Ray as nodes are asked by. Each answers as this machine would, and then `changed` by its name."""
+    """As much of Ray as nodes are asked by. Each answers as this machine would, and then `changed` by its name.
+
+    `refusal` is what it says of the resources of an actor, if anything.
+    """
 
     exceptions = SimpleNamespace(RayError=RuntimeError)
 
     def __init__(self, changed: dict[str, Callable[[Any], Any]]) -> None:
-        self.changed, self.left = changed, False
+        self.changed, self.left, self.refusal = changed, False, ""
 
     @property
     def ray(self) -> Nodewise:
@@ -99,7 +102,10 @@ class Nodewise:
     def put(self, question: bytes) -> bytes:
         return question
 
-    def remote(self, **_: Any) -> Callable[[Any], Any]:
+    def remote(self, actor: type | None = None, **_: Any) -> Any:
+        if actor is not None:
+            return SimpleNamespace(options=self.accept)
+
         def task(function: Callable[[bytes], Any]) -> Any:
             def on(scheduling_strategy: str) -> Any:
                 return SimpleNamespace(remote=lambda question: (scheduling_strategy, function, question))
@@ -107,6 +113,10 @@ class Nodewise:
             return SimpleNamespace(options=on)
 
         return task
+
+    def accept(self, **_: Any) -> None:
+        if self.refusal:
+            raise ValueError(self.refusal)
 
     def wait(self, asked: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
         return asked, []

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 from avbench.clips import Clip
 from avbench.encoders.store import GROUP
+from avbench.errors import UsageError
 from avbench.metrics.base import Scorer
 from avbench.run.cluster.connect import Connection
-from avbench.run.cluster.node_side import Inquiry, size_of
+from avbench.run.cluster.node_side import Inquiry, NodeWorker, size_of
 from avbench.run.cluster.nodes import Nodes
 from avbench.run.cluster.pool import RayPool
 from avbench.run.cluster.settings import RaySettings
@@ -80,18 +81,31 @@ def open_cluster(
         scorers: all metrics of the run.
 
     Raises:
-        UsageError: RAY_ADDRESS cannot be used.
+        UsageError: RAY_ADDRESS cannot be used, or Ray refuses what an actor is to take.
         EnvironmentProblem: no Ray, no cluster, or a node that differs or does not see a file.
     """
     metrics = {scorer.name: scorer.function.__module__ for scorer in scorers}
     connection = Connection()
     try:
+        connection.call(_require_accepted, connection, settings)
         inquiry = Inquiry(metrics, workers.setup, _files(clips))
         nodes = connection.call(Nodes, connection, settings, inquiry)
         connection.call(nodes.require)
         yield RayBackend(connection, nodes, settings, workers)
     finally:
         connection.close()
+
+
+def _require_accepted(connection: Connection, settings: RaySettings) -> None:
+    """Have Ray check what actors take, as rules for accelerators are its own.
+
+    Raises:
+        UsageError: it refuses.
+    """
+    try:
+        connection.ray.remote(NodeWorker).options(**settings.actor_options())
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"Ray refuses the resources of a worker: {' '.join(str(error).split())}") from error
 
 
 def taper(jobs: Sequence[ClipJob], count: int) -> list[list[ClipJob]]:

@@ -43,7 +43,17 @@ def test_resources_are_names_with_numbers(text):
         parse_resources([text])
 
 
-@pytest.mark.parametrize("options", [{"gpus_per_worker": 1.5}, {"workers": 0}, {"resources": {"GPU": 1}}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gpus_per_worker": 1.5},
+        {"gpus_per_worker": 0.00001},
+        {"workers": 0},
+        {"resources": {"GPU": 1}},
+        {"resources": {"CPU": 0.00001}},
+        {"resources": {"object_store_memory": 1}},
+    ],
+)
 def test_settings_that_ray_does_not_take_are_refused(options):
     with pytest.raises(UsageError):
         RaySettings(**options)
@@ -176,6 +186,16 @@ def test_no_node_with_room_ends_the_run_before_it_begins(monkeypatch, small_clip
     assert not (tmp_path / "run").exists()
 
 
+def test_resources_that_ray_refuses_end_the_run_before_it_begins(monkeypatch, small_clip, tmp_path):
+    cluster = Nodewise({"head": lambda answer: answer})
+    cluster.refusal = "TPU was set to 1.5,\nwhich is not supported"
+    monkeypatch.setattr(backend, "Connection", lambda: cluster)
+    options = RunOptions(ray=RaySettings(resources={"TPU": 1.5}))
+    with pytest.raises(UsageError, match=r"^Ray refuses .*: TPU was set to 1\.5, which is not supported$"):
+        score_clips(small_clip, tmp_path / "run", metrics=["loudness"], options=options)
+    assert not (tmp_path / "run").exists() and cluster.left
+
+
 def test_without_ray_nothing_is_begun(monkeypatch, small_clip, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(EnvironmentProblem, match=r"not installed: pip install 'avbench\[ray\]'"):
@@ -189,6 +209,7 @@ def test_without_ray_nothing_is_begun(monkeypatch, small_clip, tmp_path):
         ("127.0.0.1:1", EnvironmentProblem, r"^no Ray cluster at 127\.0\.0\.1:1: .*Check RAY_ADDRESS"),
         ("ray://head:10001", UsageError, "Ray's client cannot stream results"),
         ("head", UsageError, "expected HOST:PORT"),
+        ("127.0.0.1:²", UsageError, "expected HOST:PORT"),
     ],
 )
 def test_an_address_without_a_cluster_is_one_line(monkeypatch, small_clip, tmp_path, address, kind, words):
