@@ -21,6 +21,7 @@ from avbench.run.cluster.backend import RayBackend, node_line, taper
 from avbench.run.cluster.node_side import Description, Handover, Inquiry, describe
 from avbench.run.cluster.nodes import Node, Nodes, difference
 from avbench.run.cluster.settings import RaySettings, parse_resources
+from avbench.run.cluster.visibility import NeededFiles
 from avbench.run.jobs import ClipResult, Stopped
 from avbench.run.options import RunOptions
 from avbench.run.worker_process import Opening, Workers
@@ -84,7 +85,7 @@ def test_a_node_names_the_files_that_it_does_not_see(tmp_path):
     seen, other = tmp_path / "seen.mp4", tmp_path / "other.mp4"
     seen.write_bytes(b"1234")
     other.write_bytes(b"123")
-    files = [(str(seen), 4), (str(other), 4), (str(tmp_path / "absent.mp4"), 4)]
+    files = NeededFiles([(str(seen), 4), (str(other), 4), (str(tmp_path / "absent.mp4"), 4)])
     answer = describe(Inquiry({"loudness": "avbench.metrics"}, WeightsConfig(), files))
     assert answer.unseen == (str(other), str(tmp_path / "absent.mp4"))
     assert "weights none" in answer.identity["metric loudness"]
@@ -162,7 +163,14 @@ def raises(_answer: object) -> None:
             lambda answer: replace(answer, identity={**answer.identity, "metric loudness": "version 9, weights none"}),
             "in metric loudness: version 9, weights none there, version ",
         ),
-        (lambda answer: replace(answer, unseen=("/clips/a.mp4",), n_unseen=1), "does not see 1 files of clips"),
+        (
+            lambda answer: replace(answer, unseen=("/clips/a.mp4",), n_unseen=1),
+            "does not see 1 file of clips with the size that they have here: /clips/a.mp4",
+        ),
+        (
+            lambda answer: replace(answer, refused="s3://b/a.mp4 (Access Denied)"),
+            "cannot read s3://b/a.mp4 (Access Den",
+        ),
         (lambda _: "it has another version (avbench 0.0.1): no describe", "has another version"),
         (lambda _: Description(problem="cannot import the metric"), ": cannot import the metric"),
         (raises, "cannot answer: no module named avbench"),
