@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def resolve_devices(text: str, suite: Suite) -> tuple[str, ...]:
     """
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
-        if name not in ("auto", "cpu", "cuda", "cuda:all") and not (name[:5] == "cuda:" and name[5:].isdigit()):
+        if re.fullmatch(r"auto|cpu|cuda(:all|:[0-9]+)?", name) is None:
             raise UsageError(
                 f"device {name!r} (--device): expected auto, cpu, cuda, cuda:N, cuda:all or a list with commas"
             )

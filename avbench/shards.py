@@ -52,6 +52,8 @@ def parse_shard(text: str) -> Shard:
     if match is None:
         raise UsageError(f"--shard takes INDEX/COUNT such as 3/16, got {text!r}")
     shard = Shard(int(match[1]), int(match[2]))
+    if not shard.count:
+        raise UsageError(f"--shard {text}: the number of shards must be at least 1")
     if not 1 <= shard.index <= shard.count:
         raise UsageError(f"--shard {text}: no such shard; they go from 1/{shard.count} to {shard.count}/{shard.count}")
     return shard

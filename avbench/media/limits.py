@@ -64,6 +64,11 @@ class Limits:
         if value > limit:
             raise OverLimitError(f"over the limit {name}={_text(limit)}: {what}")
 
+    def changed(self) -> list[str]:
+        """Those that differ from the default, as `parse_limits` takes them."""
+        changed = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+        return [f"{name}={'none' if value == math.inf else _text(value)}" for name, value in changed.items()]
+
     def allow_now(self, reason: str) -> bool:
         """Whether the reason of an earlier refusal names a limit that is higher now."""
         named = _REASON.search(reason)

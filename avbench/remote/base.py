@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 CHUNK = 4 * 2**20
-"""Bytes that are asked for at a time."""
+"""Bytes that are asked for at a time, at most."""
 
 
 @dataclass

@@ -106,11 +106,24 @@ def current_identity(file: RemoteFile) -> str:
     if file.identity:
         return file.identity
     try:
-        if scheme_of(file.url) in WEB:
-            return look_at_web(file, RETRIES.stall)
-        return look_at_store(file, file_system(file.url))
+        return look_at(file, RETRIES.stall)
     except Exception:  # noqa: BLE001 - it is then fetched, which says what is wrong
         return ""
+
+
+def look_at(file: RemoteFile, timeout: float) -> str:
+    """Ask for the state of a file, and for nothing of its content; empty if its server does not say.
+
+    Args:
+        file: what to ask for.
+        timeout: seconds that a web server may take; for stores, settings of fsspec count.
+
+    Raises:
+        Exception: it cannot be read; whatever its file system raises.
+    """
+    if scheme_of(file.url) in WEB:
+        return look_at_web(file, timeout)
+    return look_at_store(file, file_system(file.url))
 
 
 def _fetch_once(file: RemoteFile, target: Path, most: float, stall: float) -> Fetched:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,6 +17,8 @@ from avbench.remote.base import CHUNK, Opened
 # Of what a listing says, the first that is there tells one state from another. Times come last: they are coarse.
 _TAGS = ("ETag", "etag", "md5Hash", "content_md5", "generation", "blob_id", "oid", "sha256")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
+_FIRST = 2**18
+_QUICK_S = 1.0
 
 
 def file_system(url: str) -> Any:
@@ -78,11 +81,14 @@ def open_store(file: RemoteFile, files: Any) -> Iterator[Opened]:
     end = whole if file.size is None else file.start + file.size
 
     def chunks() -> Iterator[bytes]:
-        position = file.start
+        position, size = file.start, _FIRST
         while position < end:
-            data = files.cat_file(file.url, start=position, end=min(position + CHUNK, end), **exact)
+            began = time.monotonic()
+            data = files.cat_file(file.url, start=position, end=min(position + size, end), **exact)
             if not data:
                 return
+            # A range comes as a whole: from a slow store a large one would take as long as one that stalls.
+            size = min(4 * size, CHUNK) if time.monotonic() - began < _QUICK_S else _FIRST
             yield data
             position += len(data)
         # Parts of two states of the object must not be joined.

@@ -52,7 +52,8 @@ def open_web(file: RemoteFile, timeout: float) -> Iterator[Opened]:
             raise OSError("the server sends no parts of files, which a tar archive is read by")
 
         def chunks() -> Iterator[bytes]:
-            while data := response.read(CHUNK):
+            # What has come, and not until so much has: a server that is slow but sends is not one that stalls.
+            while data := response.read1(CHUNK):
                 yield data
 
         yield Opened(size, _identity(response), chunks())

@@ -52,18 +52,26 @@ class DigestStore:
         known = _load(path) if path and self.trusted else {}
         kept: dict[str, tuple[Stamps, str]] = {}
         found = map_in_threads(lambda clip: _digest(clip, known), clips, min(_THREADS, os.cpu_count() or 1))
-        for clip, (content, settled) in zip(clips, found, strict=True):
-            if settled:
-                kept[_key(clip)] = (content.stamps, content.sha256)
-            yield content
-        if path and kept != known:
-            with contextlib.suppress(EnvironmentProblem):  # the next run is only slower
-                make_folder(path.parent)
-                write_atomically(path, json.dumps({**known, **kept}, separators=(",", ":")).encode())
+        try:
+            for clip, (content, settled) in zip(clips, found, strict=True):
+                if settled:
+                    kept[_key(clip)] = (content.stamps, content.sha256)
+                yield content
+        finally:  # also what was read before an interrupt
+            if path and not kept.items() <= known.items():
+                _add(path, kept)
 
     def _path(self, source: Path) -> Path | None:
         name = hashlib.sha256(os.fsencode(source.absolute())).hexdigest()[:16]
         return self.folder / f"{name}.json" if self.folder else None
+
+
+def _add(path: Path, kept: dict[str, tuple[Stamps, str]]) -> None:
+    """Remember more: what others remembered meanwhile, such as runs over other shards of the source, stays."""
+    content = json.dumps(_load(path) | kept, separators=(",", ":")).encode()
+    with contextlib.suppress(EnvironmentProblem):  # the next run is only slower
+        make_folder(path.parent)
+        write_atomically(path, content)
 
 
 def _digest(clip: Clip, known: _Known) -> tuple[Content, bool]:

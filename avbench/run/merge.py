@@ -28,7 +28,7 @@ from avbench.run.merge_inputs import (
     RowPlace,
     ShardRun,
     clips_of,
-    mixed_environments,
+    notes_on_differences,
     read_shards,
     scorers_of,
     united,
@@ -97,7 +97,7 @@ def _require_reference(runs: Sequence[ShardRun], reference: Path | None) -> None
 def _write(runs: Sequence[ShardRun], path: Path, reference: Path | None, command: str) -> Outcome:
     whole = _assemble(runs, path)
     known = load_reference(reference) if reference else None
-    notes = mixed_environments(runs)
+    notes = notes_on_differences(runs)
     with RunFolder(path) as folder:
         folder.write_json("run.json", _info(runs, whole, reference, command, notes))
         for row in whole.rows:

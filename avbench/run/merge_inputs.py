@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from avbench.clips import Category, Clip
 from avbench.errors import UsageError
 from avbench.metrics.base import Scorer, get_scorers
+from avbench.remote.addresses import is_address
 from avbench.results import UNAVAILABLE, ClipRow, ScoreRow
 from avbench.results.damage import DamagedRunError
 from avbench.results.parquet import read_rows, to_rows
@@ -80,6 +81,7 @@ def read_shards(paths: Sequence[Path]) -> list[ShardRun]:
     runs = sorted((_read(path) for path in paths), key=lambda run: run.part.shard.index)
     for run in runs[1:]:
         _refuse_mixture(runs[0], run)
+    _refuse_two_sources(runs)
     count = runs[0].part.shard.count
     lacking = sorted(set(range(1, count + 1)) - {run.part.shard.index for run in runs})
     if lacking:
@@ -129,9 +131,19 @@ def scorers_of(runs: Sequence[ShardRun]) -> list[Scorer]:
     return scorers
 
 
-def mixed_environments(runs: Sequence[ShardRun]) -> list[str]:
-    """Sentences on shards that other versions of packages made: last digits can differ, as between machines."""
+def notes_on_differences(runs: Sequence[ShardRun]) -> list[str]:
+    """Sentences on what differs between shards and is no reason to refuse them.
+
+    The folder of clips may lie elsewhere on another machine. Limits decide which clips are refused. Other versions of
+    packages, as other machines, can move last digits.
+    """
     notes = []
+    sources = sorted({source for run in runs if (source := _source(run))})
+    if len(sources) > 1:
+        notes.append(f"shards name different sources: {', '.join(sources)}")
+    limits = sorted({", ".join(map(str, run.info.get("limits") or ["none"])) for run in runs})
+    if len(limits) > 1:
+        notes.append(f"shards were scored with different settings of --limit: {'; '.join(limits)}")
     for name in _MADE_BY:
         versions = sorted({str((run.info.get("environment") or {}).get(name)) for run in runs})
         if len(versions) > 1:
@@ -203,6 +215,32 @@ def _refuse_mixture(first: ShardRun, run: ShardRun) -> None:
     for name, network in run.record.networks.items():
         if first.record.networks.get(name, network) != network:
             raise UsageError(f"{first.path} and {run.path} computed features of {name} with different weights.")
+
+
+def _refuse_two_sources(runs: Sequence[ShardRun]) -> None:
+    """Refuse clips of equal names and prompts from two places, such as those of two checkpoints.
+
+    Raises:
+        UsageError: names of two folders, or two addresses; names the shards.
+    """
+    named = [(run.path, _source(run)) for run in runs if PurePosixPath(_source(run)).name]
+    for path, source in named[1:]:
+        if not _may_be_one(named[0][1], source):
+            raise UsageError(
+                f"{named[0][0]} and {path} are not shards of one run: "
+                f"they name different sources, {named[0][1]} and {source}."
+            )
+
+
+def _may_be_one(one: str, two: str) -> bool:
+    """Whether two names can mean one source: a folder keeps its own name where it is mounted in another one."""
+    if is_address(one) and is_address(two):
+        return one.rstrip("/") == two.rstrip("/")
+    return PurePosixPath(one).name == PurePosixPath(two).name
+
+
+def _source(run: ShardRun) -> str:
+    return str(run.info.get("source") or "")
 
 
 def _shown(value: object) -> str:

@@ -58,6 +58,8 @@ def begin_run(
         "notes": [*source.notes, *_notes(options)],
         "n_clips": len(source.clips),
     }
+    if changed := options.limits.changed():
+        info["limits"] = changed
     # A run that has nothing to do leaves the folder as it is, byte for byte: the command alone is no news.
     if {k: v for k, v in old.items() if k != "command"} != {k: v for k, v in info.items() if k != "command"}:
         folder.write_json("run.json", info)

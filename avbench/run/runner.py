@@ -88,14 +88,15 @@ def run_source(
 
 @contextlib.contextmanager
 def _backend(options: RunOptions, out: Path, source: Source, scorers: Sequence[Scorer]) -> Iterator[Backend]:
-    """What scores. A cluster is joined, and its nodes are checked, before the run folder is touched."""
+    """What scores. A cluster is joined, and its nodes are checked, before a run folder is begun."""
     workers = options.processes(out)
     if options.ray is None:
         yield LocalBackend(workers)
         return
     from avbench.run.cluster.backend import open_cluster
 
-    with open_cluster(options.ray, workers, source.clips, scorers) as cluster:
+    clips = None if (out / "run.json").is_file() else source.clips
+    with open_cluster(options.ray, workers, clips, scorers) as cluster:
         yield cluster
 
 

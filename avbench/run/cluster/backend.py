@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 
 from avbench.clips import Clip
 from avbench.encoders.store import GROUP
+from avbench.errors import UsageError
 from avbench.metrics.base import Scorer
 from avbench.run.cluster.connect import Connection
-from avbench.run.cluster.node_side import Inquiry, size_of
+from avbench.run.cluster.node_side import Inquiry, NodeWorker
 from avbench.run.cluster.nodes import Nodes
 from avbench.run.cluster.pool import RayPool
 from avbench.run.cluster.settings import RaySettings
+from avbench.run.cluster.visibility import needed_files
 from avbench.run.jobs import ClipJob, ClipResult, Stopped, wait_for_network
 from avbench.run.worker_process import Workers
 from avbench.run.workers import Crew, defining_modules, run_shards
@@ -31,12 +33,14 @@ class RayBackend:
         connection, nodes: the cluster.
         settings: how many actors, and what each needs.
         workers: what else an actor is given.
+        inquiry: what nodes are asked of the files of jobs; None where those of all clips have been checked.
     """
 
     connection: Connection
     nodes: Nodes
     settings: RaySettings
     workers: Workers
+    inquiry: Inquiry | None = None
 
     @property
     def count(self) -> int:
@@ -50,6 +54,9 @@ class RayBackend:
         """Results as they come, as `run_jobs` gives them; `note` gets a line on the nodes every few seconds."""
         if not jobs:
             return
+        if self.inquiry is not None:
+            files = needed_files([job.clip for job in jobs])
+            self.connection.call(self.nodes.require_files, replace(self.inquiry, files=files))
         metrics, clips = defining_modules(jobs), Counter[str]()
 
         def open_pool(count: int) -> RayPool:
@@ -69,29 +76,43 @@ class RayBackend:
 
 @contextmanager
 def open_cluster(
-    settings: RaySettings, workers: Workers, clips: Sequence[Clip], scorers: Sequence[Scorer]
+    settings: RaySettings, workers: Workers, clips: Sequence[Clip] | None, scorers: Sequence[Scorer]
 ) -> Iterator[RayBackend]:
     """Join or start a cluster and check its nodes; leave it at the end.
 
     Args:
         settings: how many actors, and what each needs.
         workers: what else an actor is given.
-        clips: their files have to be seen by every node; files that are not seen here are the run's to report.
+        clips: their files have to be seen by every node. None for a run that goes on: of what is left to do, files are
+            checked when that is known.
         scorers: all metrics of the run.
 
     Raises:
-        UsageError: RAY_ADDRESS cannot be used.
+        UsageError: RAY_ADDRESS cannot be used, or Ray refuses what an actor is to take.
         EnvironmentProblem: no Ray, no cluster, or a node that differs or does not see a file.
     """
     metrics = {scorer.name: scorer.function.__module__ for scorer in scorers}
     connection = Connection()
     try:
-        inquiry = Inquiry(metrics, workers.setup, _files(clips))
+        connection.call(_require_accepted, connection, settings)
+        inquiry = Inquiry(metrics, workers.setup, needed_files(clips or ()))
         nodes = connection.call(Nodes, connection, settings, inquiry)
         connection.call(nodes.require)
-        yield RayBackend(connection, nodes, settings, workers)
+        yield RayBackend(connection, nodes, settings, workers, inquiry if clips is None else None)
     finally:
         connection.close()
+
+
+def _require_accepted(connection: Connection, settings: RaySettings) -> None:
+    """Have Ray check what actors take, as rules for accelerators are its own.
+
+    Raises:
+        UsageError: it refuses.
+    """
+    try:
+        connection.ray.remote(NodeWorker).options(**settings.actor_options())
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"Ray refuses the resources of a worker: {' '.join(str(error).split())}") from error
 
 
 def taper(jobs: Sequence[ClipJob], count: int) -> list[list[ClipJob]]:
@@ -116,12 +137,6 @@ def node_line(clips: Counter[str], seconds: float) -> str:
     total = sum(clips.values()) / seconds
     each = ", ".join(f"{name} {number / seconds:.2f}" for name, number in sorted(clips.items()))
     return f"{total:.2f} clips/s: {each}" if clips else "no clip yet"
-
-
-def _files(clips: Sequence[Clip]) -> list[tuple[str, int]]:
-    """Files of clips that are seen here, with their sizes."""
-    paths = dict.fromkeys(path.absolute() for clip in clips for path in clip.local_files)
-    return [(str(path), size) for path in paths if (size := size_of(path)) is not None]
 
 
 def _anywhere(jobs: Sequence[ClipJob]) -> list[ClipJob]:

@@ -105,7 +105,7 @@ def _refuse_unreachable(address: str) -> None:
             "the command on a node of the cluster."
         )
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not (port.isascii() and port.isdecimal()):
         raise UsageError(f"RAY_ADDRESS={address}: expected HOST:PORT of the cluster's head")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()

@@ -18,7 +18,7 @@ from avbench.errors import AvbenchError
 from avbench.files import new_folder, take_lock
 from avbench.metrics.base import get_scorers
 from avbench.results import SPOOL_PREFIX
-from avbench.run.content import open_file
+from avbench.run.cluster.visibility import NeededFiles, refused_files, unseen_files
 from avbench.run.jobs import ClipJob, Stopped
 from avbench.run.schedule import SpoolLimit, score_jobs
 from avbench.run.worker_process import Message, Opening, Workers, import_metrics, portable
@@ -36,12 +36,12 @@ class Inquiry:
     Attributes:
         metrics: of the run, with the modules that define them.
         setup: how networks are loaded.
-        files: files of clips, with their sizes in bytes.
+        files: files of clips that it has to see.
     """
 
     metrics: Mapping[str, str]
     setup: WeightsConfig
-    files: Sequence[tuple[str, int]] = ()
+    files: NeededFiles = field(default_factory=NeededFiles)
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ class Description:
         identity: versions of packages, and of metrics with their weights, by name.
         problem: why it can give no identity; empty otherwise.
         unseen: the first files that it does not see, or sees with another size; `n_unseen` counts all.
+        refused: the first address that it cannot read, with the reason; empty if there is none.
     """
 
     identity: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
     unseen: tuple[str, ...] = ()
     n_unseen: int = 0
+    refused: str = ""
 
 
 def describe(inquiry: Inquiry) -> Description:
@@ -71,17 +73,10 @@ def describe(inquiry: Inquiry) -> Description:
         missing = scorer.unavailable(inquiry.setup)
         weights = f"not available here: {missing}" if missing else f"weights {scorer.weights_digest(inquiry.setup)}"
         identity[f"metric {scorer.name}"] = f"version {scorer.version}, {weights}"
-    unseen = [name for name, size in inquiry.files if size_of(Path(name)) != size]
-    return Description(identity, unseen=tuple(unseen[:_MOST_UNSEEN]), n_unseen=len(unseen))
-
-
-def size_of(path: Path) -> int | None:
-    """Bytes of a file that can be opened; None for anything else."""
-    try:
-        with open_file(path) as file:
-            return file.seek(0, 2)
-    except OSError:
-        return None
+    unseen, refused = unseen_files(inquiry.files), refused_files(inquiry.files)
+    return Description(
+        identity, unseen=tuple(unseen[:_MOST_UNSEEN]), n_unseen=len(unseen), refused=next(iter(refused), "")
+    )
 
 
 class NodeWorker:

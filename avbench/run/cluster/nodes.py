@@ -71,6 +71,13 @@ class Nodes:
             if problem := self._settle(reference):
                 raise EnvironmentProblem(problem)
 
+    def require_files(self, inquiry: Inquiry) -> None:
+        """Ask all nodes anew, with other files, and those that join from now on; raises what `require` raises."""
+        self._question = self._ray.put(pickle.dumps(inquiry))
+        self._known.clear()
+        self.usable.clear()
+        self.require()
+
     def refresh(self) -> None:
         """Let go of nodes that were lost, take in those that joined; one that differs is left out, with a warning."""
         if time.monotonic() >= self._next_look:
@@ -130,8 +137,11 @@ def difference(expected: Description, answer: Description | str) -> str | None:
     if answer.problem:
         return f": {answer.problem}"
     if answer.unseen:
-        listed = ", ".join(answer.unseen)
-        return f" does not see {answer.n_unseen} files of clips, or sees them with another size: {listed} ..."
+        files = "1 file" if answer.n_unseen == 1 else f"{answer.n_unseen} files"
+        listed = ", ".join(answer.unseen) + (" ..." if answer.n_unseen > len(answer.unseen) else "")
+        return f" does not see {files} of clips with the size that they have here: {listed}"
+    if answer.refused:
+        return f" cannot read {answer.refused}, and this machine can: check the credentials and the network of the node"
     for name in sorted(expected.identity.keys() | answer.identity.keys()):
         here, there = expected.identity.get(name, "not installed"), answer.identity.get(name, "not installed")
         if here != there:

@@ -10,6 +10,7 @@ from typing import Any
 from avbench.errors import UsageError
 
 _OWN_OPTIONS = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
+_LEAST = 0.0001  # what Ray counts resources in
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class RaySettings:
             raise UsageError(f"GPUs per worker: expected a fraction from 0 to 1, or a whole number, got {gpus:g}")
         if "GPU" in self.resources:
             raise UsageError("resource GPU: say --gpus-per-worker")
+        if "object_store_memory" in self.resources:
+            raise UsageError("resource object_store_memory: it belongs to a node, and no worker can take of it")
+        for name, amount in self.needs.items():
+            if amount < _LEAST:
+                raise UsageError(f"{name}={amount:g}: the least amount of a resource that Ray takes is {_LEAST:g}")
 
     @property
     def needs(self) -> dict[str, float]:

@@ -228,6 +228,7 @@ def test_the_protocol_is_stated_and_an_unknown_one_refused(avbench, small_clip, 
     ("options", "code", "words"),
     [
         (["--device", "tpu"], 2, "(--device): expected auto"),
+        (["--device", "cuda:²"], 2, "(--device): expected auto"),
         (["--device", "cuda:63"], 4, "torch finds"),
         (["--weights-dir", "no/such/folder"], 2, "no such folder"),
         (["--reference", "no_such.npz"], 2, "no_such.npz"),

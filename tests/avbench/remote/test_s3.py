@@ -20,6 +20,9 @@ from avbench.__main__ import main  # noqa: E402
 from avbench.api import score_clips  # noqa: E402
 from avbench.results import load_run  # noqa: E402
 
+# Only the session 'slow' installs s3fs and moto.
+pytestmark = pytest.mark.slow
+
 SAME = ["clip_id", "metric", "value", "status", "reason", "clip_sha256", "detail"]
 
 
@@ -75,7 +78,7 @@ def test_scores_uploads_and_reports(bucket, tmp_path, small_clip, monkeypatch):
 @pytest.mark.parametrize("command", ["score", "report"])
 def test_missing_bucket(bucket, tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
-    assert run(command, "s3://no-such-bucket/x") in (2, 4)
+    assert run(command, "s3://no-such-bucket/x") == 2
     message = capsys.readouterr().err
     assert "s3://no-such-bucket/x" in message
     assert len(message.strip().splitlines()) == 1
@@ -102,7 +105,6 @@ def test_upload_that_fails_keeps_the_run(bucket, tmp_path, small_clip, monkeypat
     assert (load_run(Path("run")).scores["status"] == "ok").all()
 
 
-@pytest.mark.slow
 def test_actors_of_a_cluster_fetch_the_clips(bucket, tmp_path):
     pytest.importorskip("ray")
     folder = ray_clips.write_clips(tmp_path / "clips", 3)

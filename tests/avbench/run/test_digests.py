@@ -92,6 +92,35 @@ def test_a_damaged_memory_is_forgotten(clips: list[Clip], tmp_path: Path, read: 
     assert digests(clips, store, tmp_path) == first and len(read) == 3
 
 
+def test_what_was_read_before_an_interrupt_is_remembered(clips: list[Clip], tmp_path: Path, read: list[str]) -> None:
+    contents = DigestStore(tmp_path / "store").read(clips, tmp_path)
+    next(contents)
+    next(contents)
+    contents.close()  # type: ignore[attr-defined]  # a generator
+    read.clear()
+    digests(clips, DigestStore(tmp_path / "store"), tmp_path)
+    assert read == ["c"]
+
+
+def test_runs_side_by_side_remember_what_both_read(clips: list[Clip], tmp_path: Path, read: list[str]) -> None:
+    store = DigestStore(tmp_path / "store")
+    one, two = store.read(clips[:1], tmp_path), store.read(clips[1:], tmp_path)
+    assert next(one) and next(two)
+    assert len([*one, *two]) == 1
+    read.clear()
+    digests(clips, store, tmp_path)
+    assert read == []
+
+
+def test_clips_that_are_not_read_again_stay_in_the_memory(clips: list[Clip], tmp_path: Path, read: list[str]) -> None:
+    store = DigestStore(tmp_path / "store")
+    digests(clips, store, tmp_path)
+    digests(clips[:1], DigestStore(store.folder, trusted=False), tmp_path)
+    read.clear()
+    digests(clips, store, tmp_path)
+    assert read == []
+
+
 def test_a_memory_that_cannot_be_written_costs_nothing(clips: list[Clip], tmp_path: Path, read: list[str]) -> None:
     (tmp_path / "store").write_text("a file")
     assert digests(clips, DigestStore(tmp_path / "store"), tmp_path) == [read_content(clip).sha256 for clip in clips]

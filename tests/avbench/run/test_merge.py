@@ -157,6 +157,12 @@ def test_a_shard_that_is_none_is_refused(text: str) -> None:
         parse_shard(text)
 
 
+def test_no_shard_of_none_is_suggested() -> None:
+    with pytest.raises(UsageError, match="at least 1") as error:
+        parse_shard("1/0")
+    assert "0/0" not in str(error.value)
+
+
 def test_a_shard_that_is_there_twice_counts_once(shards: Callable[..., list[Path]], tmp_path: Path) -> None:
     paths = shards(2)
     merge_runs(paths, tmp_path / "once")

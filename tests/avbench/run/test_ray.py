@@ -6,33 +6,27 @@ import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_ray import Lost, Nodewise, Pool, job
 
-from avbench import Clip, score_clips
+from avbench import score_clips
 from avbench.errors import EnvironmentProblem, UsageError
-from avbench.run.assignments import Assignment
 from avbench.run.cluster import backend
 from avbench.run.cluster.backend import RayBackend, node_line, taper
 from avbench.run.cluster.node_side import Description, Handover, Inquiry, describe
 from avbench.run.cluster.nodes import Node, Nodes, difference
 from avbench.run.cluster.settings import RaySettings, parse_resources
-from avbench.run.content import Content
-from avbench.run.jobs import ClipJob, ClipResult, RunContext, Stopped
+from avbench.run.cluster.visibility import NeededFiles
+from avbench.run.jobs import ClipResult, Stopped
 from avbench.run.options import RunOptions
-from avbench.run.score_clip import failed_result
 from avbench.run.worker_process import Opening, Workers
 from avbench.run.workers import Crew, run_shards
 from avbench.weights.config import WeightsConfig
-
-
-def job(number: int, metric: str = "loudness") -> ClipJob:
-    return ClipJob(Clip(f"c{number}", Path(f"c{number}.mp4")), Content("0"), (metric,), RunContext("run", "s", "1"))
 
 
 def test_slots_are_what_the_scarcest_resource_gives():
@@ -50,7 +44,17 @@ def test_resources_are_names_with_numbers(text):
         parse_resources([text])
 
 
-@pytest.mark.parametrize("options", [{"gpus_per_worker": 1.5}, {"workers": 0}, {"resources": {"GPU": 1}}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gpus_per_worker": 1.5},
+        {"gpus_per_worker": 0.00001},
+        {"workers": 0},
+        {"resources": {"GPU": 1}},
+        {"resources": {"CPU": 0.00001}},
+        {"resources": {"object_store_memory": 1}},
+    ],
+)
 def test_settings_that_ray_does_not_take_are_refused(options):
     with pytest.raises(UsageError):
         RaySettings(**options)
@@ -81,7 +85,7 @@ def test_a_node_names_the_files_that_it_does_not_see(tmp_path):
     seen, other = tmp_path / "seen.mp4", tmp_path / "other.mp4"
     seen.write_bytes(b"1234")
     other.write_bytes(b"123")
-    files = [(str(seen), 4), (str(other), 4), (str(tmp_path / "absent.mp4"), 4)]
+    files = NeededFiles([(str(seen), 4), (str(other), 4), (str(tmp_path / "absent.mp4"), 4)])
     answer = describe(Inquiry({"loudness": "avbench.metrics"}, WeightsConfig(), files))
     assert answer.unseen == (str(other), str(tmp_path / "absent.mp4"))
     assert "weights none" in answer.identity["metric loudness"]
@@ -102,58 +106,6 @@ def test_a_clip_is_opened_only_when_the_run_has_heard_so():
     assert not opened.wait(0.1)
     assert list(messages) == []
     assert opened.wait(5)
-
-
-class Lost(Assignment):
-    """A worker whose node can go."""
-
-    gone = False
-
-    @property
-    def blameless(self) -> bool:
-        return self.gone
-
-    def give(self, shard, stopped) -> None:
-        self.take(shard)
-
-
-class Pool:
-    """One worker that opens clips in turn and dies over `deadly` ones; with its node for so many times."""
-
-    def __init__(self, deadly: str, with_node: list[int]) -> None:
-        self.deadly, self.with_node, self.worker = deadly, with_node, Lost(ready=True)
-
-    @property
-    def busy(self) -> int:
-        return int(self.worker.busy)
-
-    @property
-    def idle(self) -> list[Lost]:
-        return [] if self.worker.busy else [self.worker]
-
-    def grow(self, shards: int) -> None: ...
-
-    def listen(self) -> Iterator[tuple[Lost, object]]:
-        worker = self.worker
-        if not worker.left:
-            worker.note("done")
-            return
-        clip_id, first = next(iter(worker.left.items()))
-        worker.note(Opening(clip_id))
-        if clip_id != self.deadly:
-            result = failed_result(first, "judged")
-            worker.note(result)
-            yield worker, result
-            return
-        self.worker = Lost(ready=True)
-        worker.gone = self.with_node[0] > 0
-        self.with_node[0] -= 1
-        yield worker, None
-
-    def end_hanging(self) -> Iterator[tuple[Lost, ClipJob]]:
-        return iter(())
-
-    def end(self) -> None: ...
 
 
 def reasons(with_node: int) -> dict[str, str]:
@@ -198,51 +150,6 @@ def test_a_run_tells_how_quick_its_nodes_are(monkeypatch):
     assert [re.sub(r"[0-9]+\.[0-9]{2}", "N", line) for line in lines] == ["N clips/s: node a N"] * 3
 
 
-class Nodewise:
-    """As much of Ray as nodes are asked by. Each answers as this machine would, and then `changed` by its name."""
-
-    exceptions = SimpleNamespace(RayError=RuntimeError)
-
-    def __init__(self, changed: dict[str, Callable[[Any], Any]]) -> None:
-        self.changed, self.left = changed, False
-
-    @property
-    def ray(self) -> Nodewise:
-        return self
-
-    def call(self, function: Callable[..., Any], *given: Any) -> Any:
-        return function(*given)
-
-    def close(self) -> None:
-        self.left = True
-
-    def nodes(self) -> list[dict[str, Any]]:
-        return [
-            {"NodeID": f"{name}-id", "Alive": True, "Resources": {"CPU": 1.0}, "NodeManagerAddress": "10.0.0.1",
-             "NodeManagerHostname": name}
-            for name in self.changed
-        ]  # fmt: skip
-
-    def put(self, question: bytes) -> bytes:
-        return question
-
-    def remote(self, **_: Any) -> Callable[[Any], Any]:
-        def task(function: Callable[[bytes], Any]) -> Any:
-            def on(scheduling_strategy: str) -> Any:
-                return SimpleNamespace(remote=lambda question: (scheduling_strategy, function, question))
-
-            return SimpleNamespace(options=on)
-
-        return task
-
-    def wait(self, asked: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
-        return asked, []
-
-    def get(self, reference: tuple[str, Callable[[bytes], Any], bytes]) -> Any:
-        name, function, question = reference
-        return self.changed[name](function(question))
-
-
 def raises(_answer: object) -> None:
     raise RuntimeError("first line\nno module named avbench")
 
@@ -256,7 +163,14 @@ def raises(_answer: object) -> None:
             lambda answer: replace(answer, identity={**answer.identity, "metric loudness": "version 9, weights none"}),
             "in metric loudness: version 9, weights none there, version ",
         ),
-        (lambda answer: replace(answer, unseen=("/clips/a.mp4",), n_unseen=1), "does not see 1 files of clips"),
+        (
+            lambda answer: replace(answer, unseen=("/clips/a.mp4",), n_unseen=1),
+            "does not see 1 file of clips with the size that they have here: /clips/a.mp4",
+        ),
+        (
+            lambda answer: replace(answer, refused="s3://b/a.mp4 (Access Denied)"),
+            "cannot read s3://b/a.mp4 (Access Den",
+        ),
         (lambda _: "it has another version (avbench 0.0.1): no describe", "has another version"),
         (lambda _: Description(problem="cannot import the metric"), ": cannot import the metric"),
         (raises, "cannot answer: no module named avbench"),
@@ -280,6 +194,16 @@ def test_no_node_with_room_ends_the_run_before_it_begins(monkeypatch, small_clip
     assert not (tmp_path / "run").exists()
 
 
+def test_resources_that_ray_refuses_end_the_run_before_it_begins(monkeypatch, small_clip, tmp_path):
+    cluster = Nodewise({"head": lambda answer: answer})
+    cluster.refusal = "TPU was set to 1.5,\nwhich is not supported"
+    monkeypatch.setattr(backend, "Connection", lambda: cluster)
+    options = RunOptions(ray=RaySettings(resources={"TPU": 1.5}))
+    with pytest.raises(UsageError, match=r"^Ray refuses .*: TPU was set to 1\.5, which is not supported$"):
+        score_clips(small_clip, tmp_path / "run", metrics=["loudness"], options=options)
+    assert not (tmp_path / "run").exists() and cluster.left
+
+
 def test_without_ray_nothing_is_begun(monkeypatch, small_clip, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(EnvironmentProblem, match=r"not installed: pip install 'avbench\[ray\]'"):
@@ -293,6 +217,7 @@ def test_without_ray_nothing_is_begun(monkeypatch, small_clip, tmp_path):
         ("127.0.0.1:1", EnvironmentProblem, r"^no Ray cluster at 127\.0\.0\.1:1: .*Check RAY_ADDRESS"),
         ("ray://head:10001", UsageError, "Ray's client cannot stream results"),
         ("head", UsageError, "expected HOST:PORT"),
+        ("127.0.0.1:²", UsageError, "expected HOST:PORT"),
     ],
 )
 def test_an_address_without_a_cluster_is_one_line(monkeypatch, small_clip, tmp_path, address, kind, words):
