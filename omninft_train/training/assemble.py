@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from omninft_train.config import MINIATURES, Config, check
+from omninft_train.config import MINIATURES, Config
+from omninft_train.config_checks import check
 from omninft_train.errors import UsageError
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.method.surgery import PRESETS, keep_by_block, preset_keep
