@@ -73,6 +73,12 @@ def _check_policy(config: Config) -> None:
 def _check_methods(config: Config) -> None:
     if not (config.marble.enabled or config.arr.enabled):
         return
+    for spec in config.rewards.reward:
+        if spec.weight < 0:
+            raise UsageError(
+                f"reward '{spec.scorer}': weight = {spec.weight:g}: MARBLE and Adaptive Reward Routing find weights of "
+                "their own, from 0 up, and would train towards what is to shrink. Give it scale = -1 and a weight above 0."
+            )
     if config.advantages.per != "reward":
         raise UsageError(
             f"advantages.per = '{config.advantages.per}': MARBLE and Adaptive Reward Routing weigh rewards that are "

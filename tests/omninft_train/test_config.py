@@ -377,6 +377,16 @@ def test_methods_that_weigh_single_rewards_refuse_sums_of_a_modality(recipe: str
         load(recipe, None, ['advantages.per="modality"'])
 
 
+@pytest.mark.parametrize("recipe", ["marble", "arr"])
+def test_methods_that_weigh_rewards_refuse_negative_weights(recipe: str):
+    one = "rewards.reward=[{{scorer='clap', weight={}, route='both', scale=-1.0}}]"
+    assert load("gdpo", None, [one.format(-1)]).rewards.reward[0].weight == -1
+    for weight in (0, 0.5):
+        assert load(recipe, None, [one.format(weight)]).rewards.reward[0].weight == weight
+    with pytest.raises(UsageError, match=r"reward 'clap': weight = -1: .* scale = -1"):
+        load(recipe, None, [one.format(-1)])
+
+
 # Whatever values a configuration has, it is printed so that it loads as itself.
 
 ABOVE_ZERO = st.floats(0, allow_nan=False, allow_infinity=False, exclude_min=True)
