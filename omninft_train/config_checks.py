@@ -68,6 +68,12 @@ def _check_policy(config: Config) -> None:
             f"backbone.quantize = '{config.backbone.quantize}': for adapters on LTX-2 only (backbone.kind 'ltx2', "
             "policy.parameters 'lora'); what is trained cannot be kept in 8 bits."
         )
+    if (config.policy.parameters, config.backbone.kind) == ("full", "ltx2") and config.backbone.dtype != "float32":
+        raise UsageError(
+            f"policy.parameters = 'full' with backbone.dtype = '{config.backbone.dtype}': steps of optimizer.lr "
+            f"{config.optimizer.lr:g} are lost in its rounding, and most weights would never change. Set "
+            "backbone.dtype = \"float32\", which takes twice the memory, or train adapters ('lora'), which are float32."
+        )
 
 
 def _check_methods(config: Config) -> None:

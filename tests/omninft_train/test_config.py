@@ -405,6 +405,7 @@ FIXED: dict[str, st.SearchStrategy[Any]] = {
     "policy.rank": st.integers(1, 256),
     "policy.init": st.just(""),  # goes with adapters only, as what is next
     "backbone.quantize": st.just("none"),
+    "backbone.dtype": st.just("float32"),
     "loss.beta": ABOVE_ZERO,
     "loss.advantage_clip": ABOVE_ZERO,
     "loss.kl_coef": NOT_NEGATIVE,
