@@ -83,7 +83,7 @@ def _check_methods(config: Config) -> None:
         if spec.weight < 0:
             raise UsageError(
                 f"reward '{spec.scorer}': weight = {spec.weight:g}: MARBLE and Adaptive Reward Routing find weights of "
-                "their own, from 0 up, and would train towards what is to shrink. Give it scale = -1 and a weight above 0."
+                "their own, from 0 up, and would raise what is to shrink. Give it scale = -1 and a weight above 0."
             )
     if config.advantages.per != "reward":
         raise UsageError(
