@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from avbench.config import at_least, between
-from omninft_train.errors import UsageError
+from avbench.config import Must, at_least, between
 from omninft_train.method.advantages import AdvantageOptions
 from omninft_train.method.losses import LossOptions
 from omninft_train.method.regions import RegionOptions
-from omninft_train.method.surgery import SurgeryRule, check_rule
+from omninft_train.method.surgery import SurgeryRule
 from omninft_train.models.ltx2_decoding import Tiling
 from omninft_train.models.quantize import Quantization
 from omninft_train.rewards.spec import RewardSpec
@@ -20,6 +20,8 @@ from omninft_train.training.trackers import TrackerName
 
 Preset = Literal["release", "paper"]
 Count = Annotated[int, at_least(1)]
+NotNegative = Annotated[float, at_least(0)]
+Positive = Annotated[float, Must(lambda value: 0 < value < math.inf, "above 0")]
 MINIATURES = ("miniature", "crowd")
 """Kinds of backbone that are worlds of `omninft_train.miniature`."""
 
@@ -51,9 +53,9 @@ class RunSection:
     keep_policies: Literal["all", "best"] = "all"
     best_by: str | None = None
     eval_every: Annotated[int, at_least(0)] = 0
-    probe_every: int = 0
+    probe_every: Annotated[int, at_least(0)] = 0
     tracker: TrackerName | None = None
-    clips_every: int = 0
+    clips_every: Annotated[int, at_least(0)] = 0
     mirror: str | None = None
     shard: Literal["none", "node", "all"] | None = None
 
@@ -79,10 +81,10 @@ class BackboneSection:
     kind: Literal["miniature", "crowd", "ltx2"] = "ltx2"
     path: str = ""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    height: int = 512
-    width: int = 768
-    frames: int = 121
-    fps: float = 24.0
+    height: Count = 512
+    width: Count = 768
+    frames: Count = 121
+    fps: Positive = 24.0
     gradient_checkpointing: bool = True
     tiling: Tiling = "none"
     offload: bool = False
@@ -103,7 +105,7 @@ class PolicySection:
 
     parameters: Literal["lora", "full"] = "lora"
     rank: Count = 32
-    alpha: int = 64
+    alpha: Count = 64
     init: str = ""
 
 
@@ -178,7 +180,7 @@ class RegionSection:
     """
 
     enabled: bool = False
-    first_block: float = 0.0
+    first_block: NotNegative = 0.0
     window: tuple[float, float] = (0.5, 0.9)
     passes: Literal["conditional", "all"] = "conditional"
     rope: bool = True
@@ -220,9 +222,9 @@ class ArrSection:
     """
 
     enabled: bool = False
-    maximum: float = 1.5
+    maximum: Annotated[float, at_least(1)] = 1.5
     layers: bool = True
-    tau: float = 1.0
+    tau: Positive = 1.0
     kappa: Annotated[float, between(0, 1)] = 0.3
     smoothing: Annotated[float, between(0, 1)] = 0.7
     warmup_steps: Annotated[int, at_least(0)] = 50
@@ -236,20 +238,23 @@ class OldSection:
     decay: Literal[0, 1, 2] = 1
 
 
+_Decay = Annotated[float, Must(lambda value: 0 <= value < 1, "of at least 0 and below 1")]
+
+
 @dataclass(frozen=True)
 class OptimizerSection:
     """AdamW.
 
     Attributes:
         batch: pairs of rollout and noise level per forward pass; changes no result.
-        max_norm: gradients are scaled down to this norm.
+        max_norm: gradients are scaled down to this norm; inf for none.
     """
 
-    lr: float = 3e-5
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 1e-4
-    eps: float = 1e-8
-    max_norm: float = 1.0
+    lr: Positive = 3e-5
+    betas: tuple[_Decay, _Decay] = (0.9, 0.999)
+    weight_decay: NotNegative = 1e-4
+    eps: Positive = 1e-8
+    max_norm: Annotated[float, Must(lambda value: value > 0, "above 0")] = 1.0
     batch: Count = 1
 
 
@@ -326,81 +331,3 @@ class Config:
         """The sampling steps and passes whose attention makes region weights."""
         first, last = (int(fraction * self.sampling.steps) for fraction in self.regions.window)
         return CaptureWindow(first, last, self.regions.passes)
-
-
-def check(config: Config, world: int = 1) -> None:
-    """Whether sizes fit each other.
-
-    Raises:
-        UsageError: with the equation.
-    """
-    prompts, sampling = config.prompts, config.sampling
-    above = {
-        "optimizer.lr": config.optimizer.lr,
-        "optimizer.max_norm": config.optimizer.max_norm,
-        "loss.beta": config.loss.beta,
-        "loss.advantage_clip": config.loss.advantage_clip,
-        "regions.weights.maximum": config.regions.weights.maximum,
-        "arr.tau": config.arr.tau,
-        "arr.maximum": config.arr.maximum,
-    }
-    for name, number in above.items():
-        if not number > 0:
-            raise UsageError(f"{name} = {number:g}: must be above 0.")
-    _check_policy(config)
-    if prompts.group_size == 1:
-        raise UsageError("prompts.group_size = 1: a group of one has no advantage; at least 2 are needed.")
-    for rule in config.surgery.rules:
-        check_rule(rule)
-    if (config.marble.enabled or config.arr.enabled) and config.advantages.per != "reward":
-        raise UsageError(
-            f"advantages.per = '{config.advantages.per}': MARBLE and Adaptive Reward Routing weigh rewards that are "
-            "normalised one by one, which is 'reward'."
-        )
-    if config.marble.enabled and config.advantages.mode != "gdpo":
-        raise UsageError(
-            f"marble.enabled with advantages.mode = '{config.advantages.mode}': MARBLE weighs rewards that are "
-            "normalised one by one and go to both branches, which is 'gdpo'."
-        )
-    if config.arr.enabled:
-        _check_arr(config)
-    if prompts.rollouts % world:
-        raise UsageError(
-            f"prompts.groups {prompts.groups} x prompts.group_size {prompts.group_size} = {prompts.rollouts} rollouts "
-            f"is not divisible by {world} processes. Change one of the three."
-        )
-    if not 0 < config.levels.fraction <= 1 or int(config.levels.fraction * sampling.steps) < 1:
-        raise UsageError(
-            f"levels.fraction {config.levels.fraction} x sampling.steps {sampling.steps} = "
-            f"{config.levels.fraction * sampling.steps:g}: no noise level to train on; at least 1 is needed."
-        )
-    first, last = config.regions.window
-    if not 0 <= first <= last <= 1:
-        raise UsageError(f"regions.window = [{first}, {last}]: needs 0 <= first <= last <= 1.")
-
-
-def _check_policy(config: Config) -> None:
-    if config.policy.init and config.policy.parameters == "full":
-        raise UsageError(
-            "policy.init with policy.parameters = 'full': a LoRA is started from with 'lora' alone. To train all, "
-            "merge it into the base (omninft-train export --format merged) and name that in backbone.path."
-        )
-    if config.backbone.quantize != "none" and (config.policy.parameters, config.backbone.kind) != ("lora", "ltx2"):
-        raise UsageError(
-            f"backbone.quantize = '{config.backbone.quantize}': for adapters on LTX-2 only (backbone.kind 'ltx2', "
-            "policy.parameters 'lora'); what is trained cannot be kept in 8 bits."
-        )
-
-
-def _check_arr(config: Config) -> None:
-    if config.advantages.mode != "routed":
-        raise UsageError(
-            f"arr.enabled with advantages.mode = '{config.advantages.mode}': Adaptive Reward Routing weighs the "
-            "rewards of each branch, which needs 'routed'."
-        )
-    others = {"surgery.enabled": config.surgery.enabled, "regions.enabled": config.regions.enabled}
-    for key, value in others.items():
-        if value:
-            raise UsageError(
-                f"arr.enabled with {key}: Adaptive Reward Routing has its own way. Switch one of them off."
-            )

@@ -17,7 +17,7 @@ from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.held_out import held_out_specs, higher_is_better
 from omninft_train.rewards.local import make_rewards
-from omninft_train.rewards.spec import Rewards
+from omninft_train.rewards.spec import Rewards, Score
 from omninft_train.training.distributed import ALONE, World
 
 SetMetric = Callable[[Sequence[Decoded], Sequence[TrainPrompt]], float]
@@ -51,10 +51,11 @@ def evaluate(
     section, sets = _with_held_out(trained.config), _set_metrics(trained.backbone.kind)
     keep: dict[Job, Decoded] | None = {} if sets else None
     rows = judged_rows(trained, prompts, how, section, journal, world, keep, running=running, clips=clips)
+    figures = _probes(trained, prompts, how)  # in all processes: spread networks need each of them in every pass
     if rows is None:
         return None
     whole = [keep[job] for job in jobs_of(prompts, how)] if keep is not None else []
-    return _evaluation(trained, prompts, how, section, rows, _of_sets(sets, whole, prompts, how))
+    return _evaluation(trained, prompts, how, section, rows, {**_of_sets(sets, whole, prompts, how), **figures})
 
 
 def judge_clips(
@@ -65,14 +66,15 @@ def judge_clips(
     section, sets = _with_held_out(trained.config), _set_metrics(trained.backbone.kind)
     with closing(make_rewards(section)) as rewards:
         rows = judge(rewards, list(zip(jobs_of(prompts, how), flat, strict=True)), prompts)
-    return _evaluation(trained, prompts, how, section, rows, _of_sets(sets, flat, prompts, how))
+    figures: dict[str, Score] = {**_of_sets(sets, flat, prompts, how), **_probes(trained, prompts, how)}
+    return _evaluation(trained, prompts, how, section, rows, figures)
 
 
 def _of_sets(
     sets: Mapping[str, SetMetric], clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], how: Generation
-) -> dict[str, float | None]:
+) -> dict[str, Score]:
     texts = [prompts[job.prompt] for job in jobs_of(prompts, how)]
-    return _finite({name: metric(clips, texts) for name, metric in sets.items()})
+    return {name: metric(clips, texts) for name, metric in sets.items()}
 
 
 def _evaluation(
@@ -81,8 +83,9 @@ def _evaluation(
     how: Generation,
     section: RewardSection,
     rows: Sequence[JudgedClip],
-    sets: Mapping[str, float | None],
+    sets: Mapping[str, Score],
 ) -> Evaluation:
+    missing = tuple(f"{name}: {value}" for name, value in sets.items() if isinstance(value, str))
     return Evaluation(
         role=how.role,
         step=trained.step,
@@ -94,8 +97,8 @@ def _evaluation(
             spec.name: Metric(spec.weight != 0, tuple(row.values[number] for row in rows), higher_is_better(spec))
             for number, spec in enumerate(section.reward)
         },
-        sets={**sets, **_probes(trained, prompts, how)},
-        failures=tuple(reason for row in rows for reason in row.reasons),
+        sets={name: _finite(value) for name, value in sets.items()},
+        failures=tuple(reason for row in rows for reason in row.reasons) + missing,
     )
 
 
@@ -115,17 +118,17 @@ def _set_metrics(kind: str) -> dict[str, SetMetric]:
     return set_metrics(kind)
 
 
-def _probes(trained: Trained, prompts: Sequence[TrainPrompt], how: Generation) -> dict[str, float | None]:
+def _probes(trained: Trained, prompts: Sequence[TrainPrompt], how: Generation) -> dict[str, Score]:
     """Figures of the network itself, where the backbone has any."""
     if trained.backbone.kind not in MINIATURES:
         return {}
     from omninft_train.miniature.measures import probes
 
-    return _finite(probes(trained, how.role, prompts, how.seed))
+    return probes(trained, how.role, prompts, how.seed)
 
 
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+def _finite(value: Score) -> float | None:
+    return None if isinstance(value, str) or not math.isfinite(value) else value
 
 
 def group_rewards(

@@ -22,6 +22,7 @@ from omninft_train.models.backbone import Backbone, Decoded
 from omninft_train.models.policy import Policy
 from omninft_train.prompts import TrainPrompt, load_prompts
 from omninft_train.training import checkpoint
+from omninft_train.training.agreement import check_conditions
 from omninft_train.training.assemble import load_backbone, make_policy
 from omninft_train.training.best import best_policy
 from omninft_train.training.distributed import ALONE, World
@@ -93,7 +94,7 @@ def load_shared(run: Path, prompts: Sequence[TrainPrompt], world: World, step: i
     """`load_trained` in several processes, each of which encodes a part of the prompts for all."""
     texts = list(dict.fromkeys(prompt.prompt_av for prompt in prompts))
     trained = load_trained(run, world.device, texts[world.rank :: world.size], step)
-    world.barrier()
+    check_conditions(trained.backbone, texts, world)
     return trained
 
 

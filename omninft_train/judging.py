@@ -1,16 +1,16 @@
-"""Sample and judge clips batch by batch: what is judged lies in a journal, and no more than a batch in memory."""
+"""Sample and judge clips, a few at a time: what is judged lies in a journal, and no more than these in memory."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omninft_train.clips import save_mp4
-from omninft_train.config import RewardSection
+from omninft_train.config import Config, RewardSection
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.files import make_folder
 from omninft_train.generate import Generation, Job, Trained, jobs_of, settings_of, stream
@@ -19,6 +19,9 @@ from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.local import Rewards, make_rewards
 from omninft_train.training.distributed import ALONE, World
 from omninft_train.training.offload import make_room
+
+# Clips that wait in main memory while networks are away, so that these come back once for all: of LTX-2's, 5 GB.
+_HELD = 32
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def judged_rows(
     if any(job not in done for job in left):
         with _opened(section, running) as rewards, closing(_Journal(out, settings, world)) as journal:
             make_room(rewards, trained.config, trained.policy)
-            for batch in batches:
+            for batch in _gathered(batches, _HELD if _loads_networks(trained.config, section) else 1):
                 fresh = [(job, clip) for job, clip in batch if job not in done]
                 rows = judge(rewards, fresh, prompts) if fresh else []
                 _save(fresh, clips)
@@ -107,6 +110,23 @@ def judged_rows(
             f"--out {out.parent} is not shared: what other processes judged there, {lost} clips, is missing."
         )
     return [found[job] for job in jobs]
+
+
+def _loads_networks(config: Config, section: RewardSection) -> bool:
+    """Whether networks are read or moved whenever clips are judged."""
+    return section.offload or config.backbone.offload
+
+
+def _gathered(batches: Iterable[list[tuple[Job, Decoded]]], least: int) -> Iterator[list[tuple[Job, Decoded]]]:
+    """The same clips in parts of at least so many, but for the last."""
+    held: list[tuple[Job, Decoded]] = []
+    for batch in batches:
+        held += batch
+        if len(held) >= least:
+            yield held
+            held = []
+    if held:
+        yield held
 
 
 def _dealt(jobs: list[Job], world: World) -> list[Job]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from avbench.config import build, refuse
 from avbench.toml import Origin, merge, parse_toml, read_text, toml_key, toml_value
-from omninft_train.config import Config, check
+from omninft_train.config import Config
+from omninft_train.config_checks import check
 from omninft_train.errors import UsageError, near
 
 RECIPES = ("vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft", "diffusionnft", "marble", "arr")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,18 @@ import torch.distributed as dist
 
 from omninft_train.config import Config, RunSection
 from omninft_train.errors import AvbenchError
-from omninft_train.training.agreement import agree, last_checkpoint
+from omninft_train.training.agreement import agree, check_conditions, last_checkpoint
 from omninft_train.training.distributed import World
+
+
+class Cache:
+    """Of a backbone: prompts that it cannot find."""
+
+    def __init__(self, lost: list[str]) -> None:
+        self.lost = lost
+
+    def missing(self, prompts: Sequence[str]) -> list[str]:
+        return self.lost
 
 
 def main(rank: int, folder: Path) -> None:
@@ -24,6 +34,8 @@ def main(rank: int, folder: Path) -> None:
         "agreed": outcome(lambda: agree(config, folder / "shared", world)),
         "configurations": outcome(lambda: agree(other, folder / "shared", world)),
         "unshared": outcome(lambda: agree(config, own / "unshared", world)),
+        "cached": outcome(lambda: check_conditions(Cache(["rain"] * rank), [], world)),
+        "all cached": outcome(lambda: check_conditions(Cache([]), [], world)),
         "file": outcome(lambda: agree(config, folder / "file", world)),
         **{
             name: outcome(lambda n=name: last_checkpoint(own / n, world))

@@ -56,7 +56,8 @@ def torchrun_variables(rank: int, size: int, node_size: int, port: int) -> dict[
 
 def run_training(job: Mapping[str, Any], world: World) -> None:
     """Train on the miniature; leave how many numbers of all networks this process holds."""
-    training = assemble(tiny_config(Path(job["weights"]), *job["changes"]), Path(job["out"]), world)
+    config = tiny_config(Path(job["weights"]), *job["changes"], world=job.get("world", "miniature"))
+    training = assemble(config, Path(job["out"]), world)
     train(training)
     parameters: list[Any] = [p for network in training.policy.networks() for p in network.parameters()]
     held = sum(p.to_local().numel() if hasattr(p, "to_local") else p.numel() for p in parameters)

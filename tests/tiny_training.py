@@ -36,14 +36,14 @@ SMALL = (
 )
 
 
-def tiny_weights(folder: Path) -> Path:
+def tiny_weights(folder: Path, world: str = "miniature") -> Path:
     """A pretraining of one step."""
-    return pretrained(folder, PretrainOptions(steps=1, batch=2, size=Size(2, 2, 16, 16)))
+    return pretrained(folder, PretrainOptions(steps=1, batch=2, size=Size(2, 2, 16, 16), world=world))
 
 
-def tiny_config(weights: Path, *changes: str, recipe: str = "omninft") -> Config:
+def tiny_config(weights: Path, *changes: str, recipe: str = "omninft", world: str = "miniature") -> Config:
     """A recipe at small size, with changes."""
-    return load(recipe, "miniature", [f'backbone.path="{weights}"', *SMALL, *changes])
+    return load(recipe, world, [f'backbone.path="{weights}"', *SMALL, *changes])
 
 
 def make(config: Config, out: Path) -> Training:

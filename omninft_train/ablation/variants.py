@@ -13,7 +13,8 @@ from avbench.errors import UsageError
 from avbench.toml import ConfigError, toml_value
 from omninft_train import recipe
 from omninft_train.ablation.grid import Grid, Variant
-from omninft_train.config import MINIATURES, check
+from omninft_train.config import MINIATURES
+from omninft_train.config_checks import check
 
 # Paths and machines, and what each run sets for itself: no part of what a variant is.
 _APART = {"backbone": ("path", "cache"), "run": ("seed", "mirror"), "prompts": ("path",), "rewards": ("weights_dir",)}

@@ -14,10 +14,12 @@ from omninft_train.cli.options import RunFolder, Step
 def command(
     run: RunFolder,
     out: Annotated[Path, typer.Option("--out", help="JSON file for one row of rewards per rollout.")],
-    prompts: Annotated[int | None, typer.Option("--prompts", help="Groups; default: one for each prompt.")] = None,
-    group_size: Annotated[int | None, typer.Option("--group-size", help="Rollouts of a group; default: the run's.")] = (
-        None
-    ),
+    prompts: Annotated[
+        int | None, typer.Option("--prompts", min=1, help="Groups; default: one for each prompt.")
+    ] = None,
+    group_size: Annotated[
+        int | None, typer.Option("--group-size", min=1, help="Rollouts of a group; default: the run's.")
+    ] = None,
     role: Annotated[
         Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
     ] = "policy",

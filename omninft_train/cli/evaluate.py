@@ -16,13 +16,13 @@ def command(
     prompts: Annotated[
         Path | None, typer.Option("--prompts", help="JSONL; default: the miniature's held-out prompts.")
     ] = None,
-    samples: Annotated[int, typer.Option("--samples", help="Clips per prompt.")] = 8,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Clips per prompt.")] = 8,
     role: Annotated[
         Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
     ] = "policy",
-    steps: Annotated[int | None, typer.Option("--steps", help="Sampling steps; default: twice those of training.")] = (
-        None
-    ),
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Sampling steps; default: twice those of training.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Equal seeds give all policies equal noise.")] = 0,
     step: Step = "last",
 ) -> None:

@@ -20,7 +20,9 @@ def command(
         Path | None, typer.Option("--cache", help="Folder of pretrainings; default: pretraining in --out.")
     ] = None,
     world: Annotated[str, typer.Option("--world", help="miniature (one shape) or crowd (three).")] = "miniature",
-    samples: Annotated[int, typer.Option("--samples", help="Clips for each of 16 prompts, before and after.")] = 8,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="Clips for each of 16 prompts, before and after.")
+    ] = 8,
 ) -> None:
     """Do everything on a laptop: pretrain a tiny joint model, post-train it, sample, score, and write a page."""
     from dataclasses import replace

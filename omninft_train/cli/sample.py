@@ -15,19 +15,19 @@ def command(
     run: RunFolder,
     out: Annotated[Path, typer.Option("--out", help="Folder for the clips and their manifest.")],
     prompts: Annotated[Path | None, typer.Option("--prompts", help="JSONL; default: the run's own prompts.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="Only the first prompts.")] = None,
-    samples: Annotated[int, typer.Option("--samples", help="Clips per prompt.")] = 1,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first prompts.")] = None,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Clips per prompt.")] = 1,
     role: Annotated[
         Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
     ] = "policy",
-    steps: Annotated[int | None, typer.Option("--steps", help="Sampling steps; default: twice those of training.")] = (
-        None
-    ),
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Sampling steps; default: twice those of training.")
+    ] = None,
     guidance: Annotated[
         tuple[float, float] | None, typer.Option("--guidance", help="Of video and audio; default: those of training.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Equal seeds give all policies equal noise.")] = 0,
-    batch: Annotated[int | None, typer.Option("--batch", help="Clips per forward pass.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Clips per forward pass.")] = None,
     step: Step = "last",
 ) -> None:
     """Generate clips (mp4) with a run's policy, and a manifest for `avbench score`; goes on where it stopped."""

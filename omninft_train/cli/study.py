@@ -31,8 +31,10 @@ def conflicts(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables, plots and a page.")] = Path(
         "runs/conflicts"
     ),
-    prompts: Annotated[int, typer.Option("--prompts", help="Groups of rollouts that are made of each run.")] = 175,
-    group_size: Annotated[int, typer.Option("--group-size", help="Rollouts of each prompt.")] = 8,
+    prompts: Annotated[
+        int, typer.Option("--prompts", min=1, help="Groups of rollouts that are made of each run.")
+    ] = 175,
+    group_size: Annotated[int, typer.Option("--group-size", min=1, help="Rollouts of each prompt.")] = 8,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the rollouts' noise; default: the run's.")] = None,
     role: Annotated[
         Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")

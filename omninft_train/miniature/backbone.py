@@ -153,6 +153,10 @@ class MiniatureBackbone:
             raise EnvironmentProblem(f"{folder / WEIGHTS}: cannot be read ({reason}). Pretrain again.") from error
         return cls(transformer, meta["digest"], device, world)
 
+    def missing(self, prompts: Sequence[str]) -> list[str]:
+        """None: words are looked up."""
+        return []
+
     def condition(self, prompts: Sequence[str]) -> Condition:
         """Conditioning of some prompts, (B, S, D).
 

@@ -23,6 +23,7 @@ from omninft_train.models.backbone import Decoded
 from omninft_train.models.hooks import Surgery
 from omninft_train.models.policy import FullPolicy, Role
 from omninft_train.prompts import TrainPrompt
+from omninft_train.rewards.spec import Score
 from omninft_train.training.assemble import depth, make_capture
 from omninft_train.training.diagnostics import depth_norms
 from omninft_train.training.rollout import rollout_seed, sample
@@ -36,6 +37,7 @@ _COUNT = 32
 # A token belongs to a shape that covers at least this fraction of it.
 _LEAST_COVER = 0.1
 _WARM = 10**9  # optimiser steps after which W has warmed up
+_PATHS = ("video_gradient_in_audio", "video_gradient_in_audio_with_surgery")
 
 SetMetric = Callable[[Sequence[Decoded], Sequence[TrainPrompt]], float]
 
@@ -51,8 +53,10 @@ def set_metrics(kind: str) -> dict[str, SetMetric]:
     return {"impact_distance": solo.impact_distance}
 
 
-def probes(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], seed: int) -> dict[str, float]:
+def probes(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], seed: int) -> dict[str, Score]:
     """Figures of a policy in the crowd: where its sound looks, and what of the video loss reaches its audio stream.
+
+    Of a network that is spread over processes, all of them have to call this.
 
     Args:
         trained: the policy.
@@ -62,21 +66,24 @@ def probes(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], seed: i
 
     Returns:
         See `region_lifts` and, where everything is trained, `gradient_paths`; empty for other worlds. Not a number
-        where there is no value.
+        where there is no value, or why there is none.
     """
     if trained.backbone.kind != "crowd":
         return {}
     lifts = region_lifts(trained, role, prompts, seed)
-    if not isinstance(trained.policy, FullPolicy):
-        return lifts
-    paths = gradient_paths(trained.policy.transformer(role), trained.backbone.kind)
-    return lifts | {
-        "video_gradient_in_audio": paths.fraction,
-        "video_gradient_in_audio_with_surgery": paths.fraction_with_surgery,
-    }
+    return lifts | (_paths(trained, role) if isinstance(trained.policy, FullPolicy) else {})
 
 
-def region_lifts(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], seed: int) -> dict[str, float]:
+def _paths(trained: Trained, role: Role) -> dict[str, Score]:
+    network = trained.policy.transformer(role)
+    if any(hasattr(parameter, "device_mesh") for parameter in network.parameters()):
+        # A copy would share the processes' communication with the original.
+        return dict.fromkeys(_PATHS, "not measured while weights are spread over processes (run.shard)")
+    paths = gradient_paths(network, trained.backbone.kind)
+    return dict(zip(_PATHS, (paths.fraction, paths.fraction_with_surgery), strict=True))
+
+
+def region_lifts(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], seed: int) -> dict[str, Score]:
     """How much region weight and attention lie on shapes, against the fraction of the frame that these take.
 
     Attention is collected as the run's `regions` say, switched on or not; weights are those after the warm-up.

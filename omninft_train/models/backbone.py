@@ -45,6 +45,10 @@ class Backbone(Protocol):
     geometry: Geometry
     transformer: nn.Module
 
+    def missing(self, prompts: Sequence[str]) -> list[str]:
+        """Those of some prompts whose conditioning takes a text encoder to compute, and is not there."""
+        ...
+
     def condition(self, prompts: Sequence[str]) -> Condition:
         """Conditioning of some prompts, (B, S, D); computed once per distinct prompt."""
         ...

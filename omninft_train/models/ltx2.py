@@ -103,6 +103,10 @@ class Ltx2Backbone:
         """Encode prompts that are not in the cache; do it once for all of a run, since it loads the text encoder."""
         self._prompts.prepare(prompts)
 
+    def missing(self, prompts: Sequence[str]) -> list[str]:
+        """Prompts that are not in the cache."""
+        return self._prompts.missing(prompts)
+
     def condition(self, prompts: Sequence[str]) -> Condition:
         """Conditioning of some prompts, (B, S, D)."""
         return self._prompts.condition(prompts)

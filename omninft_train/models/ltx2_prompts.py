@@ -79,6 +79,10 @@ class PromptStore:
             self._write(prompt, condition)
         return len(missing)
 
+    def missing(self, prompts: Iterable[str]) -> list[str]:
+        """Prompts without a file; what files hold is not looked at."""
+        return [prompt for prompt in dict.fromkeys(prompts) if not self.path(prompt).is_file()]
+
     def condition(self, prompts: Sequence[str]) -> Condition:
         """Conditioning of prompts, (B, S, D); those not on disk are encoded first, which loads the text encoder."""
         if self.prepare(prompts):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from omninft_train.training.distributed import World
 
 if TYPE_CHECKING:
     from omninft_train.config import Config
+    from omninft_train.models.backbone import Backbone
 
 
 def agree(config: Config, out: Path, world: World) -> None:
@@ -55,6 +56,26 @@ def last_checkpoint(out: Path, world: World) -> Path | None:
             "All nodes have to see one and the same run folder (--out)."
         )
     return out / name
+
+
+def check_conditions(backbone: Backbone, prompts: Sequence[str], world: World) -> None:
+    """Wait until all processes have encoded their part of the prompts, and make sure that each sees all.
+
+    What a process did not see it would encode in the middle of a step, with the text encoder beside everything else.
+
+    Raises:
+        UsageError: a process does not see what others have encoded.
+    """
+    if world.size == 1:
+        return
+    world.barrier()
+    counts: Any = world.gather_objects(len(backbone.missing(prompts)))
+    blind = [rank for rank, count in enumerate(counts) if count]
+    if blind:
+        raise UsageError(
+            f"backbone.cache is not shared: {_processes(blind)} (node {blind[0] // world.node_size}) lacks "
+            f"{counts[blind[0]]} of the prompts, which others have encoded. Name a folder that all nodes share."
+        )
 
 
 def _identity(folder: Path) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from omninft_train.config import MINIATURES, Config, check
+from omninft_train.config import MINIATURES, Config
+from omninft_train.config_checks import check
 from omninft_train.errors import UsageError
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.method.surgery import PRESETS, keep_by_block, preset_keep
@@ -23,7 +24,7 @@ from omninft_train.models.responses import BothWays, ResponseCapture
 from omninft_train.prompts import TrainPrompt, draw, load_prompts
 from omninft_train.rewards.held_out import held_out_specs
 from omninft_train.rewards.local import make_rewards
-from omninft_train.training.agreement import agree
+from omninft_train.training.agreement import agree, check_conditions
 from omninft_train.training.best import check_best
 from omninft_train.training.distributed import TIMEOUT, World
 from omninft_train.training.layout import Layout, choose_layout
@@ -55,7 +56,7 @@ def assemble(config: Config, out: Path, world: World) -> Training:
     needed = list(dict.fromkeys([*_drawn(config, prompts), *(prompt.prompt_av for prompt in evaluated)]))
     shared = world.size > 1 and config.backbone.quantize == "none"  # quantised weights are made by each process
     backbone = load_backbone(config, world.device, needed[world.rank :: world.size], empty=shared)
-    world.barrier()  # each process has encoded its part of the prompts, and all read all
+    check_conditions(backbone, needed, world)
     policy = make_policy(config, backbone)
     if shared:
         _place(policy, config, layout, world)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ class Guidance:
         stg: scale away from a network whose self-attention is switched off in `stg_blocks`, 0.0 for none.
         stg_blocks: 29 for LTX-2.0, 28 for LTX-2.3.
 
+    Raises:
+        UsageError: a scale is not finite.
+
     Source: defaults as the release of OmniNFT samples (its configuration file says 1.0 and is not read).
     """
 
@@ -37,6 +41,11 @@ class Guidance:
     audio: float = 3.0
     stg: float = 1.0
     stg_blocks: tuple[int, ...] = (29,)
+
+    def __post_init__(self) -> None:
+        scales = (self.video, self.audio, self.stg)
+        if not all(map(math.isfinite, scales)):
+            raise UsageError(f"guidance of video, audio and stg = {', '.join(map(str, scales))}: must be finite.")
 
     @property
     def passes(self) -> tuple[Pass, ...]:

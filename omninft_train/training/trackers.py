@@ -71,13 +71,14 @@ def keep_clips(
     return shown
 
 
-def open_service(name: TrackerName, run: Path, config: Mapping[str, Any]) -> Board | Hosted:
+def open_service(name: TrackerName, run: Path, config: Mapping[str, Any], first: int = 0) -> Board | Hosted:
     """One run in a service; a run that goes on after an interruption goes on under its name.
 
     Args:
         name: of the service.
         run: folder of the run.
         config: of the run, nested.
+        first: step that the run starts or goes on with.
 
     Raises:
         EnvironmentProblem: its package is not installed, or it does not start.
@@ -85,7 +86,7 @@ def open_service(name: TrackerName, run: Path, config: Mapping[str, Any]) -> Boa
     if find_spec(name) is None:
         raise EnvironmentProblem(f"run.tracker = '{name}': {name} is not installed here; pip install {name}")
     try:
-        return Board(run, config) if name == "tensorboard" else Hosted(name, run, config)
+        return Board(run, config, first) if name == "tensorboard" else Hosted(name, run, config)
     except Exception as error:  # whatever a service raises
         raise EnvironmentProblem(
             f"run.tracker = '{name}' does not start ({error}). Fix it, or leave it out."
@@ -95,11 +96,12 @@ def open_service(name: TrackerName, run: Path, config: Mapping[str, Any]) -> Boa
 class Board:
     """Files for TensorBoard, in `tensorboard` of the run's folder; see `tracking.Mirror`."""
 
-    def __init__(self, run: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, run: Path, config: Mapping[str, Any], first: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         make: Any = SummaryWriter
-        self._writer: Any = make(str(run / "tensorboard"))
+        # What was written of steps that are made again is hidden; an evaluation before the first of them is no such.
+        self._writer: Any = make(str(run / "tensorboard"), purge_step=first + 1 if first else None)
         self._writer.add_text("config", "\n".join(f"    {key} = {value}" for key, value in flat(config).items()))
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
@@ -129,13 +131,12 @@ class Hosted:
 
     def __init__(self, name: TrackerName, run: Path, config: Mapping[str, Any]) -> None:
         self._package: Any = import_module(name)
-        more: dict[str, Any] = {}
-        if name == "wandb":
-            known = hashlib.sha256(str(run.absolute()).encode()).hexdigest()[:16]
-            more = {"id": known, "dir": str(run)}
-        settings = flat(config)
-        label = run.absolute().name
-        self._run: Any = self._package.init(project=_PROJECT, name=label, config=settings, resume="allow", **more)
+        folder = run.absolute()
+        known = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+        more = {"id": known, "dir": str(run)} if name == "wandb" else {}
+        # Trackio goes on with the run of this name, and most folders of runs are named alike.
+        label = "-".join(filter(None, (folder.parent.name, folder.name, known[:6])))
+        self._run: Any = self._package.init(project=_PROJECT, name=label, config=flat(config), resume="allow", **more)
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Numbers of a step; lists and tables by their index and key."""

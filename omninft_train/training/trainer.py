@@ -71,7 +71,8 @@ def _loop(training: Training) -> None:
     config, world = training.config, training.world
     first = resume(training)
     name = config.run.tracker if world.is_main else None
-    services = [open_service(name, training.out, asdict(config))] if name and first < config.run.steps else []
+    shown = [name] if name and first < config.run.steps else []
+    services = [open_service(one, training.out, asdict(config), first) for one in shown]
     tracker = Tracker(training.out, first, mirror=config.run.mirror, services=services, silent=not world.is_main)
     with closing(tracker):
         start_evaluations(training, tracker, first)

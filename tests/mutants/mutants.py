@@ -19,6 +19,13 @@ _GOLDENS = f"{_TESTS}/method/test_method_goldens.py"
 _EVALUATING = f"{_TESTS}/training/test_evaluating.py"
 _HELD_OUT = f"{_TESTS}/test_held_out.py"
 _STREAMING = f"{_TESTS}/test_streaming.py"
+_CHOICES = f"{_TESTS}/test_choices.py"
+_MARBLE, _ARR = f"{_TESTS}/method/test_marble.py", f"{_TESTS}/method/test_arr.py"
+_BALANCED = f"{_TESTS}/training/test_marble_training.py::test_interrupted_and_resumed_is_the_same"
+_RESPONSIVE = f"{_TESTS}/training/test_arr_training.py"
+_SAVED = f"{_TESTS}/training/test_checkpoint.py"
+_SUMS = f"{_TESTS}/method/test_advantages.py"
+_TOGETHER = f"{_LOOP}::test_two_processes_are_as_one"
 
 
 @dataclass(frozen=True)
@@ -452,4 +459,137 @@ MUTANTS = (
     ),
     Mutant("processes make unequal numbers of passes", "judging.py", "(-len(jobs) % world.size)", "0", (_STREAMING,)),
     Mutant("a score without its clip is done", "judging.py", " if job.file in there}", "}", (_EVALUATING,)),
+    # Rewards weighed by their gradients.
+    Mutant("every step solves", "training/weighting.py", "step - self._solved >= options.every", "True", (_BALANCED,)),
+    Mutant(
+        "a run that goes on solves anew",
+        "training/weighting.py",
+        "list(alphas) == self._names()",
+        "False",
+        (_BALANCED,),
+    ),
+    Mutant(
+        "gradients have a say in the warm-up",
+        "training/weighting.py",
+        "balanced is not None and step >= self._options.warmup_steps",
+        "balanced is not None",
+        (_RESPONSIVE,),
+    ),
+    Mutant(
+        "gradients through both branches",
+        "training/weighting.py",
+        "branches=(branch,), token_weights=False",
+        "token_weights=False",
+        (_RESPONSIVE,),
+    ),
+    Mutant(
+        "long gradients count more",
+        "method/marble.py",
+        "(gram / norms / norms[:, None])[valid]",
+        "gram[valid]",
+        (_MARBLE,),
+    ),
+    Mutant(
+        "the step has no gradient's norm",
+        "method/marble.py",
+        "weights[valid] * (norms[valid].mean() / norms[valid])",
+        "weights[valid] / norms[valid]",
+        (_MARBLE,),
+    ),
+    Mutant(
+        "smoothing the other way round",
+        "method/marble.py",
+        "smoothing * previous + (1 - smoothing) * weights",
+        "(1 - smoothing) * previous + smoothing * weights",
+        (_MARBLE,),
+    ),
+    Mutant(
+        "responses are not clipped",
+        "method/arr.py",
+        "by_part.clamp(max=by_part.quantile(_PERCENTILE, dim=-1, keepdim=True))",
+        "by_part",
+        (_ARR,),
+    ),
+    Mutant("the least response passes all", "method/arr.py", "(1 - (1 - (scores", "((1 - (scores", (_ARR,)),
+    Mutant(
+        "balanced weights keep their sum",
+        "method/arr.py",
+        "kappa * prior.sum() * balanced",
+        "kappa * balanced",
+        (_ARR,),
+    ),
+    # Sums of a modality.
+    Mutant(
+        "sums of a modality are not normalised",
+        _ADVANTAGES,
+        "terms = _normalise_columns(totals, whole, groups, options)",
+        "terms = totals",
+        (_SUMS,),
+    ),
+    Mutant(
+        "a failure stays in the statistics of its modality",
+        _ADVANTAGES,
+        "whole.append(valid[:, chosen].all(dim=1))",
+        "whole.append(valid[:, chosen].any(dim=1))",
+        (_SUMS,),
+    ),
+    # Processes and checkpoints.
+    Mutant(
+        "rows by process, not by index",
+        "training/distributed.py",
+        "torch.stack(parts, dim=1).flatten(0, 1).cpu()",
+        "torch.cat(parts).cpu()",
+        (_TOGETHER,),
+    ),
+    Mutant(
+        "gradients are not added up",
+        "training/distributed.py",
+        "                dist.all_reduce(tensor)\n",
+        "                pass\n",
+        (_TOGETHER,),
+    ),
+    Mutant(
+        "damage is not noticed",
+        "training/checkpoint.py",
+        "if checked and _file_digest(path) != part.get(_DIGEST):",
+        "if False:",
+        (_SAVED,),
+    ),
+    Mutant(
+        "the optimiser counts anew",
+        "training/checkpoint.py",
+        "return value.clone()",
+        "return torch.zeros_like(value)",
+        (_SAVED,),
+    ),
+    # What a finished run is asked for.
+    Mutant("values of the first metric for all", "evaluate.py", "row.values[number]", "row.values[0]", (_ROLES,)),
+    Mutant(
+        "held-out metrics count as rewards", "evaluate.py", "Metric(spec.weight != 0,", "Metric(True,", (_EVALUATING,)
+    ),
+    Mutant("--step of sample ignored", "cli/sample.py", "step_number(run, step))", "None)", (_CHOICES,)),
+    Mutant("--step of evaluate ignored", "cli/evaluate.py", "step_number(run, step))", "None)", (_CHOICES,)),
+    Mutant("--step of conflicts ignored", "cli/conflicts.py", "step_number(run, step))", "None)", (_CHOICES,)),
+    Mutant("--step of export ignored", "cli/export.py", "step_number(run, step))", "None)", (_CHOICES,)),
+    Mutant(
+        "--role of conflicts ignored",
+        "cli/conflicts.py",
+        "Generation(role, size",
+        'Generation("policy", size',
+        (_CHOICES,),
+    ),
+    Mutant(
+        "--seed of conflicts ignored",
+        "cli/conflicts.py",
+        "config.run.seed if seed is None else seed",
+        "config.run.seed",
+        (_CHOICES,),
+    ),
+    Mutant(
+        "the last levels for the first",
+        _SCHEDULE,
+        "list(range(int(fraction * count)))",
+        "list(range(count))[-int(fraction * count) :]",
+        (_OTHERWISE,),
+    ),
 )

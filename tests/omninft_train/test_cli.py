@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from omninft_train.cli import app
 from omninft_train.recipe import load, to_toml
 
 COMMAND = (sys.executable, "-m", "omninft_train")
@@ -51,6 +53,23 @@ def test_help_names_commands_and_exit_codes():
     assert all(f"  {name} " in text for name in COMMANDS)
     for said in ("0 ok", "2 wrong usage", "3 training stopped", "4 environment", "130 interrupted"):
         assert said in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("sample", "samples", -2), ("sample", "steps", -3), ("sample", "batch", -1), ("sample", "limit", 0),
+        ("evaluate", "samples", 0), ("evaluate", "steps", -3), ("conflicts", "prompts", -79),
+        ("conflicts", "group-size", -2), ("miniature", "samples", 0),
+    ],
+)  # fmt: skip
+def test_counts_start_at_one(name: str, option: str, value: int, tmp_path: Path):
+    """What is taken from the end of a list, or of nothing, would be written without a word."""
+    run_folder = [] if name == "miniature" else [str(tmp_path)]
+    command = [name, *run_folder, "--out", str(tmp_path / "out"), f"--{option}", str(value)]
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 2 and f"Invalid value for '--{option}'" in found.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_show_config_prints_a_recipe_that_it_takes_back(tmp_path: Path):

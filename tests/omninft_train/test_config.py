@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 import types
 import typing
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 
 from avbench.config import build
 from avbench.toml import Origin
-from omninft_train.config import Config, check
+from omninft_train.config import Config
+from omninft_train.config_checks import check
 from omninft_train.errors import UsageError
 from omninft_train.method.advantages import AdvantageOptions
 from omninft_train.method.losses import LossOptions
@@ -161,7 +163,7 @@ def test_lists_of_an_own_file_replace_those_of_the_backbone(tmp_path: Path):
         ('backbone.path="3"', "backbone.path", "3"),
         ("backbone.path=", "backbone.path", ""),
         ("run.mirror=package.module:name", "run.mirror", "package.module:name"),
-        ("optimizer.betas=[0.5, 1]", "optimizer.betas", (0.5, 1.0)),
+        ("optimizer.betas=[0.5, 0]", "optimizer.betas", (0.5, 0.0)),
         ("prompts.class_weights={dog = 1, 'the cat' = 2}", "prompts.class_weights", {"dog": 1.0, "the cat": 2.0}),
         ("prompts.class_weights.dog=3", "prompts.class_weights", {"dog": 3.0}),
         ("sampling.guidance.stg_blocks=[1, 2]", "sampling.guidance.stg_blocks", (1, 2)),
@@ -185,10 +187,10 @@ WRONG = {
     "run.steps=many": 'run.steps = "many": expected a whole number of at least 1.',
     "run.steps=5.0": "run.steps = 5.0: expected a whole number of at least 1.",
     "run.steps=true": "run.steps = true: expected a whole number of at least 1.",
-    "optimizer.lr=true": "optimizer.lr = true: expected a number.",
+    "optimizer.lr=true": "optimizer.lr = true: expected a number above 0.",
     "optimizer.betas=0.9": "optimizer.betas = 0.9: expected a list of 2 numbers.",
     "optimizer.betas=[0.9]": "optimizer.betas = [0.9]: expected a list of 2 numbers.",
-    "optimizer.betas=[0.9, 'x']": 'optimizer.betas[1] = "x": expected a number.',
+    "optimizer.betas=[0.9, 'x']": 'optimizer.betas[1] = "x": expected a number of at least 0 and below 1.',
     "surgery.enabled=1": "surgery.enabled = 1: expected true or false.",
     "surgery.preset=deeper": 'surgery.preset = "deeper": expected one of "release", "paper", "paper-keep10", "deep".',
     "preset=papers": 'preset = "papers": expected one of "release", "paper".',
@@ -227,8 +229,9 @@ SIZES = {
     "levels.fraction=0.08": "levels.fraction 0.08 x sampling.steps 12 = 0.96: no noise level to train on",
     "levels.fraction=1.5": "levels.fraction 1.5 x sampling.steps 12 = 18",
     "levels.fraction=nan": "levels.fraction nan",
-    "regions.window=[0.9, 0.5]": "regions.window = [0.9, 0.5]: needs 0 <= first <= last <= 1.",
-    "regions.window=[0.0, 1.5]": "needs 0 <= first <= last <= 1.",
+    "regions.window=[0.9, 0.5]": "regions.window = [0.9, 0.5]: needs 0 <= first <= last <= 1, and first below 1.",
+    "regions.window=[0.0, 1.5]": "needs 0 <= first <= last <= 1",
+    "regions.window=[1, 1]": "regions.window = [1.0, 1.0]: needs",
 }
 
 
@@ -320,7 +323,7 @@ def test_what_toml_writes_otherwise_than_json_is_printed_as_itself(text: str, tm
     ("text", "told"),
     [
         ("run.steps=0", "run.steps = 0: expected a whole number of at least 1"),
-        ("optimizer.lr=-1e-4", "optimizer.lr = -0.0001: must be above 0"),
+        ("optimizer.lr=-1e-4", "optimizer.lr = -0.0001: expected a number above 0"),
         ("loss.beta=0.0", "loss.beta = 0: must be above 0"),
         ("rewards.max_failed_fraction=2.0", r"max_failed_fraction = 2.0: expected a number from 0 to 1"),
         ("prompts.group_size=1", "a group of one has no advantage"),
@@ -333,6 +336,40 @@ def test_values_that_cannot_work_are_refused_before_anything_is_loaded(text: str
         load("omninft", None, [text])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "optimizer.lr=inf", "optimizer.lr=nan", "optimizer.weight_decay=-1", "optimizer.betas=[1.0, 0.9]",
+        "optimizer.eps=-1", "optimizer.max_norm=0.0", "regions.first_block=nan", "regions.first_block=-0.5",
+        "regions.weights.maximum=0.5", "regions.weights.warmup_steps=-3", "loss.video_weight=-1",
+        "loss.audio_weight=nan", "loss.beta=inf", "loss.kl_coef=-1", "advantages.eps=0", "arr.maximum=0.5",
+        "arr.tau=nan", "policy.alpha=0", "backbone.fps=0", "backbone.frames=-7", "run.probe_every=-1",
+        "run.clips_every=-2",
+    ],
+)  # fmt: skip
+def test_a_number_out_of_range_is_named_with_its_key(text: str):
+    with pytest.raises(UsageError, match=re.escape(text.partition("=")[0])):
+        load("omninft", None, [text])
+
+
+@pytest.mark.parametrize("key", ["video", "audio", "stg"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_guidance_is_finite(key: str, value: str):
+    with pytest.raises(UsageError, match=r"sampling\.guidance: .* must be finite"):
+        load("omninft", None, [f"sampling.guidance.{key}={value}"])
+
+
+def test_one_branch_at_least_is_trained():
+    assert load("omninft", None, ["loss.audio_weight=0"]).loss.audio_weight == 0
+    with pytest.raises(UsageError, match="neither branch would be trained"):
+        load("omninft", None, ["loss.audio_weight=0", "loss.video_weight=0"])
+
+
+def test_actors_keep_their_networks():
+    with pytest.raises(UsageError, match=r"rewards\.offload with rewards\.backend = 'ray'"):
+        load("omninft", "ltx2", ["rewards.offload=true", "rewards.backend=ray"])
+
+
 @pytest.mark.parametrize("recipe", ["marble", "arr"])
 def test_methods_that_weigh_single_rewards_refuse_sums_of_a_modality(recipe: str):
     assert load(recipe, None, ['preset="paper"']).advantages.per == "reward"
@@ -340,9 +377,20 @@ def test_methods_that_weigh_single_rewards_refuse_sums_of_a_modality(recipe: str
         load(recipe, None, ['advantages.per="modality"'])
 
 
+@pytest.mark.parametrize("recipe", ["marble", "arr"])
+def test_methods_that_weigh_rewards_refuse_negative_weights(recipe: str):
+    one = "rewards.reward=[{{scorer='clap', weight={}, route='both', scale=-1.0}}]"
+    assert load("gdpo", None, [one.format(-1)]).rewards.reward[0].weight == -1
+    for weight in (0, 0.5):
+        assert load(recipe, None, [one.format(weight)]).rewards.reward[0].weight == weight
+    with pytest.raises(UsageError, match=r"reward 'clap': weight = -1: .* scale = -1"):
+        load(recipe, None, [one.format(-1)])
+
+
 # Whatever values a configuration has, it is printed so that it loads as itself.
 
-ABOVE_ZERO = st.floats(0, allow_nan=False, exclude_min=True)
+ABOVE_ZERO = st.floats(0, allow_nan=False, allow_infinity=False, exclude_min=True)
+NOT_NEGATIVE = st.floats(0, allow_nan=False, allow_infinity=False)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 NUMBERS = st.floats(allow_nan=False)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -357,19 +405,26 @@ FIXED: dict[str, st.SearchStrategy[Any]] = {
     "policy.rank": st.integers(1, 256),
     "policy.init": st.just(""),  # goes with adapters only, as what is next
     "backbone.quantize": st.just("none"),
-    "optimizer.lr": ABOVE_ZERO,
-    "optimizer.max_norm": ABOVE_ZERO,
+    "backbone.dtype": st.just("float32"),
     "loss.beta": ABOVE_ZERO,
     "loss.advantage_clip": ABOVE_ZERO,
-    "regions.weights.maximum": ABOVE_ZERO,
+    "loss.kl_coef": NOT_NEGATIVE,
+    "loss.video_weight": ABOVE_ZERO,
+    "loss.audio_weight": NOT_NEGATIVE,
+    "advantages.eps": ABOVE_ZERO,
+    "optimizer.betas": st.tuples(*[st.floats(0, 1, exclude_max=True)] * 2),
+    "regions.weights.maximum": st.floats(1, 1e9),
+    "regions.weights.warmup_steps": st.integers(0, 1000),
+    "sampling.guidance.video": FINITE,
+    "sampling.guidance.audio": FINITE,
+    "sampling.guidance.stg": FINITE,
+    "rewards.backend": st.just("local"),  # goes with offload
     "rewards.max_failed_fraction": st.floats(0, 1),
     "marble.enabled": st.just(False),  # it goes with one mode of advantages only
     "marble.every": st.integers(1, 100),
     "marble.warmup_steps": st.integers(0, 100),
     "marble.smoothing": st.floats(0, 1),
     "arr.enabled": st.just(False),
-    "arr.maximum": ABOVE_ZERO,
-    "arr.tau": ABOVE_ZERO,
     "arr.kappa": st.floats(0, 1),
     "arr.smoothing": st.floats(0, 1),
     "arr.warmup_steps": st.integers(0, 100),
@@ -404,8 +459,10 @@ def values(kind: Any, where: str = "") -> st.SearchStrategy[Any]:
     if where in FIXED:
         return FIXED[where]
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return {int: st.integers(1, 10**6), float: st.floats(1, 1e9)}[arguments[0]]  # in the range of each
     if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
+        hints = typing.get_type_hints(kind, include_extras=True)
         parts = {
             f.name: values(hints[f.name], f"{where}.{f.name}" if where else f.name) for f in dataclasses.fields(kind)
         }
@@ -440,7 +497,7 @@ def test_every_key_can_be_set_and_printed(tmp_path_factory: pytest.TempPathFacto
     key = data.draw(st.sampled_from(LEAVES))
     kind: Any = Config
     for part in key.split("."):
-        kind = typing.get_type_hints(kind)[part]
+        kind = typing.get_type_hints(kind, include_extras=True)[part]
     value = data.draw(values(kind).filter(lambda found: found is not None))
     section, _, name = key.rpartition(".")
     within = to_toml(one(key, value)).partition(f"[{section}]\n")[2] if section else to_toml(one(key, value))

@@ -21,6 +21,7 @@ from omninft_train.evaluate import evaluate, group_rewards
 from omninft_train.generate import Generation, Job, Trained, load_trained, sample_clips, step_number
 from omninft_train.judging import clear
 from omninft_train.models.backbone import Decoded
+from omninft_train.rewards.local import LocalRewardBackend
 from omninft_train.rewards.spec import Rewards, Scored
 from omninft_train.training import checkpoint, saving
 from omninft_train.training.distributed import World
@@ -264,3 +265,31 @@ def test_all_processes_make_equally_many_passes(
     lines = [path.read_text().splitlines()[1:] for path in sorted(tmp_path.glob("*/.found.json.*"))]
     jobs = [tuple(json.loads(line)[:2]) for part_lines in lines for line in part_lines]
     assert len(jobs) == 8 and set(jobs) == {(prompt, index) for prompt in range(3) for index in range(2)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sizes"),
+    [((), [2, 2, 2]), (("rewards.offload=true",), [4, 2]), (("backbone.offload=true",), [4, 2])],
+)
+def test_networks_that_come_and_go_judge_many_clips_at_once(
+    trained: Trained,
+    prompts: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: tuple[str, ...],
+    sizes: list[int],
+) -> None:
+    """Each call of a backend loads them; more clips than the bound do not wait, and rewards stay as they are."""
+    config = tiny_config(Path(trained.config.backbone.path), *changes)
+    wanted = group_rewards(trained, prompts, HOW, tmp_path / "whole.json")
+    calls: list[int] = []
+    real = LocalRewardBackend.judge
+
+    def counted(self: LocalRewardBackend, clips: Sequence[Decoded], *arguments: Any) -> Any:
+        calls.append(len(clips))
+        return real(self, clips, *arguments)
+
+    monkeypatch.setattr(LocalRewardBackend, "judge", counted)
+    monkeypatch.setattr(judging, "_HELD", 3)
+    assert group_rewards(replace(trained, config=config), prompts, HOW, tmp_path / "found.json") == wanted
+    assert calls == sizes

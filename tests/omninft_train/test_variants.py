@@ -51,3 +51,11 @@ def test_only_adapters_go_with_a_quantised_network(changes: tuple[str, ...]):
     backbone = "ltx2" if "policy.parameters=full" in changes else "miniature"
     with pytest.raises(UsageError, match="for adapters on LTX-2 only"):
         load("omninft", backbone, ["backbone.quantize=int8", *changes])
+
+
+def test_what_is_trained_whole_is_float32():
+    """In bfloat16 an update of the usual learning rate is less than half a step of most weights."""
+    with pytest.raises(UsageError, match=r"policy\.parameters = 'full' with backbone\.dtype = 'bfloat16'.*memory"):
+        load("omninft", "ltx2", ["policy.parameters=full"])
+    assert load("omninft", "ltx2", ["policy.parameters=full", "backbone.dtype=float32"]).backbone.dtype == "float32"
+    assert load("omninft", "ltx2").backbone.dtype == "bfloat16"

@@ -272,6 +272,7 @@ def test_a_broken_file_of_the_cache_is_written_again(
     assert "is broken" in caplog.text
     assert store.path(PROMPT).read_bytes() == whole
     assert store.prepare([PROMPT]) == 0
+    assert store.missing([PROMPT, "new", "new"]) == ["new"]
 
 
 def test_a_flipped_bit_in_the_cache_is_noticed(

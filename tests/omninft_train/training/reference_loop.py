@@ -53,6 +53,7 @@ class Method:
     eps: float
     decay: float
     max_norm: float
+    first_levels: bool = False
 
     @property
     def rollouts(self) -> int:
@@ -211,7 +212,11 @@ def loss(method: Method, world: World, state: State, step: int) -> Tensor:
     pairs = [
         (row, level)
         for row in range(count)
-        for level in torch.randperm(method.sampling_steps, generator=generator)[: method.level_count].tolist()
+        for level in (
+            range(method.level_count)
+            if method.first_levels
+            else torch.randperm(method.sampling_steps, generator=generator)[: method.level_count].tolist()
+        )
     ]
     rows = [row for row, _ in pairs]
     flat_t = torch.tensor([levels[level] for _, level in pairs], dtype=torch.float64)

@@ -69,6 +69,12 @@ def test_a_run_folder_that_is_not_shared_is_refused(found: list[dict[str, str]])
     assert "is not shared: process 1 cannot see what process 0 writes there" in message
 
 
+def test_a_cache_of_prompts_that_is_not_shared_is_refused(found: list[dict[str, str]]) -> None:
+    assert both(found, "all cached") == "None"
+    message = both(found, "cached")
+    assert message.startswith("exit code 2: backbone.cache is not shared: process 1 (node 1) lacks 1 of the prompts")
+
+
 def test_a_folder_that_the_first_process_cannot_make_ends_both(found: list[dict[str, str]]) -> None:
     assert both(found, "file").startswith("exit code ")
 

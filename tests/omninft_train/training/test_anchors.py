@@ -113,6 +113,7 @@ OTHERWISE = replace(
     region_passes=("conditional", "negative", "stg"),
     region_blocks=(0, 1),
     region_rope=False,
+    first_levels=True,
 )
 OTHER_SETTINGS = (
     "advantages.std=group",
@@ -126,6 +127,7 @@ OTHER_SETTINGS = (
     "regions.passes=all",
     "regions.first_block=0",
     "regions.rope=false",
+    "levels.choice=first",
 )
 SCORERS = ("judges:picture", "judges:sound", "judges:sync", "heldout:speed")
 COLUMNS = ", ".join(

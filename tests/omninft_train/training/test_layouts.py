@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from torch import Tensor
 
 from omninft_train.config import BackboneSection, Config, RunSection
 from omninft_train.errors import UsageError
+from omninft_train.evaluation import read_evaluations
 from omninft_train.export import ExportOptions, export
+from omninft_train.miniature.worlds import WORLDS
 from omninft_train.recipe import load
 from omninft_train.training.distributed import World
 from omninft_train.training.layout import choose_layout, layout_by_memory
@@ -115,6 +117,29 @@ def test_a_lora_to_start_from_reaches_every_process(weights: Path, tmp_path: Pat
     one = run(tiny_config(weights, *CHANGES, *more), tmp_path / "one")
     for layout in ("none", "all"):
         assert_same(tensors(tmp_path / layout), one)
+
+
+@pytest.mark.slow
+def test_a_crowd_is_evaluated_in_every_layout_as_in_one_process(tmp_path: Path) -> None:
+    """Its figures of the network need passes of the network, which all processes have to take part in."""
+    weights, prompts = tiny_training.tiny_weights(tmp_path / "weights", "crowd"), tmp_path / "prompts.jsonl"
+    chosen = WORLDS["crowd"].evaluation_prompts()[:3]
+    prompts.write_text("".join(json.dumps(asdict(prompt)) + "\n" for prompt in chosen))
+    evaluated = ("run.eval_every=1", "evaluation.samples=1", "evaluation.steps=2", f'evaluation.prompts="{prompts}"')
+    more = ("run.steps=1", *evaluated)
+    layouts = ("none", "all")
+    jobs = [job(weights, tmp_path / layout, *more, f"run.shard={layout}") | {"world": "crowd"} for layout in layouts]
+    work_off(jobs, tmp_path / "work", size=2, node_size=2)
+    run(tiny_config(weights, *CHANGES, *more, world="crowd"), tmp_path / "one")
+    wanted = read_evaluations(tmp_path / "one")[1]
+    for layout in layouts:
+        found = read_evaluations(tmp_path / layout)[1]
+        paths = {name for name in wanted.sets if name.startswith("video_gradient_in_audio")}
+        missing = paths if layout == "all" else set()
+        assert {name for name, value in found.sets.items() if value is None} == missing
+        assert sum("run.shard" in reason for reason in found.failures) == len(missing)
+        known = {name: value for name, value in wanted.sets.items() if name not in missing}
+        assert {name: found.sets[name] for name in known} == pytest.approx(known, rel=1e-3)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from tiny_training import make, tiny_config, tiny_weights
 from typer.testing import CliRunner
 
 from omninft_train.cli import app
+from omninft_train.errors import UsageError
 from omninft_train.generate import Generation, generate, load_trained
 from omninft_train.miniature.judges import picture, sound, sync
 from omninft_train.models.backbone import Decoded
@@ -126,6 +127,15 @@ def test_sample_writes_the_role(run: Run, tmp_path: Path, role: str) -> None:
             for number, clip in enumerate(run.clips[other])
         }
         assert min(off, key=lambda key: off[key]) == (role, index)  # the file is coded with loss
+
+
+@pytest.mark.parametrize("scale", ["nan", "inf"])
+def test_guidance_that_is_no_number_is_refused(run: Run, tmp_path: Path, scale: str) -> None:
+    out = tmp_path / "clips"
+    arguments = ["sample", str(run.folder), "--limit", "1", "--out", str(out), "--guidance", scale, "1"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, UsageError) and "must be finite" in str(result.exception)
+    assert not out.exists()
 
 
 def frames(path: Path) -> NDArray[np.float64]:

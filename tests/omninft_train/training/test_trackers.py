@@ -54,7 +54,7 @@ def test_a_run_is_shown_with_its_clips(
     weights = tiny_weights(tmp_path_factory.mktemp("weights"))
     config = tiny_config(weights, f"run.tracker={name}", "run.clips_every=2", "run.steps=3", "run.probe_every=2")
     trainer.train(make(config, tmp_path / "mine"))
-    assert kept.init["project"] == "omninft_train" and kept.init["name"] == "mine"
+    assert kept.init["project"] == "omninft_train" and kept.init["name"].startswith(f"{tmp_path.name}-mine-")
     assert kept.init["config"]["optimizer/lr"] == 1e-3 and kept.init["config"]["rewards/reward/0/route"] == "video"
     numbers = [(step, values) for step, values in kept.logged if "loss" in values]
     assert [step for step, _ in numbers] == [0, 1, 2] and kept.finished == 1
@@ -74,6 +74,20 @@ def test_a_run_is_shown_with_its_clips(
     everything = log(tmp_path / "mine")[2]
     spread = 6**0.5 * everything["reward_sync_std"] + 1e-9
     assert all(abs(row["rewards"]["sync"] - everything["reward_sync_mean"]) <= spread for row in rows)
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_a_run_goes_on_under_its_name_and_no_other_does(
+    name: str, stand_in: Callable[[str], SimpleNamespace], tmp_path: Path
+) -> None:
+    kept = stand_in(name)
+    identity = "id" if name == "wandb" else "name"
+    folders = [tmp_path / "a" / "run", tmp_path / "b" / "run", tmp_path / "c" / "a" / "run", tmp_path / "a" / "run"]
+    found = []
+    for folder in folders:
+        open_service(name, folder, {})  # type: ignore[arg-type]
+        found.append(kept.init[identity])
+    assert len(set(found)) == 3 and found[0] == found[3]
 
 
 def test_clips_are_kept_without_a_service(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -144,3 +158,18 @@ def test_tensorboard_gets_numbers_frames_and_sound(tmp_path: Path) -> None:
     assert found.Images("clips/002")[0].width == 4 * 16  # frames side by side
     assert found.Images("clips/002")[0].step == 4
     assert found.Audio("clips/002")[0].sample_rate == 16_000
+
+
+def test_tensorboard_forgets_steps_that_are_made_again(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for first, last in ((0, 6), (3, 5)):
+        service = open_service("tensorboard", tmp_path, {}, first)
+        for step in range(first, last):
+            service.log(step, {"loss": float(step)} | ({"eval_sync": 1.0} if (first, step) == (0, 3) else {}))
+        service.close()
+    found = EventAccumulator(str(tmp_path / "tensorboard"))
+    found.Reload()
+    assert [event.step for event in found.Scalars("loss")] == [0, 1, 2, 3, 3, 4]
+    assert [event.step for event in found.Scalars("eval_sync")] == [3]

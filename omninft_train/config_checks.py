@@ -1,0 +1,140 @@
+"""Checks of a configuration whose values are right one by one: whether they go together."""
+
+from __future__ import annotations
+
+import math
+
+from omninft_train.config import Config
+from omninft_train.errors import UsageError
+from omninft_train.method.surgery import check_rule
+
+
+def check(config: Config, world: int = 1) -> None:
+    """Make sure that the values of a configuration go together.
+
+    Args:
+        config: of a run.
+        world: number of processes.
+
+    Raises:
+        UsageError: with the keys, and the equation where there is one.
+    """
+    _check_numbers(config)
+    _check_loss(config)
+    _check_policy(config)
+    _check_methods(config)
+    _check_rewards(config)
+    _check_sizes(config, world)
+    for rule in config.surgery.rules:
+        check_rule(rule)
+
+
+def _check_numbers(config: Config) -> None:
+    """Those of the method, whose modules know no configuration files."""
+    loss, regions = config.loss, config.regions.weights
+    above = {
+        "loss.beta": loss.beta,
+        "loss.advantage_clip": loss.advantage_clip,
+        "advantages.eps": config.advantages.eps,
+    }
+    for name, number in above.items():
+        if not 0 < number < math.inf:
+            raise UsageError(f"{name} = {number:g}: must be above 0 and finite.")
+    at_least = {
+        "loss.kl_coef": (loss.kl_coef, 0),
+        "loss.video_weight": (loss.video_weight, 0),
+        "loss.audio_weight": (loss.audio_weight, 0),
+        "regions.weights.maximum": (regions.maximum, 1),
+        "regions.weights.warmup_steps": (regions.warmup_steps, 0),
+    }
+    for name, (number, least) in at_least.items():
+        if not least <= number < math.inf:
+            raise UsageError(f"{name} = {number:g}: must be at least {least} and finite.")
+
+
+def _check_loss(config: Config) -> None:
+    if config.loss.video_weight + config.loss.audio_weight == 0:
+        raise UsageError("loss.video_weight and loss.audio_weight are 0: neither branch would be trained.")
+
+
+def _check_policy(config: Config) -> None:
+    if config.policy.init and config.policy.parameters == "full":
+        raise UsageError(
+            "policy.init with policy.parameters = 'full': a LoRA is started from with 'lora' alone. To train all, "
+            "merge it into the base (omninft-train export --format merged) and name that in backbone.path."
+        )
+    if config.backbone.quantize != "none" and (config.policy.parameters, config.backbone.kind) != ("lora", "ltx2"):
+        raise UsageError(
+            f"backbone.quantize = '{config.backbone.quantize}': for adapters on LTX-2 only (backbone.kind 'ltx2', "
+            "policy.parameters 'lora'); what is trained cannot be kept in 8 bits."
+        )
+    if (config.policy.parameters, config.backbone.kind) == ("full", "ltx2") and config.backbone.dtype != "float32":
+        raise UsageError(
+            f"policy.parameters = 'full' with backbone.dtype = '{config.backbone.dtype}': steps of optimizer.lr "
+            f"{config.optimizer.lr:g} are lost in its rounding, and most weights would never change. Set "
+            "backbone.dtype = \"float32\", which takes twice the memory, or train adapters ('lora'), which are float32."
+        )
+
+
+def _check_methods(config: Config) -> None:
+    if not (config.marble.enabled or config.arr.enabled):
+        return
+    for spec in config.rewards.reward:
+        if spec.weight < 0:
+            raise UsageError(
+                f"reward '{spec.scorer}': weight = {spec.weight:g}: MARBLE and Adaptive Reward Routing find weights of "
+                "their own, from 0 up, and would raise what is to shrink. Give it scale = -1 and a weight above 0."
+            )
+    if config.advantages.per != "reward":
+        raise UsageError(
+            f"advantages.per = '{config.advantages.per}': MARBLE and Adaptive Reward Routing weigh rewards that are "
+            "normalised one by one, which is 'reward'."
+        )
+    if config.marble.enabled and config.advantages.mode != "gdpo":
+        raise UsageError(
+            f"marble.enabled with advantages.mode = '{config.advantages.mode}': MARBLE weighs rewards that are "
+            "normalised one by one and go to both branches, which is 'gdpo'."
+        )
+    if config.arr.enabled:
+        _check_arr(config)
+
+
+def _check_arr(config: Config) -> None:
+    if config.advantages.mode != "routed":
+        raise UsageError(
+            f"arr.enabled with advantages.mode = '{config.advantages.mode}': Adaptive Reward Routing weighs the "
+            "rewards of each branch, which needs 'routed'."
+        )
+    others = {"surgery.enabled": config.surgery.enabled, "regions.enabled": config.regions.enabled}
+    for key, value in others.items():
+        if value:
+            raise UsageError(
+                f"arr.enabled with {key}: Adaptive Reward Routing has its own way. Switch one of them off."
+            )
+
+
+def _check_sizes(config: Config, world: int) -> None:
+    prompts, sampling = config.prompts, config.sampling
+    if prompts.group_size == 1:
+        raise UsageError("prompts.group_size = 1: a group of one has no advantage; at least 2 are needed.")
+    if prompts.rollouts % world:
+        raise UsageError(
+            f"prompts.groups {prompts.groups} x prompts.group_size {prompts.group_size} = {prompts.rollouts} rollouts "
+            f"is not divisible by {world} processes. Change one of the three."
+        )
+    if not 0 < config.levels.fraction <= 1 or int(config.levels.fraction * sampling.steps) < 1:
+        raise UsageError(
+            f"levels.fraction {config.levels.fraction} x sampling.steps {sampling.steps} = "
+            f"{config.levels.fraction * sampling.steps:g}: no noise level to train on; at least 1 is needed."
+        )
+    first, last = config.regions.window
+    if not (0 <= first <= last <= 1 and first < 1):
+        raise UsageError(f"regions.window = [{first}, {last}]: needs 0 <= first <= last <= 1, and first below 1.")
+
+
+def _check_rewards(config: Config) -> None:
+    if config.rewards.offload and config.rewards.backend == "ray":
+        raise UsageError(
+            "rewards.offload with rewards.backend = 'ray': actors keep their networks, and take no memory of this "
+            "process. Leave rewards.offload out."
+        )
