@@ -9,7 +9,7 @@ from pathlib import Path
 
 from avbench.clips import Clip, Prompt
 from avbench.errors import UsageError
-from avbench.sources.pairing import Pairing, counts_from_one, other_numbers, pair_all_by_number, pair_by_name
+from avbench.sources.pairing import Pairing, contradiction, counts_from_one, pair_all_by_number, pair_by_name
 from avbench.sources.prompts import PromptList
 from avbench.sources.safety import printable, some_of
 from avbench.sources.vbench import official_facts
@@ -81,7 +81,7 @@ def pair_javisbench(clips: Sequence[Clip], prompts: PromptList) -> tuple[PromptL
     cure = (
         "Add a column `video` with the file name of each clip, or choose layout javisbench (--layout) if the rows count"
     )
-    if message := other_numbers(clips, prompts, pairing):
+    if message := contradiction(clips, prompts, pairing):
         raise UsageError(f"{message} {cure}.")
     padded = all(len(_row_number(clip)) >= _JAVISBENCH_DIGITS for clip in clips)
     if not padded and counts_from_one(pairing.numbers):
@@ -109,7 +109,7 @@ def insist_on_javisbench(clips: Sequence[Clip], prompts: PromptList) -> tuple[Pr
     if pairing is not None:
         return prompts, pairing, []
     pairing = _by_row(clips, prompts)
-    message = other_numbers(clips, prompts, pairing)
+    message = contradiction(clips, prompts, pairing)
     return with_row_ids(prompts), pairing, [f"{message} The rows count, as the layout says."] if message else []
 
 

@@ -17,6 +17,7 @@ from avbench.sources.categories import (
 from avbench.sources.expected import AUXILIARY, COLUMNS, read_expected
 from avbench.sources.rows import Row, Table
 from avbench.sources.safety import some_of
+from avbench.sources.spelling import without_marks
 from avbench.sources.spoken import COLUMNS as SPEECH
 from avbench.sources.spoken import TEXT_COLUMN, read_speech
 from avbench.sources.spoken_tags import has_unclosed
@@ -97,6 +98,12 @@ KEYS = (
     *GENERATED_VIDEO,
     "name",
     "video_name",
+    "video_file_name",
+    "clip_name",
+    "clip_file",
+    "clip_filename",
+    "basename",
+    "media_path",
     "vid",
     "video_id",
     "youtube_id",
@@ -106,6 +113,16 @@ KEYS = (
     "uid",
     "prompt_id",
     "relpath",
+)
+
+# Those of them whose texts are names of files and nothing else.
+FILE_NAMES = frozenset(
+    (
+        *PLAIN_VIDEO,
+        *GENERATED_VIDEO,
+        *("clip_id", "name", "video_name", "video_file_name", "clip_name", "clip_file", "clip_filename"),
+        *("basename", "media_path", "stem"),
+    )
 )
 
 _NAMES = frozenset(
@@ -160,7 +177,7 @@ def has_meaning(column: str) -> bool:
 
 def normalize_name(name: str) -> str:
     """Column name in lower case with single underscores: "Video Path" -> "video_path"."""
-    return _SEPARATORS.sub("_", name.strip().lower()).strip("_")
+    return _SEPARATORS.sub("_", without_marks(name).strip().lower()).strip("_")
 
 
 def find_columns(table: Table) -> Columns:

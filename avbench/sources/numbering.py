@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from avbench.clips import Clip
 from avbench.sources.columns import KEYS, find_columns, normalize_name
 from avbench.sources.rows import Table, is_missing
-from avbench.sources.spelling import words
+from avbench.sources.spelling import bare, words
 from avbench.sources.suffixes import without_suffix
 
 # Columns that number the rows of a list, besides those that name clips.
@@ -27,11 +28,14 @@ _INDEX_WORDS = frozenset(
     | {"no", "nr", "number", "line", "sample"}
 )
 
-# An unknown column of fewer rows may hold 1, 2, ... by chance.
-_FEWEST_COUNTED = 3
+# Fewer may be 0 or 1 by chance; and so many rows must hold numbers that rise with gaps, as of a list that was filtered.
+_FEWEST_COUNTED = 2
+_FEWEST_RISING = 3
 # pandas writes an integer column with gaps as floats: "2.0".
 _NUMBER = re.compile(r"\s*\+?([0-9]{1,18})(?:\.0*)?\s*")
 # Neither part of a decimal number ("wan2.1"), nor a size ("512x512"), nor with a unit ("24fps").
+# "2/40", "No. 2 of 40": the number of a row and that of all rows.
+_OF_ALL = re.compile(r"([^0-9/]*)([0-9]{1,9}) ?(?:/|of) ?([0-9]{1,9})")
 _IN_NAME = re.compile(r"(?<![0-9])(?<![0-9]\.)(?<![0-9]x)[0-9]{1,18}(?![0-9]|\.[0-9]|[^\W0-9_])")
 _DATE = re.compile(
     r"(?<![0-9])(?:(?:19|20)[0-9]{2}([-_.]?)[01][0-9]\1[0-3][0-9]|[0-3][0-9]([-_.])[01][0-9]\2(?:19|20)[0-9]{2})"
@@ -64,9 +68,15 @@ class Numbering:
 
     @property
     def counts(self) -> bool:
-        """Whether the numbers are 0, 1, 2, ... or 1, 2, 3, ... in any order."""
-        known = sorted(number for number in self.numbers if number is not None)
-        return bool(known) and known[0] in (0, 1) and known == list(range(known[0], known[0] + len(known)))
+        """Whether the numbers are 0, 1, 2, ... or 1, 2, 3, ... in any order, or rise from there with few gaps."""
+        known = [number for number in self.numbers if number is not None]
+        first = min(known, default=-1)
+        if first not in (0, 1):
+            return False
+        if sorted(known) == list(range(first, first + len(known))):
+            return True
+        rises = all(one < other for one, other in pairwise(known))
+        return rises and len(known) >= _FEWEST_RISING and known[-1] < 2 * len(self.numbers)
 
 
 def number_columns(table: Table) -> tuple[str, ...]:
@@ -77,7 +87,7 @@ def number_columns(table: Table) -> tuple[str, ...]:
 
 
 def counting_columns(table: Table) -> tuple[str, ...]:
-    """Columns of other names whose cells count the rows: 0, 1, 2, ... or 1, 2, 3, ... in any order."""
+    """Columns of other names whose cells count the rows from 0 or 1; half of them may be empty or say nothing."""
     columns = find_columns(table)
     known = {columns.text, columns.video_text, columns.audio_text, columns.model, *columns.categories}
     others = [c for c in table.columns if c not in known and normalize_name(c) not in (*KEYS, *NUMBERS)]
@@ -85,10 +95,10 @@ def counting_columns(table: Table) -> tuple[str, ...]:
 
 
 def _counts(table: Table, column: str) -> bool:
-    if len(table.rows) < _FEWEST_COUNTED:
-        return False
     numbering = read_numbers([plain_cell(row.cells.get(column)) for row in table.rows])
-    return numbering.prefix == () and None not in numbering.numbers and numbering.counts
+    count = sum(number is not None for number in numbering.numbers)
+    enough = count >= _FEWEST_COUNTED and 2 * count >= len(numbering.numbers)
+    return enough and numbering.prefix is not None and numbering.counts
 
 
 def plain_cell(value: object) -> str | None:
@@ -101,8 +111,9 @@ def read_numbers(cells: Sequence[str | None]) -> Numbering:
     """The number of each cell: "3", "0003", "3.0", or that of a name ("clip_3", "out/clip_3.mp4", "3_dog")."""
     numbers: list[int | None] = []
     prefixes, is_complete = set(), True
+    cells = _without_totals([cell and bare(cell) for cell in cells])
     for cell in cells:
-        if cell is None or not cell.strip():
+        if not cell:
             numbers.append(None)
             continue
         parsed = _cell_number(cell)
@@ -112,6 +123,22 @@ def read_numbers(cells: Sequence[str | None]) -> Numbering:
         numbers.append(parsed[1] if parsed else None)
     prefix = next(iter(prefixes)) if len(prefixes) == 1 else None
     return Numbering(tuple(numbers), prefix, is_complete and bool(prefixes))
+
+
+def _without_totals(cells: Sequence[str | None]) -> Sequence[str | None]:
+    """The cells, without "/40" or "of 40" where all have it."""
+    matches = [_OF_ALL.fullmatch(cell) for cell in cells if cell]
+    parts = [(int(match[2]), int(match[3])) for match in matches if match]
+    if len(parts) < len(matches) or len({total for _, total in parts}) != 1:
+        return cells
+    if len({number for number, _ in parts}) < len(parts) or any(number > total for number, total in parts):
+        return cells
+    return [_OF_ALL.sub(r"\1\2", cell) if cell else None for cell in cells]
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number that may count: "3", "0003", "3.0"."""
+    return _NUMBER.fullmatch(cell) is not None
 
 
 def is_plain(numbering: Numbering) -> bool:

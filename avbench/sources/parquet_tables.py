@@ -18,8 +18,8 @@ _MEDIA_BYTES = 16 << 10
 _MAX_VALUES = 10 * MAX_ROWS
 # Headers and statistics that are counted with the values of a row group.
 _CHUNK_BYTES = 1024
-# Per row of a column without a meaning: more is no number of the row.
-_NUMBER_BYTES = 32
+# Per row of a column without a meaning: more is neither a number of the row nor the name of a clip.
+_NAME_BYTES = 256
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Leaf:
 
 
 def read_parquet(path: Path) -> Rows:
-    """Column names and rows of a Parquet file; of columns without a meaning only short cells, which may be numbers.
+    """Column names and rows of a Parquet file; of columns without a meaning only short cells, which may name clips.
 
     Bytes are taken as text where they are UTF-8, else they are `Media`, and so is a large column of bytes, unread.
 
@@ -59,7 +59,7 @@ def read_parquet(path: Path) -> Rows:
             columns = {
                 name: _column(file, raw, leaves, path)
                 for name, raw in zip(names, stored, strict=True)
-                if name and (has_meaning(name) or _may_be_numbers(file, raw, leaves))
+                if name and (has_meaning(name) or _is_short(file, raw, leaves))
             }
     except (UsageError, MemoryError):
         raise
@@ -88,19 +88,27 @@ def _leaves(schema: Any, sizes: list[tuple[int, int]]) -> list[_Leaf]:
     return leaves
 
 
-def _may_be_numbers(file: Any, name: str, leaves: list[_Leaf]) -> bool:
-    leaf = next((leaf for leaf in leaves if leaf.path == name), None)
-    most = _NUMBER_BYTES * file.metadata.num_rows
-    if leaf is None or leaf.is_bytes or leaf.size > most + _CHUNK_BYTES * file.metadata.num_row_groups:
+def _is_short(file: Any, name: str, leaves: list[_Leaf]) -> bool:
+    parts = _parts(name, leaves)
+    most = _NAME_BYTES * file.metadata.num_rows
+    stored = sum(leaf.size for leaf in parts)
+    if any(leaf.is_bytes for leaf in parts) or stored > most + _CHUNK_BYTES * file.metadata.num_row_groups:
         return False
-    unfolded = sum(map(_unfolded_bytes, file.read(columns=[name]).column(0).chunks))
-    return unfolded <= int(most)
+    if not any(leaf.is_text or leaf.path == name for leaf in parts):
+        return False
+    if max(leaf.values for leaf in parts) > _MAX_VALUES:
+        return False
+    return sum(map(_unfolded_bytes, file.read(columns=[name]).column(0).chunks)) <= int(most)
+
+
+def _parts(name: str, leaves: list[_Leaf]) -> list[_Leaf]:
+    return [leaf for leaf in leaves if leaf.path == name or leaf.path.startswith(f"{name}.")]
 
 
 def _column(file: Any, name: str, leaves: list[_Leaf], path: Path) -> list[object]:
     """The cells of a column, bounded before they are read and before they are unfolded."""
     count = file.metadata.num_rows
-    parts = [leaf for leaf in leaves if leaf.path == name or leaf.path.startswith(f"{name}.")]
+    parts = _parts(name, leaves)
     if any(leaf.is_media for leaf in parts):
         beside = [leaf for leaf in parts if leaf.path == f"{name}.path" and leaf.is_text]
         if len(parts) != 2 or not beside:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,12 +10,17 @@ from pathlib import Path
 from avbench.clips import Category, Prompt
 from avbench.errors import UsageError
 from avbench.sources.columns import find_columns, key_columns, read_categories, read_prompt, text_notes
-from avbench.sources.numbering import counting_columns, number_columns, plain_cell
+from avbench.sources.numbering import counting_columns, number_columns, plain_cell, read_numbers
 from avbench.sources.rows import Row, Table
 from avbench.sources.safety import some_of
 from avbench.sources.separated import known_names
+from avbench.sources.suffixes import without_suffix
 from avbench.sources.tables import TABLE_SUFFIXES, read_table
 from avbench.sources.text_files import check_rows, lines_of, read_text, require_file
+from avbench.sources.unlisted import unlisted_cells, unlisted_columns
+
+# The number of a line ("1. A dog"), or the name of a file ("a.mp4|A dog").
+_LABEL = re.compile(r"\s*(?:(?P<number>[0-9]{1,9})\s*[.):\t|]|(?P<name>[^\t|,;]{1,300}?)\s*[\t|,;])\s*\S")
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class PromptList:
         notes: things a user should look at.
         number_columns: other columns that number the rows by their name, the likeliest first.
         counting_columns: columns of unknown names whose cells count the rows.
+        unlisted_columns: columns of unknown names with texts that may name clips.
     """
 
     path: Path
@@ -44,6 +51,7 @@ class PromptList:
     notes: tuple[str, ...] = ()
     number_columns: tuple[str, ...] = ()
     counting_columns: tuple[str, ...] = ()
+    unlisted_columns: tuple[str, ...] = ()
 
 
 def read_prompts(path: Path) -> PromptList:
@@ -71,15 +79,19 @@ def as_prompts(table: Table) -> PromptList:
             f"audio_text, got {some_of(table.columns, 12) or 'none'}. Rename or add a column `text`."
         )
     keys, numbers, counting = key_columns(table), number_columns(table), counting_columns(table)
+    others = unlisted_columns(table)
+    names: dict[str, None] = {}
     rows = []
     for row in table.rows:
         prompt = read_prompt(row, columns)
         if prompt.prompt_id is None:
             prompt = replace(prompt, prompt_id=row.cell(columns.clip_id))
-        cells = _row_keys(row, keys) | _row_numbers(row, (*numbers, *counting))
+        unlisted = unlisted_cells(row, others)
+        names |= dict.fromkeys(unlisted)
+        cells = _row_keys(row, keys) | _row_numbers(row, (*numbers, *counting)) | unlisted
         rows.append(PromptRow(row.where, prompt, read_categories(row, columns), cells))
     notes = tuple(text_notes(table.rows, columns))
-    return PromptList(table.path, keys, tuple(rows), notes, numbers, counting)
+    return PromptList(table.path, keys, tuple(rows), notes, numbers, counting, tuple(names))
 
 
 def _row_numbers(row: Row, columns: tuple[str, ...]) -> dict[str, str]:
@@ -105,6 +117,7 @@ def _read_lines(path: Path) -> PromptList:
     if not lines:
         raise UsageError(f"{path} has no prompts. Write one prompt per line.")
     _refuse_table(path, lines)
+    _refuse_labels(path, lines)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             raise UsageError(
@@ -121,3 +134,21 @@ def _refuse_table(path: Path, lines: Sequence[str]) -> None:
         split = len(lines) > 1 and all(delimiter in line for line in lines)
         if split and known_names(lines[:1], delimiter) == lines[0].count(delimiter) + 1:
             raise UsageError(f"{path}, line 1: {lines[0]!r} is the header of a table. Rename the file to {suffix}.")
+
+
+def _refuse_labels(path: Path, lines: Sequence[str]) -> None:
+    """Lines that begin with their number or the name of a file are rows of a table, too."""
+    labels = [_LABEL.match(line) for line in lines]
+    numbers = [None if label is None else label["number"] for label in labels]
+    counted = len(lines) > 1 and None not in numbers and read_numbers(numbers).counts
+    names = [None if label is None else label["name"] for label in labels]
+    if counted or all(name is not None and without_suffix(name) != name for name in names):
+        raise UsageError(labelled_lines(path, lines[0]))
+
+
+def labelled_lines(path: Path, line: str) -> str:
+    """The message for a text file whose lines begin with numbers or names, which are no part of a prompt."""
+    return (
+        f"{path}, line 1: every line begins with its number or with the name of a clip, as {line[:40]!r} does. Write a "
+        "CSV with the columns `id` or `video`, and `text`."
+    )

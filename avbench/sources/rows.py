@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avbench.errors import UsageError
+from avbench.sources.spelling import without_marks
 from avbench.terminal.text import visible
 
 # Written by str() or by a spreadsheet where a value is missing; no prompt says only this.
@@ -154,7 +155,7 @@ def describe(value: object) -> str:
 
 
 def column_name(raw: str, location: str) -> str:
-    """A column's name on one line, with control characters as escapes; empty if there is none.
+    """A column's name on one line, without invisible characters, with control characters as escapes; may be empty.
 
     Raises:
         UsageError: not valid Unicode, a NUL character, or no name but a text.
@@ -163,7 +164,7 @@ def column_name(raw: str, location: str) -> str:
         raise UsageError(
             f"{location}: a column name of {len(raw):,} characters. Begin the file with the names of its columns."
         )
-    return visible(_BREAKS.sub(" ", valid_text(raw, location).strip()))
+    return visible(_BREAKS.sub(" ", without_marks(valid_text(raw, location)).strip()))
 
 
 def is_missing(text: str) -> bool:

@@ -22,6 +22,7 @@ OTHER_VIDEO_SUFFIXES = (
     *(".m3u8", ".mpd"),
 )
 
+_MEDIA_SUFFIXES = (*VIDEO_SUFFIXES, *SOUND_SUFFIXES, *OTHER_VIDEO_SUFFIXES)
 _SHARED_WITH_TYPESCRIPT = (".ts", ".mts")
 _HEAD_BYTES = 512
 
@@ -33,9 +34,11 @@ def is_program(path: Path) -> bool:
 
 def without_suffix(name: str) -> str:
     """The path `name` without the suffix of a video or a sound, if it has one."""
+    # Most names have none, and a path costs ten times as much as a look at its end.
+    if not name.lower().endswith(_MEDIA_SUFFIXES):
+        return name
     suffix = PurePosixPath(name).suffix
-    known = suffix.lower() in (*VIDEO_SUFFIXES, *SOUND_SUFFIXES, *OTHER_VIDEO_SUFFIXES)
-    return name.removesuffix(suffix) if known else name
+    return name.removesuffix(suffix) if suffix.lower() in _MEDIA_SUFFIXES else name
 
 
 def _is_text(path: Path) -> bool:

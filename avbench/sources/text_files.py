@@ -59,7 +59,8 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
             f"{path}, line {line}: NUL character. Save the file as plain UTF-8 text (UTF-16 is read only with a byte "
             "order mark)."
         )
-    return text
+    # Programs that put a mark before one that is there.
+    return text.lstrip("\ufeff")
 
 
 def lines_of(text: str, path: Path) -> Iterator[str]:

@@ -9,18 +9,25 @@ from dataclasses import replace
 from avbench.clips import Clip
 from avbench.errors import UsageError
 from avbench.sources.pairing.base import CURE, Pairing, refuse_difference
-from avbench.sources.pairing.names import pair_by_name
+from avbench.sources.pairing.names import other_names, pair_by_name
 from avbench.sources.pairing.numbers import pair_all_by_number, pair_by_number
-from avbench.sources.pairing.positions import counts_from_one, other_numbers, pair_by_position, refuse_positions_beside
+from avbench.sources.pairing.positions import (
+    contradiction,
+    counts_from_one,
+    names_no_clip,
+    numbers_no_clip,
+    pair_by_position,
+    refuse_positions_beside,
+)
 from avbench.sources.prompts import PromptList
 from avbench.sources.safety import some_of
 
 __all__ = [
     "Pairing",
     "apply_pairing",
+    "contradiction",
     "counts_from_one",
     "matching_sentence",
-    "other_numbers",
     "pair_all_by_number",
     "pair_by_name",
     "pair_prompts",
@@ -45,18 +52,31 @@ def pair_prompts(clips: Sequence[Clip], prompts: PromptList) -> Pairing:
             refuse_difference(clips, prompts, pairing, single, cure)
         return pairing
     pairing, no_position = pair_by_position(clips, prompts)
+    no_single = _unfit_single(clips, prompts)
     if pairing is not None:
-        if message := other_numbers(clips, prompts, pairing):
+        if message := contradiction(clips, prompts, pairing):
             raise UsageError(f"{message} {cure}.")
-        return pairing
-    if len(prompts.rows) == 1:
+        if not (no_position := names_no_clip(prompts)):
+            return pairing
+    elif not no_single:
+        if message := other_names(clips, prompts, single):
+            raise UsageError(f"{message} {cure}.")
         return single
     keys = f"columns {some_of(prompts.key_columns, 6)} name no clip" if prompts.key_columns else "no key column"
     raise UsageError(
         f"{prompts.path}: cannot tell which of {len(prompts.rows)} prompts belongs to which of {len(clips)} "
         f"clips. By name: {keys}. By a column of numbers: {no_number}. By number at the end of the file name as the "
-        f"row: {no_position}. Single prompt: there are {len(prompts.rows)}. {CURE} ({clips[0].clip_id})."
+        f"row: {no_position}. Single prompt: {no_single}. {CURE} ({clips[0].clip_id})."
     )
+
+
+def _unfit_single(clips: Sequence[Clip], prompts: PromptList) -> str:
+    """Why the list is no single prompt for all clips; empty if it is."""
+    if len(prompts.rows) > 1:
+        return f"there are {len(prompts.rows)}"
+    if reason := names_no_clip(prompts) or numbers_no_clip(clips, prompts):
+        return f"{reason}; if it is for all clips, remove that column"
+    return ""
 
 
 def apply_pairing(clips: Sequence[Clip], prompts: PromptList, pairing: Pairing) -> tuple[list[Clip], str, list[str]]:

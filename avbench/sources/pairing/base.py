@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from avbench.clips import Clip
 from avbench.errors import UsageError
 from avbench.sources.prompts import PromptList
+from avbench.sources.spelling import bare, words
+from avbench.sources.suffixes import without_suffix
 
 Rows = tuple[int | None, ...]
 """For each clip the position of its row in the list, from 0; None: no prompt."""
@@ -31,6 +33,11 @@ class Pairing:
 def cells(prompts: PromptList, column: str) -> list[str | None]:
     """What a column of names or numbers says in each row; None where it says nothing."""
     return [row.keys.get(column) for row in prompts.rows]
+
+
+def last_words(path: str) -> tuple[str, ...]:
+    """The words of the last part of a path without its suffix, to compare names in any spelling."""
+    return words(without_suffix(bare(path).rsplit("/", 1)[-1]))
 
 
 def group(clip: Clip) -> tuple[object, ...]:

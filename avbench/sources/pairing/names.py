@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from avbench.clips import Clip
 from avbench.errors import UsageError
 from avbench.sources.numbering import SAMPLE_WORDS, is_plain, read_numbers
-from avbench.sources.pairing.base import CURE, Pairing, cells, group, only_row, refuse_difference
-from avbench.sources.pairing.numbers import refuse_other_start
+from avbench.sources.pairing.base import (
+    CURE,
+    Pairing,
+    cells,
+    difference,
+    group,
+    last_words,
+    only_row,
+    refuse_difference,
+    same_prompt,
+)
+from avbench.sources.pairing.lines import refuse_named_lines
+from avbench.sources.pairing.numbers import pair_all_by_number, refuse_other_start
 from avbench.sources.prompts import PromptList
 from avbench.sources.safety import printable
-from avbench.sources.spelling import caseless, composed, tails, words
+from avbench.sources.spelling import bare, caseless, composed, tails, words
 from avbench.sources.suffixes import without_suffix
 
 Words = tuple[str, ...]
+
+_CURE = f"{CURE}, and remove or rename the others"
 
 
 @dataclass
@@ -44,6 +57,7 @@ def pair_by_name(clips: Sequence[Clip], prompts: PromptList) -> Pairing | None:
     Raises:
         UsageError: rows, clips or columns contradict each other, or clips and list may count from another start.
     """
+    refuse_named_lines(clips, prompts)
     # A column of numbers is read by the rule for numbers, which knows about counting from 0 and from 1.
     columns = [column for column in prompts.key_columns if not is_plain(read_numbers(cells(prompts, column)))]
     matches = [_match(clips, prompts, column) for column in columns]
@@ -51,11 +65,64 @@ def pair_by_name(clips: Sequence[Clip], prompts: PromptList) -> Pairing | None:
         matches = [_match_inside(clips, prompts, column) for column in columns]
     most = max((match.hits for match in matches), default=0)
     if most == 0:
-        return None
+        return _pair_by_unlisted(clips, prompts)
     best = [_as_pairing(match, clips, prompts) for match in matches if match.hits == most]
     for other in best[1:]:
-        refuse_difference(clips, prompts, best[0], other, f"{CURE}, and remove or rename the others")
+        refuse_difference(clips, prompts, best[0], other, _CURE)
+    if not best[0].is_complete and (unlisted := _pair_by_unlisted(clips, prompts)):
+        refuse_difference(clips, prompts, best[0], unlisted, _CURE)
     return best[0]
+
+
+def _pair_by_unlisted(clips: Sequence[Clip], prompts: PromptList) -> Pairing | None:
+    """The column of an unknown name that names every clip, each with one prompt; None if there is none.
+
+    Raises:
+        UsageError: two such columns, or a column that numbers the rows, contradict each other.
+    """
+    best: Pairing | None = None
+    for match in _unlisted_matches(clips, prompts):
+        distinct = all(rows and all(same_prompt(prompts, rows[0], row) for row in rows[1:]) for rows in match.rows)
+        if match.problem or not distinct:
+            continue
+        pairing = _as_pairing(match, clips, prompts)
+        if best is not None:
+            refuse_difference(clips, prompts, best, pairing, _CURE)
+        best = best or pairing
+    if best is not None:
+        numbered, _ = pair_all_by_number(clips, prompts, paths_name_clips=False)
+        if numbered is not None:
+            refuse_difference(clips, prompts, best, numbered, _CURE)
+    return best
+
+
+def other_names(clips: Sequence[Clip], prompts: PromptList, pairing: Pairing) -> str | None:
+    """Which column of an unknown name gives a clip another row than `pairing`, and the first such clip, or None."""
+    for match in _unlisted_matches(clips, prompts):
+        pairs = zip(pairing.numbers, match.rows, strict=True)
+        named = [_named_row(prompts, position, rows) for position, rows in pairs]
+        rule = f"column {match.column!r} of {prompts.path.name} names clips"
+        if message := difference(clips, prompts, Pairing(rule, tuple(named)), pairing):
+            return message
+    return None
+
+
+def _named_row(prompts: PromptList, position: int | None, rows: Sequence[int]) -> int | None:
+    if not rows:
+        # A single row that names clips is not for the others.
+        return None if len(prompts.rows) == 1 else position
+    return position if any(same_prompt(prompts, position, row) for row in rows) else rows[0]
+
+
+def _unlisted_matches(clips: Sequence[Clip], prompts: PromptList) -> Iterator[_Match]:
+    """What columns of unknown names say that name a clip."""
+    # The loosest spelling first: most columns name no clip at all, and need no closer look.
+    stems = {words(printable(clip.video.stem)) for clip in clips} | {last_words(clip.clip_id) for clip in clips}
+    for column in prompts.unlisted_columns:
+        if any(cell is not None and last_words(cell) in stems for cell in cells(prompts, column)):
+            match = _match(clips, prompts, column)
+            if match.hits:
+                yield match
 
 
 def _as_pairing(match: _Match, clips: Sequence[Clip], prompts: PromptList) -> Pairing:
@@ -96,7 +163,7 @@ def _match(clips: Sequence[Clip], prompts: PromptList, column: str) -> _Match:
     for spell in _SPELLINGS:
         if match.hits == len(clips):
             break
-        index = _index([() if cell is None else _spelled(without_suffix(cell), spell) for cell in values])
+        index = _index([() if cell is None else _spelled(without_suffix(bare(cell)), spell) for cell in values])
         _add(match, clips, index, partial(_clip_names, spell), exact=False)
     return match
 
@@ -152,7 +219,7 @@ def _match_inside(clips: Sequence[Clip], prompts: PromptList, column: str) -> _M
     """Names of the column inside longer names of clips: a constant before them, a sample number behind them."""
     index: dict[Words, list[int]] = {}
     for row, cell in enumerate(cells(prompts, column)):
-        name = words(without_suffix(cell.rsplit("/", 1)[-1])) if cell else ()
+        name = last_words(cell) if cell else ()
         if any(word.isalpha() for word in name):
             index.setdefault(name, []).append(row)
     members: dict[object, list[int]] = {}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from avbench.clips import Clip
-from avbench.sources.numbering import Numbering, read_numbers
+from avbench.sources.columns import CLIP_ID, FILE_NAMES, normalize_name
+from avbench.sources.numbering import Numbering, is_number, is_plain, read_numbers
 from avbench.sources.pairing.base import CURE, Pairing, Rows, cells, difference, group, refuse_difference
+from avbench.sources.pairing.names import other_names
 from avbench.sources.pairing.slots import Slots, choose_slot, find_slots
 from avbench.sources.prompts import PromptList
 from avbench.sources.spelling import words
@@ -31,13 +33,42 @@ def pair_by_position(clips: Sequence[Clip], prompts: PromptList) -> tuple[Pairin
     return Pairing(rule, slots.last.numbers), ""
 
 
+def names_no_clip(prompts: PromptList) -> str:
+    """Which column of file names names no clip, in a list none of whose columns does; empty without such a column."""
+    for column in prompts.key_columns:
+        values = cells(prompts, column)
+        numbering = read_numbers(values)
+        is_row = numbering.numbers == tuple(range(len(values)))
+        if normalize_name(column) in FILE_NAMES and not (is_row or is_plain(numbering)):
+            name = next((cell for cell in values if cell is not None and not is_number(cell)), None)
+            if name is not None:
+                return f"column {column!r} names no clip of the folder (first: {name[:60]!r})"
+    return ""
+
+
+def numbers_no_clip(clips: Sequence[Clip], prompts: PromptList) -> str:
+    """Which column of ids holds a number that no clip has, in a folder of numbered clips; empty without one."""
+    numbers = find_slots(clips).last.numbers
+    if None in numbers:
+        return ""
+    for column in prompts.key_columns:
+        known = read_numbers(cells(prompts, column))
+        if normalize_name(column) in CLIP_ID and is_plain(known) and not set(known.numbers) & set(numbers):
+            return f"column {column!r} is {known.numbers[0]}, which is the number of no clip"
+    return ""
+
+
 def counts_from_one(numbers: Rows) -> bool:
     """Whether the lowest number is 1, so that the numbers may count from 1."""
     return min((number for number in numbers if number is not None), default=0) == 1
 
 
-def other_numbers(clips: Sequence[Clip], prompts: PromptList, pairing: Pairing) -> str | None:
-    """Which column numbers the rows otherwise than by their position, and the first clip that it concerns, or None."""
+def contradiction(clips: Sequence[Clip], prompts: PromptList, pairing: Pairing) -> str | None:
+    """Which column numbers rows or names clips otherwise than by their position, and the first such clip, or None."""
+    return _other_numbers(clips, prompts, pairing) or other_names(clips, prompts, pairing)
+
+
+def _other_numbers(clips: Sequence[Clip], prompts: PromptList, pairing: Pairing) -> str | None:
     clip_words = {words(name.before) or (".",) for name in find_slots(clips).names}
     for column in (*prompts.key_columns, *prompts.number_columns, *prompts.counting_columns):
         numbering = read_numbers(cells(prompts, column))

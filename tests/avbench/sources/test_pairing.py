@@ -198,8 +198,12 @@ def test_numbers_anywhere_in_the_names_of_the_list(key):
 
 
 def test_one_row_with_a_number():
-    assert texts(attempt(["a_1.mp4", "a_2.mp4"], "id,text", ["17,x"])) == {"a_1.mp4": "x", "a_2.mp4": "x"}
-    assert "two rules disagree on a_2.mp4" in attempt(["a_1.mp4", "a_2.mp4"], "id,text", ["1,x"])
+    names = ["a_1.mp4", "a_2.mp4"]
+    assert texts(attempt(names, "prompt_id,text", ["17,x"])) == dict.fromkeys(names, "x")
+    assert texts(attempt(["a.mp4", "b.mp4"], "id,text", ["17,x"])) == {"a.mp4": "x", "b.mp4": "x"}
+    assert "two rules disagree on a_2.mp4" in attempt(names, "id,text", ["1,x"])
+    assert "column 'id' is 17, which is the number of no clip; if it is for all" in attempt(names, "id,text", ["17,x"])
+    assert "names no clip of the folder (first: 'other.mp4')" in attempt(names, "video,text", ["other.mp4,x"])
 
 
 @pytest.mark.parametrize(

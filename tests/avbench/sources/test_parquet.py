@@ -85,7 +85,7 @@ def test_media_in_a_prompt_list_gives_its_name_at_most(save, clips, data):
 
 
 def test_columns_without_a_meaning_are_not_read(save):
-    path = save(video=["a.mp4"], no=["007"], long=["x" * 40], vector=pa.array([[0.0] * 8]), raw=pa.array([LARGE]))
+    path = save(video=["a.mp4"], no=["007"], long=["x" * 300], vector=pa.array([[0.0] * 8]), raw=pa.array([LARGE]))
     table = read_table(path)
     assert table.columns == ("video", "no", "long", "vector", "raw")
     assert table.rows[0].cells == {"video": "a.mp4", "no": "007"}
