@@ -85,12 +85,22 @@ def test_a_pair_equals_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyP
     outputs = {}
     for name in ("feat_encoder", "decoder4"):
         getattr(module, name).register_forward_hook(lambda _, inputs, output, name=name: outputs.update({name: output}))
+    flows, compute = [], module._fields
+
+    def fields(pictures: Any) -> Any:
+        flows.append(compute(pictures))
+        return flows[-1]
+
+    monkeypatch.setattr(module, "_fields", fields)
     frames, expected = frames_of("clip_f"), arrays("motion_smoothness")
     with torch.inference_mode():
         guess = module(padded(frames[0]), padded(frames[2]))
     np.testing.assert_allclose(guess[0, :, 4::16, 4::16], expected["clip_f.pred_sub"][0], atol=1e-5)
     np.testing.assert_allclose(outputs["feat_encoder"][0, ::12, ::4, ::4], expected["clip_f.fmap0_sub"], atol=1e-4)
     np.testing.assert_allclose(outputs["decoder4"][0, :4, ::2, ::2], expected["clip_f.flow4_pair0"], atol=1e-4)
+    fine = flows[0][0][0].flatten(0, 2)[:, 4::16, 4::16]
+    np.testing.assert_allclose(fine, expected["clip_f.flow1_pair0_sub"], atol=1e-4)
+    np.testing.assert_allclose(guess.mean((2, 3))[0], expected["clip_f.pred_mean"][0], atol=1e-5)
     np.testing.assert_allclose(differences(module, frames[:3])[0][0, 0], expected["clip_f.diff"][0], atol=2e-3)
 
 
@@ -106,6 +116,7 @@ def test_clips_equal_the_reference(name: str, tmp_path: Path, monkeypatch: pytes
         with torch.inference_mode():
             guess = module(padded(frames[2 * pair]), padded(frames[2 * pair + 2]))
         np.testing.assert_allclose(guess[0, :, 4::16, 4::16], subset, atol=1e-5)
+        np.testing.assert_allclose(guess.mean((2, 3))[0], expected[f"{name}.pred_mean"][pair], atol=1e-5)
 
 
 def test_a_guess_of_a_small_picture_is_black_as_in_the_reference(reduced: Any) -> None:
