@@ -282,7 +282,8 @@ def test_equals_the_reference(name, full, frames):
 
     boxes, scores = regions.objects(boxes, scores)
     features = regions.pool(maps[:3], boxes, 14).flatten(2).transpose(1, 2)
-    close(features[:4, ::28, ::32], "obj_feat_sub", 5e-5)
+    # Rounding moves proposals by up to 0.001 pixels here, boxes after three heads more, and what is read in them.
+    close(features[:4, ::28, ::32], "obj_feat_sub", 5e-5 if name == "clip_d" else 3e-4)
     texts = full.describe(maps, boxes, (NAME, CAPTION))
     order = in_order(scores, texts[0], [ended(ids) for ids in expected["name_tokens"]])
     for kind, ids in zip(texts, ("name_tokens", "caption_tokens"), strict=True):
