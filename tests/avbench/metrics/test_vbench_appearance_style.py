@@ -43,6 +43,7 @@ def test_inputs_and_tokens_equal_vbench(name):
     inputs = network_input(frames, clip_bgr=False).numpy()
     np.testing.assert_allclose(vbench.sub_input(inputs), expected["in_sub"], atol=1e-6)
     np.testing.assert_allclose(inputs.mean(axis=(2, 3), dtype=np.float64), expected["in_mean"], atol=1e-6)
+    assert list(inputs.shape) == facts["in_shape"]
     ids, count = token_ids(facts["text"])
     assert ids[:count].tolist() == facts["tokens"]
 

@@ -71,6 +71,13 @@ def differences(module: Any, *clips: Any) -> list[Any]:
     return list(GUESSES.run(module, [ClipInput((frames,)) for frames in clips]))
 
 
+@pytest.mark.parametrize("name", ["clip_e", "clip_f", "bbb6", "clip_a16"])
+def test_pairs_and_padding_are_the_references(name: str) -> None:
+    facts, frames = golden("motion_smoothness")[name], frames_of(name)
+    assert len(encoders.guessed(len(frames))) == facts["pairs"]
+    assert list(padded(frames[0]).shape[2:]) == facts["padded"]
+
+
 def padded(frame: Any) -> Any:
     return replicate_padded(torch.from_numpy(frame).permute(2, 0, 1)[None] / 255, 16)
 

@@ -166,4 +166,5 @@ def test_tokens_and_scores_equal_the_reference(full):
         np.testing.assert_allclose(features[:, ::8], expected["cls_sub"], atol=1e-4)
         found = ratings(network, vbench.media(name).view(MUSIQ_FRAMES.views[0]))
         np.testing.assert_allclose(found, expected["frame_scores"], atol=2e-3)
+        assert found.mean() / 100 == pytest.approx(vbench.golden("imaging_quality")[name]["score"], abs=2e-5)
         assert found.mean() == pytest.approx(vbench.golden("imaging_quality")[name]["score_0_100"], abs=2e-3)

@@ -97,6 +97,7 @@ CASES = [
 def test_speeds_equal_the_reference(name: str, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = loaded(published(weights), tmp_path / "raft.pth", monkeypatch)
     frames = frames_of(name, EIGHTHS.views[0])
+    assert list(encoders.padded_sides(*frames.shape[1:3], 8)) == golden("dynamic_degree")[name]["padded"]
     seen = Seen(module, monkeypatch)
     (speeds,) = EIGHTHS.run(module, [ClipInput((frames,))])
     np.testing.assert_allclose(speeds, golden("dynamic_degree")[name][f"{weights}pair_scores"], atol=1e-4)
