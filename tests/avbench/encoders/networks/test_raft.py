@@ -15,12 +15,14 @@ pytest.importorskip("torchvision")
 from keyed_entries import keyed_entries, published_entries
 from vbench_goldens import FOLDER, arrays, golden
 
-from avbench.clips import Clip
-from avbench.encoders import ClipInput, LoadContext, WeightsConfig
+from avbench.clips import Clip, Prompt
+from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.networks.raft import encoders, network
 from avbench.encoders.networks.raft.encoders import EIGHTHS, NEIGHBOURS, RAFT
 from avbench.errors import EnvironmentProblem
-from avbench.media import decode_clip
+from avbench.media import Media, decode_clip
+from avbench.metrics.vbench_dynamic_degree import dynamic_degree
+from avbench.metrics.vbench_static_filter import Rule, static_filter
 
 REDUCED = LoadContext(WeightsConfig("keyed-random-reduced"), "cpu")
 LAST_LAYER = "update_block.flow_head.conv2."
@@ -122,6 +124,30 @@ def test_speeds_of_neighbours_equal_the_reference(
     module = loaded(published(weights), tmp_path / "raft.pth", monkeypatch)
     (speeds,) = NEIGHBOURS.run(module, [ClipInput((frames_of("clip_f", NEIGHBOURS.views[0]),))])
     np.testing.assert_allclose(speeds, golden("dynamic_degree")["clip_f"][f"{weights}static_scores"], atol=1e-4)
+
+
+def still(frames: int) -> Any:
+    return frames_of("clip_f", EIGHTHS.views[0])[[0] * frames]
+
+
+def test_every_pair_of_a_still_is_alike_and_it_is_static() -> None:
+    store = EncoderStore(setup=REDUCED.setup)
+    media = Media.from_arrays("still", still(13), 24.0)
+    assert np.ptp(store.embed(NEIGHBOURS, media)) < 1e-6
+    assert static_filter(media, Prompt(), store).value == 1
+    assert dynamic_degree(media, Prompt(), store).value == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("weights", "static"), [("small_", True), ("", False)])
+def test_a_still_is_static_unless_the_network_sees_motion_in_it(
+    weights: str, static: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The goldens' weights are random: with long flow even equal frames move, as the reference's do."""
+    module = loaded(published(weights), tmp_path / "raft.pth", monkeypatch)
+    (speeds,) = NEIGHBOURS.run(module, [ClipInput((still(5),))])
+    assert np.ptp(speeds) < 1e-4
+    assert Rule.of(136, 148, 5).holds(speeds) == static == golden("dynamic_degree")["clip_f"][f"{weights}static"]
 
 
 def test_flow_is_the_last_prediction_of_torchvision(reduced: Any) -> None:
