@@ -22,7 +22,7 @@ from avbench.encoders.networks.raft.encoders import EIGHTHS, NEIGHBOURS, RAFT
 from avbench.errors import EnvironmentProblem
 from avbench.media import Media, decode_clip
 from avbench.metrics.vbench_dynamic_degree import dynamic_degree
-from avbench.metrics.vbench_static_filter import Rule, static_filter
+from avbench.metrics.vbench_static_filter import StaticRule, static_filter
 
 REDUCED = LoadContext(WeightsConfig("keyed-random-reduced"), "cpu")
 LAST_LAYER = "update_block.flow_head.conv2."
@@ -147,7 +147,7 @@ def test_a_still_is_static_unless_the_network_sees_motion_in_it(
     module = loaded(published(weights), tmp_path / "raft.pth", monkeypatch)
     (speeds,) = NEIGHBOURS.run(module, [ClipInput((still(5),))])
     assert np.ptp(speeds) < 1e-4
-    assert Rule.of(136, 148, 5).holds(speeds) == static == golden("dynamic_degree")["clip_f"][f"{weights}static"]
+    assert StaticRule.of(136, 148, 5).holds(speeds) == static == golden("dynamic_degree")["clip_f"][f"{weights}static"]
 
 
 def test_flow_is_the_last_prediction_of_torchvision(reduced: Any) -> None:
