@@ -34,10 +34,10 @@ from avbench.media import All, Frames, Media, Middle, decode_clip
 from avbench.media.options import DecodeOptions
 from avbench.metrics.base import registry
 from avbench.metrics.vbench_consistency import similarities
-from avbench.metrics.vbench_dynamic_degree import Rule as DynamicRule
+from avbench.metrics.vbench_dynamic_degree import DynamicRule
 from avbench.metrics.vbench_matching import color_frames, object_by_substrings, relation_scores
 from avbench.metrics.vbench_scene import REPEATS
-from avbench.metrics.vbench_static_filter import Rule as StaticRule
+from avbench.metrics.vbench_static_filter import StaticRule
 from avbench.sources import load_source
 
 MARKED = re.compile(r"(<!-- measured vbench -->\n).*?(<!-- end -->)", re.DOTALL)

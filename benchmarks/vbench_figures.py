@@ -49,7 +49,7 @@ from avbench.encoders.pixels import cropped, replicate_padded
 from avbench.media import decode_clip
 from avbench.metrics.base import get_scorers
 from avbench.metrics.vbench_consistency import similarities
-from avbench.metrics.vbench_dynamic_degree import Rule
+from avbench.metrics.vbench_dynamic_degree import DynamicRule
 from avbench.suites import get_suite
 
 SUITE = "vbench-quality"
@@ -286,7 +286,7 @@ def _motion(runs: VBenchRuns) -> float:
 def _dynamic(runs: VBenchRuns) -> float:
     network = runs.store.network(RAFT)
     frames = _decoded(runs.clip)[::STRIDE_STEP]
-    rule, moving = Rule.of(*frames.shape[1:3], len(frames)), 0
+    rule, moving = DynamicRule.of(*frames.shape[1:3], len(frames)), 0
     tensors = [2 * (torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255) - 1 for frame in frames]
     for first, second in itertools.pairwise(tensors):
         # torchvision's forward upsamples each of its 20 predictions, as the reference does.

@@ -17,8 +17,11 @@ TESTS = Path(__file__).parent
 GOLDENS = TESTS / "goldens" / "vbench"
 FILES = {
     "clip_a16": TESTS / "goldens" / "metrics" / "inputs" / "clip_a.mp4",
+    "clip_a1": TESTS / "goldens" / "metrics" / "inputs" / "clip_a.mp4",
     "clip_e": GOLDENS / "clip_e.mp4",
     "clip_f": GOLDENS / "clip_f.mp4",
+    "bbb16": TESTS.parent / "examples" / "clips" / "big_buck_bunny_51.mp4",
+    "kitchen3": GOLDENS / "kitchen3.mp4",
     "bbb6": TESTS.parent / "examples" / "clips" / "big_buck_bunny_51.mp4",
 }
 

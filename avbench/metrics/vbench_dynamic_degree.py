@@ -29,14 +29,14 @@ _CAVEAT = (
 
 
 @dataclass(frozen=True)
-class Rule:
+class DynamicRule:
     """When a clip counts as dynamic: at least `needed` of its pairs move more than `threshold` pixels."""
 
     threshold: float
     needed: int
 
     @classmethod
-    def of(cls, height: int, width: int, frames: int) -> Rule:
+    def of(cls, height: int, width: int, frames: int) -> DynamicRule:
         """The rule for pictures of this size and a number of sampled frames; rounds half to even."""
         return cls(6.0 * min(height, width) / 256.0, round(4 * frames / 16))
 
@@ -54,7 +54,7 @@ def _sampled(media: Media) -> int:
 def _score(media: Media, speeds: NDArray[np.floating[Any]], **detail: Any) -> Score:
     assert media.video is not None
     frames = _sampled(media)
-    rule = Rule.of(media.video.height, media.video.width, frames)
+    rule = DynamicRule.of(media.video.height, media.video.width, frames)
     return Score.ok(
         rule.holds(speeds),
         sampled_frames=frames,

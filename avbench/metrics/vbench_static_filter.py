@@ -26,7 +26,7 @@ _CAVEAT = "A filter, no quality: VBench takes temporal flickering of clips that 
 
 
 @dataclass(frozen=True)
-class Rule:
+class StaticRule:
     """When a clip counts as static.
 
     Attributes:
@@ -39,7 +39,7 @@ class Rule:
     allowed: int
 
     @classmethod
-    def of(cls, height: int, width: int, frames: int) -> Rule:
+    def of(cls, height: int, width: int, frames: int) -> StaticRule:
         """The rule for pictures of this size and a number of frames; rounds half to even."""
         return cls(3.0 * min(height, width) / 256.0, round(2 * frames / 16))
 
@@ -51,7 +51,7 @@ class Rule:
 
 def _score(media: Media, speeds: NDArray[np.floating[Any]], **detail: Any) -> Score:
     assert media.video is not None
-    rule = Rule.of(media.video.height, media.video.width, len(media.video.times))
+    rule = StaticRule.of(media.video.height, media.video.width, len(media.video.times))
     return Score.ok(
         rule.holds(speeds),
         pairs=len(speeds) - 2,
@@ -85,7 +85,7 @@ def static_filter(media: Media, store: EncoderStore) -> Score:
     height, width, frames = media.video.height, media.video.width, len(media.video.times)
     if min(height, width) < SMALLEST:
         return Score.skipped(f"a side below {SMALLEST} pixels: RAFT finds no flow")
-    if Rule.of(height, width, frames).allowed == 0:
+    if StaticRule.of(height, width, frames).allowed == 0:
         return Score.skipped(f"{frames} frames; at least 5 needed")
     return _with_speeds(media, store)
 

@@ -10,7 +10,8 @@ from synthetic import draw_frames, write_clip
 from avbench import Clip, Prompt, score_clips
 from avbench.clips import Expected
 from avbench.encoders import EncoderStore, WeightsConfig
-from avbench.encoders.networks.clip import CLIP_EVERY_FRAME_ANTIALIASED, network_input, token_ids
+from avbench.encoders.networks.clip import CLIP_EVERY_FRAME_ANTIALIASED, CLIP_STYLE, network_input, token_ids
+from avbench.encoders.texts import split_text
 from avbench.media import Media
 from avbench.metrics.vbench_appearance_style import appearance_style
 from avbench.run.options import RunOptions
@@ -42,6 +43,7 @@ def test_inputs_and_tokens_equal_vbench(name):
     inputs = network_input(frames, clip_bgr=False).numpy()
     np.testing.assert_allclose(vbench.sub_input(inputs), expected["in_sub"], atol=1e-6)
     np.testing.assert_allclose(inputs.mean(axis=(2, 3), dtype=np.float64), expected["in_mean"], atol=1e-6)
+    assert list(inputs.shape) == facts["in_shape"]
     ids, count = token_ids(facts["text"])
     assert ids[:count].tolist() == facts["tokens"]
 
@@ -96,5 +98,9 @@ def test_scores_equal_vbench():
         score = appearance_style(media, prompt, store)
         features = store.embed(CLIP_EVERY_FRAME_ANTIALIASED, media)
         np.testing.assert_allclose(features[:, ::16], arrays["feat_sub"], atol=2e-5)
+        style, _ = split_text(store.embed(CLIP_STYLE, media, prompt))
+        np.testing.assert_allclose(style, arrays["text_feat"], atol=2e-5)
+        cosines = features @ style / np.linalg.norm(features, axis=1) / np.linalg.norm(style)
+        np.testing.assert_allclose(cosines, arrays["frame_results"], atol=1e-5)
         assert score.value == pytest.approx(expected["score"], abs=1e-5)
         assert score.detail["last_frame"] == pytest.approx(expected["cur_sim_last_frame"], abs=1e-5)

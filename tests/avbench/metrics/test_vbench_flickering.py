@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import vbench_frames as vbench
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -19,6 +20,7 @@ from avbench.metrics.vbench_flickering import RGB_DIFFERENCE, temporal_flickerin
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "metrics"
 EXPECTED = json.loads((GOLDENS / "vbench_temporal_flickering.json").read_text())
+LARGER = vbench.golden("temporal_flickering")
 
 
 def decode(path: Path) -> Media:
@@ -38,6 +40,14 @@ def test_equals_vbench(name: str) -> None:
     assert media.view(RGB_DIFFERENCE)[1 : 1 + len(first), 0] == pytest.approx(first, abs=1e-5)
 
 
+@pytest.mark.parametrize("name", ["clip_e", "clip_f"])
+def test_every_pair_equals_vbench(name: str) -> None:
+    media = vbench.media(name)
+    result = temporal_flickering(media, Prompt(), EncoderStore())
+    assert result.value == pytest.approx(LARGER[name]["score"], abs=1e-6)
+    assert media.view(RGB_DIFFERENCE)[1:, 0] == pytest.approx(LARGER[name]["mae"], abs=1e-5)
+
+
 def test_hand_worked() -> None:
     frames = np.zeros((3, 2, 2, 3), np.uint8)
     frames[1, 0, 0, 0] = 120  # one of twelve values: differences of 10 there and back
@@ -52,6 +62,7 @@ def test_time_has_no_direction(frames: np.ndarray) -> None:
     assert scores[0] == pytest.approx(scores[1], abs=1e-12)
 
 
-def test_one_frame() -> None:
-    media = Media.from_arrays("k", np.zeros((1, 4, 4, 3), np.uint8), 24.0)
+def test_one_frame_of_which_vbench_gives_nan_is_skipped() -> None:
+    assert np.isnan(LARGER["clip_a1"]["score"]) and LARGER["clip_a1"]["mae"] == []
+    media = vbench.media("clip_a1")
     assert temporal_flickering(media, Prompt(), EncoderStore()).reason == "needs at least 2 frames"

@@ -54,6 +54,15 @@ def test_the_rule_equals_the_reference(case):
     score = human_action(drawn(), expecting(case["label"]), FixedStore(logits))
     assert score.value == case["result"]
     assert score.detail["action"] == case["label"]
+    assert case["label_in_kinetics"]
+
+
+def test_the_mean_and_the_rule_for_likely_actions_equal_the_reference():
+    facts = golden("human_action")
+    assert np.mean([case["result"] for case in CASES]) == facts["dataset"]
+    (_, chance), *_ = most_likely(logits_of([[7, 1.23456]]))
+    assert chance == round(1 / (1 + np.exp(-1.23456)), facts["rounding"])
+    assert dict(human_action.params)["threshold"] == facts["threshold"]
 
 
 @pytest.mark.parametrize(("chance", "value"), [(0.84994, 0.0), (0.84996, 1.0), (0.86, 1.0)])

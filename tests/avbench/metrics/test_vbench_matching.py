@@ -47,6 +47,7 @@ def test_colors_equal_the_reference():
         counts = color_frames(frames, name, video["color"], first_name=True, substrings=True)
         assert counts == (video["object_frames"], video["color_frames"])
         scores.append(counts[1] / counts[0])
+    assert len(scores) == LOGIC["color"]["counted"]
     assert sum(scores) / len(scores) == pytest.approx(LOGIC["color"]["dataset"], abs=1e-9)
 
 
@@ -66,6 +67,7 @@ def test_relations_equal_the_reference():
     for case in LOGIC["position_score"]:
         score = position_score(case["relation"], case["a"], case["b"], unsigned=True)
         assert score == pytest.approx(case["score"], abs=1e-9)
+    means = []
     for video in LOGIC["spatial_relationship"]["videos"]:
         scores = relation_scores(
             [detections(*frame) for frame in video["frames"]],
@@ -73,7 +75,11 @@ def test_relations_equal_the_reference():
             unsigned=True, same_name=True,
         )  # fmt: skip
         assert scores == pytest.approx(video["frame_scores"], abs=1e-9)
-        assert sum(scores) / len(scores) == pytest.approx(video["score"], abs=1e-9)
+        means.append(sum(scores) / len(scores))
+        assert means[-1] == pytest.approx(video["score"], abs=1e-9)
+    for processes in ("dataset_single_process", "dataset_multi_process"):
+        value = LOGIC["spatial_relationship"][processes]
+        assert sum(means) / len(means) == pytest.approx(value, abs=1e-9)
 
 
 def test_color_by_the_first_name_or_each_own():

@@ -12,10 +12,8 @@ from avbench.clips import Prompt
 from avbench.encoders import Encoder, EncoderStore
 from avbench.media import Media, Stride
 from avbench.metrics.base import Score, Scorer
-from avbench.metrics.vbench_dynamic_degree import Rule as DynamicRule
-from avbench.metrics.vbench_dynamic_degree import dynamic_degree, dynamic_degree_compat
-from avbench.metrics.vbench_static_filter import Rule as StaticRule
-from avbench.metrics.vbench_static_filter import static_filter, static_filter_compat
+from avbench.metrics.vbench_dynamic_degree import DynamicRule, dynamic_degree, dynamic_degree_compat
+from avbench.metrics.vbench_static_filter import StaticRule, static_filter, static_filter_compat
 
 LOGIC = golden("motion_logic")
 

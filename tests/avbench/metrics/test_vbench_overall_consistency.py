@@ -9,7 +9,7 @@ from vbench_goldens import FOLDER, arrays, decoded, golden
 from avbench.clips import Prompt
 from avbench.encoders import EncoderStore, WeightsConfig
 from avbench.encoders.networks.viclip.encoders import VICLIP, VICLIP_TEXT, VICLIP_VIDEO
-from avbench.media import Media
+from avbench.media import Media, Middle
 from avbench.metrics.vbench_overall_consistency import overall_consistency, temporal_style
 
 torch = pytest.importorskip("torch")
@@ -17,6 +17,11 @@ pytest.importorskip("open_clip")
 
 BOTH = pytest.mark.parametrize("scorer", [overall_consistency, temporal_style], ids=lambda scorer: scorer.name)
 GOLDEN = golden("viclip")["clip_e"]
+
+
+def test_the_frames_are_the_references():
+    chosen = Middle(8).indices(np.arange(GOLDEN["frames"]) / 24, 24.0)
+    assert list(chosen) == GOLDEN["indices"]
 
 
 class FixedStore(EncoderStore):

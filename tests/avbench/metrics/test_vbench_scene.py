@@ -46,6 +46,11 @@ def test_the_rule_equals_the_reference(case):
     assert score.detail["shown"] == case["success"]
 
 
+def test_the_mean_over_clips_equals_the_reference():
+    scores = [scene(drawn(), expecting(case["scene"]), FixedStore(case["captions"])).value for case in CASES]
+    assert np.mean(scores) == pytest.approx(golden("scene")["dataset"], abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ("caption", "place", "found"),
     [

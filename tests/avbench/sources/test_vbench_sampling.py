@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from avbench.clips import Category, Clip, Expected, Prompt
+from avbench.errors import UsageError
 from avbench.prompts import Template, as_records, load_prompt_suite
 from avbench.sources import load_source
 from avbench.sources.prompts import PromptRow
 from avbench.sources.vbench import ASPECT, coverage, dimensions_of, official_prompts, samples_needed
+from avbench.suites import get_suite
 
 GOLDENS = json.loads((Path(__file__).parents[2] / "goldens" / "vbench" / "final.json").read_text())
 
@@ -35,7 +37,7 @@ def test_clips_match_prompts_as_in_the_reference(touch):
     found = {each.dimension: each for each in coverage(load_source(root, layout="vbench").clips, rows)}
     for dimensions, expected in matching["matched"].items():
         if dimensions == "custom":
-            continue
+            continue  # the next test
         names = dimensions.split("+")
         matched = {
             prompt.row.prompt.text: [each.clip_id for each in prompt.clips]
@@ -46,11 +48,25 @@ def test_clips_match_prompts_as_in_the_reference(touch):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [pair for pair in GOLDENS["prompt_from_filename"] if re.fullmatch(r"[^/]+-\d+\.mp4", pair[0])]
+    ("name", "text"),
+    [*GOLDENS["prompt_from_filename"], *GOLDENS["matching"]["matched"]["custom"]],
 )
 def test_a_file_name_holds_the_prompt_that_the_reference_reads(touch, name, text):
-    (found,) = load_source(touch(name), layout="vbench").clips
-    assert found.prompt.text == text
+    """It takes names without a sample number as well, which are refused here, and GIF, which is no kind of clip."""
+    folder = touch(name.replace(".gif", ".mp4"))
+    if re.search(r"-[0-9]+\.", name):
+        (found,) = load_source(folder, layout="vbench").clips
+        assert found.prompt.text == text
+    else:
+        assert text == name.removesuffix(".mp4")
+        with pytest.raises(UsageError, match="not named <prompt>-<number>"):
+            load_source(folder, layout="vbench")
+
+
+def test_the_suite_for_own_videos_has_what_the_reference_allows_for_them():
+    matching = GOLDENS["matching"]
+    allowed = set(matching["all_dimensions"]) - set(matching["custom_refused"])
+    assert set(get_suite("vbench-custom").metrics) == allowed
 
 
 def test_the_official_list_has_what_each_dimension_needs():

@@ -30,7 +30,7 @@ _TEXTS = 64
 Pixels = NDArray[np.uint8]
 
 
-def bicubic_crop_224(frame: Pixels) -> Pixels:
+def bicubic_crop_224_rounded(frame: Pixels) -> Pixels:
     """Short side to 224, bicubic without antialiasing, rounded to whole levels; then the central square.
 
     Args:
@@ -96,7 +96,9 @@ def _embed_texts(network: Any, clips: Sequence[ClipInput]) -> list[NDArray[np.fl
 
 VICLIP = Backbone(name=ROW, load=_load, row=ROW, packages=("torch", "open_clip"))
 
-VICLIP_VIDEO = Encoder("viclip_video", 1, VICLIP, _embed_clips, views=(Frames(Middle(FRAMES), bicubic_crop_224),))
+VICLIP_VIDEO = Encoder(
+    "viclip_video", 1, VICLIP, _embed_clips, views=(Frames(Middle(FRAMES), bicubic_crop_224_rounded),)
+)
 """The middle frames of eighths of the clip -> features (768,), not normalised."""
 
 VICLIP_TEXT = Encoder("viclip_text", 1, VICLIP, _embed_texts, text="text")

@@ -9,6 +9,7 @@ import vbench_frames as vbench
 from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.networks import aesthetic
 from avbench.encoders.networks.aesthetic import AESTHETIC_FRAMES, LAION_AESTHETIC
+from avbench.encoders.networks.clip import network_input
 from avbench.errors import EnvironmentProblem
 
 torch = pytest.importorskip("torch")
@@ -75,13 +76,30 @@ def test_both_checkpoints_are_read_strictly(tmp_path, monkeypatch):
         LAION_AESTHETIC.load(LoadContext(WeightsConfig(), "cpu"))
 
 
-@pytest.mark.slow
-def test_features_and_ratings_equal_the_reference():
+@pytest.mark.parametrize("name", ["kitchen3", "bbb6"])
+def test_inputs_equal_the_reference(name):
+    expected = vbench.arrays("aesthetic_quality", name)
+    frames = torch.from_numpy(vbench.media(name).view(AESTHETIC_FRAMES.views[0]))
+    inputs = network_input(frames, clip_bgr=False).numpy()
+    assert list(inputs.shape) == vbench.golden("aesthetic_quality")[name]["in_shape"]
+    np.testing.assert_allclose(vbench.sub_input(inputs), expected["in_sub"], atol=1e-5)
+    np.testing.assert_allclose(inputs.mean(axis=(2, 3), dtype=np.float64), expected["in_mean"], atol=2e-6)
+
+
+@pytest.fixture(scope="module")
+def full():
     network = LAION_AESTHETIC.load(LoadContext(WeightsConfig(weights="keyed-random"), "cpu"))
     network.head.weight.mul_(50)
     network.head.bias.fill_(5)
-    expected = vbench.arrays("aesthetic_quality", "bbb6")
-    frames = vbench.media("bbb6").view(AESTHETIC_FRAMES.views[0])
+    return network
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["kitchen3", "bbb6"])
+def test_features_and_ratings_equal_the_reference(name, full):
+    network = full
+    expected = vbench.arrays("aesthetic_quality", name)
+    frames = vbench.media(name).view(AESTHETIC_FRAMES.views[0])
     with torch.inference_mode():
         features = network.features(torch.from_numpy(frames)).numpy()
     # The reference's features are not normalised yet.
@@ -89,4 +107,4 @@ def test_features_and_ratings_equal_the_reference():
     np.testing.assert_allclose(features[:, ::24] * lengths[:, None], expected["feat_sub"], atol=2e-5)
     found = ratings(network, frames)
     np.testing.assert_allclose(found, expected["frame_raw"], atol=1e-4)
-    assert found.mean() / 10 == pytest.approx(vbench.golden("aesthetic_quality")["bbb6"]["score"], abs=1e-5)
+    assert found.mean() / 10 == pytest.approx(vbench.golden("aesthetic_quality")[name]["score"], abs=1e-5)

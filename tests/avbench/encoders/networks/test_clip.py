@@ -156,6 +156,7 @@ def test_inputs_without_antialias_equal_vbench(name):
     inputs = network_input(frames, clip_bgr=False).numpy()
     np.testing.assert_allclose(vbench.sub_input(inputs), expected["in_sub"], atol=1e-5)
     np.testing.assert_allclose(inputs.mean(axis=(2, 3), dtype=np.float64), expected["in_mean"], atol=2e-6)
+    assert list(inputs.shape) == facts["in_shape"]
     assert (inputs.min(), inputs.max()) == pytest.approx((facts["in_min"], facts["in_max"]), abs=1e-5)
 
 

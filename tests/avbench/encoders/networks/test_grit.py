@@ -265,7 +265,11 @@ def test_equals_the_reference(name, full, frames):
     def close(values, key, tolerance):
         np.testing.assert_allclose(values.numpy(), numbers[f"{name}.{key}"], atol=tolerance, rtol=0)
 
+    seen = []
+    handle = full.backbone.bottom_up.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     maps = full.maps(frame)
+    handle.remove()
+    close(seen[0][0, ::32], "vit_sub", 5e-5)
     for level, features in enumerate(maps, start=3):
         close(features[0, ::16], f"p{level}_sub", 5e-5)
 
@@ -278,7 +282,8 @@ def test_equals_the_reference(name, full, frames):
 
     boxes, scores = regions.objects(boxes, scores)
     features = regions.pool(maps[:3], boxes, 14).flatten(2).transpose(1, 2)
-    close(features[:4, ::28, ::32], "obj_feat_sub", 1e-3)
+    # Rounding moves proposals by up to 0.001 pixels here, boxes after three heads more, and what is read in them.
+    close(features[:4, ::28, ::32], "obj_feat_sub", 5e-5 if name == "clip_d" else 3e-4)
     texts = full.describe(maps, boxes, (NAME, CAPTION))
     order = in_order(scores, texts[0], [ended(ids) for ids in expected["name_tokens"]])
     for kind, ids in zip(texts, ("name_tokens", "caption_tokens"), strict=True):
@@ -287,7 +292,7 @@ def test_equals_the_reference(name, full, frames):
     for key, ids in (("logprobs", "name_tokens"), ("caption_logprobs", "caption_tokens")):
         for index in range(0, len(order), 20):
             value = log_probability(textual, features[order[index]][None], expected[ids][index])
-            assert value == pytest.approx(numbers[f"{name}.{key}"][index], abs=2e-4)
+            assert value == pytest.approx(numbers[f"{name}.{key}"][index], abs=2e-5)
 
 
 def in_order(scores, found: list[list[int]], expected: list[list[int]]) -> list[int]:

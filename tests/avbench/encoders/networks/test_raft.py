@@ -15,12 +15,14 @@ pytest.importorskip("torchvision")
 from keyed_entries import keyed_entries, published_entries
 from vbench_goldens import FOLDER, arrays, golden
 
-from avbench.clips import Clip
-from avbench.encoders import ClipInput, LoadContext, WeightsConfig
+from avbench.clips import Clip, Prompt
+from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.networks.raft import encoders, network
 from avbench.encoders.networks.raft.encoders import EIGHTHS, NEIGHBOURS, RAFT
 from avbench.errors import EnvironmentProblem
-from avbench.media import decode_clip
+from avbench.media import Media, decode_clip
+from avbench.metrics.vbench_dynamic_degree import dynamic_degree
+from avbench.metrics.vbench_static_filter import StaticRule, static_filter
 
 REDUCED = LoadContext(WeightsConfig("keyed-random-reduced"), "cpu")
 LAST_LAYER = "update_block.flow_head.conv2."
@@ -51,6 +53,33 @@ def frames_of(name: str, view: Any) -> Any:
     return decode_clip(Clip(name, FOLDER / f"{name}.mp4"), name, [view]).view(view)
 
 
+class Seen:
+    """What a network computes on the way, pair by pair: flows, and of the first pair features and steps of the flow."""
+
+    def __init__(self, module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.flows: list[Any] = []
+        self.changes: list[Any] = []
+        self.features: Any = None
+        self.context: Any = None
+        module.feature_encoder.register_forward_hook(self._keep_first("features"))
+        module.context_encoder.register_forward_hook(self._keep_first("context"))
+        module.update_block.register_forward_hook(lambda _, inputs, output: self.changes.append(output[1]))
+        plain = network.flow
+
+        def flow(*arguments: Any) -> Any:
+            self.flows.append(plain(*arguments))
+            return self.flows[-1]
+
+        monkeypatch.setattr(network, "flow", flow)
+
+    def _keep_first(self, name: str) -> Any:
+        def keep(module: Any, inputs: Any, output: Any) -> None:
+            if getattr(self, name) is None:
+                setattr(self, name, output)
+
+        return keep
+
+
 def noise(frames: int, height: int = 130, width: int = 141, seed: int = 0) -> Any:
     return np.random.default_rng(seed).integers(0, 256, (frames, height, width, 3)).astype(np.uint8)
 
@@ -70,14 +99,21 @@ CASES = [
 def test_speeds_equal_the_reference(name: str, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = loaded(published(weights), tmp_path / "raft.pth", monkeypatch)
     frames = frames_of(name, EIGHTHS.views[0])
+    assert list(encoders.padded_sides(*frames.shape[1:3], 8)) == golden("dynamic_degree")[name]["padded"]
+    seen = Seen(module, monkeypatch)
     (speeds,) = EIGHTHS.run(module, [ClipInput((frames,))])
     np.testing.assert_allclose(speeds, golden("dynamic_degree")[name][f"{weights}pair_scores"], atol=1e-4)
-    pair = torch.from_numpy(frames[:2]).permute(0, 3, 1, 2) / 127.5 - 1
-    with torch.inference_mode():
-        flow = network.flow(module, *(encoders.replicate_padded(picture[None], 8) for picture in pair))
-    np.testing.assert_allclose(
-        flow[0, :, 4::16, 4::16], arrays("dynamic_degree")[f"{name}.{weights}flow_sub"][0], atol=1e-3
-    )
+
+    def close(found: Any, key: str) -> None:
+        np.testing.assert_allclose(found, arrays("dynamic_degree")[f"{name}.{key}"], atol=1e-3)
+
+    flow = torch.cat(seen.flows)
+    close(flow[:, :, 4::16, 4::16], f"{weights}flow_sub")
+    close(flow.mean((2, 3)), f"{weights}flow_mean")
+    close(sum(seen.changes[: network.UPDATES])[0, :, ::2, ::2], f"{weights}low_pair0")
+    if not weights:  # the encoders are the same with both
+        close(seen.features[0, ::16, ::4, ::4], "fmap_sub")
+        close(seen.context[0, ::16, ::4, ::4], "cmap_sub")
 
 
 @pytest.mark.slow
@@ -88,6 +124,30 @@ def test_speeds_of_neighbours_equal_the_reference(
     module = loaded(published(weights), tmp_path / "raft.pth", monkeypatch)
     (speeds,) = NEIGHBOURS.run(module, [ClipInput((frames_of("clip_f", NEIGHBOURS.views[0]),))])
     np.testing.assert_allclose(speeds, golden("dynamic_degree")["clip_f"][f"{weights}static_scores"], atol=1e-4)
+
+
+def still(frames: int) -> Any:
+    return frames_of("clip_f", EIGHTHS.views[0])[[0] * frames]
+
+
+def test_every_pair_of_a_still_is_alike_and_it_is_static() -> None:
+    store = EncoderStore(setup=REDUCED.setup)
+    media = Media.from_arrays("still", still(13), 24.0)
+    assert np.ptp(store.embed(NEIGHBOURS, media)) < 1e-6
+    assert static_filter(media, Prompt(), store).value == 1
+    assert dynamic_degree(media, Prompt(), store).value == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("weights", "static"), [("small_", True), ("", False)])
+def test_a_still_is_static_unless_the_network_sees_motion_in_it(
+    weights: str, static: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The goldens' weights are random: with long flow even equal frames move, as the reference's do."""
+    module = loaded(published(weights), tmp_path / "raft.pth", monkeypatch)
+    (speeds,) = NEIGHBOURS.run(module, [ClipInput((still(5),))])
+    assert np.ptp(speeds) < 1e-4
+    assert StaticRule.of(136, 148, 5).holds(speeds) == static == golden("dynamic_degree")["clip_f"][f"{weights}static"]
 
 
 def test_flow_is_the_last_prediction_of_torchvision(reduced: Any) -> None:

@@ -69,6 +69,7 @@ def test_frames_equal_the_reference(frames):
     np.testing.assert_allclose(frames.mean((1, 2)), expected["clip_d.resized_mean"], atol=2e-3)
     inputs = network_input(torch.from_numpy(frames[[0, 8]]))
     np.testing.assert_allclose(inputs.mean((2, 3)), expected["clip_d.in_mean"], atol=1e-6)
+    np.testing.assert_allclose(inputs[:, :, 7::48, 7::48], expected["clip_d.in_sub"], atol=1e-6)
 
 
 def test_entries_are_those_of_the_checkpoint_but_for_tables_of_indices():
@@ -165,13 +166,20 @@ def test_features_and_captions_equal_the_reference(frames):
     network.fc.b.mul_(10)
     image = network.visual_encoder(network_input(torch.from_numpy(frames[[0, 8]])))
     np.testing.assert_allclose(image[:, ::16, ::32], expected["clip_d.swin_sub"], atol=5e-5)
+    queries = []
+    network.fc.register_forward_hook(lambda _module, inputs, _output: queries.append(inputs[0]))
     logits = network.tag_logits(image).numpy()
+    np.testing.assert_allclose(queries[0][:, ::343, ::48], expected["clip_d.mlr_sub"], atol=5e-5)
+    np.testing.assert_allclose(logits.mean(axis=1), expected["clip_d.tag_logit_mean"], atol=2e-4)
     np.testing.assert_allclose(logits[:, ::9], expected["clip_d.tag_logits"], atol=2e-4)
-    text = tag_text(logits[0])
-    assert hashlib.sha256(text.encode()).hexdigest() == caption["tags_sha256"]
-    assert tag_ids(text, words) == caption["tag_ids"]
+    texts = [tag_text(row) for row in logits]
+    assert hashlib.sha256(texts[0].encode()).hexdigest() == caption["tags_sha256"]
+    for row, count, first in zip(logits, caption["n_tags"], caption["tag_index"], strict=True):
+        likely = np.flatnonzero(1 / (1 + np.exp(-row)) > 0.7)
+        assert (len(likely), likely[: len(first)].tolist()) == (count, first)
+    assert tag_ids(texts[0], words) == caption["tag_ids"]
     # The reference reads both captions off the first frame.
-    ids = torch.tensor([tag_ids(tag_text(row), words) for row in logits])
+    ids = torch.tensor([tag_ids(text, words) for text in texts])
     context = network.context(ids, image)
     np.testing.assert_allclose(context[:, ::8, ::48], expected["clip_d.tagenc_sub"], atol=5e-5)
     prompt = [BEGIN_CAPTION, *words.encode(PROMPT)]

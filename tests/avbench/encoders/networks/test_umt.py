@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from vbench_goldens import FOLDER, arrays, checkpoint_entries, decoded, entries_of
+from vbench_goldens import FOLDER, arrays, checkpoint_entries, decoded, entries_of, golden
 
 from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.errors import EnvironmentProblem
@@ -107,3 +107,4 @@ def test_logits_equal_the_reference(name, depth, kept):
         np.testing.assert_allclose(outputs[number], expected[f"clip_e.blk{number}"], atol=2e-5)
     np.testing.assert_allclose(outputs["pooled"], expected["clip_e.pooled"], atol=2e-5)
     np.testing.assert_allclose(logits, expected["clip_e.logits"], atol=2e-5)
+    assert np.argsort(-logits)[:5].tolist() == golden(name)["clip_e"]["top5"]

@@ -1,0 +1,96 @@
+"""What VBench's suites for own videos make of bad input: a reason or a number in range, and neighbours untouched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from synthetic import draw_frames, write_clip
+
+from avbench import Clip, Prompt, score_clips
+from avbench.clips import Expected
+from avbench.encoders import WeightsConfig
+from avbench.metrics.base import get_scorers
+from avbench.run.options import RunOptions
+from avbench.suites import get_suite
+
+pytest.importorskip("torch")
+pytest.importorskip("torchvision")
+
+CUSTOM = tuple(dict.fromkeys([*get_suite("vbench-custom").metrics, *get_suite("vbench-custom-compat").metrics]))
+OBJECTS = ("object_class", "color_compat", "spatial_relationship", "scene", "appearance_style")
+"""Dimensions of the official prompts, which ask these clips for nothing that they know: no network runs."""
+RIDING = Prompt("A person is riding a bike")
+ODD = Prompt("A person is riding a bike", expected=Expected(action="riding a byke", objects="unicorn"))
+FEW = "needs at least 2 frames"
+FLOW = "a side below 128 pixels: {} finds no flow"
+SMALL = {"motion_smoothness": FLOW.format("AMT"), "dynamic_degree": FLOW.format("RAFT")}
+ONE = {
+    **dict.fromkeys(("subject_consistency", "background_consistency", "temporal_flickering"), FEW),
+    **dict.fromkeys(("motion_smoothness", "motion_smoothness_compat"), "1 frames; at least 3 needed"),
+    "dynamic_degree": "1 frames an eighth of a second apart; at least 3 needed",
+}
+REASONS: dict[str, dict[str, str]] = {
+    "plain": {},
+    "one_frame": ONE,
+    "small": SMALL,
+    "portrait": {},
+    "four_to_one": {},
+    "no_prompt": {
+        **dict.fromkeys(("overall_consistency", "temporal_style"), "no prompt; give one in a manifest"),
+        "human_action": "the prompt names no action; manifest column prompt_action",
+    },
+    "odd_prompt": {"human_action": "'riding a byke' is no action of Kinetics-400. Did you mean riding a bike"},
+}
+"""Why clips have no number, by metric; all others have one."""
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Rows by clip and metric."""
+    root = tmp_path_factory.mktemp("odd")
+
+    def drawn(name: str, size: tuple[int, int] = (144, 160), frames: int = 8, prompt: Prompt = RIDING) -> Clip:
+        path = write_clip(root / f"{name}.mp4", draw_frames(1, seconds=frames / 24, fps=24, size=size), None)
+        return Clip(name, path, prompt=prompt)
+
+    broken = Clip("broken", root / "broken.mp4", prompt=RIDING)
+    broken.video.write_bytes(b"not a film")
+    clips = [
+        drawn("plain"),
+        drawn("one_frame", frames=1),
+        broken,
+        drawn("small", (96, 128)),
+        drawn("portrait", (256, 144)),
+        drawn("four_to_one", (128, 512)),
+        drawn("no_prompt", prompt=Prompt()),
+        drawn("odd_prompt", prompt=ODD),
+    ]
+    options = RunOptions(setup=WeightsConfig("keyed-random-reduced"), max_resident=20)
+    run = score_clips(clips, root / "run", metrics=[*CUSTOM, *OBJECTS], options=options)
+    return run.scores[run.scores["scope"] == "clip"].set_index(["clip_id", "metric"])
+
+
+@pytest.mark.parametrize("clip", REASONS)
+def test_a_clip_has_every_number_but_those_that_cannot_be(scores: Any, clip: str) -> None:
+    found = scores.loc[clip].loc[list(CUSTOM)]
+    missing = found[found["status"] != "ok"]
+    assert set(missing["status"]) <= {"skipped"}
+    assert set(missing.index) == set(REASONS[clip]), missing["reason"].to_dict()
+    for metric, reason in missing["reason"].items():
+        assert reason.startswith(REASONS[clip][metric])
+    assert missing["value"].isna().all()
+    for scorer in get_scorers(set(CUSTOM) - set(missing.index)):
+        assert scorer.range[0] <= found.loc[scorer.name, "value"] <= scorer.range[1], scorer.name
+
+
+def test_a_broken_file_is_an_error_everywhere(scores: Any) -> None:
+    assert set(scores.loc["broken", "status"]) == {"error"}
+
+
+def test_dimensions_of_official_prompts_are_skipped_with_the_column_that_is_missing(scores: Any) -> None:
+    reasons = scores.loc["plain"].loc[list(OBJECTS), "reason"]
+    columns = ("objects", "color", "relation", "scene", "style")
+    for reason, column in zip(reasons, columns, strict=True):
+        assert reason.endswith(f"manifest column prompt_{column}")
+    assert scores.loc[("odd_prompt", "object_class"), "reason"].startswith("'unicorn' is no class of COCO")
