@@ -56,18 +56,14 @@ def accepted(transcript: Transcript) -> list[Segment]:
     ]
 
 
-def _transcript(media: Media, prompt: Prompt, store: EncoderStore) -> Transcript:
-    return Transcript.from_array(store.embed(WHISPER, media, prompt))
-
-
-def _heard(media: Media, prompt: Prompt, store: EncoderStore) -> tuple[Transcript | None, str]:
-    """The transcript, None where nobody speaks; and why there can be none, "" where there can."""
-    if not speech_stretches(media, store):
-        return None, ""
-    transcript = _transcript(media, prompt, store)
-    if transcript.known:
-        return transcript, ""
-    return None, f"{store.setup.transcriber} does not know language {transcript.language!r}; choose another transcriber"
+def _heard(media: Media, prompt: Prompt, store: EncoderStore) -> Transcript | Score | None:
+    """The transcript, None where nobody speaks; or the reason why this transcriber can write none."""
+    transcript = Transcript.from_array(store.embed(WHISPER, media, prompt))
+    if not transcript.known:
+        # Of a silent clip, too: else the mean over a run would be that of its silent clips.
+        why = f"{store.setup.transcriber} does not know language {transcript.language!r}; choose another transcriber"
+        return Score.skipped(why)
+    return transcript if speech_stretches(media, store) else None
 
 
 def _is_other_script(text: str) -> bool:
@@ -90,9 +86,9 @@ def _compared(media: Media, prompt: Prompt, store: EncoderStore, form: Form, cou
     reference = normalise(prompt.speech_text or "", form)
     if not reference:
         return Score.skipped("nothing is left of the spoken text after normalising")
-    transcript, problem = _heard(media, prompt, store)
-    if problem:
-        return Score.skipped(problem)
+    transcript = _heard(media, prompt, store)
+    if isinstance(transcript, Score):
+        return transcript
     segments = accepted(transcript) if transcript else []
     written = " ".join(segment.text for segment in segments)
     hypothesis = normalise(written, form)
@@ -113,7 +109,7 @@ def _compared(media: Media, prompt: Prompt, store: EncoderStore, form: Form, cou
     )
 
 
-@scorer("wer", source=_SOURCE, params=_RULES, caveat=_CAVEAT, **_FACTS)
+@scorer("wer", source=_SOURCE, params=_RULES, version=2, caveat=_CAVEAT, **_FACTS)
 def wer(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Word error rate of what is spoken against the words that the prompt asks for.
 
@@ -130,7 +126,7 @@ def wer(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     return _compared(media, prompt, store, "english" if language == "en" else "basic", word_edits)
 
 
-@scorer("cer", source=_SOURCE, params=_RULES, caveat=_CAVEAT, **_FACTS)
+@scorer("cer", source=_SOURCE, params=_RULES, version=2, caveat=_CAVEAT, **_FACTS)
 def cer(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Character error rate of what is spoken against the words that the prompt asks for.
 
@@ -146,6 +142,7 @@ def cer(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
 
 @scorer(
     "wer_verse_compat",
+    version=2,
     source="Verse-Bench (Dorniwang/Verse-Bench 5645a09), its rule for texts",
     params={"mode": "compat", "flags": "verse_raw_text", "beams": BEAMS},
     caveat="Punctuation counts: a lost comma is a wrong word. The benchmark transcribes with SenseVoiceSmall, this "
@@ -159,9 +156,9 @@ def wer_verse_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score
     """
     if not (prompt.speech_text or "").strip():
         return Score.skipped(no_prompt("speech"))
-    transcript, problem = _heard(media, prompt, store)
-    if problem:
-        return Score.skipped(problem)
+    transcript = _heard(media, prompt, store)
+    if isinstance(transcript, Score):
+        return transcript
     written = " ".join(segment.text for segment in transcript.segments) if transcript else ""
     reference, hypothesis = normalise(prompt.speech_text or "", "raw"), normalise(written, "raw")
     return Score.ok(word_edits(reference, hypothesis).rate, reference=reference, hypothesis=hypothesis)
@@ -187,9 +184,9 @@ def speech_language(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """
     if not prompt.speech_language:
         return Score.skipped(no_prompt("language"))
-    transcript, problem = _heard(media, prompt, store)
-    if problem:
-        return Score.skipped(problem)
+    transcript = _heard(media, prompt, store)
+    if isinstance(transcript, Score):
+        return transcript
     if transcript is None:
         return Score.skipped(NO_SPEECH)
     if not transcript.languages:

@@ -147,7 +147,9 @@ class TestRules:
     def test_a_language_that_the_transcriber_does_not_know(self) -> None:
         prompt = Prompt("a", speech_text="Los", speech_language="de")
         for scorer in (wer, cer, wer_verse_compat, speech_language):
-            assert "does not know language 'de'" in heard(known=False)(scorer, prompt).reason
+            for speech in (True, False):
+                score = heard(known=False, speech=speech)(scorer, prompt)
+                assert score.status == "skipped" and "does not know language 'de'" in score.reason
 
     def test_language(self) -> None:
         prompt, languages = Prompt("a", speech_language="de"), {"de": 0.2, "nl": 0.7}
