@@ -18,7 +18,8 @@ from avbench.sources.expected import AUXILIARY, COLUMNS, read_expected
 from avbench.sources.rows import Row, Table
 from avbench.sources.safety import some_of
 from avbench.sources.spoken import COLUMNS as SPEECH
-from avbench.sources.spoken import read_speech
+from avbench.sources.spoken import TEXT_COLUMN, read_speech
+from avbench.sources.spoken_tags import has_unclosed
 
 # Names that say "this was generated"; beside them, a plain path is the ground truth (JavisBench).
 GENERATED_VIDEO = (
@@ -220,13 +221,20 @@ def read_prompt(row: Row, columns: Columns) -> Prompt:
     )
 
 
-def missing_word_notes(rows: Sequence[Row], columns: Columns) -> list[str]:
-    """A note that counts the text cells with a word for a missing value, such as None; empty if there are none."""
+def text_notes(rows: Sequence[Row], columns: Columns) -> list[str]:
+    """Notes on text cells of rows that can be read: counts of odd ones, with examples; empty without any."""
     texts = [column for column in (columns.text, columns.video_text, columns.audio_text) if column is not None]
-    cells = [f"{column}, {row.where}" for row in rows for column in texts if row.says_missing(column)]
-    if not cells:
-        return []
-    return [f"{len(cells)} text cells say only None, N/A or the like and count as no prompt: {some_of(cells)}"]
+    missing = [f"{column}, {row.where}" for row in rows for column in texts if row.says_missing(column)]
+    spoken = [*texts, *(columns.speech[name] for name in (TEXT_COLUMN,) if name in columns.speech)]
+    unclosed = [f"{column}, {row.where}" for row in rows for column in spoken if has_unclosed(row.text(column))]
+    notes = []
+    if missing:
+        say = "text cells say only None, N/A or the like and count as no prompt"
+        notes.append(f"{len(missing)} {say}: {some_of(missing)}")
+    if unclosed:
+        say = "text cells have a tag <S> without an <E> of its own, which opens no spoken text"
+        notes.append(f"{len(unclosed)} {say}: {some_of(unclosed)}")
+    return notes
 
 
 def read_categories(row: Row, columns: Columns) -> tuple[Category, ...]:

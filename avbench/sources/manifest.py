@@ -9,7 +9,7 @@ from avbench.clips import Clip, Prompt, RemoteFile
 from avbench.errors import UsageError
 from avbench.remote.addresses import as_path, is_address
 from avbench.sources.categories import parse_integer
-from avbench.sources.columns import Columns, find_columns, missing_word_notes, read_categories, read_prompt
+from avbench.sources.columns import Columns, find_columns, read_categories, read_prompt, text_notes
 from avbench.sources.folder import add_sounds, relative_id
 from avbench.sources.rows import Row, Table
 from avbench.sources.safety import file_kind, listed_address, listed_path, printable, some_of
@@ -52,7 +52,7 @@ def manifest_clips(
     notes = _column_notes(columns)
     if reading.renamed:
         notes.append(f"{len(reading.renamed)} repeated clip ids got a suffix: {some_of(reading.renamed)}")
-    notes.extend(missing_word_notes(table.rows, columns))
+    notes.extend(text_notes(table.rows, columns))
     notes.extend(_missing_notes(table, clips))
     if columns.audio is None:
         # Without an audio column, the sound file beside a video counts, as it does in a folder.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from avbench.clips import Category, Prompt
 from avbench.errors import UsageError
-from avbench.sources.columns import find_columns, key_columns, missing_word_notes, read_categories, read_prompt
+from avbench.sources.columns import find_columns, key_columns, read_categories, read_prompt, text_notes
 from avbench.sources.numbering import counting_columns, number_columns, plain_cell
 from avbench.sources.rows import Row, Table
 from avbench.sources.safety import some_of
@@ -78,7 +78,7 @@ def as_prompts(table: Table) -> PromptList:
             prompt = replace(prompt, prompt_id=row.cell(columns.clip_id))
         cells = _row_keys(row, keys) | _row_numbers(row, (*numbers, *counting))
         rows.append(PromptRow(row.where, prompt, read_categories(row, columns), cells))
-    notes = tuple(missing_word_notes(table.rows, columns))
+    notes = tuple(text_notes(table.rows, columns))
     return PromptList(table.path, keys, tuple(rows), notes, numbers, counting)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from avbench.errors import UsageError
 from avbench.sources.rows import Row
+from avbench.sources.spoken_tags import joined, tagged, untagged
 
 TEXT_COLUMN = "prompt_speech"
 LANGUAGE_COLUMN = "prompt_language"
@@ -15,8 +16,6 @@ LANGUAGE_COLUMN = "prompt_language"
 BENCHMARK_COLUMN = "speech_prompt"
 COLUMNS = (TEXT_COLUMN, LANGUAGE_COLUMN, BENCHMARK_COLUMN)
 
-# Ovi's prompts hold what is said between these two tags.
-_OVI = re.compile(r"<S>(.*?)<E>", re.DOTALL)
 _CODE = re.compile(r"[a-z]{2,3}")
 
 
@@ -24,7 +23,8 @@ def read_speech(row: Row, columns: Mapping[str, str], texts: tuple[str | None, .
     """The words that must be spoken, and their language; None where nothing says so.
 
     A column `prompt_speech` counts first, then the field of a benchmark, then Ovi's tags in the first text that has
-    some. Quotation marks say nothing: what stands in them may be a sign, a title or a thought.
+    some. Quotation marks say nothing: what stands in them may be a sign, a title or a thought. Of a `prompt_speech`
+    with tags only what is tagged counts.
 
     Args:
         row: of a manifest or prompt list.
@@ -35,6 +35,7 @@ def read_speech(row: Row, columns: Mapping[str, str], texts: tuple[str | None, .
         UsageError: a cell that is no text; a field of another form than the two benchmarks'; a language without code.
     """
     spoken = row.text(columns[TEXT_COLUMN]) if TEXT_COLUMN in columns else None
+    spoken = None if spoken is None else untagged(spoken)
     if spoken is None and BENCHMARK_COLUMN in columns:
         spoken = _field(row, columns[BENCHMARK_COLUMN])
     if spoken is None:
@@ -42,17 +43,12 @@ def read_speech(row: Row, columns: Mapping[str, str], texts: tuple[str | None, .
     return spoken, _language(row, columns.get(LANGUAGE_COLUMN))
 
 
-def tagged(text: str | None) -> str | None:
-    """What stands between Ovi's tags, joined in order: `<S>Hello.<E> A pause. <S>You there?<E>`; None without any."""
-    return _joined(_OVI.findall(text or ""))
-
-
 def _field(row: Row, column: str) -> str | None:
     cell = row.structure(column)
     try:
         content = json.loads(cell) if cell else None
         parts = content if isinstance(content, list) else [content] if content else []
-        return _joined([_words(part) for part in parts])
+        return joined([_words(part) for part in parts])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UsageError(
             f"{row.location}: {column} is {cell:.80}; expected an object with the key `text`, or a list of such. "
@@ -65,10 +61,6 @@ def _words(part: Mapping[str, object]) -> str:
     if text is not None and not isinstance(text, str):
         raise TypeError("the spoken text is no text")
     return text or ""
-
-
-def _joined(parts: list[str]) -> str | None:
-    return " ".join(" ".join(part.split()) for part in parts if part.strip()) or None
 
 
 def _language(row: Row, column: str | None) -> str | None:

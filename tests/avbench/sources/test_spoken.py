@@ -46,12 +46,29 @@ def read(folder: Path, **row: object) -> Prompt:
         ({"prompt": "She smiles. <S>Hello,\n you.<E> A pause. <S>Sit.<E> <AUDCAP>soft<ENDAUDCAP>"}, "Hello, you. Sit."),
         ({"prompt_a": "<S>Only in the sound.<E>"}, "Only in the sound."),
         ({"prompt": "<S>An open tag"}, None),
+        ({"prompt": "She says <S>open. He walks in. <S>Hi.<E> They leave."}, "Hi."),
+        ({"prompt": "<S>One.<E> stray <E> and <S>two.<E>"}, "One. two."),
+        ({"prompt": "< s >Quietly.</E> no end, <s>Now.< e >"}, "Now."),
+        ({"prompt": "<S><E> nothing"}, None),
+        ({"prompt_speech": "<S>Hello.<E> (a pause) <S>Sit.<E>"}, "Hello. Sit."),
+        ({"prompt_speech": "<S>Hello there."}, "Hello there."),
+        ({"prompt_speech": "<S> <E>", "speech_prompt": VERSE}, "We leave at dawn."),
         ({"prompt": 'A man says, "Follow me."'}, None),
         ({"prompt": "A sign reads “Open”."}, None),
     ],
 )
 def test_where_spoken_words_come_from(tmp_path: Path, row: dict[str, object], spoken: str | None) -> None:
     assert read(tmp_path, **row).speech_text == spoken
+
+
+def test_tags_without_an_end_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    rows = [["She says <S>open. <S>Hi.<E>", ""], ["<S>Whole.<E>", "<S>Hello"], ["plain <E>", ""]]
+    lines = [{"video": "a.mp4", "prompt": prompt, "prompt_speech": speech} for prompt, speech in rows]
+    (tmp_path / "clips.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (note,) = (note for note in load_source(tmp_path / "clips.jsonl").notes if "<S>" in note)
+    assert note.startswith("2 text cells have a tag <S> without an <E>")
+    assert note.endswith("prompt, line 1, prompt_speech, line 2")
 
 
 @pytest.mark.parametrize("field", [{"words": "Go."}, ["Go."], {"text": 3}, "Go."])
