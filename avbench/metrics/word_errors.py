@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from avbench.clips import Prompt
@@ -13,7 +12,7 @@ from avbench.encoders import EncoderStore
 from avbench.encoders.networks.silero import SILERO
 from avbench.encoders.networks.whisper.encoder import WHISPER
 from avbench.encoders.networks.whisper.transcriber import BEAMS, UNSPACED
-from avbench.encoders.networks.whisper.transcript import Segment, Transcript
+from avbench.encoders.networks.whisper.transcript import Segment, Transcript, Word
 from avbench.media import Media
 from avbench.metrics.base import Score, no_prompt, scorer
 from avbench.metrics.speech import NO_SPEECH, speech_stretches
@@ -81,8 +80,14 @@ def _unreadable(prompt: Prompt) -> str:
     return ""
 
 
+def _on_timeline(word: Word, start: float) -> dict[str, Any]:
+    """A word with its times on the clip's timeline, on which the sound may begin late."""
+    return {"text": word.text, "start": round(start + word.start, 3), "end": round(start + word.end, 3)}
+
+
 def _compared(media: Media, prompt: Prompt, store: EncoderStore, form: Form, count: Count) -> Score:
     """Errors over the length of the reference; without speech every word is missing."""
+    assert media.audio is not None
     reference = normalise(prompt.speech_text or "", form)
     if not reference:
         return Score.skipped("nothing is left of the spoken text after normalising")
@@ -95,6 +100,7 @@ def _compared(media: Media, prompt: Prompt, store: EncoderStore, form: Form, cou
     edits = count(reference, hypothesis)
     return Score.ok(
         edits.rate,
+        form=form,
         reference=reference,
         hypothesis=hypothesis,
         written=written,
@@ -105,7 +111,7 @@ def _compared(media: Media, prompt: Prompt, store: EncoderStore, form: Form, cou
         speech=transcript is not None,
         rejected=len(transcript.segments) - len(segments) if transcript else 0,
         operations=[list(operation) for operation in edits.operations],
-        words=[asdict(word) for segment in segments for word in segment.words],
+        words=[_on_timeline(word, media.audio.start) for segment in segments for word in segment.words],
     )
 
 
@@ -116,7 +122,7 @@ def wer(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     Formula: (substitutions + deletions + insertions) / words of the reference, both texts in Whisper's normal form;
     above 1 where more is said than asked. A clip without speech has the hypothesis "" and 1. Segments whose text
     compresses by more than 2.4 or whose mean log-probability is below -1 do not count as heard. The detail has the
-    texts, the edits and the time of each word.
+    texts, the edits and the time of each word on the clip's timeline.
     """
     if reason := _unreadable(prompt):
         return Score.skipped(reason)

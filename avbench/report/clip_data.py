@@ -13,7 +13,7 @@ from avbench.pages.table import Cell, Column, Row, Table
 from avbench.report.face_view import face_view
 from avbench.report.findings import Group
 from avbench.report.media_files import ClipMedia
-from avbench.report.spoken_words import spoken_words
+from avbench.report.spoken_words import spoken_characters, spoken_words
 from avbench.report.timeline import timeline
 from avbench.results.parquet import read_details
 
@@ -158,7 +158,7 @@ def _detail(
         "flags": marks,
         "problem": clip.get("problem") or "",
         "texts": [[label, clip[key]] for label, key in (*_TEXTS, _SPOKEN) if clip.get(key)],
-        "words": _words(scores.get("wer")),
+        "words": _words(scores.get("wer"), scores.get("cer")),
         "facts": [[label, text] for label, text in _media_metadata(clip) if text],
         "scores": [_score(scores.get(metric.name), metric.decimals) for metric in metrics],
         "video": video,
@@ -185,9 +185,12 @@ def _timeline(row: Record | None) -> dict[str, Any] | None:
     return timeline(str(row["detail"]), "" if row["status"] == "ok" else str(row["reason"] or ""))
 
 
-def _words(row: Record | None) -> dict[str, Any] | None:
-    detail = _detail_text(row)
-    return None if detail is None else spoken_words(detail)
+def _words(words: Record | None, characters: Record | None) -> dict[str, Any] | None:
+    """Edits of words; of characters where words are not separated by blanks, and so have no number."""
+    if (detail := _detail_text(words)) is not None:
+        return spoken_words(detail)
+    detail = _detail_text(characters)
+    return None if detail is None else spoken_characters(detail)
 
 
 def _detail_text(row: Record | None) -> str | None:

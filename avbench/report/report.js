@@ -120,15 +120,15 @@
     if (!words.words.length) return;
     const heard = make("p", "spoken");
     for (const [text, start] of words.words) {
-      const button = make("button", "word", text);
-      button.type = "button";
-      button.title = `${start.toFixed(2)} s`;
-      button.addEventListener("click", () => {
-        if (video) video.currentTime = start;
-      });
-      heard.append(button, " ");
+      const word = make(video ? "button" : "span", "word", text);
+      word.title = `${start.toFixed(2)} s`;
+      if (video) {
+        word.type = "button";
+        word.addEventListener("click", () => (video.currentTime = start));
+      }
+      heard.append(word, " ");
     }
-    byId("texts").append(make("h3", "", "Words as written down; each leads to its time"), heard);
+    byId("texts").append(make("h3", "", `Words as written down${video ? "; each leads to its time" : ""}`), heard);
   }
   function showScores(clip) {
     const lines = clip.scores.flatMap((score, i) => {

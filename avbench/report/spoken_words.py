@@ -1,4 +1,4 @@
-"""What was asked to be said and what was heard, with the differences marked, from the detail of a `wer` row."""
+"""What was asked to be said and what was heard, with the differences marked, from the detail of a `wer` or `cer` row."""
 
 from __future__ import annotations
 
@@ -24,22 +24,35 @@ def spoken_words(detail: str) -> dict[str, Any] | None:
         `edits` as [kind, asked, heard], `words` as [text, start] and `speech`; None where `detail` holds no usable
         edits.
     """
+    return _spoken(parse(detail), between=" ")
+
+
+def spoken_characters(detail: str) -> dict[str, Any] | None:
+    """The same of a `cer` row in a language that is written without blanks; None for other languages.
+
+    Args:
+        detail: as of a `wer` row, with `form` as "split" and each character a word of its own.
+    """
     content = parse(detail)
+    return _spoken(content, between="") if content.get("form") == "split" else None
+
+
+def _spoken(content: Mapping[str, Any], between: str) -> dict[str, Any] | None:
     asked, heard = (str(content.get(name) or "").split() for name in ("reference", "hypothesis"))
-    edits = [_edit(operation, asked, heard) for operation in _list(content, "operations")[:MOST_WORDS]]
+    edits = [_edit(operation, asked, heard, between) for operation in _list(content, "operations")[:MOST_WORDS]]
     if not edits or None in edits:
         return None
     words = [_word(word) for word in _list(content, "words")[:MOST_WORDS]]
     return {"edits": edits, "words": [word for word in words if word], "speech": content.get("speech") is not False}
 
 
-def _edit(operation: object, asked: list[str], heard: list[str]) -> list[str] | None:
+def _edit(operation: object, asked: list[str], heard: list[str], between: str) -> list[str] | None:
     if not isinstance(operation, list) or len(operation) != 5 or operation[0] not in _KINDS:
         return None
     bounds = operation[1:]
     if not all(type(bound) is int and bound >= 0 for bound in bounds):
         return None
-    return [operation[0], " ".join(asked[bounds[0] : bounds[1]]), " ".join(heard[bounds[2] : bounds[3]])]
+    return [operation[0], between.join(asked[bounds[0] : bounds[1]]), between.join(heard[bounds[2] : bounds[3]])]
 
 
 def _word(word: object) -> list[Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,11 @@ def segment(text: str, log_probability: float = -0.2, compression: float = 1.0) 
 
 
 def heard(
-    *segments: Segment, speech: bool = True, known: bool = True, languages: dict[str, float] | None = None
+    *segments: Segment,
+    speech: bool = True,
+    known: bool = True,
+    languages: dict[str, float] | None = None,
+    sound_start: float = 0.0,
 ) -> Callable[[Any, Prompt], Score]:
     """Scores a prompt on a clip in which Silero and Whisper found this."""
 
@@ -90,6 +95,8 @@ def heard(
             return Transcript(language, known, languages or {}, segments).as_array()
 
     media = Media.from_arrays("clip", None, 1.0, np.zeros(16000), 16000)
+    assert media.audio is not None
+    media = replace(media, audio=replace(media.audio, start=sound_start))
     return lambda scorer, prompt: scorer(media, prompt, Store())
 
 
@@ -104,6 +111,18 @@ class TestRules:
         assert detail["hypothesis"] == "human fight for freedom right tonight"
         assert [detail[k] for k in ("substitutions", "deletions", "insertions", "hits")] == [1, 0, 1, 4]
         assert detail["speech"] is True and detail["words"][0]["end"] == 1.0
+
+    def test_words_lie_on_the_timeline_of_the_clip(self) -> None:
+        """A player seeks the clip, and its sound may begin late."""
+        for scorer in (wer, cer):
+            (word,) = heard(segment("Humans"), sound_start=0.8)(scorer, ASKED).detail["words"]
+            assert word == {"text": "Humans", "start": 0.8, "end": 1.8}
+
+    def test_the_detail_names_the_normal_form(self) -> None:
+        chinese = Prompt("a", speech_text="你好", speech_language="zh")
+        german = Prompt("a", speech_text="Los", speech_language="de")
+        forms = [heard(segment("x"))(cer, prompt).detail["form"] for prompt in (ASKED, german, chinese)]
+        assert forms == ["english", "basic", "split"]
 
     def test_no_speech_where_words_were_asked_for_is_one(self) -> None:
         for scorer in (wer, cer):

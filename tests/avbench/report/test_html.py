@@ -403,3 +403,12 @@ def test_timeline_of_a_long_clip_stays_small() -> None:
     line = timeline(detail)
     assert line is not None
     assert len(json.dumps(line, allow_nan=False)) < 25_000
+
+
+@pytest.mark.parametrize(("form", "shown"), [("split", [["equal", "你好", "你好"]]), ("basic", None)])
+def test_without_word_errors_the_page_shows_those_of_characters(tmp_path: Path, form: str, shown: Any) -> None:
+    detail = {"form": form, "reference": "你 好", "hypothesis": "你 好", "operations": [["equal", 0, 2, 0, 2]]}
+    rows = [score("a", "cer", 0.0, detail=json.dumps(detail)), score("a", "wer", None, "skipped", reason="see cer")]
+    _, page = page_of(make_run(tmp_path, rows, [clip("a")]))
+    (data,) = page.json("report-data")["clips"]
+    assert (data["words"] and data["words"]["edits"]) == shown

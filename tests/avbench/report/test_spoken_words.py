@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from avbench.report.spoken_words import MOST_WORDS, spoken_words
+from avbench.report.spoken_words import MOST_WORDS, spoken_characters, spoken_words
 
 DETAIL = {
     "reference": "humans fight for freedom",
@@ -56,3 +56,19 @@ def test_words_without_a_time_are_left_out() -> None:
     odd = DETAIL | {"words": [{"text": "a"}, {"text": 3, "start": 1}, {"text": "b", "start": None}, "c"]}
     words = spoken_words(json.dumps(odd))
     assert words is not None and words["words"] == []
+
+
+def test_characters_of_a_language_without_blanks() -> None:
+    detail = {
+        "form": "split", "reference": "你 好 世 界", "hypothesis": "你 好 世 间", "speech": True,
+        "operations": [["equal", 0, 3, 0, 3], ["substitute", 3, 4, 3, 4]], "words": [{"text": "你好", "start": 0.1}],
+    }  # fmt: skip
+    words = spoken_characters(json.dumps(detail))
+    assert words is not None
+    assert words["edits"] == [["equal", "你好世", "你好世"], ["substitute", "界", "间"]]
+    assert words["words"] == [["你好", 0.1]]
+
+
+@pytest.mark.parametrize("form", ["english", "basic", None])
+def test_positions_of_characters_are_not_taken_for_words(form: str | None) -> None:
+    assert spoken_characters(json.dumps(DETAIL | {"form": form})) is None
