@@ -17,6 +17,8 @@ _FACTS: dict[str, Any] = {
     "unit": "1",
     "higher_is_better": False,
     "range": (0.0, math.inf),
+    "needs": ("audio", "prompt"),
+    "version": 2,
     "source": "speech recognition's usual error rate of a corpus",
     "caveat": "Long texts weigh more than in the mean over clips; clips without a score are not in it.",
 }
@@ -28,6 +30,8 @@ def corpus_rate(clips: Sequence[JudgedClip], metric: str) -> Score:
     The detail counts the clips, those asked, and those in which nobody spoke, and has the mean of the clips' rates.
     """
     asked = [each for each in clips if each.clip.prompt.speech_text]
+    if len({each.clip.model for each in asked}) > 1:
+        return Score.skipped("clips of several models: score each model into a run of its own")
     scored = [(each, each.scores[metric]) for each in asked if metric in each.scores]
     ok = [(each, score) for each, score in scored if score.value is not None]
     if not ok:

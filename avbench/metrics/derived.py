@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from avbench.clips import Clip
-from avbench.metrics.base import Score, Scorer, scorer
+from avbench.metrics.base import Need, Score, Scorer, scorer
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ def derived_scorer(
     higher_is_better: bool | None,
     range: tuple[float, float],
     source: str,
+    needs: Iterable[Need] = ("video",),
     params: Mapping[str, Any] | None = None,
     version: int = 1,
     caveat: str = "",
@@ -44,8 +45,8 @@ def derived_scorer(
     """Register `function(clips) -> Score` as the derived metric `name`.
 
     It is computed at the end of a run, anew in each one, from the rows of the metrics `inputs`. The detail of its score
-    may hold `clips`, the number that it rests on, and what `Interval.detail` gives: these go into the summary. Other
-    arguments are those of `avbench.metrics.base.scorer`.
+    may hold `clips`, the number that it rests on, and what `Interval.detail` gives: these go into the summary. `needs`
+    are those of its inputs. Other arguments are those of `avbench.metrics.base.scorer`.
     """
     return scorer(
         name,
@@ -53,7 +54,7 @@ def derived_scorer(
         higher_is_better=higher_is_better,
         range=range,
         source=source,
-        needs=("video",),
+        needs=needs,
         family=family,
         version=version,
         params=params,

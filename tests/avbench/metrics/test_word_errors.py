@@ -193,11 +193,14 @@ def test_raw_texts_keep_their_punctuation() -> None:
     assert score(wer, ASKED).value == 0.0
 
 
-def judged(number: int, reference: str, hypothesis: str, speech: bool = True) -> JudgedClip:
+def judged(
+    number: int, reference: str, hypothesis: str, speech: bool = True, model: str | None = None
+) -> JudgedClip:
     edits = word_edits(reference, hypothesis)
     names = ("substitutions", "deletions", "insertions", "hits")
     score = Score.ok(edits.rate, speech=speech, **{name: getattr(edits, name) for name in names})
-    clip = Clip(f"clip {number}", Path(f"{number}.mp4"), prompt=Prompt(f"p{number}", speech_text=reference))
+    prompt = Prompt(f"p{number}", speech_text=reference)
+    clip = Clip(f"clip {number}", Path(f"{number}.mp4"), prompt=prompt, model=model)
     return JudgedClip(clip, {"wer": score})
 
 
@@ -220,6 +223,15 @@ class TestCorpus:
         score = wer_corpus.function(clips)
         assert score.value == pytest.approx(1 / 3)
         assert (score.detail["clips"], score.detail["asked"], score.detail["without_speech"]) == (2, 2, 1)
+
+    def test_several_models_have_no_common_rate(self) -> None:
+        first, other = judged(0, "go on", "go on", model="one"), judged(1, "stop", "go", model="two")
+        silent = JudgedClip(Clip("quiet", Path("q.mp4"), prompt=Prompt("no words"), model="two"))
+        assert "several models" in wer_corpus.function([first, other]).reason
+        assert wer_corpus.function([first, silent]).value == 0.0
+
+    def test_it_is_about_sound(self) -> None:
+        assert wer_corpus.needs == wer.needs == {"audio", "prompt"}
 
     def test_without_scores(self) -> None:
         assert wer_corpus.function([]).reason == "no clip has a wer"
