@@ -45,10 +45,19 @@ class Edits:
 
 
 def normalise(text: str, form: Form) -> str:
-    """A text as it is compared, without white space at its ends."""
+    """The normal form of a text, without white space at its ends."""
     if form == "raw":
         return text.lower().strip()
     return str(_normaliser(form)(text)).strip()
+
+
+def spoken_form(text: str, form: Form) -> str:
+    """A text as it is compared: its normal form without words that have no letter and no digit.
+
+    Nobody says them, but Whisper's English form keeps a dot of "Wait..." as a word.
+    """
+    words = normalise(text, form).split()
+    return " ".join(word for word in words if any(sign.isalnum() for sign in word))
 
 
 def word_edits(reference: str, hypothesis: str) -> Edits:

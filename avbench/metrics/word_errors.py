@@ -16,7 +16,7 @@ from avbench.encoders.networks.whisper.transcript import Segment, Transcript, Wo
 from avbench.media import Media
 from avbench.metrics.base import Score, no_prompt, scorer
 from avbench.metrics.speech import NO_SPEECH, speech_stretches
-from avbench.metrics.word_edits import PACKAGES, Edits, Form, character_edits, normalise, word_edits
+from avbench.metrics.word_edits import PACKAGES, Edits, Form, character_edits, normalise, spoken_form, word_edits
 
 # Whisper's own bounds on a transcript that is a loop, or a guess.
 HIGHEST_COMPRESSION, LOWEST_LOG_PROBABILITY = 2.4, -1.0
@@ -66,9 +66,10 @@ def _heard(media: Media, prompt: Prompt, store: EncoderStore) -> Transcript | Sc
 
 
 def _is_other_script(text: str) -> bool:
-    """Whether a text has letters and none of them is Latin."""
+    """Whether a text has letters and at most half of them are Latin: "你好 AI" is no English."""
     letters = [sign for sign in text if sign.isalpha()]
-    return bool(letters) and not any("LATIN" in unicodedata.name(sign, "") for sign in letters)
+    latin = sum("LATIN" in unicodedata.name(sign, "") for sign in letters)
+    return bool(letters) and 2 * latin <= len(letters)
 
 
 def _unreadable(prompt: Prompt) -> str:
@@ -76,7 +77,9 @@ def _unreadable(prompt: Prompt) -> str:
     if not (prompt.speech_text or "").strip():
         return no_prompt("speech")
     if prompt.speech_language is None and _is_other_script(prompt.speech_text or ""):
-        return "the spoken text is not in Latin letters, and no language is given; manifest column prompt_language"
+        return (
+            "the spoken text is not in Latin letters, or not mostly, and no language is given; column prompt_language"
+        )
     return ""
 
 
@@ -88,7 +91,7 @@ def _on_timeline(word: Word, start: float) -> dict[str, Any]:
 def _compared(media: Media, prompt: Prompt, store: EncoderStore, form: Form, count: Count) -> Score:
     """Errors over the length of the reference; without speech every word is missing."""
     assert media.audio is not None
-    reference = normalise(prompt.speech_text or "", form)
+    reference = spoken_form(prompt.speech_text or "", form)
     if not reference:
         return Score.skipped("nothing is left of the spoken text after normalising")
     transcript = _heard(media, prompt, store)
@@ -96,7 +99,7 @@ def _compared(media: Media, prompt: Prompt, store: EncoderStore, form: Form, cou
         return transcript
     segments = accepted(transcript) if transcript else []
     written = " ".join(segment.text for segment in segments)
-    hypothesis = normalise(written, form)
+    hypothesis = spoken_form(written, form)
     edits = count(reference, hypothesis)
     return Score.ok(
         edits.rate,

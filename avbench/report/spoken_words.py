@@ -1,4 +1,4 @@
-"""What was asked to be said and what was heard, with the differences marked, from the detail of a `wer` or `cer` row."""
+"""What was asked to be said and what was heard, differences marked, from the detail of a `wer` or `cer` row."""
 
 from __future__ import annotations
 

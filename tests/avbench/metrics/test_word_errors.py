@@ -144,9 +144,18 @@ class TestRules:
         for scorer in (wer, cer, wer_verse_compat):
             assert "no spoken text" in heard(segment("Go."))(scorer, prompt).reason
 
-    def test_nothing_left(self) -> None:
-        score = heard(segment("Go."))(wer, Prompt("a", speech_text="[laughs] Uh, hmm."))
-        assert score.reason == "nothing is left of the spoken text after normalising"
+    @pytest.mark.parametrize("text", ["[laughs] Uh, hmm.", "!?", "...", "… …"])
+    def test_nothing_left(self, text: str) -> None:
+        for scorer in (wer, cer):
+            score = heard(segment("Go."))(scorer, Prompt("a", speech_text=text))
+            assert score.reason == "nothing is left of the spoken text after normalising"
+
+    def test_dots_are_no_words(self) -> None:
+        """Whisper's English form keeps the last dot of "Wait..."."""
+        assert normalise("Wait...", "english") == "wait ."
+        for asked, said in (("Wait...", "Wait."), ("Wait.", "Wait...")):
+            for scorer in (wer, cer):
+                assert heard(segment(said))(scorer, Prompt("a", speech_text=asked)).value == 0.0
 
     def test_languages_without_blanks(self) -> None:
         prompt = Prompt("a", speech_text="你好，世界", speech_language="zh")
@@ -154,10 +163,15 @@ class TestRules:
         assert heard(segment("你好世间"))(cer, prompt).value == pytest.approx(1 / 4)
 
     def test_another_script_needs_a_language(self) -> None:
-        reason = heard(segment("Привет"))(wer, Prompt("a", speech_text="Привет, мир")).reason
-        assert "no language is given; manifest column prompt_language" in reason
+        for text in ("Привет, мир", "你好 AI", "Привет, my мир"):
+            for scorer in (wer, cer):
+                reason = heard(segment("Привет"))(scorer, Prompt("a", speech_text=text)).reason
+                assert "no language is given; column prompt_language" in reason
         prompt = Prompt("a", speech_text="Привет, мир", speech_language="ru")
         assert heard(segment("Привет мир."))(wer, prompt).value == 0.0
+
+    def test_a_few_letters_of_another_script_need_none(self) -> None:
+        assert heard(segment("the letter Ω"))(wer, Prompt("a", speech_text="The letter Ω.")).value == 0.0
 
     def test_other_languages_keep_their_accents(self) -> None:
         prompt = Prompt("a", speech_text="Über den Ärger", speech_language="de")
@@ -193,9 +207,7 @@ def test_raw_texts_keep_their_punctuation() -> None:
     assert score(wer, ASKED).value == 0.0
 
 
-def judged(
-    number: int, reference: str, hypothesis: str, speech: bool = True, model: str | None = None
-) -> JudgedClip:
+def judged(number: int, reference: str, hypothesis: str, speech: bool = True, model: str | None = None) -> JudgedClip:
     edits = word_edits(reference, hypothesis)
     names = ("substitutions", "deletions", "insertions", "hits")
     score = Score.ok(edits.rate, speech=speech, **{name: getattr(edits, name) for name in names})
