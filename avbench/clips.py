@@ -65,7 +65,7 @@ class Prompt:
         prompt_id: names the prompt in its list.
         expected: what must be seen.
         speech_text: the words that must be spoken, in order and nothing else. Never guessed from quotation marks.
-        speech_language: ISO code of their language, such as "de".
+        speech_language: Whisper's code of their language, mostly ISO 639-1: "de".
     """
 
     text: str | None = None

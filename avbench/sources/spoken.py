@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 
 from avbench.errors import UsageError
+from avbench.sources.languages import language_code
 from avbench.sources.rows import Row
 from avbench.sources.spoken_tags import joined, tagged, untagged
 
@@ -15,8 +15,6 @@ LANGUAGE_COLUMN = "prompt_language"
 # Verse-Bench: an object with the key `text`; T2AV-Compass: a list of such objects, one for each speaker.
 BENCHMARK_COLUMN = "speech_prompt"
 COLUMNS = (TEXT_COLUMN, LANGUAGE_COLUMN, BENCHMARK_COLUMN)
-
-_CODE = re.compile(r"[a-z]{2,3}")
 
 
 def read_speech(row: Row, columns: Mapping[str, str], texts: tuple[str | None, ...]) -> tuple[str | None, str | None]:
@@ -64,11 +62,10 @@ def _words(part: Mapping[str, object]) -> str:
 
 
 def _language(row: Row, column: str | None) -> str | None:
-    """The first part of a language tag: "zh" of "zh-CN"."""
     cell = row.text(column)
-    if cell is None:
-        return None
-    code = re.split(r"[-_]", cell.strip().lower())[0]
-    if not _CODE.fullmatch(code):
-        raise UsageError(f"{row.location}: {column} is {cell:.40}; expected a code such as en, de or zh. Correct it.")
+    code = None if cell is None else language_code(cell)
+    if cell is not None and code is None:
+        raise UsageError(
+            f"{row.location}: {column} is {cell:.40}; expected a code of ISO 639 such as en, de or zh. Correct it."
+        )
     return code

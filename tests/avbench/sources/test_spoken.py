@@ -77,14 +77,21 @@ def test_another_form_of_the_field_is_one_line_with_a_cure(tmp_path: Path, field
         read(tmp_path, speech_prompt=field)
 
 
-@pytest.mark.parametrize(("cell", "code"), [("de", "de"), ("zh-CN", "zh"), ("EN_us", "en"), ("", None)])
-def test_language_is_a_code(tmp_path: Path, cell: str, code: str | None) -> None:
+CODES = {
+    "de": "de", "zh-CN": "zh", "EN_us": "en", "": None, "eng": "en", "zho": "zh", "CMN": "zh", "jpn": "ja", "fra": "fr",
+    "deu-AT": "de", "nb": "no", "jv": "jw", "yue-HK": "yue", "ga": "ga",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cell", "code"), CODES.items())
+def test_language_is_a_code_that_the_transcriber_knows(tmp_path: Path, cell: str, code: str | None) -> None:
     assert read(tmp_path, prompt_language=cell).speech_language == code
 
 
-def test_a_language_in_words_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="prompt_language is German; expected a code"):
-        read(tmp_path, prompt_language="German")
+@pytest.mark.parametrize("cell", ["German", "xq", "und", "e", "jp"])
+def test_what_names_no_language_is_refused_with_its_place(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(UsageError, match=f"line 1: prompt_language is {cell}; expected a code"):
+        read(tmp_path, prompt_language=cell)
 
 
 def test_role_speech_is_the_words_with_their_language() -> None:
