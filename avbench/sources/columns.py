@@ -224,7 +224,8 @@ def read_prompt(row: Row, columns: Columns) -> Prompt:
 def text_notes(rows: Sequence[Row], columns: Columns) -> list[str]:
     """Notes on text cells of rows that can be read: counts of odd ones, with examples; empty without any."""
     texts = [column for column in (columns.text, columns.video_text, columns.audio_text) if column is not None]
-    missing = [f"{column}, {row.where}" for row in rows for column in texts if row.says_missing(column)]
+    worded = (*texts, *columns.speech.values())
+    missing = [f"{column}, {row.where}" for row in rows for column in worded if row.says_missing(column)]
     spoken = [*texts, *(columns.speech[name] for name in (TEXT_COLUMN,) if name in columns.speech)]
     unclosed = [f"{column}, {row.where}" for row in rows for column in spoken if has_unclosed(row.text(column))]
     notes = []

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from avbench.errors import UsageError
 from avbench.sources.languages import language_code
-from avbench.sources.rows import Row
+from avbench.sources.rows import Row, says_missing
 from avbench.sources.spoken_tags import joined, tagged, untagged
 
 TEXT_COLUMN = "prompt_speech"
@@ -42,7 +42,7 @@ def read_speech(row: Row, columns: Mapping[str, str], texts: tuple[str | None, .
 
 
 def _field(row: Row, column: str) -> str | None:
-    cell = row.structure(column)
+    cell = None if row.says_missing(column) else row.structure(column)
     try:
         content = json.loads(cell) if cell else None
         parts = content if isinstance(content, list) else [content] if content else []
@@ -58,7 +58,7 @@ def _words(part: Mapping[str, object]) -> str:
     text = part["text"]
     if text is not None and not isinstance(text, str):
         raise TypeError("the spoken text is no text")
-    return text or ""
+    return "" if text is None or says_missing(text) else text
 
 
 def _language(row: Row, column: str | None) -> str | None:

@@ -45,6 +45,9 @@ def read(folder: Path, **row: object) -> Prompt:
         ({"speech_prompt": VERSE, "prompt_speech": "Go."}, "Go."),
         ({"prompt": "She smiles. <S>Hello,\n you.<E> A pause. <S>Sit.<E> <AUDCAP>soft<ENDAUDCAP>"}, "Hello, you. Sit."),
         ({"prompt_a": "<S>Only in the sound.<E>"}, "Only in the sound."),
+        ({"prompt_speech": "N/A"}, None),
+        ({"prompt_speech": "None", "speech_prompt": VERSE}, "We leave at dawn."),
+        ({"speech_prompt": [{"text": "Go."}, {"text": "None"}]}, "Go."),
         ({"prompt": "<S>An open tag"}, None),
         ({"prompt": "She says <S>open. He walks in. <S>Hi.<E> They leave."}, "Hi."),
         ({"prompt": "<S>One.<E> stray <E> and <S>two.<E>"}, "One. two."),
@@ -59,6 +62,17 @@ def read(folder: Path, **row: object) -> Prompt:
 )
 def test_where_spoken_words_come_from(tmp_path: Path, row: dict[str, object], spoken: str | None) -> None:
     assert read(tmp_path, **row).speech_text == spoken
+
+
+@pytest.mark.parametrize("word", ["None", "N/A", "nan", "null"])
+@pytest.mark.parametrize("column", ["prompt_speech", "prompt_language", "speech_prompt"])
+def test_words_for_a_missing_value_mean_one_thing_in_each_column(tmp_path: Path, column: str, word: str) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(json.dumps({"prompt": "A man nods.", column: word}) + "\n")
+    found = read_prompts(path)
+    assert (found.rows[0].prompt.speech_text, found.rows[0].prompt.speech_language) == (None, None)
+    (note,) = found.notes
+    assert note.startswith("1 text cells say only None, N/A or the like") and note.endswith(f"{column}, line 1")
 
 
 def test_tags_without_an_end_are_counted(tmp_path: Path) -> None:
