@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from avbench.encoders import EncoderStore
+from avbench.encoders.networks.s3fd.sizes import SMALLEST_FRAME
 from avbench.encoders.networks.silero import SILERO
 from avbench.encoders.networks.syncnet.encoders import LEAST_DETECTIONS, LIPS, SMALLEST_FACE
 from avbench.encoders.networks.syncnet.lip_tracks import LipTrack, LipTracks
@@ -23,6 +24,7 @@ LEAST_ROWS = 2 * REACH
 OFF_SCREEN = "speech, but no face in view: an off-screen voice?"
 OTHER_TIME = "speech, but none while a face is in view: an off-screen voice?"
 SMALL_FACE = f"no face of more than {SMALLEST_FACE} pixels for {LEAST_DETECTIONS} frames at {FPS} per second"
+SMALL_FRAMES = f"frames below {SMALLEST_FRAME} pixels: too small for the detector of faces"
 SHORT_SOUND = "the sound ends before lips can be compared with it"
 _BOX_SECONDS = 0.2
 
@@ -117,6 +119,12 @@ def read_faces(found: LipTracks, tracks: Sequence[LipTrack], *, zero_rows: bool)
     ]
 
 
+def is_too_small(media: Media) -> bool:
+    """Whether the detector looks at no frame of a clip, so that nothing is known of its faces."""
+    assert media.video is not None
+    return min(media.video.width, media.video.height) < SMALLEST_FRAME
+
+
 def _speaks(track: LipTrack, found: LipTracks, stretches: Sequence[tuple[float, float]], sound_start: float) -> bool:
     begin, end = found.seconds(track)
     return any(sound_start + first < end and sound_start + last > begin for first, last in stretches)
@@ -128,6 +136,8 @@ def _speakers(media: Media, store: EncoderStore) -> Speakers | Score:
     stretches = speech_stretches(media, store)
     if not stretches:
         return Score.skipped(NO_SPEECH)
+    if is_too_small(media):
+        return Score.skipped(SMALL_FRAMES)
     found = LipTracks.from_array(store.embed(LIPS, media))
     counts = {"frames": found.frames, "frames_with_face": found.with_face, "tracks": len(found.tracks)}
     if not found.tracks:

@@ -15,7 +15,18 @@ from avbench.encoders.networks.syncnet.lip_tracks import LipTracks
 from avbench.encoders.networks.syncnet.windows import REACH
 from avbench.media import Media
 from avbench.metrics.base import Score, Scorer, scorer
-from avbench.metrics.lip_sync import CAVEAT, FACTS, NAMES, PAPER, PARAMS, SMALL_FACE, Face, read_faces
+from avbench.metrics.lip_sync import (
+    CAVEAT,
+    FACTS,
+    NAMES,
+    PAPER,
+    PARAMS,
+    SMALL_FACE,
+    SMALL_FRAMES,
+    Face,
+    is_too_small,
+    read_faces,
+)
 
 Pick = Callable[[Sequence[float]], float]
 
@@ -53,6 +64,8 @@ PIPELINES = {
 
 
 def _faces(media: Media, store: EncoderStore, min_track: int) -> list[Face] | Score:
+    if is_too_small(media):
+        return Score.skipped(SMALL_FRAMES)
     found = LipTracks.from_array(store.embed(LIPS, media))
     long = [track for track in found.tracks if track.detections > min_track]
     faces = read_faces(found, long, zero_rows=True)

@@ -120,9 +120,10 @@ def score(
     speech: tuple[float, float] = (0.0, 4.0),
     with_face: int | None = None,
     sound_start: float = 0.0,
+    height: int = 110,
 ) -> Score:
     """Score of a clip of five seconds with these faces, in which somebody speaks from one second to another."""
-    media = Media.from_arrays("c", np.zeros((125, 8, 8, 3), np.uint8), 25, np.zeros((1, 80_000)), 16000)
+    media = Media.from_arrays("c", np.zeros((125, height, 112, 3), np.uint8), 25, np.zeros((1, 80_000)), 16000)
     assert media.audio is not None
     object.__setattr__(media.audio, "start", sound_start)
     at = np.arange(157) * 0.032
@@ -203,6 +204,13 @@ def test_speech_lies_where_the_sound_does() -> None:
 def test_why_there_is_no_number(name: str, reason: str, tracks: list[LipTrack], options: dict[str, Any]) -> None:
     result = score(name, *tracks, **options)
     assert (result.status, result.reason) == ("skipped", reason)
+
+
+@pytest.mark.parametrize("name", ["lse_c", "lse_d", "sync_offset", "lse_c_latentsync_compat"])
+def test_frames_that_the_detector_does_not_take_say_nothing_of_faces(name: str) -> None:
+    result = score(name, with_face=0, height=109)
+    assert result.reason == "frames below 110 pixels: too small for the detector of faces"
+    assert score(name, with_face=0, height=109, speech=(0.0, 0.0)).status == "skipped"
 
 
 @pytest.mark.parametrize("lag", [-15, 15])

@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from avbench.encoders.batching import batched_frames
+from avbench.encoders.networks.s3fd.sizes import SCALE, SMALLEST_FRAME
 from avbench.encoders.non_maximum import kept
 
-SCALE = 0.25
 CONFIDENCE = 0.9
-SMALLEST_SIDE = 28
-"""Shortest side of a scaled picture: below it the coarsest map is empty."""
 
 _BATCH_PIXELS = 2**19
 _STRIDES = (4, 8, 16, 32, 64, 128)
@@ -85,7 +83,7 @@ def faces_among(found: NDArray[np.floating], height: int, width: int, confidence
 def find_faces(network: nn.Module, frames: NDArray[np.uint8]) -> list[Faces]:
     """Faces (N, 5) in each RGB frame (T, H, W, 3); none where a side is below 110 pixels."""
     height, width = frames.shape[1:3]
-    if len(frames) == 0 or round(min(height, width) * SCALE) < SMALLEST_SIDE:
+    if len(frames) == 0 or min(height, width) < SMALLEST_FRAME:
         return [np.zeros((0, 5)) for _ in frames]
     size = max(1, int(_BATCH_PIXELS // (height * width * SCALE**2)))
     found = batched_frames(lambda items: _candidates(network, items), frames, size, "S3FD")
