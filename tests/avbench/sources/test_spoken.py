@@ -154,6 +154,7 @@ def test_talking_prompts_of_the_own_list_say_their_words() -> None:
     talking = [row for row in rows if any(category.name == "Speech sounds" for category in row.categories)]
     spoken = [row for row in rows if row.prompt.speech_text]
     assert spoken == talking and len(spoken) == 59
+    assert [row for row in rows if row.prompt.speech_language == "en"] == spoken
     for row in spoken:
         for word in str(row.prompt.speech_text).strip(".").split(". ")[0].split():
             assert word in str(row.prompt.audio_text)
