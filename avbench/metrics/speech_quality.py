@@ -6,11 +6,19 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from avbench.encoders import Encoder, EncoderStore
 from avbench.encoders.networks.distillmos.encoder import DISTILLMOS
 from avbench.encoders.networks.dnsmos import DNSMOS
-from avbench.encoders.networks.nisqa.encoders import LONGEST_S, NISQA, NISQA_16K, NISQA_TTS, SHORTEST_S
+from avbench.encoders.networks.nisqa.encoders import (
+    LONGEST_S,
+    NISQA,
+    NISQA_16K,
+    NISQA_TTS,
+    SHORTEST_S,
+    TTS_LONGEST_S,
+)
 from avbench.encoders.networks.silero import SILERO
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
@@ -81,21 +89,30 @@ def dnsmos_overall_compat(media: Media, store: EncoderStore) -> Score:
     return Score.ok(float(store.embed(DNSMOS, media)[0]))
 
 
-def _unheard(media: Media) -> str:
+def _unheard(media: Media, longest_s: float) -> str:
     """Why NISQA judges no sound of this length; "" where it does."""
     seconds = media.audio.duration if media.audio else 0.0
-    if seconds > LONGEST_S:
-        return f"{seconds:.0f} s of sound; NISQA judges up to {LONGEST_S:.0f} s"
+    if seconds > longest_s:
+        return f"{seconds:.1f} s of sound; NISQA judges up to {longest_s:.1f} s"
     return f"{seconds:.2f} s of sound; NISQA needs {SHORTEST_S:.2f} s" if seconds < SHORTEST_S else ""
+
+
+def _judged(
+    encoder: Encoder, media: Media, store: EncoderStore, longest_s: float = LONGEST_S
+) -> NDArray[np.floating] | Score:
+    """The scores that NISQA gives, or why it gives none."""
+    if reason := _unheard(media, longest_s):
+        return Score.skipped(reason)
+    scores = store.embed(encoder, media)
+    # Resampling can leave less than the track's length says.
+    return scores if len(scores) else Score.skipped(f"too little sound; NISQA needs {SHORTEST_S:.2f} s")
 
 
 def _overall(encoder: Encoder, media: Media, store: EncoderStore) -> Score:
     """The overall score, with the four dimensions in the detail."""
-    if reason := _unheard(media):
-        return Score.skipped(reason)
-    scores = store.embed(encoder, media)  # (5,); (0,) where resampling has left too little
-    if not len(scores):
-        return Score.skipped(f"too little sound; NISQA needs {SHORTEST_S:.2f} s")
+    scores = _judged(encoder, media, store)
+    if isinstance(scores, Score):
+        return scores
     overall, noisiness, discontinuity, coloration, loudness = (float(score) for score in scores)
     return Score.ok(overall, noisiness=noisiness, discontinuity=discontinuity, coloration=coloration, loudness=loudness)
 
@@ -158,6 +175,7 @@ def nisqa_compat(media: Media, store: EncoderStore) -> Score:
 
 @scorer(
     "nisqa_tts",
+    version=2,
     source="NISQA-TTS v1.0 (Mittag & Möller, Interspeech 2020)",
     range=_UNCLIPPED,
     encoders=(SILERO, NISQA_TTS),
@@ -172,6 +190,5 @@ def nisqa_tts(media: Media, store: EncoderStore) -> Score:
     """
     if not speech_stretches(media, store):
         return Score.skipped(NO_SPEECH)
-    if reason := _unheard(media):
-        return Score.skipped(reason)
-    return Score.ok(float(store.embed(NISQA_TTS, media)[0]))
+    scores = _judged(NISQA_TTS, media, store, TTS_LONGEST_S)
+    return scores if isinstance(scores, Score) else Score.ok(float(scores[0]))

@@ -72,10 +72,16 @@ class TestRules:
         assert result.value == 5.5
         assert dict(result.detail) == {"noisiness": 1, "discontinuity": 2, "coloration": 3, "loudness": 4}
 
-    @pytest.mark.parametrize("metric", [nisqa, nisqa_compat, nisqa_tts])
-    def test_nisqa_judges_up_to_52_seconds(self, metric) -> None:  # type: ignore[no-untyped-def]
-        assert scored(metric, 53, [(1, 20)], [1.0] * 5).reason == "53 s of sound; NISQA judges up to 52 s"
+    @pytest.mark.parametrize(("metric", "longest"), [(nisqa, 52.0), (nisqa_compat, 52.0), (nisqa_tts, 60.1)])
+    def test_nisqa_judges_up_to_what_the_reference_takes(self, metric, longest: float) -> None:  # type: ignore[no-untyped-def]
+        reason = f"{longest + 1:.1f} s of sound; NISQA judges up to {longest:.1f} s"
+        assert scored(metric, longest + 1, [(1, 20)], [1.0] * 5).reason == reason
+        assert scored(metric, longest - 0.1, [(1, 20)], [1.0] * 5).status == "ok"
+
+    def test_too_little_sound_is_a_reason(self) -> None:
         assert "NISQA needs 0.14 s" in scored(nisqa_compat, 0.1, [], []).reason
+        for metric in (nisqa, nisqa_tts):
+            assert scored(metric, 2, [(0, 1)], []).reason == "too little sound; NISQA needs 0.14 s"
 
     def test_a_voice_needs_six_seconds(self) -> None:
         equal = np.eye(3)[[0, 1, 1]]

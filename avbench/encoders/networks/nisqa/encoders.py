@@ -14,8 +14,8 @@ from avbench.media import Waveform
 from avbench.weights.locate import files
 
 RATE, LOW_RATE = 48000, 16000
-LONGEST_S = 52.0
-"""The reference refuses more than 1300 pictures, one each 40 ms."""
+LONGEST_S, TTS_LONGEST_S = 52.0, 60.1
+"""The reference refuses more than 1300 pictures, one each 40 ms; for naturalness more than 6000, one each 10 ms."""
 SHORTEST_S = 0.01 * (STEPS - 1)
 _HIGHEST_HZ, _TTS_HIGHEST_HZ = 20_000.0, 8_000.0
 _EVERY, _TTS_EVERY = 4, 1
@@ -34,16 +34,18 @@ def _load(context: LoadContext, row: str, tts: bool) -> Any:
     return to_device(network, context)
 
 
-def _scores_at(rate: int, highest_hz: float, every: int) -> Run:
+def _scores_at(rate: int, highest_hz: float, every: int, longest_s: float = LONGEST_S) -> Run:
     def run(network: Any, clips: Sequence[ClipInput]) -> list[NDArray[np.float32]]:
-        return [_scores(network, pictures_of(clip.views[0][0], rate, highest_hz, every)) for clip in clips]
+        return [_scores(network, pictures_of(clip.views[0][0], rate, highest_hz, every, longest_s)) for clip in clips]
 
     return run
 
 
-def pictures_of(sound: NDArray[np.float32], rate: int, highest_hz: float, every: int) -> NDArray[np.float32]:
+def pictures_of(
+    sound: NDArray[np.float32], rate: int, highest_hz: float, every: int, longest_s: float = LONGEST_S
+) -> NDArray[np.float32]:
     """The input of a sound (N,): (W, 1, 48, 15); no picture where the sound is too short or too long to be judged."""
-    if not SHORTEST_S <= len(sound) / rate <= LONGEST_S:
+    if not SHORTEST_S <= len(sound) / rate <= longest_s:
         return np.zeros((0, 1, 48, STEPS), dtype=np.float32)
     return pictures(mel_decibels(sound, rate, highest_hz), every)
 
@@ -74,6 +76,10 @@ NISQA_16K = Encoder(
 )
 """The same of the sound at 16 kHz, where the bands above 8 kHz are empty."""
 NISQA_TTS = Encoder(
-    "nisqa_tts", 1, _NISQA_TTS, _scores_at(RATE, _TTS_HIGHEST_HZ, _TTS_EVERY), (Waveform(rate=RATE, mono=True),)
+    "nisqa_tts",
+    2,
+    _NISQA_TTS,
+    _scores_at(RATE, _TTS_HIGHEST_HZ, _TTS_EVERY, TTS_LONGEST_S),
+    (Waveform(rate=RATE, mono=True),),
 )
 """Naturalness of the sound at 48 kHz, (1,)."""

@@ -121,11 +121,16 @@ class TestNisqa:
         assert np.array_equal(each[::4], every_fourth)
         assert np.array_equal(each[1][0, :, :-1], each[0][0, :, 1:])
 
-    @pytest.mark.parametrize("seconds", [0, 1 / 48000, 0.1, 52.1])
+    @pytest.mark.parametrize("seconds", [0, 1 / 48000, 0.1, 60.2])
     def test_what_is_too_short_or_too_long_has_no_score(self, seconds: float) -> None:
         sound = np.zeros(round(48000 * seconds), dtype=np.float32)
         for encoder in (NISQA, NISQA_TTS):
             assert run(encoder, encoder.backbone.load(REDUCED), sound)[0].shape == (0,)
+
+    def test_each_network_has_its_own_limit(self) -> None:
+        sound = np.zeros(round(48000 * 52.1), dtype=np.float32)
+        shapes = [run(each, each.backbone.load(REDUCED), sound)[0].shape for each in (NISQA, NISQA_TTS)]
+        assert shapes == [(0,), (1,)]
 
     def test_silence_has_a_finite_score(self) -> None:
         for encoder, count in ((NISQA, 5), (NISQA_TTS, 1)):
