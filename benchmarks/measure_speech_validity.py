@@ -10,7 +10,6 @@ response, too alike to rank generators.
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import replace
 from importlib.metadata import version
@@ -38,6 +37,7 @@ from synthetic import write_clip  # noqa: E402
 from voice_material import RATE, sound, weights_folder  # noqa: E402
 
 DOCS = ROOT / "docs"
+PAGE = DOCS / "validity.md"
 EXAMPLES = ROOT / "examples" / "clips"
 FRAMES = Frames(All())
 VERSIONS = (
@@ -105,17 +105,28 @@ def measured(metric: str) -> Study:
 
 
 def write(metric: str) -> None:
-    """Run the study of one metric and renew its part of the page."""
+    """Run the study of one metric and renew its plot and its part of the page."""
+    before, after = around(metric)  # it fails before the minutes of measuring, not after
     study = measured(metric)
     responses = respond(study.rows, study.scorers)
-    versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
-    text = f"{render_markdown(study, responses)}\nVersions: {versions}.\n\n"
-    part = re.compile(rf"(<!-- measured {metric} -->\n).*?(<!-- measured {metric} end -->)", re.DOTALL)
-    page = DOCS / "validity.md"
-    page.write_text(
-        part.sub(lambda match: match[1] + "\n" + text + match[2], page.read_text(encoding="utf-8")), encoding="utf-8"
-    )
     (DOCS / "images" / f"validity-{metric}.svg").write_text(draw_responses(study.rows, responses), encoding="utf-8")
+    versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
+    plot = f"![{metric} against severity](images/validity-{metric}.svg)"
+    text = f"{plot}\n\n{render_markdown(study, responses)}\nVersions: {versions}.\n"
+    PAGE.write_text(f"{before}\n{text}\n{after}", encoding="utf-8")
+
+
+def around(metric: str) -> tuple[str, str]:
+    """What stands on the page before and behind the part of a metric, with its marks."""
+    page, begin, end = (
+        PAGE.read_text(encoding="utf-8"),
+        f"<!-- measured {metric} -->\n",
+        f"<!-- measured {metric} end -->",
+    )
+    if page.count(begin) != 1 or end not in page.split(begin)[1]:
+        raise SystemExit(f"{PAGE} has no part {begin.strip()} ... {end}. Add it where the tables belong.")
+    before, part = page.split(begin)
+    return before + begin, end + part.split(end, 1)[1]
 
 
 if __name__ == "__main__":
