@@ -121,7 +121,7 @@ def _entry(suite: PromptSuite, folder: Path | None) -> dict[str, Any]:
         "licence": suite.licence,
         "source": suite.source,
         "revision": suite.hub.revision if suite.hub else None,
-        "sha256": suite.web.sha256 if suite.web else None,
+        "sha256": {file.name: file.sha256 for file in suite.web} or None,
         "path": str(path) if path else None,
     }
 

@@ -17,7 +17,7 @@ _FACTS: dict[str, Any] = {
     "unit": "1",
     "higher_is_better": False,
     "range": (0.0, math.inf),
-    "needs": ("audio", "prompt"),
+    "needs": ("audio",),
     "version": 2,
     "source": "speech recognition's usual error rate of a corpus",
     "caveat": "Long texts weigh more than in the mean over clips; clips without a score are not in it.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avbench.errors import UsageError, near
+from avbench.prompts import vabench
 from avbench.weights.schema import CheckpointFile
 
 
@@ -36,7 +37,8 @@ class PromptSuite:
         licence: licence of the texts.
         source: where they were published, with the commit.
         hub: where it is downloaded from; None for another origin.
-        web: address, size and checksum of a file that is downloaded from elsewhere; None for another origin.
+        web: address, size and checksum of each file that is downloaded from elsewhere, in the order of the prompts;
+            empty for another origin.
     """
 
     name: str
@@ -47,12 +49,12 @@ class PromptSuite:
     licence: str
     source: str
     hub: Hub | None = None
-    web: CheckpointFile | None = None
+    web: tuple[CheckpointFile, ...] = ()
 
     @property
     def shipped(self) -> bool:
         """Whether it comes with avbench."""
-        return self.hub is None and self.web is None
+        return self.hub is None and not self.web
 
 
 _VBENCH = "github.com/Vchitect/VBench @ 45e79ec14e69"
@@ -130,12 +132,24 @@ _SUITES = (
         "T2AV-Compass's prompts; 150 of them with words to be spoken.",
         "not stated",
         f"github.com/NJU-LINK/T2AV-Compass @ {_COMPASS[:12]}, t2av-compass/Data/prompts.json",
-        web=CheckpointFile(
-            "t2av-compass.json",
-            2_166_072,
-            "30f92a94998f23bf9a12b874a719a53d2392a7eac6ec316bb668527c8fff8e7b",
-            url=f"https://raw.githubusercontent.com/NJU-LINK/T2AV-Compass/{_COMPASS}/t2av-compass/Data/prompts.json",
+        web=(
+            CheckpointFile(
+                "t2av-compass.json",
+                2_166_072,
+                "30f92a94998f23bf9a12b874a719a53d2392a7eac6ec316bb668527c8fff8e7b",
+                url=f"https://raw.githubusercontent.com/NJU-LINK/T2AV-Compass/{_COMPASS}/t2av-compass/Data/prompts.json",
+            ),
         ),
+    ),
+    PromptSuite(
+        "vabench",
+        "vabench.jsonl",
+        848,
+        _THREE,
+        "VABench's prompts from text, by content and difficulty; words are spoken in quotation marks only.",
+        "not stated",
+        f"github.com/tanABCC/VABench @ {vabench.COMMIT[:12]}, json_files/json_text",
+        web=vabench.FILES,
     ),
 )
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from avbench.errors import EnvironmentProblem
+from avbench.files import make_folder, temporary_folder, write_atomically
 from avbench.prompts.catalogue import Hub, PromptSuite, get_prompt_suite
 from avbench.prompts.files import find_prompts, prompts_folder, web_folder
 from avbench.sources.prompts import read_prompts
+from avbench.sources.tables import read_table
 from avbench.weights.download import download, unreachable
 from avbench.weights.schema import CheckpointFile
 
@@ -62,19 +66,38 @@ def _download(suite: PromptSuite, folder: Path | None) -> Path:
         raise EnvironmentProblem(
             f"HF_HUB_OFFLINE is set, so nothing is downloaded; missing: {suite.name}. Unset it. {by_hand}"
         )
-    if suite.web is not None:
-        return _from_web(suite, suite.web, folder or web_folder())
+    if suite.web:
+        return _from_web(suite, folder or web_folder())
     assert suite.hub is not None  # shipped ones are always found
     return _from_hub(suite, suite.hub, folder, by_hand)
 
 
-def _from_web(suite: PromptSuite, file: CheckpointFile, folder: Path) -> Path:
+def _from_web(suite: PromptSuite, folder: Path) -> Path:
     try:
-        return download(file, folder / suite.file, lambda name, done, total: None)
+        if len(suite.web) == 1:
+            return _fetched(suite.web[0], folder / suite.file)
+        make_folder(folder, "--prompts-dir")
+        with temporary_folder(folder, prefix=".parts-") as parts:
+            lists = [_fetched(file, parts / file.name) for file in suite.web]
+            write_atomically(folder / suite.file, _joined(suite.name, lists).encode())
     except OSError as error:
         raise EnvironmentProblem(
             f"cannot write to {folder}: {error.strerror or error}. Choose another folder (--prompts-dir)."
         ) from error
+    return folder / suite.file
+
+
+def _fetched(file: CheckpointFile, target: Path) -> Path:
+    return download(file, target, lambda name, done, total: None)
+
+
+def _joined(name: str, lists: Sequence[Path]) -> str:
+    """Prompt lists one after the other as JSON lines, with a name for each prompt and its list as a category."""
+    rows = [(path.stem, row.cells) for path in lists for row in read_table(path).rows]
+    records = (
+        {"prompt_id": f"{name}-{number:03d}", **cells, "cat:List": part} for number, (part, cells) in enumerate(rows)
+    )
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
 def _from_hub(suite: PromptSuite, hub: Hub, folder: Path | None, by_hand: str) -> Path:

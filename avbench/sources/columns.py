@@ -84,7 +84,15 @@ TEXT = (
     "av_caption",
     "description",
 )
-VIDEO_TEXT = ("video_text", "video_prompt", "prompt_v", "prompt_video", "video_caption", "visual_prompt")
+VIDEO_TEXT = (
+    "video_text",
+    "video_prompt",
+    "prompt_v",
+    "prompt_video",
+    "prompt_vision",
+    "video_caption",
+    "visual_prompt",
+)
 AUDIO_TEXT = ("audio_text", "audio_prompt", "prompt_a", "prompt_audio", "audio_caption", "sound_prompt")
 MODEL = ("model", "model_name", "generator", "system")
 SAMPLE_INDEX = ("sample_index", "sample_idx", "sample_number")

@@ -75,8 +75,7 @@ def test_facts_are_complete(scorer: Scorer) -> None:
     assert scorer.name == scorer.name.lower().replace("-", "_").replace(" ", "_")
     assert scorer.needs
     assert scorer.needs <= NEEDS
-    if scorer.level != "derived":  # these are computed from scores of metrics that read the prompts
-        assert ("prompt" in scorer.needs) == (scorer.prompt_role is not None)
+    assert ("prompt" in scorer.needs) == (scorer.prompt_role is not None)
     low, high = scorer.range
     assert low < high
     assert scorer.version >= 1

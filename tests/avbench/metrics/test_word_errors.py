@@ -243,7 +243,7 @@ class TestCorpus:
         assert wer_corpus.function([first, silent]).value == 0.0
 
     def test_it_is_about_sound(self) -> None:
-        assert wer_corpus.needs == wer.needs == {"audio", "prompt"}
+        assert wer_corpus.needs == {"audio"}
 
     def test_without_scores(self) -> None:
         assert wer_corpus.function([]).reason == "no clip has a wer"

@@ -59,7 +59,7 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def use(monkeypatch: pytest.MonkeyPatch, url: str, sha256: str) -> PromptSuite:
     web = CheckpointFile("talk.json", len(CONTENT), sha256, url=url)
-    suite = PromptSuite("talk", "talk.json", 2, "joint, video, audio", "a list", "MIT", "here", web=web)
+    suite = PromptSuite("talk", "talk.json", 2, "joint, video, audio", "a list", "MIT", "here", web=(web,))
     monkeypatch.setattr(catalogue, "_SUITES", (*catalogue._SUITES, suite))
     return suite
 
@@ -94,9 +94,34 @@ def test_offline_nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         pull.pull_prompts("t2av-compass", tmp_path)
 
 
-def test_the_address_of_t2av_compass_names_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("damaged", [False, True])
+def test_several_files_become_one_list_or_none(
+    address: str, damaged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = [hashlib.sha256(CONTENT).hexdigest(), "0" * 64 if damaged else hashlib.sha256(CONTENT).hexdigest()]
+    files = tuple(
+        CheckpointFile(f"{name}.json", len(CONTENT), digest, url=address)
+        for name, digest in zip(("easy", "hard"), digests, strict=True)
+    )
+    suite = PromptSuite("both", "both.jsonl", 4, "joint, video, audio", "two lists", "MIT", "here", web=files)
+    monkeypatch.setattr(catalogue, "_SUITES", (*catalogue._SUITES, suite))
+    if damaged:
+        with pytest.raises(EnvironmentProblem, match="arrived with sha256"):
+            pull.pull_prompts("both", tmp_path)
+        assert list(tmp_path.iterdir()) == []
+        return
+    assert pull.pull_prompts("both", tmp_path).note == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["both.jsonl"]
+    rows = load_prompt_suite("both", tmp_path).rows
+    assert [row.prompt.prompt_id for row in rows] == ["both-000", "both-001", "both-002", "both-003"]
+    assert [row.categories[0].name for row in rows] == ["easy", "easy", "hard", "hard"]
+    assert rows[2].prompt.speech_text == "Fresh bread! One, please."
+
+
+@pytest.mark.parametrize("name", ["t2av-compass", "vabench"])
+def test_addresses_name_a_commit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    suite = get_prompt_suite("t2av-compass")
-    assert suite.web is not None and suite.web.sha256 is not None
-    assert suite.source.split("@ ")[1][:12] in suite.web.url
+    suite = get_prompt_suite(name)
+    assert len({file.sha256 for file in suite.web}) == len({file.name for file in suite.web}) == len(suite.web) > 0
+    assert all(suite.source.split("@ ")[1][:12] in file.url and file.size for file in suite.web)
     assert not suite.shipped and find_prompts(suite, tmp_path) is None

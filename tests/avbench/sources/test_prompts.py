@@ -29,6 +29,17 @@ def test_key_column(touch, write, column, keys):
     assert source.notes == ()
 
 
+def test_columns_of_vabench(touch, write):
+    row = {
+        "prompt_en": "av",
+        "prompt_vision": "v",
+        "prompt_audio": "a",
+        "dimension": ["first_dnsmos", "third_artistry"],
+    }
+    (clip,) = load_source(touch("a.mp4"), prompts=write("p.json", json.dumps([row]))).clips
+    assert (clip.prompt.text, clip.prompt.video_text, clip.prompt.audio_text) == ("av", "v", "a")
+
+
 def test_vggsound_columns_in_all_formats(touch, write, clips):
     root = touch("-abc_000030.mp4", "xyz_000010.mp4")
     records = [
