@@ -10,8 +10,9 @@ No cluster was measured. The costs below are measured on 2 cores of a CPU; the r
   not beside them.
 - Workers differ: the speed of each is drawn from a log-normal distribution (`WORKER_SPREAD`), and so is the cost of
   each clip, which goes with its length (`CLIP_SPREAD`).
-- Shards are handed out, large ones first, in the sizes that the Ray backend gives them. The driver alone writes the record, one clip after the other, before a worker
-  gets its next shard. Before the first and after the last, it plans and writes tables alone.
+- Shards are handed out, large ones first, in the sizes that the Ray backend gives them. The driver alone writes the
+  record, one clip after the other, before a worker gets its next shard. Before the first and after the last, it plans
+  and writes tables alone.
 - Every worker loads all networks once. No worker dies, and nobody waits for storage or network. Ray's own work, such as
   starting actors and carrying messages, costs nothing here.
 """
