@@ -10,9 +10,11 @@ No cluster was measured. The costs below are measured on 2 cores of a CPU; the r
   not beside them.
 - Workers differ: the speed of each is drawn from a log-normal distribution (`WORKER_SPREAD`), and so is the cost of
   each clip, which goes with its length (`CLIP_SPREAD`).
-- Shards are handed out, large ones first. The driver alone writes the record, one clip after the other, before a worker
-  gets its next shard. Before the first and after the last, it plans and writes tables alone.
-- Every worker loads all networks once. No worker dies, and nobody waits for storage or network.
+- Shards are handed out, large ones first, in the sizes that the Ray backend gives them. The driver alone writes the
+  record, one clip after the other, before a worker gets its next shard. Before the first and after the last, it plans
+  and writes tables alone.
+- Every worker loads all networks once. No worker dies, and nobody waits for storage or network. Ray's own work, such as
+  starting actors and carrying messages, costs nothing here.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from avbench.run.cluster.backend import shard_sizes
 
 NETWORK_SECONDS = {
     "imagebind": 196.1,
@@ -45,7 +49,6 @@ TABLE_SECONDS = 0.0016
 """Per clip before the first and after the last result, of `measure_scale.py` at 100,000 clips."""
 CLIP_SPREAD = 0.3
 WORKER_SPREAD = 0.1
-LEAST_SHARD = 8
 WORKERS = (1, 4, 16, 64, 256, 1024)
 LINEAR = 0.9
 """A cluster counts as linear while it gives at least this fraction of its workers' speed."""
@@ -80,15 +83,6 @@ def worker_paces(workers: int, seed: int = 0) -> Floats:
     speeds = np.exp(np.random.default_rng(seed + 1).normal(0, WORKER_SPREAD, workers))
     paces: Floats = speeds.mean() / speeds
     return paces
-
-
-def shard_sizes(clips: int, workers: int) -> Iterator[int]:
-    """Clips of each shard: half of what is left, dealt to all, until shards are as small as networks take them."""
-    least = min(LEAST_SHARD, max(1, -(-clips // (4 * workers))))
-    while clips > 0:
-        size = min(clips, max(least, clips // (2 * workers)))
-        yield size
-        clips -= size
 
 
 def simulate(costs: Floats, paces: Floats, record: float = RECORD_SECONDS) -> Run:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 from avbench import Clip
 from avbench.run.assignments import Assignment
+from avbench.run.cluster.nodes import Node
 from avbench.run.content import Content
 from avbench.run.jobs import ClipJob, RunContext
 from avbench.run.score_clip import failed_result
-from avbench.run.worker_process import Opening
+from avbench.run.worker_process import Message, Opening
 
 
 def job(number: int, metric: str = "loudness") -> ClipJob:
@@ -124,3 +126,58 @@ class Nodewise:
     def get(self, reference: tuple[str, Callable[[bytes], Any], bytes]) -> Any:
         name, function, question = reference
         return self.changed[name](function(question))
+
+
+class Actors:
+    """As much of Ray as actors are started and heard by. `nodes` says what an actor of each answers to its start.
+
+    `score` gives the messages of a shard: from the name of the node and the jobs. A node of `full` starts no actor.
+    """
+
+    exceptions = SimpleNamespace(RayError=RuntimeError)
+
+    def __init__(
+        self, nodes: dict[str, Exception | None], score: Callable[[str, Sequence[ClipJob]], Iterator[Message]]
+    ) -> None:
+        self.started, self.score, self.full = nodes, score, set[str]()
+        self.usable = {name: Node(name, name, 1) for name in nodes}
+
+    @property
+    def ray(self) -> Actors:
+        return self
+
+    def call(self, function: Callable[..., Any], *given: Any) -> Any:
+        return function(*given)
+
+    def refresh(self) -> None: ...
+
+    def drop(self, node: Node) -> None:
+        self.usable.pop(node.id, None)
+
+    def alive(self, node: Node) -> bool:
+        return True
+
+    def on(self, node: Node) -> str:
+        return node.id
+
+    def remote(self, actor: type | None = None, **_: Any) -> Any:
+        return SimpleNamespace(options=self._options) if actor is not None else lambda _: SimpleNamespace(
+            options=lambda **_: SimpleNamespace(remote=lambda *_: None)
+        )  # fmt: skip
+
+    def _options(self, scheduling_strategy: str, **_: Any) -> Any:
+        def stream(jobs: Sequence[ClipJob], _stopped: object) -> Iterator[Message]:
+            return self.score(scheduling_strategy, jobs)
+
+        score = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=stream))
+        prepare = SimpleNamespace(remote=lambda: (scheduling_strategy, uuid4()))
+        return SimpleNamespace(remote=lambda *_: SimpleNamespace(score=score, prepare=prepare))
+
+    def wait(self, sources: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        ready = [each for each in sources if not isinstance(each, tuple) or each[0] not in self.full]
+        return ready, []
+
+    def get(self, reference: Any) -> Any:
+        return self.started[reference[0]] if isinstance(reference, tuple) else reference
+
+    def kill(self, handle: object) -> None: ...

@@ -85,7 +85,7 @@ def command(
         prompt = clip.prompt.text or clip.prompt.video_text or clip.prompt.audio_text or "–"
         length = "" if probe.duration is None else f"{probe.duration:.2f}"
         rows.append(row_of((clip.clip_id, probe.problem or probe.video, length, probe.audio, prompt[:60])))
-    print_table(Table(f"{source}: {loaded.kind}, {len(loaded.clips)} clips", columns, tuple(rows)))
+    print_table(Table(f"{loaded.address or source}: {loaded.kind}, {len(loaded.clips)} clips", columns, tuple(rows)))
     counts = f"{with_sound} with sound, {with_prompt} with prompt, {with_speech} with spoken text"
     say(f"{len(loaded.clips)} clips, {counts}, {len(problems)} with problems")
     if durations:

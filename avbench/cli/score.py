@@ -124,6 +124,7 @@ def command(
     from avbench.doctor.environment import describe_command
     from avbench.errors import TooManyFailedError, UsageError
     from avbench.media.limits import parse_limits
+    from avbench.remote.addresses import shown
     from avbench.remote.run_folders import require_store, upload_run
     from avbench.run.digests import DigestStore
     from avbench.run.options import RunOptions
@@ -172,7 +173,7 @@ def command(
         _write_html(outcome, clips)
     if upload is not None:
         count = upload_run(outcome.path, upload)
-        say(f"uploaded: {count} files to {upload}", err=True)
+        say(f"uploaded: {count} files to {shown(upload)}", err=True)
     if as_json:
         print_json(outcome_as_json(outcome))
     elif not quiet:

@@ -17,6 +17,8 @@ SCHEMES = (*STORES, *WEB, MEMORY)
 _ADDRESS = re.compile(rf"(?:{'|'.join(SCHEMES)})://", re.IGNORECASE)
 _IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/?#'\"@]*@)?([^\s?#'\"<>]*)(?:[?#][^\s'\"<>]*)?")
 
+_STORE_SECRETS = re.compile(r"^([^:/]+://)[^/@]*:[^/@]*@|\?[\w.-]+=.*$", re.DOTALL)
+
 
 def is_address(text: str) -> bool:
     """Whether a source or cell names a remote file or folder by an address that is read."""
@@ -37,11 +39,14 @@ def without_secrets(text: str) -> str:
 
 
 def shown(url: str) -> str:
-    """The address as it may be printed and stored."""
+    """The address as it may be printed and stored: without user and password, and without its query.
+
+    In names of objects a question mark may stand for itself, and `container@account` names no user.
+    """
     if scheme_of(url) in WEB:
         parts = urlsplit(url.strip())
         return f"{scheme_of(url)}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return url.strip()
+    return _STORE_SECRETS.sub(r"\1", url.strip())
 
 
 def as_path(url: str) -> Path:

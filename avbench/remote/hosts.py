@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 from avbench.errors import MediaError
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
+# Ranges that Python takes for global in some versions: documentation, IPv4 inside local protocols, old relays.
+_NOT_GLOBAL = [ipaddress.ip_network(text) for text in ("3fff::/20", "192.0.0.0/24", "192.88.99.0/24")]
 
 
 class RefusedHostError(MediaError):
@@ -43,12 +46,17 @@ def is_named(host: str, port: int, named: Collection[str]) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the internet at large; IPv4 inside IPv6 counts as what it holds."""
+    """Whether an IP address is one of the internet at large; IPv4 inside IPv6 counts as what it holds.
+
+    Source: the registries of special addresses of IANA. Of IPv6, only 2000::/3 is given out to the internet.
+    """
     ip = ipaddress.ip_address(address.partition("%")[0])
     inner = _inner(ip) if isinstance(ip, IPv6Address) else None
     if inner is not None:
         return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
+    if ip.version == 6 and ip not in _GLOBAL_IPV6:
+        return False
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_GLOBAL)
 
 
 def _inner(ip: IPv6Address) -> IPv4Address | None:

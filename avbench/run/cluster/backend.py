@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from avbench.clips import Clip
 from avbench.encoders.store import GROUP
@@ -23,6 +24,8 @@ from avbench.run.worker_process import Workers
 from avbench.run.workers import Crew, defining_modules, run_shards
 
 _NOTE_S = 2.0
+# Nodes that join later find work to take over, and a lost actor gives back no more.
+_MOST_CLIPS = 16 * GROUP
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,20 @@ def taper(jobs: Sequence[ClipJob], count: int) -> list[list[ClipJob]]:
     """
     if not wait_for_network(jobs):
         return [[job] for job in jobs]
-    shards, start = list[list[ClipJob]](), 0
-    least = min(GROUP, max(1, -(-len(jobs) // (4 * count))))
-    while start < len(jobs):
-        size = max(least, (len(jobs) - start) // (2 * count))
-        shards.append(list(jobs[start : start + size]))
-        start += size
-    return shards
+    left = iter(jobs)
+    return [list(islice(left, size)) for size in shard_sizes(len(jobs), count)]
+
+
+def shard_sizes(clips: int, workers: int) -> Iterator[int]:
+    """Clips of each shard: a quarter of what is left, dealt to all, within bounds.
+
+    At least what networks run over at a time, if there is enough; at most `_MOST_CLIPS`.
+    """
+    least = min(GROUP, max(1, -(-clips // (4 * workers))))
+    while clips > 0:
+        size = min(clips, _MOST_CLIPS, max(least, clips // (4 * workers)))
+        yield size
+        clips -= size
 
 
 def node_line(clips: Counter[str], seconds: float) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from avbench.errors import EnvironmentProblem
+from avbench.errors import AvbenchError, EnvironmentProblem
 from avbench.run.assignments import TICK_S, Assignment, Pool
 from avbench.run.cluster.connect import Connection
 from avbench.run.cluster.node_side import NodeWorker, clear_spools
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _AHEAD = 64
 _START_ATTEMPTS = 3
 _PATIENCE_S = 300.0
+_ROOM_S = 60.0
 _CLEAR_S = 5.0
 
 
@@ -37,12 +38,16 @@ class Actor(Assignment):
         handle: Ray's.
         node: where it runs.
         source: what its next message comes from: the answer to its start, then the stream of its shard.
+        since: when it was asked for; None once it has started, or a warning says that it has not.
+        known: metrics that had stopped when it got its shard.
         lost: whether it went with its node.
     """
 
     handle: Any = field(kw_only=True)
     node: Node = field(kw_only=True)
     source: Any = field(kw_only=True)
+    since: float | None = field(default_factory=time.monotonic)
+    known: frozenset[str] = frozenset()
     lost: bool = False
 
     @property
@@ -53,6 +58,7 @@ class Actor(Assignment):
     def give(self, shard: Sequence[ClipJob], stopped: Stopped) -> None:
         """Send it work."""
         self.take(shard)
+        self.known = frozenset(stopped.reasons())
         stream = self.handle.score.options(num_returns="streaming", _generator_backpressure_num_objects=_AHEAD)
         self.source = stream.remote(list(shard), stopped.reasons())
 
@@ -86,6 +92,7 @@ class RayPool(Pool[Actor]):
         self._failed_starts: Counter[str] = Counter()
         self._name = uuid.uuid4().hex[:12]
         self._without_node_since: float | None = None
+        self._gave_up_for: set[str] = set()  # clips over which a node was left
 
     def grow(self, shards: int) -> None:
         """Start actors for so many shards, on the emptiest nodes first; nodes that have joined count.
@@ -109,8 +116,13 @@ class RayPool(Pool[Actor]):
             Exception: what ended an actor's work and ends the run.
         """
         for actor, message in self._call(self._receive):
+            if actor not in self._members:  # it went with its node, in this round
+                continue
             if isinstance(message, Exception):
-                raise message
+                raise _on_node(message, actor.node)
+            if isinstance(message, ClipResult) and self._gives_up_node(actor, message):
+                yield from self._give_up_node(actor.node)
+                continue
             if message is None:
                 self._dismiss(actor)
                 actor.lost = not self._call(self._nodes.alive, actor.node)
@@ -120,6 +132,7 @@ class RayPool(Pool[Actor]):
                 if isinstance(message, ClipResult):
                     self._clips[actor.node.name] += message.last
             yield actor, message
+        self._warn_of_waiting()
 
     def end(self) -> None:
         """End all actors, and remove what they left on their nodes."""
@@ -175,6 +188,37 @@ class RayPool(Pool[Actor]):
             if not self._nodes.usable:
                 raise EnvironmentProblem(f"no actor can be started; the last one ended on node {actor.node.name}.")
 
+    def _gives_up_node(self, actor: Actor, result: ClipResult) -> bool:
+        """Whether a metric stopped that may well go on at other nodes: where they have more memory, or a network.
+
+        A clip over which it stops at a second node counts as everywhere else: it would take all nodes in turn.
+        """
+        new = {name: reason for name, reason in result.stopped.items() if name not in actor.known}
+        clip_id = result.clip_row.clip_id
+        if not new or clip_id in self._gave_up_for or not self._nodes.usable.keys() - {actor.node.id}:
+            return False
+        self._gave_up_for.add(clip_id)
+        reasons = "; ".join(f"{name} {reason}" for name, reason in new.items())
+        log.warning("node %s is not used any more: %s", actor.node.name, reasons)
+        return True
+
+    def _give_up_node(self, node: Node) -> Iterator[tuple[Actor, None]]:
+        """Leave a node; what its actors have not finished goes to others."""
+        self._nodes.drop(node)
+        for actor in [actor for actor in self._members if actor.node.id == node.id]:
+            self._dismiss(actor)
+            actor.lost = True
+            yield actor, None
+
+    def _warn_of_waiting(self) -> None:
+        """Say once of each actor that it waits for room: Ray starts it when others have left the node."""
+        for actor in self._members:
+            if actor.ready:
+                actor.since = None
+            elif actor.since is not None and time.monotonic() - actor.since > _ROOM_S:
+                actor.since = None
+                log.warning("waiting for room on node %s: other work has what an actor needs", actor.node.name)
+
     def _check_nodes(self) -> None:
         if self._nodes.usable:
             self._without_node_since = None
@@ -196,6 +240,15 @@ class RayPool(Pool[Actor]):
                 for node in {**nodes, **self._nodes.usable}.values()
             ]
             self._ray.wait(clearing, num_returns=len(clearing), timeout=2 * _CLEAR_S)
+
+
+def _on_node(error: Exception, node: Node) -> Exception:
+    """The exception, with the name of the node where it was raised."""
+    if isinstance(error, AvbenchError):
+        error.args = (f"node {node.name}: {error}",)
+    else:
+        error.add_note(f"on node {node.name}")
+    return error
 
 
 def _foreign(error: Exception) -> Exception | None:

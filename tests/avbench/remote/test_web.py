@@ -11,7 +11,7 @@ import pytest
 from avbench.api import score_clips
 from avbench.clips import RemoteFile
 from avbench.errors import MediaError, UsageError
-from avbench.remote.addresses import without_secrets
+from avbench.remote.addresses import shown, without_secrets
 from avbench.remote.fetch import Retries, fetch
 from avbench.remote.hosts import is_public
 from avbench.sources import load_source
@@ -53,6 +53,18 @@ def test_private_host_in_a_manifest_is_refused(tmp_path, host):
         ("fd00::1", False),
         ("64:ff9b::7f00:1", False),
         ("2002:0a00:0001::", False),
+        ("2002:5db8:d822::", True),
+        ("64:ff9b::5db8:d822", True),
+        ("::ffff:93.184.216.34", True),
+        ("192.0.0.8", False),
+        ("192.88.99.1", False),
+        ("fec0::1", False),
+        ("::127.0.0.1", False),
+        ("::10.0.0.1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("3fff::1", False),
+        ("5f00::1", False),
     ],
 )
 def test_ranges(address, public):
@@ -116,6 +128,33 @@ def test_manifest_of_a_web_server_names_no_local_file(tmp_path, web):
         manifest(web.folder, cell)
         with pytest.raises(UsageError):
             load_source(f"{web.url}/list.csv", allow_outside=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("https://me:pass@host:1/a.mp4?sig=s", "https://host:1/a.mp4"),
+        ("s3://key:secret@bucket/clips", "s3://bucket/clips"),
+        ("az://account:secret@container/clips", "az://container/clips"),
+        ("az://container/a.mp4?sv=1&sig=s/x=", "az://container/a.mp4"),
+        ("abfs://container@account.dfs.core.windows.net/a", "abfs://container@account.dfs.core.windows.net/a"),
+        ("hf://datasets/me/clips@main/a", "hf://datasets/me/clips@main/a"),
+        ("s3://bucket/what is this?/a@b:c.mp4", "s3://bucket/what is this?/a@b:c.mp4"),
+    ],
+)
+def test_addresses_are_shown_without_their_secrets(address, said):
+    assert shown(address) == said
+
+
+def test_a_secret_in_the_address_of_a_store_is_written_nowhere(store, small_clip, tmp_path):
+    store.write("other", b"")
+    base = f"{store.url.replace('://', '://me:secret@')}/clips?sig=secret"
+    store.files.pipe_file(f"{base}/a.mp4", small_clip.read_bytes())
+    run = score_clips(base, tmp_path / "run", metrics=["loudness"])
+    assert list(run.scores["status"]) == ["ok"] and run.info["source"] == f"{store.url}/clips"
+    for written in (tmp_path / "run").rglob("*"):
+        assert not written.is_file() or b"secret" not in written.read_bytes(), written
+    store.files.rm(base, recursive=True)
 
 
 def test_texts_lose_their_secrets():
