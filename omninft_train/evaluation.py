@@ -49,6 +49,7 @@ class Evaluation:
         metrics: by name.
         sets: metrics of all clips together.
         failures: reasons of failed values.
+        noise: how it followed from the seed; files of older versions do not say.
     """
 
     role: str
@@ -60,6 +61,7 @@ class Evaluation:
     metrics: Mapping[str, Metric]
     sets: Mapping[str, float | None]
     failures: tuple[str, ...]
+    noise: int = 1
 
     def mean(self, name: str, level: float = LEVEL) -> Interval:
         """Mean of a metric with its interval over prompts."""
@@ -68,9 +70,8 @@ class Evaluation:
 
     def pairs_with(self, other: Evaluation) -> bool:
         """Whether clip i of both has the same prompt and noise."""
-        return all(
-            getattr(self, name) == getattr(other, name) for name in ("prompts", "samples", "seed", "sampling_steps")
-        )
+        names = ("prompts", "samples", "seed", "sampling_steps", "noise")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
 
 
 def change(before: Evaluation, after: Evaluation, name: str, level: float = LEVEL) -> Interval:

@@ -416,15 +416,15 @@ MUTANTS = (
     Mutant(
         "the same noise for all samples",
         "generate.py",
-        "rollout_seed(how.seed, 0, job.prompt, job.sample)",
-        "rollout_seed(how.seed, 0, job.prompt, 0)",
+        "clip_seed(how.seed, job.prompt, job.sample)",
+        "clip_seed(how.seed, job.prompt, 0)",
         (_ROLES,),
     ),
     Mutant(
         "seed of a generation ignored",
         "generate.py",
-        "rollout_seed(how.seed, 0, job.prompt, job.sample)",
-        "rollout_seed(0, 0, job.prompt, job.sample)",
+        "clip_seed(how.seed, job.prompt, job.sample)",
+        "clip_seed(0, job.prompt, job.sample)",
         (_ROLES,),
     ),
     Mutant(
