@@ -25,7 +25,7 @@ _BALANCED = f"{_TESTS}/training/test_marble_training.py::test_interrupted_and_re
 _RESPONSIVE = f"{_TESTS}/training/test_arr_training.py"
 _SAVED = f"{_TESTS}/training/test_checkpoint.py"
 _SUMS = f"{_TESTS}/method/test_advantages.py"
-_TOGETHER = f"{_LOOP}::test_two_processes_are_as_one"
+_TOGETHER = f"{_TESTS}/training/test_agreement.py"
 
 
 @dataclass(frozen=True)
