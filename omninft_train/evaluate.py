@@ -19,6 +19,7 @@ from omninft_train.rewards.held_out import held_out_specs, higher_is_better
 from omninft_train.rewards.local import make_rewards
 from omninft_train.rewards.spec import Rewards, Score
 from omninft_train.training.distributed import ALONE, World
+from omninft_train.training.rollout import NOISE
 
 SetMetric = Callable[[Sequence[Decoded], Sequence[TrainPrompt]], float]
 """(B clips, the prompt of each) -> one value for all."""
@@ -99,6 +100,7 @@ def _evaluation(
         },
         sets={name: _finite(value) for name, value in sets.items()},
         failures=tuple(reason for row in rows for reason in row.reasons) + missing,
+        noise=NOISE,
     )
 
 

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Annotated, Any
 
 from avbench.config import at_least, build
 from avbench.files import make_folder, write_atomically
-from avbench.pages.numbers import format_value
+from avbench.pages.numbers import format_ends, format_value, interval_of
 from avbench.pages.table import Column, Table, row_of
 from avbench.statistics import LEVEL, Interval, mean_interval
 from avbench.toml import Origin
@@ -49,6 +49,7 @@ class Evaluation:
         metrics: by name.
         sets: metrics of all clips together.
         failures: reasons of failed values.
+        noise: how it followed from the seed; files of older versions do not say.
     """
 
     role: str
@@ -60,6 +61,7 @@ class Evaluation:
     metrics: Mapping[str, Metric]
     sets: Mapping[str, float | None]
     failures: tuple[str, ...]
+    noise: int = 1
 
     def mean(self, name: str, level: float = LEVEL) -> Interval:
         """Mean of a metric with its interval over prompts."""
@@ -68,9 +70,8 @@ class Evaluation:
 
     def pairs_with(self, other: Evaluation) -> bool:
         """Whether clip i of both has the same prompt and noise."""
-        return all(
-            getattr(self, name) == getattr(other, name) for name in ("prompts", "samples", "seed", "sampling_steps")
-        )
+        names = ("prompts", "samples", "seed", "sampling_steps", "noise")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
 
 
 def change(before: Evaluation, after: Evaluation, name: str, level: float = LEVEL) -> Interval:
@@ -136,25 +137,24 @@ def read_evaluation(path: Path) -> Evaluation:
 
 _COLUMNS = (
     Column("metric", "metric", "word"), Column("rewarded", "rewarded", "word"), Column("mean", "mean"),
-    Column("error", "standard error"), Column("clips", "clips"), Column("failed", "failed"),
+    Column("interval", "95 % interval"), Column("clips", "clips"), Column("failed", "failed"),
 )  # fmt: skip
 
 
 def summarise(evaluation: Evaluation) -> Table:
-    """Mean, standard error and failures of each metric, as a table."""
+    """Mean with its interval over prompts, and failures, of each metric, as a table."""
     rows = []
     for name, metric in evaluation.metrics.items():
         count = sum(value is not None for value in metric.values)
-        shown = [format_value(value, 4) for value in mean_and_error(metric)]
-        rewarded = "yes" if metric.rewarded else "no"
-        rows.append(row_of((name, rewarded, *shown, str(count), str(len(metric.values) - count))))
+        found = evaluation.mean(name)
+        ends = format_ends(interval_of(found.low, found.high, found.reason), 4)
+        shown = ("yes" if metric.rewarded else "no", format_value(found.mean, 4), ends)
+        rows.append(row_of((name, *shown, str(count), str(len(metric.values) - count))))
     rows += [row_of((name, "no", format_value(value, 4), "", "all", "")) for name, value in evaluation.sets.items()]
     return Table("", _COLUMNS, tuple(rows))
 
 
-def mean_and_error(metric: Metric) -> tuple[float | None, float | None]:
-    """Mean of the values that there are, and its standard error."""
+def mean_of(metric: Metric) -> float | None:
+    """Mean of the values that there are."""
     values = [value for value in metric.values if value is not None]
-    if not values:
-        return None, None
-    return fmean(values), stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    return fmean(values) if values else None

@@ -26,7 +26,7 @@ from omninft_train.training.agreement import check_conditions
 from omninft_train.training.assemble import load_backbone, make_policy
 from omninft_train.training.best import best_policy
 from omninft_train.training.distributed import ALONE, World
-from omninft_train.training.rollout import Guidance, rollout_seed, sample
+from omninft_train.training.rollout import NOISE, Guidance, clip_seed, sample
 from omninft_train.training.saving import check_start
 
 Role = Literal["policy", "old", "reference"]
@@ -179,7 +179,7 @@ def stream(
         latents = sample(
             policy,
             how.role,
-            backbone.geometry.noise([rollout_seed(how.seed, 0, job.prompt, job.sample) for job in batch], device),
+            backbone.geometry.noise([clip_seed(how.seed, job.prompt, job.sample) for job in batch], device),
             ltx2_levels(how.steps),
             backbone.condition([prompts[job.prompt].prompt_av for job in batch]),
             negative=backbone.negative(),
@@ -203,7 +203,7 @@ def settings_of(trained: Trained, prompts: Sequence[TrainPrompt], how: Generatio
     """What clips depend on, for comparison with those of an earlier call; how they are batched is no part of it."""
     texts = json.dumps([prompt.prompt_av for prompt in prompts]).encode()
     facts = {key: value for key, value in asdict(how).items() if key != "batch"}
-    facts |= {"checkpoint": trained.digest, "backbone": trained.backbone.digest}
+    facts |= {"checkpoint": trained.digest, "backbone": trained.backbone.digest, "noise": NOISE}
     if how.role == "old" and not trained.has_old:
         raise UsageError(f"the old policy of step {trained.step} was not kept; only that of the last steps is.")
     content: dict[str, Any] = json.loads(json.dumps(facts | {"prompts": hashlib.sha256(texts).hexdigest()}))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 
 from omninft_train.config import Config, RunSection
@@ -30,7 +31,7 @@ def main(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     world, config, own = World(rank, 2), Config(), folder / f"node-{rank}"
     other = replace(config, run=RunSection(steps=600 + rank))
-    found = {
+    found: dict[str, object] = {
         "agreed": outcome(lambda: agree(config, folder / "shared", world)),
         "configurations": outcome(lambda: agree(other, folder / "shared", world)),
         "unshared": outcome(lambda: agree(config, own / "unshared", world)),
@@ -42,6 +43,10 @@ def main(rank: int, folder: Path) -> None:
             for name in ("same", "newer", "behind", "another", "empty")
         },
     }
+    total = torch.tensor([1.0 + rank])
+    world.sum([total])
+    rows = torch.tensor([[float(index)] for index in world.mine(6)])
+    found |= {"rows": world.gather_rows(rows).flatten().tolist(), "sum": total.item()}
     (folder / f"found-{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
 

@@ -26,7 +26,7 @@ from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.spec import Score
 from omninft_train.training.assemble import depth, make_capture
 from omninft_train.training.diagnostics import depth_norms
-from omninft_train.training.rollout import rollout_seed, sample
+from omninft_train.training.rollout import clip_seed, sample
 
 if TYPE_CHECKING:
     from omninft_train.generate import Trained
@@ -99,7 +99,7 @@ def region_lifts(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], s
     latents = sample(
         policy,
         role,
-        backbone.geometry.noise([rollout_seed(seed, 0, number, 0) for number in range(len(prompts))], device),
+        backbone.geometry.noise([clip_seed(seed, number, 0) for number in range(len(prompts))], device),
         ltx2_levels(config.sampling.steps),
         backbone.condition([prompt.prompt_av for prompt in prompts]),
         negative=backbone.negative(),

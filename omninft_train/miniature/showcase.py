@@ -30,7 +30,7 @@ from omninft_train.report import ClipPair, Overlay, Report, score_rows, write_re
 from omninft_train.training.assemble import assemble, make_capture
 from omninft_train.training.distributed import World
 from omninft_train.training.evaluating import planned
-from omninft_train.training.rollout import CaptureWindow, sample
+from omninft_train.training.rollout import sample
 from omninft_train.training.tracking import read_metrics
 from omninft_train.training.trainer import train
 
@@ -150,7 +150,6 @@ def _overlays(trained: Trained, prompts: Sequence[TrainPrompt]) -> list[Overlay]
     if capture is None:
         return []
     chosen = prompts[:: -(-len(prompts) // _OVERLAYS)]
-    first, last = (int(fraction * config.sampling.steps) for fraction in config.regions.window)
     latents = sample(
         trained.policy,
         "old",
@@ -160,7 +159,7 @@ def _overlays(trained: Trained, prompts: Sequence[TrainPrompt]) -> list[Overlay]
         negative=trained.backbone.negative(),
         guidance=config.sampling.guidance,
         capture=capture,
-        window=CaptureWindow(first, last, config.regions.passes),
+        window=config.capture_window,
     )
     options = config.regions.weights
     weights = region_weights(capture.take(), geometry.frames, options, trained.step)

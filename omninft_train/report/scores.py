@@ -9,7 +9,7 @@ from avbench.pages.charts import Labels, Series, line_chart
 from avbench.pages.numbers import finite
 from avbench.pages.svg import Chart
 from avbench.statistics import Interval
-from omninft_train.evaluation import Evaluation, change, mean_and_error
+from omninft_train.evaluation import Evaluation, change, mean_of
 from omninft_train.report.content import ScoreRow
 
 _BAND = "mean of clips, 95 % interval over prompts"
@@ -26,7 +26,7 @@ def score_rows(before: Evaluation, after: Evaluation) -> list[ScoreRow]:
             continue
         other = after.metrics[name]
         pairs = sum(None not in pair for pair in zip(metric.values, other.values, strict=True))
-        means = (mean_and_error(metric)[0], mean_and_error(other)[0])
+        means = (mean_of(metric), mean_of(other))
         paired = change(before, after, name)
         rows.append(ScoreRow(name, metric.rewarded, *means, paired, pairs, metric.higher_is_better))
     clips = before.samples * len(before.prompts)

@@ -21,7 +21,7 @@ from omninft_train.evaluation import (
     FILE,
     Evaluation,
     evaluation_folder,
-    mean_and_error,
+    mean_of,
     read_evaluations,
     write_evaluation,
     write_json,
@@ -102,7 +102,7 @@ def evaluate_policy(training: Training, tracker: Tracker, step: int) -> None:
 
 def logged(evaluation: Evaluation, fallen: Sequence[Fall]) -> dict[str, Any]:
     """What a tracker gets of an evaluation: means by metric, failures, and warnings."""
-    means = {eval_key(name): mean_and_error(metric)[0] for name, metric in evaluation.metrics.items()}
+    means = {eval_key(name): mean_of(metric) for name, metric in evaluation.metrics.items()}
     means |= {eval_key(name): value for name, value in evaluation.sets.items()}
     return means | {
         "eval_failures": len(evaluation.failures),
@@ -143,7 +143,7 @@ def _tell(evaluation: Evaluation, fallen: Sequence[Fall]) -> None:
     parts = [f"evaluation after {evaluation.step} steps"]
     for rewarded in (True, False):
         chosen = {name: metric for name, metric in evaluation.metrics.items() if metric.rewarded == rewarded}
-        means = {name: mean_and_error(metric)[0] for name, metric in chosen.items()}
+        means = {name: mean_of(metric) for name, metric in chosen.items()}
         parts += [] if rewarded or not means else ["held out:"]
         parts += [f"{name} {'failed' if mean is None else format(mean, '.4g')}" for name, mean in means.items()]
     _LOG.info("%s", "  ".join(parts))

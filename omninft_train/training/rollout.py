@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from omninft_train.models.policy import Role
 
 Pass = Literal["conditional", "negative", "stg"]
+NOISE = 2
+"""Version of `clip_seed`. Of version 1, clips had the noise of a training's first step."""
+_NO_STEP = -1
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,11 @@ def rollout_seed(seed: int, step: int, group: int, member: int) -> int:
     """
     text = f"{seed}/{step}/{group}/{member}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+
+
+def clip_seed(seed: int, prompt: int, sample: int) -> int:
+    """Seed of the noise of a clip outside of training; no rollout of a training with the same seed has it."""
+    return rollout_seed(seed, _NO_STEP, prompt, sample)
 
 
 @torch.no_grad()

@@ -354,32 +354,42 @@ def batch_loss(
     training: Training, rollouts: Rollouts, judged: Judged, step: int, batch: list[tuple[int, int]]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of pairs (row, level), (B,), and its parts for the log."""
-    config, policy, device = training.config, training.policy, training.world.device
-    options = config.loss
+    options, device = training.config.loss, training.world.device
     rows = [row for row, _ in batch]
-    t = training.levels[[level for _, level in batch]].to(device)  # (B,)
-    seeds = [rollout_seed(config.run.seed, step, rollouts.index[row], 1_000_000 + level) for row, level in batch]
-    x0, condition = rollouts.latents[rows], rollouts.condition[rows]
-    noise = training.backbone.geometry.noise(seeds, device)
-    level = t[:, None, None]
-    x_t = Latents(*((1 - level) * a + level * b for a, b in ((x0.video, noise.video), (x0.audio, noise.audio))))
-    old = policy.velocity("old", x_t, t, condition)
-    reference = policy.velocity("reference", x_t, t, condition) if options.kl_coef and judged.kl else None
-    now = policy.velocity("policy", x_t, t, condition)
+    x0, (x_t, t) = rollouts.latents[rows], noised(training, rollouts, step, batch)
+    now, old, kl = _velocities(training, x_t, t, rollouts.condition[rows], pulled=judged.kl)
     tokens, heard = (None if whole is None else whole[rows] for whole in (judged.token_weights, judged.audio_weights))
     r_video, r_audio = (r[rows].to(device) for r in (judged.video, judged.audio))
     video = branch_loss(Branch(now.video, old.video, x_t.video, x0.video, t), r_video, tokens, options)
     audio = branch_loss(Branch(now.audio, old.audio, x_t.audio, x0.audio, t), r_audio, heard, options)
-    kl = None
-    if reference is not None:
-        kl = (
-            kl_loss(now.video, reference.video, t, options.kl_space),
-            kl_loss(now.audio, reference.audio, t, options.kl_space),
-        )
     valid = (judged.video_valid[rows].to(device), judged.audio_valid[rows].to(device))
     losses = combine((video, audio), valid, kl, options)
     pull = None if kl is None else weigh_branches(*kl, options)
     return losses, _parts(losses, video, audio, pull)
+
+
+def noised(training: Training, rollouts: Rollouts, step: int, batch: list[tuple[int, int]]) -> tuple[Latents, Tensor]:
+    """Rollouts at their noise levels, x_t of pairs (row, level), and these levels t, (B,)."""
+    config, device = training.config, training.world.device
+    t = training.levels[[level for _, level in batch]].to(device)
+    seeds = [rollout_seed(config.run.seed, step, rollouts.index[row], 1_000_000 + level) for row, level in batch]
+    x0, noise = rollouts.latents[[row for row, _ in batch]], training.backbone.geometry.noise(seeds, device)
+    level = t[:, None, None]
+    return Latents(*((1 - level) * a + level * b for a, b in ((x0.video, noise.video), (x0.audio, noise.audio)))), t
+
+
+def _velocities(
+    training: Training, x_t: Latents, t: Tensor, condition: Condition, *, pulled: bool
+) -> tuple[Latents, Latents, tuple[Tensor, Tensor] | None]:
+    """Velocities of policy and old policy, and the distance of the first to the reference, (B,) for each branch."""
+    policy, options = training.policy, training.config.loss
+    old = policy.velocity("old", x_t, t, condition)
+    reference = policy.velocity("reference", x_t, t, condition) if options.kl_coef and pulled else None
+    now = policy.velocity("policy", x_t, t, condition)
+    if reference is None:
+        return now, old, None
+    video = kl_loss(now.video, reference.video, t, options.kl_space)
+    return now, old, (video, kl_loss(now.audio, reference.audio, t, options.kl_space))
 
 
 def _parts(losses: Tensor, video: BranchLoss, audio: BranchLoss, kl: Tensor | None) -> dict[str, Tensor]:

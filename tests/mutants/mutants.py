@@ -25,7 +25,7 @@ _BALANCED = f"{_TESTS}/training/test_marble_training.py::test_interrupted_and_re
 _RESPONSIVE = f"{_TESTS}/training/test_arr_training.py"
 _SAVED = f"{_TESTS}/training/test_checkpoint.py"
 _SUMS = f"{_TESTS}/method/test_advantages.py"
-_TOGETHER = f"{_LOOP}::test_two_processes_are_as_one"
+_TOGETHER = f"{_TESTS}/training/test_agreement.py"
 
 
 @dataclass(frozen=True)
@@ -416,15 +416,15 @@ MUTANTS = (
     Mutant(
         "the same noise for all samples",
         "generate.py",
-        "rollout_seed(how.seed, 0, job.prompt, job.sample)",
-        "rollout_seed(how.seed, 0, job.prompt, 0)",
+        "clip_seed(how.seed, job.prompt, job.sample)",
+        "clip_seed(how.seed, job.prompt, 0)",
         (_ROLES,),
     ),
     Mutant(
         "seed of a generation ignored",
         "generate.py",
-        "rollout_seed(how.seed, 0, job.prompt, job.sample)",
-        "rollout_seed(0, 0, job.prompt, job.sample)",
+        "clip_seed(how.seed, job.prompt, job.sample)",
+        "clip_seed(0, job.prompt, job.sample)",
         (_ROLES,),
     ),
     Mutant(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         training.policy.update_old(0.5)
         with torch.no_grad():
             for parameter in training.policy.trainable().values():
-                parameter.add_(0.05)
+                parameter.add_(0.1)
         saving.save(training, step)
     return folder
 
@@ -62,9 +63,9 @@ def test_conflicts_takes_step_role_and_seed(run: Path, tmp_path: Path) -> None:
         options = [part for key, value in change.items() for part in (f"--{key}", str(value))]
         found = json.loads(command("conflicts", run, tmp_path / "found.json", *FEW, *options).read_text())
         assert wanted is not None
-        assert found["values"] == wanted["values"]
-        seen.append(json.dumps(wanted["values"]))
-    assert len(set(seen)) == len(seen)
+        assert found["values"] == [pytest.approx(row, abs=1e-3) for row in wanted["values"]]
+        seen.append(np.array(wanted["values"]))
+    assert all(np.abs(one - other).max() > 3e-3 for one, other in combinations(seen, 2))
 
 
 def test_evaluate_takes_a_step(run: Path, tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_sample_takes_a_step(run: Path, tmp_path: Path) -> None:
     for step in (1, 2):
         sample_clips(tmp_path / str(step), load_trained(run, "cpu", step=step), PROMPTS, how)
         off.append(np.abs(frames(tmp_path / str(step)) - frames(found)).mean())
-    assert off[0] < 0.1 < off[1]
+    assert off[0] < off[1] / 2  # files are coded with loss, and rounding alone may move a pixel
     assert "policy-step-1" in (found / "manifest.csv").read_text()
 
 

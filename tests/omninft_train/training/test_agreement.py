@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
             save(own / "empty", 1)
     save(folder / "node-1" / "newer", 3)
     save(folder / "node-0" / "behind", 2)
-    path = os.pathsep.join((str(TESTS.parent), os.environ.get("PYTHONPATH", "")))
+    path = os.pathsep.join((os.environ.get("PYTHONPATH", ""), str(TESTS.parent)))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(TESTS / "agreement_worker.py")]
     children = [subprocess.Popen([*command, str(node), str(folder)], env=environment) for node in NODES]
@@ -55,6 +56,12 @@ def both(found: list[dict[str, str]], case: str) -> str:
 
 def test_equal_processes_go_on(found: list[dict[str, str]]) -> None:
     assert both(found, "agreed") == "None"
+
+
+def test_rows_come_back_by_their_index_and_gradients_are_added_up(found: list[dict[str, Any]]) -> None:
+    for each in found:
+        assert each["rows"] == [0, 1, 2, 3, 4, 5]
+        assert each["sum"] == 1 + 2
 
 
 def test_another_configuration_is_refused_with_its_keys(found: list[dict[str, str]]) -> None:

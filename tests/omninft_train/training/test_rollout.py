@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omninft_train.errors import UsageError
 from omninft_train.models.latents import Condition, Latents
-from omninft_train.training.rollout import CaptureWindow, Guidance, guide, rollout_seed, sample
+from omninft_train.training.rollout import CaptureWindow, Guidance, clip_seed, guide, rollout_seed, sample
 
 LEVELS = torch.tensor([1.0, 0.9, 0.6, 0.25, 0.0])
 OFF = Guidance(video=1.0, audio=1.0, stg=0.0, stg_blocks=())
@@ -175,6 +175,11 @@ def test_the_derivation_of_seeds_stays() -> None:
     """A run that was begun with an earlier version has to go on with the same noise."""
     assert rollout_seed(0, 0, 0, 0) == 8662518681111019217
     assert rollout_seed(1, 23, 4, 5) != rollout_seed(12, 3, 4, 5)
+
+
+def test_clips_share_no_noise_with_rollouts() -> None:
+    rollouts = {rollout_seed(0, step, group, member) for step in range(50) for group in range(8) for member in range(8)}
+    assert rollouts.isdisjoint(clip_seed(0, prompt, index) for prompt in range(64) for index in range(8))
 
 
 def test_seeds_of_one_step_differ_in_the_bits_that_torch_keeps() -> None:
