@@ -12,11 +12,17 @@ from av.video.stream import VideoStream
 
 from avbench.media.info import AudioInfo, VideoInfo
 from avbench.media.packets import Packets
-from avbench.media.stated_size import container_size
+from avbench.media.stated_size import container_size, is_cut
 
 # A track that lasts less than this fraction of what its file states was cut off.
 _COMPLETE_FRACTION = 0.9
 _COMPLETE_SLACK_S = 0.15
+# Where bytes are missing without doubt, a frame or the padding of a sound codec is left to explain a difference: an AVI
+# with MP3 states 5.11 s for 5.04 s.
+_CUT_FRACTION = 0.05
+_CUT_SLACK_S = (0.05, 0.15)
+# Containers whose sound is as long as its bytes say, to the sample.
+_EXACT = frozenset({"wav", "w64"})
 # Containers that state the length of each track. FFmpeg estimates it for MP3, ADTS, MPEG-TS and others from the bit
 # rate or from the timestamps at hand: that promises nothing.
 _STATE_TRACKS = frozenset({"mov", "flac", "aiff", "ivf"})
@@ -48,9 +54,20 @@ def too_short(
     if promised is None:
         return None
     promised = promised if asked is None else min(promised, asked)
-    if _reaches(seconds, promised):
+    if seconds < promised - _allowance(stream, promised):
+        return f"truncated: {seconds:.2f} s of {promised:.2f} s could be decoded; make the file again"
+    return _lacks_packets(stream, len(packets[stream.index])) if asked is None or seconds < asked else None
+
+
+def _lacks_packets(stream: VideoStream | AudioStream, count: int) -> str | None:
+    """Why a track of a cut MP4 is not whole: its index lists more packets than there are.
+
+    A whole file may list more than are read, which an edit list leaves out. Uncompressed sound is listed by samples.
+    """
+    is_listed = "mov" in _formats(stream) and not stream.codec_context.name.startswith("pcm_")
+    if not is_listed or count >= stream.frames or not is_cut(stream.container):
         return None
-    return f"truncated: {seconds:.2f} s of {promised:.2f} s could be decoded; make the file again"
+    return f"truncated: {count} of {stream.frames} packets are there; make the file again"
 
 
 def _extent(info: VideoInfo | AudioInfo | None, packets: Packets) -> tuple[float, float]:
@@ -62,15 +79,32 @@ def _extent(info: VideoInfo | AudioInfo | None, packets: Packets) -> tuple[float
     return (info.start if isinstance(info, AudioInfo) else float(info.times[0])), info.duration
 
 
-def _reaches(seconds: float, promised: float) -> bool:
-    return seconds >= _COMPLETE_FRACTION * promised - _COMPLETE_SLACK_S
+def _allowance(stream: VideoStream | AudioStream, promised: float) -> float:
+    """Seconds that a whole track may lack."""
+    formats = _formats(stream)
+    if formats & _EXACT and isinstance(stream, AudioStream):
+        return 0.5 / stream.rate
+    if "aiff" in formats:
+        return _CUT_SLACK_S[0]
+    if formats & _STATE_SIZE or is_cut(stream.container):
+        return _cut_allowance(promised) if isinstance(stream, VideoStream) else _CUT_SLACK_S[1]
+    return (1 - _COMPLETE_FRACTION) * promised + _COMPLETE_SLACK_S
+
+
+def _cut_allowance(promised: float) -> float:
+    least, most = _CUT_SLACK_S
+    return min(most, max(least, _CUT_FRACTION * promised))
+
+
+def _formats(stream: VideoStream | AudioStream) -> set[str]:
+    return set(stream.container.format.name.split(","))
 
 
 def _stated_seconds(
     stream: VideoStream | AudioStream, packets: dict[int, Packets], start: float, seconds: float
 ) -> float | None:
     container = stream.container
-    formats = set(container.format.name.split(","))
+    formats = _formats(stream)
     if formats & _STATE_TRACKS:
         return _track_seconds(stream)
     if not formats & _STATE_SIZE:
@@ -94,7 +128,9 @@ def _stated_end(stream: VideoStream | AudioStream, packets: dict[int, Packets], 
     stated = _clock_seconds(tag) if tagged and tag is not None else None
     if stated is not None:
         return stated if whole is None else min(stated, whole)
-    return None if whole is None or _reaches(_latest_end(packets.values()), whole) else whole
+    if whole is None or _latest_end(packets.values()) >= whole - _cut_allowance(whole):
+        return None
+    return whole
 
 
 def _clock_seconds(text: str) -> float | None:

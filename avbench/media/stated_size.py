@@ -15,6 +15,8 @@ _OPEN_ENDED = 0x7FF00000
 _LONGEST = 1 << 60
 _HEAD_BYTES = 65_536
 _MOST_CHUNKS = 256
+# The boxes with which an MP4 or MOV begins.
+_MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 _W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _W64_DATA = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
@@ -36,11 +38,12 @@ class StatedSize:
 
 
 def stated_size(path: Path) -> StatedSize | None:
-    """What AVI, WAV, W64, Matroska, FLV, ASF and MP3 files say in their headers; None where they do not."""
+    """What AVI, WAV, W64, Matroska, MP4, FLV, ASF and MP3 files say in their headers; None where they do not."""
     size = path.stat().st_size
     with path.open("rb") as file:
         magic = file.read(16)
-        read = next((read for start, read in _READERS.items() if magic.startswith(start)), _mp3)
+        usual = _mov if magic[4:8] in _MOV_BOXES else _mp3
+        read = next((read for start, read in _READERS.items() if magic.startswith(start)), usual)
         stated = read(file, size)
     return stated if stated is not None and stated.stated > 0 else None
 
@@ -100,6 +103,22 @@ def _matroska(file: IO[bytes], size: int) -> StatedSize | None:
         return None
     length, width = _vint(head[start + 4 : start + 12])
     return None if length is None else StatedSize(length, size - start - 4 - width)
+
+
+def _mov(file: IO[bytes], size: int) -> StatedSize | None:
+    """The end of the first box with media that ends beyond the file, or of the last box."""
+    position = 0
+    for _ in range(_MOST_CHUNKS):
+        box = _at(file, position, 16)
+        length = int.from_bytes(box[:4], "big")
+        if length == 1:
+            length = int.from_bytes(box[8:16], "big")
+        if length < 8:
+            return None
+        position += length
+        if position >= size:
+            return StatedSize(position, size) if box[4:8] == b"mdat" or position == size else None
+    return None
 
 
 def _vint(data: bytes) -> tuple[int | None, int]:

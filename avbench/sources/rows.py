@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avbench.errors import UsageError
+from avbench.sources.spelled_values import spelled_value
 from avbench.sources.spelling import without_marks
 from avbench.terminal.text import visible
 
@@ -50,9 +51,11 @@ class Row:
         """The prompt under `column`; None where it is missing.
 
         Raises:
-            UsageError: anything but a text, or a list of one text.
+            UsageError: anything but a text, or a list of one text; also where a text spells it.
         """
         value = self._single(column)
+        if isinstance(value, str) and (spelled := spelled_value(value)) is not None:
+            value = _only(spelled)
         if isinstance(value, str):
             return None if is_missing(value) or says_missing(value) else value
         if value is None:
@@ -120,6 +123,10 @@ class Row:
             cure = "Save each as a file and write its path, such as a.mp4, as text."
         elif isinstance(value, list):
             cure = "Write one text, or a row for each."
+        elif isinstance(value, dict):
+            cure = "Write its text alone, or rename the column."
+        elif isinstance(value, bytes):
+            cure = "Write the text without b and quotes."
         return UsageError(f"{self.location}: {column} is {describe(value)}; expected one text. {cure}")
 
     def _valid(self, text: str) -> str:
@@ -148,6 +155,8 @@ def describe(value: object) -> str:
         return f"an object with {len(value)} keys ({keys})" if value else "an empty object"
     if isinstance(value, Media):
         return "media or other bytes, which are not read"
+    if isinstance(value, bytes):
+        return "bytes as Python writes them"
     if isinstance(value, bool):
         return "true or false"
     shown = f"{value:.6g}" if isinstance(value, float) else visible(str(value)[:30])
@@ -192,6 +201,12 @@ def valid_text(text: str, location: str) -> str:
     if "\0" in text:
         raise UsageError(f"{location}: {text[:60]!r} has a NUL character. Remove it.")
     return text
+
+
+def _only(value: object) -> object:
+    if not isinstance(value, list) or len(value) > 1:
+        return value
+    return value[0] if value else None
 
 
 def _text_or_media(data: bytes) -> str | Media:

@@ -18,9 +18,10 @@ from avbench.prompts import Template, as_records, load_prompt_suite, render, sel
 from avbench.sources import load_source
 from avbench.sources.prompts import PromptRow, read_prompts
 from avbench.sources.rows import says_missing
+from avbench.sources.spelled_values import spelled_value
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=30).filter(
-    lambda text: text.strip() != "" and not says_missing(text)
+    lambda text: text.strip() != "" and not says_missing(text) and spelled_value(text) is None
 )
 NAME = st.text("abcXYZ 0123-_'", min_size=1, max_size=12).filter(lambda text: text.strip() == text and text != "nan")
 

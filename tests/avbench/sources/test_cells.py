@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pyarrow
@@ -80,6 +81,59 @@ def test_prompt_lists_are_as_strict(touch, clips, suffix):
             load_source(root, prompts=save(clips, suffix, [record]))
     prompts = save(clips, suffix, [{"id": ["b"], "text": ["x"]}])
     assert [clip.prompt.text for clip in load_source(root, prompts=prompts).clips] == [None, "x"]
+
+
+@pytest.mark.parametrize("name", ["l.csv", "l.jsonl", "p.txt"])
+@pytest.mark.parametrize(
+    ("cell", "what"),
+    [
+        ('["A dog barks.", "A hound barks."]', "a list of 2"),
+        ("['A dog barks.', 'B']", "a list of 2"),
+        ("[ 'A dog' 'B' ]", "a list of 2"),
+        ("('A dog', \"it's\")", "a list of 2"),
+        ('{"en": "A dog"}', r"an object with 1 keys \(en\)"),
+        ("{'en': 'A dog', 'zh': '狗'}", r"an object with 2 keys"),
+        ("[3]", "the number 3"),
+        ('[["x"], ["y"]]', "a list of 2"),
+        ("b'A dog'", "bytes as Python writes them"),
+    ],
+)
+def test_texts_that_spell_a_list_or_an_object_are_refused_too(touch, clips, name, cell, what):
+    root = touch("a_0.mp4", "a_1.mp4")
+    path = clips / name
+    if name == "l.csv":
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([["video", "text"], ["a_0.mp4", "x"], ["a_1.mp4", cell]])
+    elif name == "l.jsonl":
+        path.write_text("\n".join(json.dumps({"video": f"a_{n}.mp4", "text": t}) for n, t in enumerate(["x", cell])))
+    else:
+        path.write_text(f"x\n{cell}\n")
+    with pytest.raises(UsageError, match=rf", line [23]: text is {what}.*; expected one text\. \w"):
+        load_source(root, prompts=path)
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ('["A dog barks."]', "A dog barks."),
+        ("['A dog barks.']", "A dog barks."),
+        (' ["A dog"] ', "A dog"),
+        ("[]", None),
+        ("[Scene 1] A dog.", "[Scene 1] A dog."),
+        ("[Scene 1]", "[Scene 1]"),
+        ("{A dog | a cat}", "{A dog | a cat}"),
+        ("(a dog, barking)", "(a dog, barking)"),
+        ("[a dog, " * 3, "[a dog, " * 3),
+        ("b'A dog", "b'A dog"),
+        ("[" * 300 + "]" * 300, "[" * 300 + "]" * 300),
+        ('["' + "x" * 20_000 + '", "y"]', '["' + "x" * 20_000 + '", "y"]'),
+    ],
+)
+def test_texts_in_brackets(touch, clips, cell, text):
+    touch("a.mp4")
+    with (clips / "l.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["video", "text"], ["a.mp4", cell]])
+    assert load_source(clips / "l.csv").clips[0].prompt.text == text
 
 
 def test_lists_and_objects_stay_where_they_have_a_meaning_or_none(load):
