@@ -18,8 +18,8 @@ from avbench.run.rows import error_rows, not_asked_row, unavailable_rows
 class Progress(TypingProtocol):
     """Follows a run; the command line draws a bar from it."""
 
-    def start(self, total: int, reused: int) -> None:
-        """`total` steps to go (a clip takes one, and one per large network); `reused` clips complete already."""
+    def start(self, total: int, reused: int, clips: int) -> None:
+        """`total` steps of `clips` to go (each takes one, and one per large network); `reused` are complete already."""
 
     def advance(self, clip_id: str, failed: bool, steps: int) -> None:
         """Steps of one clip are done and their rows are on disk."""
@@ -74,7 +74,7 @@ class Recorder:
         self._progress = progress
         self._open = {job.clip.clip_id: _OpenJob(job, steps=steps_of(job)) for job in plan.jobs}
         if progress:
-            progress.start(sum(each.steps for each in self._open.values()), plan.complete)
+            progress.start(sum(each.steps for each in self._open.values()), plan.complete, len(self._open))
 
     def write(self, result: ClipResult) -> None:
         """Write one result. A kill in here may cost rows of this result, which the next run computes again.

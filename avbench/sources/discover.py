@@ -76,6 +76,11 @@ def load_source(
     hosts = frozenset(allow_hosts) if allow_remote else None
     path, prompts = as_on_disk(Path(path)), None if prompts is None else as_on_disk(Path(prompts))
     kind = file_kind(path)
+    if path.suffix.lower() == ".tar" and kind != "folder":
+        raise UsageError(
+            f"{printable(str(path))}: tar shards are read from object storage and web servers. Of this machine, "
+            "extract them into a folder (tar -xf SHARD -C FOLDER) and pass that."
+        )
     if kind == "folder":
         return _load_folder(path.resolve(), prompts, layout, allow_outside, hosts)
     if kind != "file":

@@ -23,8 +23,8 @@ from avbench.validity.decoding import decode_cases
 class Progress(TypingProtocol):
     """Follows a study; the command line draws a bar from it."""
 
-    def start(self, total: int, reused: int) -> None:
-        """`total` steps to go; nothing is ever reused."""
+    def start(self, total: int, reused: int, clips: int) -> None:
+        """`total` steps of `clips` to go; nothing is ever reused."""
 
     def advance(self, clip_id: str, failed: bool, steps: int) -> None:
         """Steps of one clip are done."""
@@ -102,7 +102,7 @@ def run_study(
     with temporary_folder(None, prefix="avbench-validate-") as spool:
         cases = decode_cases(jobs, settings.seconds, settings.size, spool, settings.limits)
         if progress:
-            progress.start(len(cases) * len(groups), 0)
+            progress.start(len(cases) * len(groups), 0, len(cases))
         for group in groups:
             bench = CorruptionScorer(group, settings.device, settings.setup, settings.seed, stopped, chosen)
             for case in cases:

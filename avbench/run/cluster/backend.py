@@ -22,6 +22,7 @@ from avbench.run.cluster.visibility import needed_files
 from avbench.run.jobs import ClipJob, ClipResult, Stopped, wait_for_network
 from avbench.run.worker_process import Workers
 from avbench.run.workers import Crew, defining_modules, run_shards
+from avbench.weights.config import WeightsConfig
 
 _NOTE_S = 2.0
 # Nodes that join later find work to take over, and a lost actor gives back no more.
@@ -95,6 +96,8 @@ def open_cluster(
         EnvironmentProblem: no Ray, no cluster, or a node that differs or does not see a file.
     """
     metrics = {scorer.name: scorer.function.__module__ for scorer in scorers}
+    # Relative paths would start at the folder where an actor happens to work.
+    workers = replace(workers, cache=workers.cache and workers.cache.absolute(), setup=_found_anywhere(workers.setup))
     connection = Connection()
     try:
         connection.call(_require_accepted, connection, settings)
@@ -151,8 +154,13 @@ def node_line(clips: Counter[str], seconds: float) -> str:
 
 def _anywhere(jobs: Sequence[ClipJob]) -> list[ClipJob]:
     """The jobs with paths that do not depend on this process's folder."""
-    context = replace(jobs[0].context, root=jobs[0].context.root.absolute())
+    context = jobs[0].context
+    context = replace(context, root=context.root.absolute(), setup=_found_anywhere(context.setup))
     return [replace(job, clip=_absolute(job.clip), context=context) for job in jobs]
+
+
+def _found_anywhere(setup: WeightsConfig) -> WeightsConfig:
+    return replace(setup, weights_dir=setup.weights_dir and setup.weights_dir.absolute())
 
 
 def _absolute(clip: Clip) -> Clip:

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -202,6 +203,16 @@ def test_resources_that_ray_refuses_end_the_run_before_it_begins(monkeypatch, sm
     with pytest.raises(UsageError, match=r"^Ray refuses .*: TPU was set to 1\.5, which is not supported$"):
         score_clips(small_clip, tmp_path / "run", metrics=["loudness"], options=options)
     assert not (tmp_path / "run").exists() and cluster.left
+
+
+def test_actors_have_cache_and_weights_at_the_paths_that_they_have_here(monkeypatch, tmp_path):
+    monkeypatch.setattr(backend, "Connection", lambda: Nodewise({"head": lambda answer: answer}))
+    monkeypatch.setattr(Nodes, "on", lambda self, node: node.name.partition(" ")[0])
+    monkeypatch.chdir(tmp_path)
+    workers = Workers(cache=Path("cache"), setup=WeightsConfig(weights_dir=Path("weights")))
+    with backend.open_cluster(RaySettings(), workers, [], []) as cluster:
+        assert cluster.workers.cache == tmp_path / "cache"
+        assert cluster.workers.setup.weights_dir == tmp_path / "weights"
 
 
 def test_without_ray_nothing_is_begun(monkeypatch, small_clip, tmp_path):

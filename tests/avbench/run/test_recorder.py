@@ -44,7 +44,7 @@ class Steps:
         self.total = self.reused = 0
         self.seen: list[tuple[str, bool, int, int]] = []
 
-    def start(self, total: int, reused: int) -> None:
+    def start(self, total: int, reused: int, _clips: int) -> None:
         self.total, self.reused = total, reused
 
     def advance(self, clip_id: str, failed: bool, steps: int) -> None:

@@ -150,3 +150,10 @@ def test_reads_no_media(touch, monkeypatch):
     monkeypatch.setattr(Path, "open", refuse)
     monkeypatch.setattr(Path, "read_bytes", refuse)
     assert ids(load_source(root)) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("name", ["train-00.tar", "train-{00..01}.tar"])
+def test_local_tar_shards_are_refused_with_what_to_do(tmp_path, name):
+    (tmp_path / "train-00.tar").write_bytes(bytes(1024))
+    with pytest.raises(UsageError, match=r"train-.*\.tar: tar shards .* extract them into a folder"):
+        load_source(tmp_path / name)
