@@ -123,7 +123,7 @@ def _stated_seconds(
 def _stated_end(stream: VideoStream | AudioStream, packets: dict[int, Packets], *, tagged: bool) -> float | None:
     """Seconds on the clip's timeline at which the track should end; None where another track explains the length."""
     container: Any = stream.container
-    whole = container.duration / av.time_base if container.duration else None
+    whole: float | None = container.duration / av.time_base if container.duration else None
     tag = next((text for name, text in stream.metadata.items() if name.upper().startswith("DURATION")), None)
     stated = _clock_seconds(tag) if tagged and tag is not None else None
     if stated is not None:
