@@ -57,8 +57,9 @@ LimitOption = Annotated[
         "--limit",
         metavar="NAME=NUMBER",
         help="Bound on what one clip may cost; may be repeated, 'none' lifts it. Names: pixels (of a frame), frames, "
-        "seconds, samples (times channels), sample_rate, channels, tracks, packet_ratio (bytes of packets per byte of "
-        "the file), seconds_per_clip (of decoding), fetched_bytes (of a remote file). Defaults are in docs/media.md.",
+        "seconds, samples (times channels), sample_rate, upsampling (from a low rate), channels, tracks, packet_ratio "
+        "(bytes of packets per byte of the file), seconds_per_clip (of decoding), fetched_bytes (of a remote file). "
+        "Defaults are in docs/media.md.",
     ),
 ]
 

@@ -43,7 +43,7 @@ def check_waveform(
     """Sound as float32 (C, N) with its metadata, not copied where it is that already.
 
     Raises:
-        ValueError: wrong shape, dtype, rate or layout.
+        ValueError: wrong shape, dtype, rate or layout, or a masked array.
     """
     if waveform is None:
         return None, None
@@ -64,6 +64,8 @@ def check_waveform(
 
 def _array(value: Any, name: str) -> NDArray[Any]:
     """A NumPy array of what the caller has: an array, a tensor on any device, or nested lists."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(f"{name} is a masked array, and what is masked has no value; fill it with .filled(...)")
     try:
         if hasattr(value, "detach"):  # a torch tensor; torch itself need not be installed
             tensor = value.detach().cpu()

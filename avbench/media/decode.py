@@ -157,6 +157,8 @@ def _check_samples(waveform: NDArray[np.float32], rate: int, view: Waveform, lim
     channels = 1 if view.mono else waveform.shape[0]
     count = waveform.shape[1] * (view.rate or rate) / rate
     limits.check("samples", count * channels, f"{count:.0f} audio samples at {view.rate} Hz")
+    target = view.rate or rate
+    limits.check("upsampling", target / rate, f"{rate} samples per second would become {target}")
 
 
 def _add_sound(media: Media, sound: DecodedTrack, clip: Clip) -> None:

@@ -15,9 +15,11 @@ _IMAGES = (
     (re.compile(rb"RIFF....WEBP", re.DOTALL), "WebP"),
     (re.compile(rb"BM....\0\0\0\0", re.DOTALL), "BMP"),
     (re.compile(rb"II\*\0|MM\0\*"), "TIFF"),
+    (re.compile(rb"....ftyp(avif|avis)", re.DOTALL), "AVIF"),
+    (re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL), "HEIC"),
 )
 _OTHERS = (
-    (re.compile(rb"version https://git-lfs\.github\.com/spec/"), _LFS),
+    (re.compile(rb"version https://(git-lfs\.github\.com|hawser\.github\.com)/spec/"), _LFS),
     (re.compile(rb"\s*<(!doctype html|html|head|body)\b", re.IGNORECASE), "an HTML page, perhaps of a failed download"),
     (re.compile(rb"\s*(#EXTM3U|ffconcat version|<MPD\b)"), "a playlist; give the media file itself"),
     (re.compile(rb"\s*<\?xml\b|\s*<(Error|svg)\b"), "an XML document, perhaps a playlist or a failed download"),
@@ -25,6 +27,7 @@ _OTHERS = (
     (re.compile(rb"PK\x03\x04"), "a ZIP archive; unpack it"),
     (re.compile(rb"\x1f\x8b"), "a gzip file; unpack it"),
     (re.compile(rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|\xfd7zXZ\0"), "an archive; unpack it"),
+    (re.compile(rb".{257}ustar", re.DOTALL), "a tar archive; unpack it"),
     (re.compile(rb"%PDF-"), "a PDF document"),
     (re.compile(rb"\x93NUMPY"), "a NumPy array"),
 )

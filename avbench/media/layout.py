@@ -16,7 +16,7 @@ def speakers(layout: str) -> tuple[str, ...]:
     """
     try:
         return tuple(channel.name for channel in AudioLayout(layout).channels)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(
             f"{layout!r} is no channel layout; name one of FFmpeg's, such as 5.1, quad or FL+FR+LFE"
         ) from error

@@ -26,6 +26,7 @@ class Limits:
         seconds: from the first to the last timestamp of a track.
         samples: audio samples times channels, as decoded and after each resampling.
         sample_rate: samples per second.
+        upsampling: samples that a metric's rate makes of each sample; 64 is 48 kHz from 750 Hz.
         channels: audio channels.
         tracks: tracks of a file, also those that are not decoded.
         packet_ratio: bytes of compressed data that may be read per byte of the file.
@@ -38,6 +39,7 @@ class Limits:
     seconds: float = 1800
     samples: float = 240_000_000
     sample_rate: float = 768_000
+    upsampling: float = 64
     channels: float = 64
     tracks: float = 32
     packet_ratio: float = 2

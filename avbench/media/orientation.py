@@ -17,6 +17,8 @@ from avbench.errors import MediaError
 _MATRIX = struct.Struct("=9i")
 # An angle is a quarter turn when it is one after rounding to whole degrees, as for FFmpeg.
 _QUARTER = 90
+# FFmpeg shows what is off by up to a degree as it is; the entries of a matrix are rounded.
+_UPRIGHT_DEGREES = 1.001
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,10 @@ def from_matrix(data: bytes) -> Orientation:
     across, down = math.hypot(a, c), math.hypot(b, d)
     if not across or not down:
         return UPRIGHT
-    angle = round(math.degrees(math.atan2(b / down, a / across)))
-    if angle % _QUARTER:
-        raise MediaError(f"the display matrix turns the video by {angle} degrees; only quarter turns can be shown")
+    exact = math.degrees(math.atan2(b / down, a / across))
+    angle = round(exact / _QUARTER) * _QUARTER
+    if abs(exact - angle) > _UPRIGHT_DEGREES:
+        raise MediaError(f"the display matrix turns the video by {exact:.0f} degrees; only quarter turns can be shown")
     if angle % 180:
         return Orientation(transpose=True, flip_columns=c < 0, flip_rows=b < 0)
     return Orientation(flip_columns=a < 0, flip_rows=d < 0)

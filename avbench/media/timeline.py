@@ -17,6 +17,8 @@ Counts = NDArray[np.int64]
 JITTER_S = 0.05
 """Timestamps that stray less than this from a steady clock move no sample."""
 
+# FFmpeg's fragmented MP4 counts the padding of the codec into the time behind the first frame.
+_FIRST_STEP_S = 0.1
 # Players drop this much without a word; joined segments repeat some packets.
 _LONGEST_OVERLAP_S = 0.5
 # One damaged timestamp must not fill the memory with silence.
@@ -38,7 +40,8 @@ def align(chunks: Sequence[Samples], times: Sequence[float | None], rate: int) -
 
     They follow each other without regard to their timestamps as long as these stay within `JITTER_S` of a steady
     clock (up to twice that where they jitter from frame to frame). Where the timestamps leave it for good, silence
-    fills the gap; where they go back, the samples of the later frame that overlap are left out.
+    fills the gap; where they go back, the samples of the later frame that overlap are left out. A gap below 0.1 s
+    right behind the first frame is filled and not reported.
 
     Args:
         chunks: frames (C, N_i) of one channel count, at least one.
@@ -64,7 +67,8 @@ def align(chunks: Sequence[Samples], times: Sequence[float | None], rate: int) -
         if skip < count:
             samples[:, position + skip : position + count] = chunk[:, skip:]
             written = position + count
-    return Timeline(samples, float(drift[0]), gaps)
+    behind_first = steps[0] == 1 and abs(gaps[0][1]) < _FIRST_STEP_S
+    return Timeline(samples, float(drift[0]), gaps[1:] if behind_first else gaps)
 
 
 def _drift(times: Sequence[float | None], expected: Seconds) -> Seconds:

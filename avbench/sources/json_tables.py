@@ -67,6 +67,10 @@ def _named_prompts(prompts: Mapping[str, object], path: Path) -> list[tuple[str,
     with_folders = any(name != file for name, file in files.items())
     for number, (name, text) in enumerate(prompts.items(), start=1):
         single = text[0] if isinstance(text, list) and len(text) == 1 else text
+        if isinstance(text, list) and text and isinstance(text[0], dict):
+            raise UsageError(
+                f"{path}, item {number}: {name[:60]!a} is {describe(text)} of objects. Give that list: {_EXAMPLE}."
+            )
         if single is not None and not isinstance(single, str):
             raise UsageError(
                 f"{path}, item {number}: {name[:60]!a} is {describe(single)}; expected the prompt of the file of that "

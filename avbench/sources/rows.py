@@ -15,7 +15,9 @@ from avbench.sources.spelling import without_marks
 from avbench.terminal.text import visible
 
 # Written by str() or by a spreadsheet where a value is missing; no prompt says only this.
-MISSING_WORDS = frozenset({"none", "null", "nil", "n/a", "na", "<na>", "nan", "nat", "#n/a"})
+MISSING_WORDS = frozenset(
+    {"none", "null", "nil", "n/a", "n.a.", "na", "<na>", "nan", "nat", "#n/a", "#ref!", "undefined", "-"}
+)
 
 _LONGEST_NAME = 200
 _BREAKS = re.compile(r"[\t\n\v\f\r]+")

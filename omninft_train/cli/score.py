@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,23 +22,34 @@ def command(
     """Print what a recipe's rewards say of clips on disk: means with 95 % intervals over prompts, and failures."""
     from avbench.pages.table import Column, Table, row_of
     from avbench.pages.terminal import print_table
-    from avbench.statistics.intervals import mean_interval
     from omninft_train.recipe import load
     from omninft_train.rewards.local import make_rewards, read_clips
 
     config = load(recipe, backbone, set_ or [])
     decoded, prompts = read_clips(clips)
     scored = make_rewards(config.rewards).score(decoded, prompts, [str(i) for i in range(len(decoded))])
-    rows = []
-    for index, spec in enumerate(config.rewards.reward):
-        valid = scored.valid[:, index]
-        values = scored.values[valid, index]
-        interval = mean_interval(values, [prompts[clip] for clip in valid.nonzero()[0]])
-        mean = "" if interval.mean is None else f"{interval.mean:.4f}"
-        ends = interval.reason if interval.low is None else f"{interval.low:.4f} to {interval.high:.4f}"
-        rows.append(row_of((spec.name, mean, ends, str(len(values)), str(int((~valid).sum())))))
+    rows = [
+        row_of((spec.name, *figures(scored.values[:, index].tolist(), prompts)))
+        for index, spec in enumerate(config.rewards.reward)
+    ]
     names = ("mean", "95 % interval", "clips", "failed")
     columns = (Column("reward", "reward", "word"), *(Column(name, name) for name in names))
     print_table(Table("", columns, tuple(rows)))
     for reason in scored.reasons[:5]:
         say(reason, err=True)
+
+
+def figures(values: Sequence[float], prompts: Sequence[Hashable]) -> tuple[str, str, str, str]:
+    """Mean, its 95 % interval or why there is none, how many clips have a value, and how many do not.
+
+    Args:
+        values: one for each clip; NaN where the reward failed.
+        prompts: the prompt of each clip; samples of one prompt count together.
+    """
+    from avbench.statistics.intervals import mean_interval
+
+    judged = [(value, prompt) for value, prompt in zip(values, prompts, strict=True) if not math.isnan(value)]
+    interval = mean_interval([value for value, _ in judged], [prompt for _, prompt in judged])
+    mean = "" if interval.mean is None else f"{interval.mean:.4f}"
+    ends = interval.reason if interval.low is None else f"{interval.low:.4f} to {interval.high:.4f}"
+    return mean, ends, str(len(judged)), str(len(values) - len(judged))

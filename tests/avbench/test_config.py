@@ -158,7 +158,13 @@ BAD = [
     ("recipe", '"audio"', '"sound"', 10, 'route = "sound": expected one of "video", "audio", "both".'),
     ("recipe", "weight = 1.0", "weight = inf", 7, "rewards.reward[0]: reward 'clap': weight inf and scale 1.0 must be"),
     ("recipe", "[0.9, 0.99]", "[0.9]", 13, "optimizer.betas = [0.9]: expected a list of 2 numbers."),
-    ("recipe", "[0.9, 0.99]", "[0.9, 'x']", 13, 'optimizer.betas[1] = "x": expected a number.'),
+    (
+        "recipe",
+        "[0.9, 0.99]",
+        "[0.9, 'x']",
+        13,
+        'optimizer.betas[1] = "x": expected a number of at least 0 and below 1.',
+    ),
 ]
 
 

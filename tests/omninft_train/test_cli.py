@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from omninft_train.cli import app
+from omninft_train.cli.score import figures
 from omninft_train.recipe import load, to_toml
 
 COMMAND = (sys.executable, "-m", "omninft_train")
@@ -106,6 +107,13 @@ def test_options_that_there_are_not_are_exit_2():
     assert "No such option" in run("train", "--outt", "x", code=2).stderr
     assert "Missing option" in run("train", code=2).stderr
     assert "No such command" in run("trian", code=2).stderr
+
+
+def test_rewards_of_clips_have_intervals_over_prompts():
+    values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, float("nan")]
+    assert figures(values, list("abcdefg")) == ("3.5000", "1.5368 to 5.4632", "6", "1")
+    assert figures(values, list("aabbccd")) == ("3.5000", "fewer than 6 prompts", "6", "1")
+    assert figures([float("nan")], ["a"]) == ("", "fewer than 6 prompts", "0", "1")
 
 
 def test_an_unwritable_folder_is_exit_4(tmp_path: Path):

@@ -202,6 +202,14 @@ def test_a_layout_has_to_fit() -> None:
         sound(np.zeros((2, 100), np.float32), layout="5.1")
     with pytest.raises(ValueError, match="nonsense"):
         sound(np.zeros((2, 100), np.float32), layout="nonsense")
+    with pytest.raises(ValueError, match="6 is no channel layout"):
+        sound(np.zeros((6, 100), np.float32), layout=6)  # type: ignore[arg-type]
+
+
+def test_masked_samples_have_no_value() -> None:
+    masked = np.ma.masked_array(np.zeros((2, 100), np.float32), mask=np.eye(2, 100, dtype=bool))
+    with pytest.raises(ValueError, match=r"waveform is a masked array.*filled"):
+        sound(masked)
 
 
 @settings(max_examples=150, deadline=None)

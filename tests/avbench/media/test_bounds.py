@@ -48,6 +48,19 @@ def test_a_small_file_that_claims_much_is_refused_at_once(name, tmp_path, small_
         assert words in probe.problem
 
 
+def test_a_rate_from_which_little_becomes_much(tmp_path):
+    path = tmp_path / "slow.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 100, 0, "NONE", ""))
+        file.writeframes(bytes(2 * 1790))
+    media = decode_clip(Clip("slow", path), "key", VIEWS)
+    assert media.audio.sample_rate == 100
+    with pytest.raises(MediaError, match=r"over the limit upsampling=64: 100 samples per second would become 48000"):
+        media.view(Waveform(48_000))
+    raised = decode_clip(Clip("slow", path), "key", VIEWS, DecodeOptions(limits=Limits(upsampling=1000)))
+    assert raised.view(Waveform(48_000)).shape[-1] == pytest.approx(1790 * 480, rel=0.01)
+
+
 def test_ten_minutes_of_4k_stay_below_all_limits():
     limits = Limits()
     needed = {
@@ -56,6 +69,7 @@ def test_ten_minutes_of_4k_stay_below_all_limits():
         "seconds": 600,
         "samples": 600 * 48_000 * 6,
         "sample_rate": 48_000,
+        "upsampling": 48_000 / 8_000,
         "channels": 6,
         "tracks": 3,
         "packet_ratio": 1,
@@ -195,6 +209,10 @@ def test_a_file_without_tracks_is_broken_and_not_silent(tmp_path):
         (b"GIF89a" + bytes(50), "GIF files are not read"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "PNG files are not read"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS pointer"),
+        (b"version https://hawser.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS pointer"),
+        (b"\0\0\0\x20ftypavif\0\0\0\0avifmif1", "AVIF files are not read"),
+        (b"\0\0\0\x20ftypheic\0\0\0\0mif1heic", "HEIC files are not read"),
+        (b"clip.mp4".ljust(257, b"\0") + b"ustar\x0000" + bytes(300), "a tar archive"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "HTML page"),
         (b"\n<HTML><head>", "HTML page"),
         (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "XML document"),

@@ -73,6 +73,18 @@ def test_an_odd_angle_has_a_reason(with_matrix):
     assert media.audio is not None
 
 
+@pytest.mark.parametrize("quarter", [0, 90, 180, 270])
+@pytest.mark.parametrize("off", [-1, 0.6, 1])
+def test_a_degree_is_shown_as_it_is(quarter, off):
+    entries = [
+        (np.cos(angle), np.sin(angle), -np.sin(angle), np.cos(angle)) for angle in np.radians([quarter, quarter + off])
+    ]
+    assert from_matrix(matrix(*entries[1])) == from_matrix(matrix(*entries[0]))
+    beyond = np.radians(quarter + 2 * np.sign(off))
+    with pytest.raises(MediaError, match="degrees"):
+        from_matrix(matrix(np.cos(beyond), np.sin(beyond), -np.sin(beyond), np.cos(beyond)))
+
+
 def test_a_matrix_of_zeros_changes_nothing():
     assert from_matrix(bytes(36)) == UPRIGHT
 

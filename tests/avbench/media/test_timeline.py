@@ -274,3 +274,15 @@ def test_the_clip_table_and_the_details_name_the_gaps(original: Path, tmp_path: 
         gaps = detail["gaps"] if isinstance(detail, dict) else json.loads(detail)["gaps"]
         assert gaps == [[pytest.approx(0.2, abs=0.05), pytest.approx(0.3, abs=0.03)]]
     assert run.clips["problem"].iloc[0].startswith("the timestamps of the sound jump: 0.30 s missing at 0.2")
+
+
+@pytest.mark.parametrize(("jump", "reported"), [(0.064, 0), (0.2, 1)])
+def test_a_small_step_behind_the_first_frame_is_padding(jump, reported):
+    """As FFmpeg writes fragmented MP4: the first frame is shorter than the time until the second."""
+    chunks = [np.ones((1, 1000), np.float32)] * 20
+    times = [0.0, *(n / 16 + jump for n in range(1, 20))]
+    timeline = align(chunks, times, 16_000)
+    assert len(timeline.gaps) == reported
+    assert timeline.samples.shape[1] == 20_000 + round(jump * 16_000)
+    later = [n / 16 + (jump if n > 4 else 0) for n in range(20)]
+    assert len(align(chunks, later, 16_000).gaps) == 1

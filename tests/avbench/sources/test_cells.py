@@ -146,7 +146,7 @@ def test_lists_and_objects_stay_where_they_have_a_meaning_or_none(load):
     assert source.notes == ("1 columns ignored: boxes",)
 
 
-WORDS = ["None", "N/A", "null", "NA", "<NA>", "nil", "NaT", "#N/A", "nan", " NONE "]
+WORDS = ["None", "N/A", "null", "NA", "<NA>", "nil", "NaT", "#N/A", "nan", " NONE ", "-", "n.a.", "#REF!", "Undefined"]
 
 
 @pytest.mark.parametrize("word", WORDS)

@@ -45,6 +45,7 @@ def test_as_a_manifest(touch, write):
         ('{"a.mp4": {"en": "x"}}', r"item 1: 'a\.mp4' is an object with 1 keys \(en\).*list of objects"),
         ('{"a.mp4": 3}', r"item 1: 'a\.mp4' is the number 3"),
         ('{"clips": [{"video": "a.mp4"}, {"video": "b.mp4"}]}', "item 1: 'clips' is a list of 2"),
+        ('{"prompts": [{"video": "a.mp4", "text": "x"}]}', "'prompts' is a list of 1 of objects. Give that list"),
         (
             '{"video": {"0": "a.mp4"}, "text": {"0": "x"}}',
             "expected a list of objects, got an object.*'video'.*records",

@@ -19,7 +19,8 @@ from avbench.suites import get_suite, list_suites
 IN_NO_SUITE = {
     "aq_ce", "aq_cu", "aq_pc", "aq_pq", "hpsv3", "desync_margin", "clap_score_laion",
     "lse_c_joonson_compat", "lse_d_joonson_compat", "sync_offset_joonson_compat", "lse_c_wav2lip_compat",
-    "lse_d_wav2lip_compat", "sync_offset_latentsync_compat",
+    "lse_d_wav2lip_compat", "sync_offset_latentsync_compat", "object_class_antialias_compat",
+    "multiple_objects_antialias_compat", "spatial_relationship_antialias_compat",
 }  # fmt: skip
 """Built-in metrics that are asked for by name only."""
 
