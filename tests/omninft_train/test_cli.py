@@ -111,7 +111,7 @@ def test_options_that_there_are_not_are_exit_2():
 
 def test_rewards_of_clips_have_intervals_over_prompts():
     values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, float("nan")]
-    assert figures(values, list("abcdefg")) == ("3.5000", "1.5368 to 5.4632", "6", "1")
+    assert figures(values, list("abcdefg")) == ("3.5000", "1.5367 to 5.4633", "6", "1")
     assert figures(values, list("aabbccd")) == ("3.5000", "fewer than 6 prompts", "6", "1")
     assert figures([float("nan")], ["a"]) == ("", "fewer than 6 prompts", "0", "1")
 
