@@ -13,7 +13,7 @@ from avbench.metrics.base import Scorer
 from avbench.results import UNAVAILABLE, RunFolder, ScoreRow
 from avbench.run.content import Content
 from avbench.run.digests import DigestStore
-from avbench.run.earlier import EarlierRows
+from avbench.run.earlier import EarlierRow, EarlierRows
 from avbench.run.jobs import ClipJob, RunContext
 from avbench.run.remote_clips import RemoteDigests
 from avbench.run.rows import not_asked_row, unavailable_rows
@@ -70,8 +70,7 @@ def make_plan(
         digests: where digests of clips are remembered.
     """
     plan = Plan(missing={s.name: reason for s in scorers if (reason := s.unavailable(context.setup))})
-    weights = {s.name: UNAVAILABLE if s.name in plan.missing else s.weights_digest(context.setup) for s in scorers}
-    params: dict[tuple[str, str | None], str] = {}  # most are the same for all clips, or for those of one prompt
+    known = _Known(scorers, earlier, folder, plan.missing, context, retry_errors, limits)
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
     plan.digests = _remote_digests(clips, folder)
     for clip, content in _contents(clips, digests or DigestStore(), plan.digests, context.root):
@@ -80,36 +79,70 @@ def make_plan(
         if not content.known:
             plan.jobs.append(replace(job, metrics=_asked(job, scorers, plan.missing)))
             continue
-        todo = []
-        for scorer in scorers:
-            if scorer.level == "derived":
-                continue
-            if scorer.level == "set":
-                # Its row is computed at the end; of a clip it needs the features.
-                if scorer.name not in plan.missing and not has_features(folder, scorer, job):
-                    todo.append(scorer.name)
-                continue
-            if (skipped := not_asked_row(job, scorer)) is not None:
-                plan.ready += [] if earlier.holds(clip.clip_id, skipped.key) else [skipped]
-                continue
-            text = scorer.prompt_text(clip.prompt)
-            if (digest := params.get((scorer.name, text))) is None:
-                digest = params[scorer.name, text] = scorer.params_digest(clip.prompt, context.protocol.name)
-            known = earlier.find((job.sha256, scorer.name, scorer.version, digest, weights[scorer.name]))
-            able = scorer.name not in plan.missing  # where it is not, an abler machine's error says more
-            if known is None or (able and known.error and (retry_errors or limits.allow_now(known.error))):
-                todo.append(scorer.name)
-            elif not earlier.holds(clip.clip_id, known.key):
-                plan.ready.append(_adopt(earlier.read(known), job))
+        lacking, ready = known.of(job)
         # Also where nothing can run: a metric has a row for every clip, so that no clip leaves a denominator.
-        lacking = unavailable_rows(job, {name: plan.missing[name] for name in todo if name in plan.missing})
-        plan.ready += [row for row in lacking if not earlier.repeats(row)]
-        possible = tuple(name for name in todo if name not in plan.missing)
+        rows = unavailable_rows(job, {name: plan.missing[name] for name in lacking if name in plan.missing})
+        plan.ready += ready + [row for row in rows if not earlier.repeats(row)]
+        possible = tuple(name for name in lacking if name not in plan.missing)
         if possible:
             plan.jobs.append(replace(job, metrics=possible))
         else:
             plan.complete += 1
     return plan
+
+
+class _Known:
+    """What earlier rows say of each clip."""
+
+    def __init__(
+        self,
+        scorers: Sequence[Scorer],
+        earlier: EarlierRows,
+        folder: RunFolder,
+        missing: Mapping[str, str],
+        context: RunContext,
+        retry_errors: bool,
+        limits: Limits,
+    ) -> None:
+        self._scorers = [scorer for scorer in scorers if scorer.level != "derived"]
+        self._earlier, self._folder, self._missing = earlier, folder, missing
+        self._retry_errors, self._limits = retry_errors, limits
+        self._weights = {s.name: UNAVAILABLE if s.name in missing else s.weights_digest(context.setup) for s in scorers}
+        # Most are the same for all clips, or for those of one prompt.
+        self._params: dict[tuple[str, str | None], str] = {}
+
+    def of(self, job: ClipJob) -> tuple[list[str], list[ScoreRow]]:
+        """Names of the metrics that a clip lacks, and rows of the others that its own name does not have yet."""
+        lacking: list[str] = []
+        ready: list[ScoreRow] = []
+        for scorer in self._scorers:
+            if scorer.level == "set":
+                # Its row is computed at the end; of a clip it needs the features.
+                if scorer.name not in self._missing and not has_features(self._folder, scorer, job):
+                    lacking.append(scorer.name)
+            elif (skipped := not_asked_row(job, scorer)) is not None:
+                ready += [] if self._earlier.holds(job.clip.clip_id, skipped.key) else [skipped]
+            elif (row := self._usable(job, scorer)) is None:
+                lacking.append(scorer.name)
+            elif not self._earlier.holds(job.clip.clip_id, row.key):
+                ready.append(_adopt(self._earlier.read(row), job))
+        return lacking, ready
+
+    def _usable(self, job: ClipJob, scorer: Scorer) -> EarlierRow | None:
+        """The row of this computation, unless it is an error that is to be tried again."""
+        digest = self._params_digest(job, scorer)
+        row = self._earlier.find((job.sha256, scorer.name, scorer.version, digest, self._weights[scorer.name]))
+        # Where the metric cannot run, an abler machine's error says more than "unavailable".
+        if row is None or row.error is None or scorer.name in self._missing:
+            return row
+        return None if self._retry_errors or self._limits.allow_now(row.error) else row
+
+    def _params_digest(self, job: ClipJob, scorer: Scorer) -> str:
+        text = scorer.prompt_text(job.clip.prompt)
+        if (digest := self._params.get((scorer.name, text))) is None:
+            digest = scorer.params_digest(job.clip.prompt, job.context.protocol.name)
+            self._params[scorer.name, text] = digest
+        return digest
 
 
 def _remote_digests(clips: Sequence[Clip], folder: RunFolder) -> RemoteDigests | None:
