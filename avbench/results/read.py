@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from avbench.statistics.summary import clusters_of, ranges_of, summarize_parts
 if TYPE_CHECKING:
     import pandas as pd
 
+# "s3://bucket/run" as a path; one letter is a drive.
+_OF_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _SUMMARISED = ("clip_id", "model", "scope", "metric", "value", "status", "reason", "weights_digest", "detail")
 
 
@@ -78,6 +81,11 @@ def require_run(folder: Path) -> None:
         UsageError: it is not there, or has none of the files of a run.
     """
     if not any(_is_there(folder / name) for name in ("run.json", *RECORDS, *TABLES)):
+        if _OF_ADDRESS.match(str(folder)):
+            raise UsageError(
+                f"{folder} is an address; of run folders in object storage only 'avbench report' reads the tables. "
+                "Copy the folder to this machine first."
+            )
         raise UsageError(
             f"{folder} is not a run folder (no run.json). Give the folder that 'avbench score --out' wrote."
         )

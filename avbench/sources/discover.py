@@ -21,7 +21,7 @@ from avbench.sources.benchmarks import (
     vbench_hint,
 )
 from avbench.sources.columns import find_columns
-from avbench.sources.folder import add_sounds, folder_clips, list_folder, relative_id
+from avbench.sources.folder import TAR_SHARDS, add_sounds, folder_clips, list_folder, relative_id
 from avbench.sources.manifest import manifest_clips
 from avbench.sources.pairing import Pairing, apply_pairing, matching_sentence, pair_by_name, pair_prompts
 from avbench.sources.prompts import PromptList, as_prompts, read_prompts
@@ -77,10 +77,7 @@ def load_source(
     path, prompts = as_on_disk(Path(path)), None if prompts is None else as_on_disk(Path(prompts))
     kind = file_kind(path)
     if path.suffix.lower() == ".tar" and kind != "folder":
-        raise UsageError(
-            f"{printable(str(path))}: tar shards are read from object storage and web servers. Of this machine, "
-            "extract them into a folder (tar -xf SHARD -C FOLDER) and pass that."
-        )
+        raise UsageError(f"{printable(str(path))}: {TAR_SHARDS}")
     if kind == "folder":
         return _load_folder(path.resolve(), prompts, layout, allow_outside, hosts)
     if kind != "file":

@@ -90,6 +90,12 @@ def _add_file(listing: Listing, entry: Path, root: Path, *, allow_outside: bool)
         listing.videos.append(entry)
 
 
+TAR_SHARDS = (
+    "tar shards are read from object storage and web servers. Of this machine, extract them into a folder "
+    "(tar -xf SHARD -C FOLDER) and pass that."
+)
+
+
 def folder_clips(root: Path, *, allow_outside: bool) -> tuple[list[Clip], list[str]]:
     """Clips and notes for a folder of videos, in natural order; at least one clip.
 
@@ -97,6 +103,8 @@ def folder_clips(root: Path, *, allow_outside: bool) -> tuple[list[Clip], list[s
         UsageError: no videos, unreadable folder, or a link that leads out of it.
     """
     listing = list_folder(root, allow_outside=allow_outside)
+    if not listing.videos and any(root.glob("*.tar")):
+        raise UsageError(f"{root}: {TAR_SHARDS}")
     if not listing.videos:
         raise UsageError(
             f"no video files below {root}; expected {', '.join(VIDEO_SUFFIXES[:6])} or other usual ones, found "

@@ -418,3 +418,8 @@ def test_damaged_features_are_none(run: Path) -> None:
 def test_a_locked_folder_is_an_environment_problem(run: Path) -> None:
     with RunFolder(run), pytest.raises(EnvironmentProblem, match="in use"):
         RunFolder(run).__enter__()
+
+
+def test_a_run_folder_in_object_storage_is_named_as_one() -> None:
+    with pytest.raises(UsageError, match="Copy the folder to this machine first"):
+        load_run("s3://bucket/runs/x")
