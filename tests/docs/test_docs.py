@@ -201,9 +201,9 @@ def test_scripts_that_score_shards_give_the_run_over_all_clips(place, environmen
         shim.write_text(PARALLEL)
         shim.chmod(0o755)
     settings = {"CLIPS": "examples/clips/manifest.csv", "SUITE": "quick", "RUN": "runs/x"}
-    script = local_forms()[form].replace('--suite "$SUITE"', "-m loudness,silence_share")
+    script = local_forms()[form].replace('--suite "$SUITE"', "-m sharpness,silence_share")
     script += "\navbench merge runs/x-shard-* --out runs/x --quiet"
-    script += '\navbench score "$CLIPS" -m loudness,silence_share --out runs/whole --quiet --no-html'
+    script += '\navbench score "$CLIPS" -m sharpness,silence_share --out runs/whole --quiet --no-html'
     done = subprocess.run(
         ["bash", "-ec", script], cwd=place, env={**environment, **settings}, capture_output=True, text=True
     )

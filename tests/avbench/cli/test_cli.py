@@ -48,13 +48,13 @@ def test_scoring_never_imports_torch(small_clip, tmp_path):
 
 
 def test_score_prints_a_table_with_n_and_where_things_are(avbench, small_clip, tmp_path):
-    done = avbench("score", small_clip, "-o", tmp_path / "run", "-m", "loudness,sharpness", env=_wide())
+    done = avbench("score", small_clip, "-o", tmp_path / "run", "-m", "silence_share,sharpness", env=_wide())
     assert done.returncode == 0, done.stderr
     assert "1 of 1" in done.stdout
     assert "2 computed, 0 reused" in done.stdout
     assert (tmp_path / "run" / "report.html").exists()
     assert done.stderr == ""
-    again = avbench("score", small_clip, "-o", tmp_path / "run", "-m", "loudness,sharpness", env=_wide())
+    again = avbench("score", small_clip, "-o", tmp_path / "run", "-m", "silence_share,sharpness", env=_wide())
     assert "0 computed, 2 reused" in again.stdout
 
 
@@ -65,17 +65,19 @@ def _wide():
 
 
 def test_json_goes_to_stdout_alone_and_quiet_says_nothing(avbench, small_clip, tmp_path):
-    done = avbench("score", small_clip, "-o", tmp_path, "-m", "loudness", "--json")
+    done = avbench("score", small_clip, "-o", tmp_path, "-m", "silence_share", "--json")
     content = json.loads(done.stdout)
     assert content["overall"][0]["n_ok"] == 1
     assert content["failed_clips"] == []
-    quiet = avbench("score", small_clip, "-o", tmp_path, "-m", "loudness", "--quiet")
+    quiet = avbench("score", small_clip, "-o", tmp_path, "-m", "silence_share", "--quiet")
     assert (quiet.stdout, quiet.stderr, quiet.returncode) == ("", "", 0)
 
 
 def test_by_model_and_by_category(avbench, examples, tmp_path):
     for by, word in (("model", "Ovi"), ("category", "Speech sounds")):
-        done = avbench("score", examples / "manifest.csv", "-o", tmp_path, "-m", "loudness", "--by", by, env=_wide())
+        done = avbench(
+            "score", examples / "manifest.csv", "-o", tmp_path, "-m", "silence_share", "--by", by, env=_wide()
+        )
         assert done.returncode == 0, done.stderr
         assert word in done.stdout
 
@@ -104,10 +106,10 @@ def test_a_manifest_may_not_leave_its_folder_unless_allowed(avbench, small_clip,
     manifest = tmp_path / "in" / "m.csv"
     manifest.parent.mkdir()
     manifest.write_text(f"video\n{small_clip}\n")
-    refused = avbench("score", manifest, "-o", tmp_path / "run", "-m", "loudness")
+    refused = avbench("score", manifest, "-o", tmp_path / "run", "-m", "silence_share")
     assert refused.returncode == 2
     assert "line 2" in refused.stderr
-    allowed = avbench("score", manifest, "-o", tmp_path / "run", "-m", "loudness", "--allow-outside")
+    allowed = avbench("score", manifest, "-o", tmp_path / "run", "-m", "silence_share", "--allow-outside")
     assert allowed.returncode == 0, allowed.stderr
 
 
@@ -116,7 +118,7 @@ def test_failed_clips_give_exit_code_3_unless_allowed(avbench, small_clip, tmp_p
     clips.mkdir()
     (clips / "good.mp4").write_bytes(small_clip.read_bytes())
     (clips / "bad.mp4").write_text("no")
-    arguments = ("score", clips, "-o", tmp_path / "run", "-m", "loudness", "--quiet")
+    arguments = ("score", clips, "-o", tmp_path / "run", "-m", "silence_share", "--quiet")
     done = avbench(*arguments)
     assert done.returncode == 3
     assert "1 of 2 clips failed" in done.stderr
@@ -129,7 +131,7 @@ def test_failed_clips_give_exit_code_3_unless_allowed(avbench, small_clip, tmp_p
 def test_retry_errors_computes_failed_clips_again(avbench, small_clip, tmp_path):
     bad = tmp_path / "bad.mp4"
     bad.write_text("no")
-    arguments = ("score", bad, "-o", tmp_path / "run", "-m", "loudness", "--json")
+    arguments = ("score", bad, "-o", tmp_path / "run", "-m", "silence_share", "--json")
     assert json.loads(avbench(*arguments).stdout)["computed"] == 1
     assert json.loads(avbench(*arguments).stdout)["computed"] == 0
     assert json.loads(avbench(*arguments, "--retry-errors").stdout)["computed"] == 1
@@ -167,7 +169,9 @@ def test_clips_says_how_complete_a_sampling_of_vbench_is(avbench, tmp_path):
 def test_ls_shows_every_metric_and_why_one_cannot_run(avbench):
     content = json.loads(avbench("ls", "--json").stdout)
     assert set(content["suites"]["quick"]["metrics"]) <= set(content["metrics"])
-    assert {"av_align", "av_offset", "temporal_flickering", "loudness", "dnsmos_overall"} <= set(content["metrics"])
+    assert {"av_align", "av_offset", "temporal_flickering", "silence_share", "dnsmos_overall"} <= set(
+        content["metrics"]
+    )
     for facts in content["metrics"].values():
         assert facts["unavailable"] is None or any(cure in facts["unavailable"] for cure in CURES)
     text = avbench("ls", "quick", env=_wide())
@@ -205,7 +209,7 @@ def test_doctor_names_versions_and_cures(avbench):
 
 
 def test_report_writes_a_page_where_told(avbench, small_clip, tmp_path):
-    avbench("score", small_clip, "-o", tmp_path / "run", "-m", "loudness", "--no-html", "--quiet")
+    avbench("score", small_clip, "-o", tmp_path / "run", "-m", "silence_share", "--no-html", "--quiet")
     assert not (tmp_path / "run" / "report.html").exists()
     done = avbench("report", tmp_path / "run", "-o", tmp_path / "page.html")
     assert done.returncode == 0, done.stderr
@@ -214,12 +218,14 @@ def test_report_writes_a_page_where_told(avbench, small_clip, tmp_path):
 
 
 def test_the_protocol_is_stated_and_an_unknown_one_refused(avbench, small_clip, tmp_path):
-    done = avbench("score", small_clip, "-o", tmp_path / "run", "-m", "loudness", "--protocol", "javisbench-4s", "-q")
+    done = avbench(
+        "score", small_clip, "-o", tmp_path / "run", "-m", "silence_share", "--protocol", "javisbench-4s", "-q"
+    )
     assert done.returncode == 0, done.stderr
     info = load_run(tmp_path / "run").info
     assert info["protocol"] == "javisbench-4s"
     assert any("first 4 s" in note for note in info["notes"])
-    wrong = avbench("score", small_clip, "-o", tmp_path / "other", "-m", "loudness", "--protocol", "javisbench")
+    wrong = avbench("score", small_clip, "-o", tmp_path / "other", "-m", "silence_share", "--protocol", "javisbench")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
     assert "Known: javisbench-4s" in wrong.stderr
 
@@ -256,7 +262,7 @@ def test_groups_that_are_not_there_are_said(small_clip, tmp_path, by, column, ce
         (tmp_path / f"{name}.mp4").write_bytes(small_clip.read_bytes())
     rows = [f"{name}.mp4,{cell.strip(',')}" for name, cell in zip("ab", cells * 2, strict=False)]
     (tmp_path / "list.csv").write_text("\n".join([f"video,{column or 'x'}", *rows]) + "\n")
-    command = ["score", tmp_path / "list.csv", "-o", tmp_path / "run", "-m", "loudness", "--no-html", "--by", by]
+    command = ["score", tmp_path / "list.csv", "-o", tmp_path / "run", "-m", "silence_share", "--no-html", "--by", by]
     done = CliRunner().invoke(app, list(map(str, command)))
     assert done.exit_code == 0, done.output
     assert ("note: --by" in done.output) == (said is not None)

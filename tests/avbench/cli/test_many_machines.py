@@ -27,11 +27,11 @@ def refused(avbench, tmp_path):
     ("shard", "words"), [("5/4", "from 1/4 to 4/4"), ("0/4", "no such shard"), ("3", "INDEX/COUNT")]
 )
 def test_a_shard_out_of_range(refused, small_clip, shard, words):
-    assert words in refused(2, "score", small_clip, "-m", "loudness", "--shard", shard, "--out", "run")
+    assert words in refused(2, "score", small_clip, "-m", "silence_share", "--shard", shard, "--out", "run")
 
 
 def test_shards_of_different_suites(avbench, refused, small_clip, tmp_path):
-    for index, chosen in ((1, ("-m", "loudness")), (2, ("--suite", "quick"))):
+    for index, chosen in ((1, ("-m", "silence_share")), (2, ("--suite", "quick"))):
         words = ["score", small_clip, "--shard", f"{index}/2", "--out", f"s{index}", "-q", "--no-html", *chosen]
         assert avbench(*words, cwd=tmp_path).returncode == 0
     line = refused(2, "merge", "s1", "s2", "--out", "merged")
@@ -48,12 +48,12 @@ def test_shards_of_different_suites(avbench, refused, small_clip, tmp_path):
     ],
 )
 def test_options_of_a_cluster(refused, small_clip, options, words):
-    assert words in refused(2, "score", small_clip, "-m", "loudness", "--out", "run", *options)
+    assert words in refused(2, "score", small_clip, "-m", "silence_share", "--out", "run", *options)
 
 
 def test_a_cluster_without_ray(refused, small_clip, tmp_path):
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "ray.py").write_text("raise ImportError('hidden')\n")
-    words = ["score", small_clip, "-m", "loudness", "--out", "run", "--backend", "ray"]
+    words = ["score", small_clip, "-m", "silence_share", "--out", "run", "--backend", "ray"]
     line = refused(4, *words, PYTHONPATH=str(tmp_path / "hidden"), PYTHONDONTWRITEBYTECODE="1")
     assert "pip install 'avbench[ray]'" in line

@@ -39,7 +39,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
     from avbench import score_clips
 
     folder = tmp_path_factory.mktemp("run") / "run"
-    score_clips(source, folder, metrics=["loudness", "sharpness"])
+    score_clips(source, folder, metrics=["silence_share", "sharpness"])
     return folder
 
 
@@ -59,7 +59,7 @@ def test_nothing_reaches_a_terminal_as_it_is(avbench, source):
 
 def test_a_run_shows_it_escaped_and_keeps_it(avbench, source, run_folder):
     for by in ("model", "category"):
-        done = avbench("--verbose", "score", source, "-o", run_folder, "-m", "loudness,sharpness", "--by", by)
+        done = avbench("--verbose", "score", source, "-o", run_folder, "-m", "silence_share,sharpness", "--by", by)
         assert done.returncode == 3, done.stderr
         assert_visible(done.stdout)
         assert_visible(done.stderr)
@@ -117,7 +117,7 @@ def test_a_model_without_a_printable_name_cannot_enter_a_leaderboard(avbench, so
     for name in ("published", "quantities.csv", "conflicts.toml", "views.toml"):
         copy = shutil.copytree if (boards / name).is_dir() else shutil.copy
         copy(boards / name, tmp_path / name)
-    avbench("score", source, "-m", "loudness", "-o", tmp_path / "run", "--no-html", "-q")
+    avbench("score", source, "-m", "silence_share", "-o", tmp_path / "run", "--no-html", "-q")
     arguments = ("leaderboard", "add", tmp_path / "run", "--folder", tmp_path, "--benchmark", "b", "--seeds", "none")
     before = avbench("leaderboard", "check", "--folder", tmp_path)
     refused: subprocess.CompletedProcess[str] = avbench(*arguments)

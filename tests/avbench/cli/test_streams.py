@@ -120,7 +120,9 @@ def test_lost_output_is_said_once():
 
 
 def test_no_file_of_a_run_takes_the_place_of_a_closed_stream(clips, tmp_path):
-    done = run("score", clips, "-o", tmp_path / "run", "-m", "sharpness,loudness", "--workers", 2, stream="both closed")
+    done = run(
+        "score", clips, "-o", tmp_path / "run", "-m", "sharpness,silence_share", "--workers", 2, stream="both closed"
+    )
     assert done.returncode == 0
     for line in (tmp_path / "run" / "scores.jsonl").read_text().splitlines():
         json.loads(line)
@@ -178,7 +180,7 @@ def on_a_terminal(*arguments: object, **environment: str) -> tuple[int, str]:
 
 
 def test_a_terminal_of_few_signs_shows_progress_and_tables(clips, tmp_path):
-    code, shown = on_a_terminal("score", clips, "-o", tmp_path, "-m", "loudness", PYTHONIOENCODING="ascii")
+    code, shown = on_a_terminal("score", clips, "-o", tmp_path, "-m", "silence_share", PYTHONIOENCODING="ascii")
     assert code == 0, shown
     assert "Traceback" not in shown
     assert "1 of 1" in shown

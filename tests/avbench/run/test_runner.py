@@ -22,7 +22,7 @@ from avbench.errors import EnvironmentProblem, UsageError
 from avbench.metrics import Score, get_scorers, scorer
 from avbench.metrics import base as registry_module
 
-METRICS = "av_align,loudness,sharpness,av_offset"
+METRICS = "av_align,silence_share,sharpness,av_offset"
 VOLATILE = ["seconds", "run_id"]
 
 

@@ -104,7 +104,7 @@ PLAIN = """\
 import sys
 from avbench import score_clips
 print("once")
-run = score_clips(sys.argv[1], sys.argv[2], metrics=["loudness"], workers=2)
+run = score_clips(sys.argv[1], sys.argv[2], metrics=["silence_share"], workers=2)
 print(len(run.scores), set(run.scores["status"]))
 """
 
