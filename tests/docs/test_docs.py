@@ -194,7 +194,9 @@ for each in "$@"; do "${line[@]//\\{\\}/$each}" || exit 1; done
 """
 
 
-@pytest.mark.parametrize("form", ["slurm", "kubernetes", "parallel"])
+@pytest.mark.parametrize(
+    "form", ["slurm", *(pytest.param(form, marks=pytest.mark.slow) for form in ("kubernetes", "parallel"))]
+)
 def test_scripts_that_score_shards_give_the_run_over_all_clips(place, environment, form):
     shim = Path(environment["PATH"].partition(":")[0]) / "parallel"
     if shutil.which("parallel") is None:

@@ -280,7 +280,8 @@ def test_adapters_stay_in_float32_on_a_network_in_bfloat16(autocast: bool) -> No
     assert float(torch.nn.functional.cosine_similarity(rough, fine, dim=0)) > 0.99
 
 
-@pytest.mark.parametrize("name", ("ltx2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ltx23", "ltx25"))))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", (*NAMES, "ltx25"))
 def test_true_sizes(name: str) -> None:
     policy = LoraPolicy(true_size(name), load_case("ltx2").geometry, rank=32, alpha=64)
     trainable = policy.trainable()

@@ -48,6 +48,7 @@ def check(result: dict[str, Any], lines: list[str], fails: int) -> None:
     assert not any(word in line for line in lines for word in ("Traceback", "internal error", "onnection"))
 
 
+@pytest.mark.slow
 def test_the_message_of_the_first_to_fail_comes_first_and_all_end(weights: Path, tmp_path: Path) -> None:
     """One of the others waits in a collective operation, one is far from any."""
     check(*failing(weights, tmp_path, fails=1), fails=1)

@@ -66,7 +66,7 @@ def config(folder: Path, *changes: str) -> Config:
     )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_train_sample_and_export(folder: Path, tmp_path: Path, dtype: str) -> None:
     found = run(config(folder, f"backbone.dtype={dtype}", "sampling.steps=3"), tmp_path / "run")
     assert all(tensor.dtype == torch.float32 for tensor in found.values())
@@ -117,7 +117,9 @@ def test_a_block_that_is_not_there_is_told_before_sampling(folder: Path, tmp_pat
         make(config(folder, "sampling.guidance.stg_blocks=[29]"), tmp_path / "run")
 
 
-@pytest.mark.parametrize("form", ["diffusers", "comfyui", "peft"])
+@pytest.mark.parametrize(
+    "form", ["diffusers", *(pytest.param(form, marks=pytest.mark.slow) for form in ("comfyui", "peft"))]
+)
 def test_training_goes_on_from_an_exported_lora(folder: Path, tmp_path: Path, form: Any) -> None:
     short = ("sampling.steps=3", "run.steps=1")
     run(config(folder, *short), tmp_path / "first")
