@@ -9,11 +9,11 @@ import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paired_lists import attempt, texts
 from pyarrow import parquet
 
 from avbench.errors import UsageError
 from avbench.sources import load_source
-from tests.avbench.sources.test_pairing import attempt, texts
 
 COLUMNS = (
     *("clip_name", "output", "media", "url", "source", "mp4", "video_file_name", "image", "Datei", "result", "ref"),
