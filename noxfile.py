@@ -105,7 +105,7 @@ def _save_talking_clip(session: nox.Session, run: Path) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """The default tests: under ten minutes on two cores."""
+    """The default tests: 7,000 of them, under twenty minutes on two cores."""
     _prepare(session, "train,test")
     marks = "not slow and not speech and not browser and not reference"
     _run(session, "pytest", "-q", "-n", "2", "-m", marks, *session.posargs)
