@@ -57,12 +57,15 @@ def accepted(transcript: Transcript) -> list[Segment]:
 
 def _heard(media: Media, prompt: Prompt, store: EncoderStore) -> Transcript | Score | None:
     """The transcript, None where nobody speaks; or the reason why this transcriber can write none."""
+    is_spoken = bool(speech_stretches(media, store))
+    if not is_spoken and prompt.speech_language in (None, "en"):
+        return None  # every transcriber knows English: there is nothing to ask the network
     transcript = Transcript.from_array(store.embed(WHISPER, media, prompt))
     if not transcript.known:
         # Of a silent clip, too: else the mean over a run would be that of its silent clips.
         why = f"{store.setup.transcriber} does not know language {transcript.language!r}; choose another transcriber"
         return Score.skipped(why)
-    return transcript if speech_stretches(media, store) else None
+    return transcript if is_spoken else None
 
 
 def _is_other_script(text: str) -> bool:

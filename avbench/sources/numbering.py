@@ -33,9 +33,9 @@ _FEWEST_COUNTED = 2
 _FEWEST_RISING = 3
 # pandas writes an integer column with gaps as floats: "2.0".
 _NUMBER = re.compile(r"\s*\+?([0-9]{1,18})(?:\.0*)?\s*")
-# Neither part of a decimal number ("wan2.1"), nor a size ("512x512"), nor with a unit ("24fps").
 # "2/40", "No. 2 of 40": the number of a row and that of all rows.
 _OF_ALL = re.compile(r"([^0-9/]*)([0-9]{1,9}) ?(?:/|of) ?([0-9]{1,9})")
+# Neither part of a decimal number ("wan2.1"), nor a size ("512x512"), nor with a unit ("24fps").
 _IN_NAME = re.compile(r"(?<![0-9])(?<![0-9]\.)(?<![0-9]x)[0-9]{1,18}(?![0-9]|\.[0-9]|[^\W0-9_])")
 _DATE = re.compile(
     r"(?<![0-9])(?:(?:19|20)[0-9]{2}([-_.]?)[01][0-9]\1[0-3][0-9]|[0-3][0-9]([-_.])[01][0-9]\2(?:19|20)[0-9]{2})"
