@@ -57,6 +57,14 @@ class Interval:
         # The true mean of values in a range lies in that range too, so what is cut off never held it: coverage stays.
         return replace(self, low=max(low, self.low), high=min(high, self.high))
 
+    def times(self, unit: float) -> Interval:
+        """The interval of the same values in another unit, which is greater than 0."""
+
+        def scaled(value: float | None) -> float | None:
+            return None if value is None else float(value * unit)
+
+        return replace(self, mean=scaled(self.mean), low=scaled(self.low), high=scaled(self.high))
+
     def detail(self) -> dict[str, Any]:
         """What the detail of a row over many clips holds of it: both ends, or the reason for none."""
         if self.low is None or self.high is None:
@@ -86,15 +94,17 @@ def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | None = None,
         Survey Sampling, 1965.
     """
     numbers = np.asarray(values, dtype=np.float64)
+    flags = bool(np.isin(numbers, (0.0, 1.0)).all())  # two values by definition, not by what was drawn
+    numbers, unit = _in_unit(numbers)
     index, count = _index(clusters, len(numbers))
     mean = float(numbers.mean()) if len(numbers) else None
     if mean is None or count < MIN_CLUSTERS:
-        return Interval(mean, None, None, count, f"fewer than {MIN_CLUSTERS} prompts")
+        return Interval(mean, None, None, count, f"fewer than {MIN_CLUSTERS} prompts").times(unit)
     low, high = float(numbers.min()), float(numbers.max())
     fractions = bool(np.isin(numbers, (low, high)).all())
-    flags = bool(np.isin(numbers, (0.0, 1.0)).all())  # two values by definition, not by what was drawn
     if _exceptions(numbers, index) < (1 if flags and count == len(numbers) else 2):
-        return Interval(mean, None, None, count, "all values, or all but those of one prompt, are equal")
+        reason = "all values, or all but those of one prompt, are equal"
+        return Interval(mean, None, None, count, reason).times(unit)
     sizes = np.bincount(index, minlength=count).astype(np.float64)
     sums = np.bincount(index, numbers - mean, minlength=count)  # centred first, so that large means lose no digits
     pseudo = count * sums.sum() / sizes.sum() - (count - 1) * (sums.sum() - sums) / (sizes.sum() - sizes)
@@ -107,7 +117,7 @@ def mean_interval(values: ArrayLike, clusters: Sequence[Hashable] | None = None,
     else:
         below, above = _reach(pseudo, effective - 1, level)
         low, high = mean - below, mean + above
-    return Interval(mean, low, high, count)
+    return Interval(mean, low, high, count).times(unit)
 
 
 def mean_intervals(table: Floats, level: float = LEVEL) -> list[Interval]:
@@ -127,9 +137,10 @@ def seed_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """
     if len(values) < 2:
         return Interval(values[0] if values else None, None, None, len(values), "fewer than 2 runs")
-    mean = float(np.mean(values))
-    half = t_quantile((1 - level) / 2, len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half, len(values))
+    numbers, unit = _in_unit(np.asarray(values, dtype=np.float64))
+    mean = float(numbers.mean())
+    half = t_quantile((1 - level) / 2, len(values) - 1) * float(numbers.std(ddof=1)) / math.sqrt(len(values))
+    return Interval(mean, mean - half, mean + half, len(values)).times(unit)
 
 
 def jackknife_interval(
@@ -162,8 +173,9 @@ def jackknife_interval(
     parts = np.array([statistic(group != left_out) for left_out in range(groups)])
     if not np.isfinite([whole, *parts]).all():
         return Interval(whole, None, None, count, "undefined for a part of the prompts")
-    below, above = _reach(groups * whole - (groups - 1) * parts, groups - 1, level)
-    return Interval(whole, whole - below, whole + above, count)
+    scaled, unit = _in_unit(np.array([whole, *parts]))
+    below, above = _reach(groups * scaled[0] - (groups - 1) * scaled[1:], groups - 1, level)
+    return replace(Interval(float(scaled[0]), scaled[0] - below, scaled[0] + above, count).times(unit), mean=whole)
 
 
 def _index(clusters: Sequence[Hashable] | None, n: int) -> tuple[Indices, int]:
@@ -175,6 +187,15 @@ def _index(clusters: Sequence[Hashable] | None, n: int) -> tuple[Indices, int]:
     known: dict[Hashable, int] = {}
     index = np.array([known.setdefault(cluster, len(known)) for cluster in clusters], dtype=np.int64)
     return index, len(known)
+
+
+def _in_unit(numbers: Floats) -> tuple[Floats, float]:
+    """The numbers in a unit in which their squares neither vanish nor overflow, and that unit, a power of two."""
+    greatest = float(np.abs(numbers).max(initial=0.0))
+    _, exponent = math.frexp(greatest)
+    exponent = min(max(exponent, -1000), 1000)  # of which the power is a float, and its inverse too
+    # Digits stay: a power of two moves the exponent alone.
+    return numbers * math.ldexp(1.0, -exponent), math.ldexp(1.0, exponent)
 
 
 def _exceptions(numbers: Floats, index: Indices) -> int:

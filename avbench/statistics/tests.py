@@ -94,11 +94,16 @@ def prompts_needed(seen: PairedSummary, margin: float, tests: int, alpha: float)
     if margin <= 0 or seen.sd <= 0:
         return None
     usual, strict = normal_quantile((1 - LEVEL) / 2), normal_quantile(alpha / (2 * max(tests, 1)))
-    wanted = (seen.sd / margin * max(2 * usual, strict)) ** 2
+    wanted = _square(seen.sd / margin * max(2 * usual, strict))
     if wanted <= seen.prompts:
         gap = abs(margin - abs(seen.difference))
-        wanted = (seen.sd / gap * usual) ** 2 if gap > margin * _SAME else math.inf
+        wanted = _square(seen.sd / gap * usual) if gap > margin * _SAME else math.inf
     return math.ceil(wanted) if seen.prompts < wanted < 1e9 else None
+
+
+def _square(value: float) -> float:
+    """The square, infinite where it is too large: the operator ** would raise an OverflowError instead."""
+    return value * value
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,29 @@ def test_units_and_order_do_not_matter(values, scale, shift):
         assert found.low <= found.mean <= found.high
 
 
+@pytest.mark.parametrize("exponent", [-1060, -600, -200, 300, 900])
+def test_intervals_hold_in_any_unit(exponent):
+    """Squares of the first three vanish as floats, and those of the last two overflow."""
+    rng = np.random.default_rng(4)
+    unit = math.ldexp(1.0, exponent)
+    pairs = list(range(10)) * 2
+    for values, clusters in (
+        (np.round(rng.normal(size=20), 2), None),
+        (np.repeat([0.75, 0.25], 10), None),
+        (rng.choice([0.75, 0.25], 20), pairs),
+        (np.round(rng.exponential(size=20), 2), pairs),
+    ):
+        plain, moved = mean_interval(values, clusters), mean_interval(values * unit, clusters)
+        assert moved.low is not None
+        assert [moved.mean, moved.low, moved.high] == pytest.approx(
+            [plain.mean * unit, plain.low * unit, plain.high * unit], rel=2e-2 if exponent < -1022 else 1e-12, abs=0
+        )
+    plain, moved = seed_interval([1.0, 2.0, 4.0]), seed_interval([unit, 2 * unit, 4 * unit])
+    assert [moved.low, moved.high] == pytest.approx([plain.low * unit, plain.high * unit], rel=1e-3, abs=0)
+    left_out = jackknife_interval(lambda use: float(values[use].mean() * unit), float(values.mean() * unit), pairs)
+    assert left_out.high > left_out.mean > left_out.low
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.booleans(), min_size=MIN_CLUSTERS, max_size=60), st.integers(1, 4))
 def test_fractions_stay_between_0_and_1(values, size):

@@ -78,6 +78,7 @@ def test_beyond_the_plan_the_difference_itself_decides():
     assert close == pytest.approx((1.96 / 0.01) ** 2, rel=0.01)
     assert prompts_needed(PairedSummary(50, 0.1, 1.0), 0.0, 1, 0.05) is None
     assert prompts_needed(PairedSummary(5000, 0.1, 1.0), 0.1, 1, 0.05) is None
+    assert prompts_needed(PairedSummary(50, 0.1, 1e200), 1e-3, 1, 0.05) is None  # more than a float can count
 
 
 def test_scatter_of_clips_gives_a_floor_that_averages_out():
