@@ -95,10 +95,17 @@ _NISQA_PAGE = "https://github.com/gabrielmittag/NISQA"
 _NISQA_FILES = "https://raw.githubusercontent.com/gabrielmittag/NISQA/master/weights"
 
 VOICE_CHECKPOINTS = (
-    # Of the authors' files the first 16 digits of the checksums are known, from copies in another repository.
+    # Sizes and checksums are those of copies in NJU-LINK/T2AV-Compass b726966, which name the authors' files.
     Checkpoint(
         "nisqa",
-        (CheckpointFile("nisqa.tar", sha256="7ec4cf937514dd3f", url=f"{_NISQA_FILES}/nisqa.tar"),),
+        (
+            CheckpointFile(
+                "nisqa.tar",
+                1_051_663,
+                "7ec4cf937514dd3f8860b21e66fabd8ca87a168572675ef8d979c4c4ad2e805c",
+                url=f"{_NISQA_FILES}/nisqa.tar",
+            ),
+        ),
         _NISQA_LICENCE,
         _NISQA_PAGE,
         folders=("", "NISQA"),
@@ -106,7 +113,14 @@ VOICE_CHECKPOINTS = (
     ),
     Checkpoint(
         "nisqa_tts",
-        (CheckpointFile("nisqa_tts.tar", sha256="c556a954cd953636", url=f"{_NISQA_FILES}/nisqa_tts.tar"),),
+        (
+            CheckpointFile(
+                "nisqa_tts.tar",
+                1_237_159,
+                "c556a954cd9536360b4fe6f524ad432816509cd22f436f345b281a7851360656",
+                url=f"{_NISQA_FILES}/nisqa_tts.tar",
+            ),
+        ),
         _NISQA_LICENCE,
         _NISQA_PAGE,
         folders=("", "NISQA"),

@@ -21,6 +21,7 @@ import yaml
 
 from avbench.metrics.base import registry
 from avbench.results import load_run
+from avbench.weights.checkpoints import CHECKPOINTS
 
 REPOSITORY = Path(__file__).parent.parent.parent
 DOCS = REPOSITORY / "docs"
@@ -135,6 +136,19 @@ def test_tests_that_a_page_names_exist():
         path = REPOSITORY / file
         assert path.is_file(), f"{page_id(page)}: {file}"
         assert f"\ndef {function}(" in path.read_text(encoding="utf-8"), f"{page_id(page)}: {name}"
+
+
+def test_what_is_asked_for_once_is_named_among_the_licences():
+    text = (DOCS / "models.md").read_text(encoding="utf-8").split("\n## Licences\n")[1].split("\n## ")[0]
+    asked = {name for name, checkpoint in CHECKPOINTS.items() if checkpoint.must_accept}
+    assert asked <= set(re.findall(r"`(\w+)`", text))
+
+
+def test_what_people_agree_with_names_the_metrics_that_exist():
+    text = (DOCS / "metrics" / "README.md").read_text(encoding="utf-8")
+    absent = re.findall(r"^\| ([\w-]+)[^|]*\| not in avbench \|", text, flags=re.MULTILINE)
+    assert absent
+    assert not {name.lower().replace("-", "_") for name in absent} & set(registry())
 
 
 def test_index_lists_every_page():
