@@ -138,8 +138,12 @@ class TestTrained:
     def test_speech_is_scored(self, store: EncoderStore, name: str) -> None:
         media = clip(name)
         assert distillmos(media, Prompt(), store).value == pytest.approx(EXPECTED["distillmos"][name], abs=1e-3)
-        p808 = EXPECTED["dnsmos"][name]["p808_mos"]
-        assert dnsmos_p808(media, Prompt(), store).value == pytest.approx(p808, abs=1e-3)
+        expected = EXPECTED["dnsmos"][name]
+        assert dnsmos_p808(media, Prompt(), store).value == pytest.approx(expected["p808_mos"], abs=1e-3)
+        overall = dnsmos_overall(media, Prompt(), store)
+        assert overall.value == pytest.approx(expected["ovrl_mos"], abs=1e-3)
+        for key in ("sig", "bak"):
+            assert overall.detail[key] == pytest.approx(expected[f"{key}_mos"], abs=1e-3)
 
     def test_sound_of_8_khz_has_a_lower_score(self, store: EncoderStore) -> None:
         narrow = Media.from_arrays("8 kHz", None, 1.0, soxr.resample(sound("ovi_kitchen"), RATE, 8000), 8000)
@@ -177,7 +181,7 @@ class TestTrained:
         assert str(speaker_consistency(clip("ovi_two_men"), Prompt(), store).reason).endswith("s of speech, 6 needed")
 
     def test_equal_from_run_to_run(self, store: EncoderStore) -> None:
-        first = {encoder: store.embed(encoder, clip("ovi_kitchen")) for encoder in (DISTILLMOS, VOICE)}
+        first = {encoder: store.embed(encoder, clip("ovi_kitchen")) for encoder in (SILERO, DNSMOS, DISTILLMOS, VOICE)}
         again = EncoderStore(max_resident=4, setup=store.setup)
         for encoder, value in first.items():
             assert np.array_equal(again.embed(encoder, clip("ovi_kitchen")), value)
