@@ -27,7 +27,8 @@ class LargestValue(nn.MaxPool2d):
     def forward(self, maps: Tensor) -> Tensor:
         """Of maps (B, C, H, W)."""
         # With channels last torch takes half of the time on a CPU, for the same values.
-        return super().forward(maps.contiguous(memory_format=torch.channels_last)).contiguous()
+        largest: Tensor = super().forward(maps.contiguous(memory_format=torch.channels_last))
+        return largest.contiguous()
 
 
 class Proposals(nn.Module):
