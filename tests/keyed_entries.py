@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from vbench_goldens import FOLDER
 
 
 def keyed_entries(entries: Mapping[str, Sequence[int]], *, slope: float = 1.0) -> dict[str, torch.Tensor]:
@@ -32,10 +29,3 @@ def _entry(name: str, shape: tuple[int, ...], slope: float) -> torch.Tensor:
     if name.endswith("running_var"):
         return 1 + 0.02 * noise.abs()
     return slope + 0.02 * noise if name.endswith("weight") else 0.02 * noise
-
-
-def published_entries(name: str) -> dict[str, list[int]]:
-    """Shape by name of the entries of a published checkpoint of VBench."""
-    content = gzip.decompress((FOLDER / "state_dict_keys" / f"{name}.json.gz").read_bytes())
-    entries: dict[str, list[int]] = json.loads(content)
-    return entries

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import vbench_frames as vbench
+import vbench_goldens as vbench
 
 from avbench.media import Frames
 from avbench.metrics.vbench_dimensions import DIMENSIONS

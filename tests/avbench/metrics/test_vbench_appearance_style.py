@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import vbench_frames as vbench
+import vbench_goldens as vbench
 from synthetic import draw_frames, write_clip
 
 from avbench import Clip, Prompt, score_clips
@@ -38,7 +38,7 @@ def drawn(count: int) -> Media:
 
 @pytest.mark.parametrize("name", CLIPS)
 def test_inputs_and_tokens_equal_vbench(name):
-    expected, facts = vbench.arrays("appearance_style", name), vbench.golden("appearance_style")[name]
+    expected, facts = vbench.arrays_of("appearance_style", name), vbench.golden("appearance_style")[name]
     frames = torch.from_numpy(vbench.media(name).view(CLIP_EVERY_FRAME_ANTIALIASED.views[0]))
     inputs = network_input(frames, clip_bgr=False).numpy()
     np.testing.assert_allclose(vbench.sub_input(inputs), expected["in_sub"], atol=1e-6)
@@ -93,7 +93,7 @@ def test_a_prompt_without_style_costs_its_own_row_alone(tmp_path, store):
 def test_scores_equal_vbench():
     store = EncoderStore(setup=WeightsConfig("keyed-random"))
     for name in CLIPS:
-        expected, arrays = vbench.golden("appearance_style")[name], vbench.arrays("appearance_style", name)
+        expected, arrays = vbench.golden("appearance_style")[name], vbench.arrays_of("appearance_style", name)
         media, prompt = vbench.media(name), styled(expected["text"])
         score = appearance_style(media, prompt, store)
         features = store.embed(CLIP_EVERY_FRAME_ANTIALIASED, media)

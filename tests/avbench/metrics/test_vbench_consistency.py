@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import vbench_frames as vbench
+import vbench_goldens as vbench
 
 from avbench.encoders import EncoderStore, WeightsConfig
 from avbench.media import Media
@@ -78,7 +78,7 @@ def test_scores_equal_vbench(name):
     scores = []
     for clip in clips:
         media = vbench.media(clip)
-        arrays = vbench.arrays(name, clip)
+        arrays = vbench.arrays_of(name, clip)
         each = similarities(store.embed(scorer.encoders[0], media))
         assert each == pytest.approx((arrays["sim_prev"] + arrays["sim_first"]) / 2, abs=2e-6)
         scores.append(scorer(media, None, store))

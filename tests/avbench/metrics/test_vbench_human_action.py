@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vbench_goldens import golden
+from vbench_goldens import arrays, golden
 
 from avbench.clips import Expected, Prompt
 from avbench.encoders import EncoderStore, WeightsConfig
@@ -63,6 +63,12 @@ def test_the_mean_and_the_rule_for_likely_actions_equal_the_reference():
     (_, chance), *_ = most_likely(logits_of([[7, 1.23456]]))
     assert chance == round(1 / (1 + np.exp(-1.23456)), facts["rounding"])
     assert dict(human_action.params)["threshold"] == facts["threshold"]
+
+
+@pytest.mark.parametrize("name", ["human_action_umt", "human_action_umt_depth4"])
+def test_the_likely_actions_of_a_clip_are_the_references(name):
+    likely = most_likely(arrays(name)["clip_e.logits"])
+    assert [label for label, _ in likely] == [actions()[index] for index in golden(name)["clip_e"]["top5"]]
 
 
 @pytest.mark.parametrize(("chance", "value"), [(0.84994, 0.0), (0.84996, 1.0), (0.86, 1.0)])

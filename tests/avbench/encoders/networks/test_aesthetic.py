@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import vbench_frames as vbench
+import vbench_goldens as vbench
 
 from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.networks import aesthetic
@@ -78,7 +78,7 @@ def test_both_checkpoints_are_read_strictly(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["kitchen3", "bbb6"])
 def test_inputs_equal_the_reference(name):
-    expected = vbench.arrays("aesthetic_quality", name)
+    expected = vbench.arrays_of("aesthetic_quality", name)
     frames = torch.from_numpy(vbench.media(name).view(AESTHETIC_FRAMES.views[0]))
     inputs = network_input(frames, clip_bgr=False).numpy()
     assert list(inputs.shape) == vbench.golden("aesthetic_quality")[name]["in_shape"]
@@ -98,7 +98,7 @@ def full():
 @pytest.mark.parametrize("name", ["kitchen3", "bbb6"])
 def test_features_and_ratings_equal_the_reference(name, full):
     network = full
-    expected = vbench.arrays("aesthetic_quality", name)
+    expected = vbench.arrays_of("aesthetic_quality", name)
     frames = vbench.media(name).view(AESTHETIC_FRAMES.views[0])
     with torch.inference_mode():
         features = network.features(torch.from_numpy(frames)).numpy()

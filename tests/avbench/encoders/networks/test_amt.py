@@ -11,29 +11,23 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from keyed_entries import keyed_entries, published_entries
-from vbench_goldens import FOLDER, arrays, golden
+import vbench_goldens as vbench
+from keyed_entries import keyed_entries
+from vbench_goldens import arrays_of, checkpoint_entries, entries_of, golden
 
-from avbench.clips import Clip
 from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.networks.amt import correlation, encoders, network
 from avbench.encoders.networks.amt.encoders import AMT_S, GUESSES
 from avbench.encoders.pixels import cropped, replicate_padded
 from avbench.errors import EnvironmentProblem
-from avbench.media import decode_clip
 from avbench.metrics.vbench_motion_smoothness import smoothness
 
 REDUCED = LoadContext(WeightsConfig("keyed-random-reduced"), "cpu")
-SOURCES = {
-    "clip_a16": FOLDER.parent / "metrics" / "inputs" / "clip_a.mp4",
-    "bbb6": FOLDER.parents[2] / "examples" / "clips" / "big_buck_bunny_51.mp4",
-}
-FRAMES = {"clip_a16": 16, "bbb6": 6}
 
 
 def published() -> dict[str, Any]:
     """The checkpoint of the goldens: small slopes of the PReLUs."""
-    return keyed_entries(published_entries("amt_s"), slope=0.25)
+    return keyed_entries(checkpoint_entries("amt_s"), slope=0.25)
 
 
 def loaded(entries: dict[str, Any], path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -58,9 +52,7 @@ def blend() -> Any:
 
 
 def frames_of(name: str) -> Any:
-    source = SOURCES.get(name, FOLDER / f"{name}.mp4")
-    frames = decode_clip(Clip(name, source), name, GUESSES.views).view(GUESSES.views[0])
-    return frames[: FRAMES.get(name)]
+    return vbench.media(name).frames
 
 
 def noise(frames: int, height: int = 130, width: int = 141, seed: int = 0) -> Any:
@@ -83,15 +75,18 @@ def padded(frame: Any) -> Any:
 
 
 def test_entries_are_those_of_the_published_checkpoint() -> None:
-    entries = {name: list(entry.shape) for name, entry in network.AMT().state_dict().items()}
-    assert entries == published_entries("amt_s")
+    assert entries_of(network.AMT) == checkpoint_entries("amt_s")
 
 
-def test_a_pair_equals_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("clip_e", "bbb6")]
+
+
+@pytest.mark.parametrize("name", ["clip_f", *SLOW])
+def test_a_pair_equals_the_reference(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = loaded(published(), tmp_path / "amt.pth", monkeypatch)
     outputs = {}
-    for name in ("feat_encoder", "decoder4"):
-        getattr(module, name).register_forward_hook(lambda _, inputs, output, name=name: outputs.update({name: output}))
+    for part in ("feat_encoder", "decoder4"):
+        getattr(module, part).register_forward_hook(lambda _, inputs, output, part=part: outputs.update({part: output}))
     flows, compute = [], module._fields
 
     def fields(pictures: Any) -> Any:
@@ -99,36 +94,38 @@ def test_a_pair_equals_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return flows[-1]
 
     monkeypatch.setattr(module, "_fields", fields)
-    frames, expected = frames_of("clip_f"), arrays("motion_smoothness")
+    frames, expected = frames_of(name), arrays_of("motion_smoothness", name)
     with torch.inference_mode():
         guess = module(padded(frames[0]), padded(frames[2]))
-    np.testing.assert_allclose(guess[0, :, 4::16, 4::16], expected["clip_f.pred_sub"][0], atol=1e-5)
-    np.testing.assert_allclose(outputs["feat_encoder"][0, ::12, ::4, ::4], expected["clip_f.fmap0_sub"], atol=1e-4)
-    np.testing.assert_allclose(outputs["decoder4"][0, :4, ::2, ::2], expected["clip_f.flow4_pair0"], atol=1e-4)
+    np.testing.assert_allclose(guess[0, :, 4::16, 4::16], expected["pred_sub"][0], atol=1e-5)
+    np.testing.assert_allclose(outputs["feat_encoder"][0, ::12, ::4, ::4], expected["fmap0_sub"], atol=1e-4)
+    np.testing.assert_allclose(outputs["decoder4"][0, :4, ::2, ::2], expected["flow4_pair0"], atol=1e-4)
     fine = flows[0][0][0].flatten(0, 2)[:, 4::16, 4::16]
-    np.testing.assert_allclose(fine, expected["clip_f.flow1_pair0_sub"], atol=1e-4)
-    np.testing.assert_allclose(guess.mean((2, 3))[0], expected["clip_f.pred_mean"][0], atol=1e-5)
-    np.testing.assert_allclose(differences(module, frames[:3])[0][0, 0], expected["clip_f.diff"][0], atol=2e-3)
+    np.testing.assert_allclose(fine, expected["flow1_pair0_sub"], atol=1e-4)
+    np.testing.assert_allclose(guess.mean((2, 3))[0], expected["pred_mean"][0], atol=1e-5)
+    np.testing.assert_allclose(differences(module, frames[:3])[0][0, 0], expected["diff"][0], atol=2e-3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["clip_e", "clip_f", "bbb6"])
 def test_clips_equal_the_reference(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = loaded(published(), tmp_path / "amt.pth", monkeypatch)
-    frames, expected = frames_of(name), arrays("motion_smoothness")
+    frames, expected = frames_of(name), arrays_of("motion_smoothness", name)
     (found,) = differences(module, frames)
-    np.testing.assert_allclose(found[:, 0], expected[f"{name}.diff"], atol=2e-3)
+    np.testing.assert_allclose(found[:, 0], expected["diff"], atol=2e-3)
     assert smoothness(found[:, 0]) == pytest.approx(golden("motion_smoothness")[name]["score"], abs=1e-5)
-    for pair, subset in enumerate(expected[f"{name}.pred_sub"]):
+    for pair, subset in enumerate(expected["pred_sub"]):
         with torch.inference_mode():
             guess = module(padded(frames[2 * pair]), padded(frames[2 * pair + 2]))
         np.testing.assert_allclose(guess[0, :, 4::16, 4::16], subset, atol=1e-5)
-        np.testing.assert_allclose(guess.mean((2, 3))[0], expected[f"{name}.pred_mean"][pair], atol=1e-5)
+        np.testing.assert_allclose(guess.mean((2, 3))[0], expected["pred_mean"][pair], atol=1e-5)
 
 
 def test_a_guess_of_a_small_picture_is_black_as_in_the_reference(reduced: Any) -> None:
     (found,) = differences(reduced, frames_of("clip_a16"))
-    np.testing.assert_allclose(found, arrays("motion_smoothness")["clip_a16.diff"][:, None].repeat(2, 1), atol=2e-3)
+    np.testing.assert_allclose(
+        found, arrays_of("motion_smoothness", "clip_a16")["diff"][:, None].repeat(2, 1), atol=2e-3
+    )
     assert smoothness(found[:, 0]) == pytest.approx(golden("motion_smoothness")["clip_a16"]["score"], abs=1e-5)
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
-from vbench_goldens import FOLDER, arrays, golden
+from vbench_goldens import FOLDER, arrays_of, checkpoint_entries, decoded, golden
 
-from avbench.clips import Clip
 from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.networks.grit.detections import from_array
 from avbench.encoders.networks.grit.encoders import GRIT, GRIT_ANTIALIAS, GRIT_ROUNDED
 from avbench.encoders.wordpieces import PIECES, WordPieces
 from avbench.errors import EnvironmentProblem
-from avbench.media import Frames, decode_clip
+from avbench.media import Frames
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")
@@ -48,7 +46,7 @@ def drawn(height: int = 96, width: int = 128, seed: int = 0):
 
 def state_of_published():
     """Entries of the names and shapes of the published checkpoint, with the small decoder, all zero."""
-    shapes = json.loads((FOLDER / "state_dict_keys" / "grit_b_reduced_text.json").read_text())
+    shapes = checkpoint_entries("grit_b_reduced_text")
     return {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
 
 
@@ -230,8 +228,7 @@ def full():
 @pytest.fixture(scope="module")
 def frames(golden_clips):
     def decode(name, path):
-        media = decode_clip(Clip(name, path), name, (Frames(),))
-        return to_tensor(media.view(Frames())[EXPECTED[name]["frame"]])
+        return to_tensor(decoded(path, (Frames(),)).view(Frames())[EXPECTED[name]["frame"]])
 
     return {
         "clip_d": decode("clip_d", golden_clips / "clip_d.mp4"),
@@ -259,11 +256,11 @@ def log_probability(textual, features, ids: list[int]) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["clip_d", "clip_e"])
 def test_equals_the_reference(name, full, frames):
-    frame, expected, numbers = frames[name], EXPECTED[name], arrays("grit")
+    frame, expected, numbers = frames[name], EXPECTED[name], arrays_of("grit", name)
     size = tuple(frame.shape[1:])
 
     def close(values, key, tolerance):
-        np.testing.assert_allclose(values.numpy(), numbers[f"{name}.{key}"], atol=tolerance, rtol=0)
+        np.testing.assert_allclose(values.numpy(), numbers[key], atol=tolerance, rtol=0)
 
     seen = []
     handle = full.backbone.bottom_up.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
@@ -290,9 +287,9 @@ def test_equals_the_reference(name, full, frames):
         assert [kind[index] for index in order] == [ended(row) for row in expected[ids]]
     textual = full.roi_heads.text_decoder.textual
     for key, ids in (("logprobs", "name_tokens"), ("caption_logprobs", "caption_tokens")):
-        for index in range(0, len(order), 20):
+        for index in range(len(order)):
             value = log_probability(textual, features[order[index]][None], expected[ids][index])
-            assert value == pytest.approx(numbers[f"{name}.{key}"][index], abs=2e-5)
+            assert value == pytest.approx(numbers[key][index], abs=2e-5)
 
 
 def in_order(scores, found: list[list[int]], expected: list[list[int]]) -> list[int]:

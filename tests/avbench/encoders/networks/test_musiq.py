@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import vbench_frames as vbench
+import vbench_goldens as vbench
 
 from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.networks.musiq import encoders
@@ -38,7 +38,7 @@ def inputs(name: str):
 
 @pytest.mark.parametrize("name", CLIPS)
 def test_inputs_equal_the_reference(name):
-    expected, found = vbench.arrays("imaging_quality", name), inputs(name).numpy()
+    expected, found = vbench.arrays_of("imaging_quality", name), inputs(name).numpy()
     assert list(found.shape) == vbench.golden("imaging_quality")[name]["in_shape"]
     np.testing.assert_allclose(vbench.sub_input(found), expected["in_sub"], atol=1e-6)
     np.testing.assert_allclose(found.mean(axis=(2, 3), dtype=np.float64), expected["in_mean"], atol=1e-6)
@@ -46,7 +46,7 @@ def test_inputs_equal_the_reference(name):
 
 @pytest.mark.parametrize("name", CLIPS)
 def test_positions_and_scales_equal_those_that_the_reference_does_not_mask(name, network):
-    expected = vbench.arrays("imaging_quality", name)
+    expected = vbench.arrays_of("imaging_quality", name)
     seen = expected["mask0"] == 1
     tokens, positions, scales = network.tokens(inputs(name)[:1])
     assert tokens.shape[1] == seen.sum() < vbench.golden("imaging_quality")[name]["tokens"]
@@ -57,9 +57,7 @@ def test_positions_and_scales_equal_those_that_the_reference_does_not_mask(name,
 def test_entries_are_those_of_the_checkpoint():
     from avbench.encoders.networks.musiq.network import MUSIQ, Musiq
 
-    with torch.device("meta"):
-        entries = Musiq(MUSIQ).state_dict()
-    assert {key: list(entry.shape) for key, entry in entries.items()} == vbench.golden("state_dict_keys/musiq")
+    assert vbench.entries_of(lambda: Musiq(MUSIQ)) == vbench.checkpoint_entries("musiq")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +151,7 @@ def test_the_network_rates_frames_of_other_sizes_as_the_reference(mode, full):
 def test_tokens_and_scores_equal_the_reference(full):
     network = full
     for name in CLIPS:
-        expected = vbench.arrays("imaging_quality", name)
+        expected = vbench.arrays_of("imaging_quality", name)
         seen = expected["mask0"] == 1
         with torch.inference_mode():
             tokens = network.tokens(inputs(name)[:1])[0]

@@ -12,15 +12,16 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
-from keyed_entries import keyed_entries, published_entries
-from vbench_goldens import FOLDER, arrays, golden
+import vbench_goldens as vbench
+from keyed_entries import keyed_entries
+from vbench_goldens import arrays_of, checkpoint_entries, golden
 
-from avbench.clips import Clip, Prompt
+from avbench.clips import Prompt
 from avbench.encoders import ClipInput, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.networks.raft import encoders, network
 from avbench.encoders.networks.raft.encoders import EIGHTHS, NEIGHBOURS, RAFT
 from avbench.errors import EnvironmentProblem
-from avbench.media import Media, decode_clip
+from avbench.media import Media
 from avbench.metrics.vbench_dynamic_degree import dynamic_degree
 from avbench.metrics.vbench_static_filter import StaticRule, static_filter
 
@@ -30,7 +31,7 @@ LAST_LAYER = "update_block.flow_head.conv2."
 
 def published(weights: str) -> dict[str, Any]:
     """The checkpoint of a golden; with "small_" weights the flow is short."""
-    entries = keyed_entries(published_entries("raft"))
+    entries = keyed_entries(checkpoint_entries("raft"))
     scale = 0.02 if weights == "small_" else 1.0
     return {f"module.{name}": entry * scale if LAST_LAYER in name else entry for name, entry in entries.items()}
 
@@ -44,13 +45,6 @@ def loaded(entries: dict[str, Any], path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture(scope="module")
 def reduced() -> Any:
     return RAFT.load(REDUCED)
-
-
-def frames_of(name: str, view: Any) -> Any:
-    if name == "bbb16":
-        source = FOLDER.parents[2] / "examples" / "clips" / "big_buck_bunny_51.mp4"
-        return decode_clip(Clip(name, source), name, NEIGHBOURS.views).view(NEIGHBOURS.views[0])[:16:3]
-    return decode_clip(Clip(name, FOLDER / f"{name}.mp4"), name, [view]).view(view)
 
 
 class Seen:
@@ -85,7 +79,7 @@ def noise(frames: int, height: int = 130, width: int = 141, seed: int = 0) -> An
 
 
 def test_entries_are_those_of_the_published_checkpoint() -> None:
-    names = {name: torch.empty(shape) for name, shape in published_entries("raft").items()}
+    names = {name: torch.empty(shape) for name, shape in checkpoint_entries("raft").items()}
     converted = {name: list(entry.shape) for name, entry in network.torchvision_entries(names).items()}
     assert converted == {name: list(entry.shape) for name, entry in network.build().state_dict().items()}
 
@@ -98,14 +92,14 @@ CASES = [
 @pytest.mark.parametrize(("name", "weights"), CASES)
 def test_speeds_equal_the_reference(name: str, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = loaded(published(weights), tmp_path / "raft.pth", monkeypatch)
-    frames = frames_of(name, EIGHTHS.views[0])
+    frames, expected = vbench.media(name).view(EIGHTHS.views[0]), arrays_of("dynamic_degree", name)
     assert list(encoders.padded_sides(*frames.shape[1:3], 8)) == golden("dynamic_degree")[name]["padded"]
     seen = Seen(module, monkeypatch)
     (speeds,) = EIGHTHS.run(module, [ClipInput((frames,))])
     np.testing.assert_allclose(speeds, golden("dynamic_degree")[name][f"{weights}pair_scores"], atol=1e-4)
 
     def close(found: Any, key: str) -> None:
-        np.testing.assert_allclose(found, arrays("dynamic_degree")[f"{name}.{key}"], atol=1e-3)
+        np.testing.assert_allclose(found, expected[key], atol=1e-3)
 
     flow = torch.cat(seen.flows)
     close(flow[:, :, 4::16, 4::16], f"{weights}flow_sub")
@@ -122,12 +116,12 @@ def test_speeds_of_neighbours_equal_the_reference(
     weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = loaded(published(weights), tmp_path / "raft.pth", monkeypatch)
-    (speeds,) = NEIGHBOURS.run(module, [ClipInput((frames_of("clip_f", NEIGHBOURS.views[0]),))])
+    (speeds,) = NEIGHBOURS.run(module, [ClipInput((vbench.media("clip_f").view(NEIGHBOURS.views[0]),))])
     np.testing.assert_allclose(speeds, golden("dynamic_degree")["clip_f"][f"{weights}static_scores"], atol=1e-4)
 
 
 def still(frames: int) -> Any:
-    return frames_of("clip_f", EIGHTHS.views[0])[[0] * frames]
+    return vbench.media("clip_f").frames[[0] * frames]
 
 
 def test_every_pair_of_a_still_is_alike_and_it_is_static() -> None:

@@ -36,6 +36,7 @@ from avbench.encoders.networks.tag2text.network import (  # noqa: E402
     REDUCED,
     Reader,
     Tag2Text,
+    without_second_names,
 )
 
 SECOND = "vision_multi.encoder.layer.0.crossattention.self.query.weight"
@@ -75,6 +76,18 @@ def test_frames_equal_the_reference(frames):
 def test_entries_are_those_of_the_checkpoint_but_for_tables_of_indices():
     entries = checkpoint_entries("tag2text_swin_b")
     assert entries_of(Tag2Text) == {name: shape for name, shape in entries.items() if "position_ids" not in name}
+
+
+def test_second_names_are_those_of_the_checkpoint(tmp_path):
+    """An entry under each of them is left out, if it equals the entry that it names."""
+    tied = checkpoint_entries("tag2text_swin_b_tied")
+    state = {first: torch.full((1,), float(number)) for number, first in enumerate(tied.values())}
+    twins = {second: state[first] for second, first in tied.items()}
+    assert len(tied) == 34
+    assert without_second_names(state | twins, tmp_path) == state
+    for second in tied:
+        with pytest.raises(EnvironmentProblem, match=f"{second} differs from {tied[second]}"):
+            without_second_names(state | {second: torch.full((1,), -1.0)}, tmp_path)
 
 
 def test_likely_tags_are_named_in_order():

@@ -33,6 +33,7 @@ def clip_e():
 def test_frames_equal_the_reference():
     inputs = network_input(torch.from_numpy(clip_e())).transpose(0, 1)
     expected = arrays("human_action_umt_depth4")
+    assert list(inputs.shape) == golden("human_action_umt_depth4")["clip_e"]["in_shape"]
     np.testing.assert_allclose(inputs[:, :, 5::32, 5::32], expected["clip_e.in_sub"], atol=1e-6)
     np.testing.assert_allclose(inputs.mean((2, 3)), expected["clip_e.in_mean"], atol=1e-5)
 
@@ -47,8 +48,9 @@ def test_positions_equal_the_reference():
     np.testing.assert_allclose(positions(14, 1024)[0, ::98, ::64], expected, atol=1e-6)
 
 
-def test_entries_are_those_of_the_checkpoint():
-    assert entries_of(Umt) == checkpoint_entries("umt_l16")
+@pytest.mark.parametrize(("name", "depth"), [("umt_l16", 24), ("umt_l16_depth4", 4)])
+def test_entries_are_those_of_the_checkpoint(name, depth):
+    assert entries_of(lambda: Umt(Size(depth=depth))) == checkpoint_entries(name)
 
 
 def test_the_labels_are_400_distinct_ones():
