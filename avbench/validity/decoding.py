@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.clips import Prompt
+from avbench.clips import Expected, Prompt
 from avbench.errors import MediaError
 from avbench.media import Frames, Limits, Media, Waveform, decode_clip
 from avbench.media.options import DecodeOptions
@@ -77,7 +77,7 @@ def decode_cases(
         # Another sound to the same video is another take, not another clip.
         others = [(clip, other) for clip, other in others if clip.video != job.clip.video]
         donor = next((other for _, other in others if other.audio is not None), None)
-        stated = (clip.prompt for clip, _ in others if not clip.prompt.is_empty)
+        stated = (clip.prompt for clip, _ in others if _says_something(clip.prompt))
         prompt = next((p for p in stated if not _same_texts(p, job.clip.prompt)), None)
         cases.append(Case(job, clip_media, donor, prompt))
     return cases
@@ -102,6 +102,11 @@ def _decode(job: ClipJob, seconds: float, size: int, spool: Path, limits: Limits
             return decode_clip(job.clip, key, views, DecodeOptions(seconds=seconds, spool=spool, limits=limits))
     except MediaError as error:
         return Media(key, None, None, {"video": str(error), "audio": str(error)})
+
+
+def _says_something(prompt: Prompt) -> bool:
+    # What must be seen may be named without any text.
+    return not prompt.is_empty or prompt.expected != Expected()
 
 
 def _same_texts(one: Prompt, other: Prompt) -> bool:

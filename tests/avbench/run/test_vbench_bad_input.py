@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from avbench.encoders import WeightsConfig
 from avbench.metrics.base import get_scorers
 from avbench.run.options import RunOptions
 from avbench.suites import get_suite
+from avbench.weights.checkpoints import CHECKPOINTS
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
 CUSTOM = tuple(dict.fromkeys([*get_suite("vbench-custom").metrics, *get_suite("vbench-custom-compat").metrics]))
@@ -94,3 +97,25 @@ def test_dimensions_of_official_prompts_are_skipped_with_the_column_that_is_miss
     for reason, column in zip(reasons, columns, strict=True):
         assert reason.endswith(f"manifest column prompt_{column}")
     assert scores.loc[("odd_prompt", "object_class"), "reason"].startswith("'unicorn' is no class of COCO")
+
+
+def test_a_checkpoint_with_other_entries_stops_its_metric_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checksums are left out here: with them the file is refused even earlier."""
+    rows = {"motion_smoothness": "amt_s", "dynamic_degree": "raft_things", "imaging_quality": "musiq_spaq"}
+    for name in rows.values():
+        (file,) = CHECKPOINTS[name].files
+        monkeypatch.setitem(CHECKPOINTS, name, replace(CHECKPOINTS[name], files=(replace(file, sha256=None),)))
+        torch.save({"other.weight": torch.zeros(1)}, tmp_path / file.name)
+    path = write_clip(tmp_path / "a.mp4", draw_frames(1, seconds=0.5, size=(128, 144)), None)
+    setup = WeightsConfig(weights_dir=tmp_path, accepted=frozenset(rows.values()))
+    metrics = [*rows, "temporal_flickering", "subject_consistency"]
+    found = score_clips([Clip("a", path)], tmp_path / "run", metrics=metrics, options=RunOptions(setup=setup))
+    scores = found.scores[found.scores["scope"] == "clip"].set_index("metric")
+    assert scores.loc["temporal_flickering", "status"] == "ok"
+    assert scores.loc["subject_consistency", "reason"].startswith("weights missing: dino_vitb16")
+    for metric in rows:
+        score = scores.loc[metric]
+        assert score["status"] == "skipped" and score["reason"].startswith("stopped: EnvironmentProblem")
+        assert "1 unknown keys (other.weight)" in score["reason"]

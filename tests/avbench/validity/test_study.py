@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from synthetic import draw_frames, draw_sound, write_clip
 
-from avbench.clips import Clip, Prompt
+from avbench.clips import Clip, Expected, Prompt
 from avbench.encoders import Backbone, Encoder, WeightsConfig
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.media import Frames, Limits, Linspace, Waveform
 from avbench.metrics.base import Score, Scorer, get_scorers
 from avbench.sources import Source
-from avbench.suites import Suite
+from avbench.suites import Suite, get_suite
 from avbench.validity import Settings, run_study
+from avbench.validity.corruptions import USUAL
 
 SUITE = Suite("custom", "", ())
 
@@ -169,16 +170,27 @@ def test_a_wrong_prompt_is_that_of_another_clip(clips):
     ]  # fmt: skip
 
 
-def test_words_to_speak_alone_are_a_prompt_that_can_be_wrong(clips):
+def test_words_to_speak_and_what_must_be_seen_alone_are_prompts_that_can_be_wrong(clips):
     def words_of(media, prompt, store):
-        return Score.ok(float(prompt.speech_text == "Go on."))
+        return Score.ok(float(prompt in (Prompt(speech_text="Go on."), Prompt(expected=Expected(scene="alley")))))
 
-    one, other = (
-        replace(clip, prompt=Prompt(speech_text=text)) for clip, text in zip(clips, ("Go on.", "Stop."), strict=True)
-    )
-    scorer = judge("words_of", words_of, needs=("video", "prompt"), prompt_role="speech")
-    rows = [row for row in study((one, other), [scorer], seconds=0.2).rows if row.corruption == "wrong_prompt"]
-    assert [row.value for row in rows] == [1.0, 0.0, 0.0, 1.0]
+    def values(role, *prompts):
+        lent = [replace(clip, prompt=prompt) for clip, prompt in zip(clips, prompts, strict=True)]
+        scorer = judge("words_of", words_of, needs=("video", "prompt"), prompt_role=role)
+        rows = study(lent, [scorer], seconds=0.2).rows
+        return [row.value for row in rows if row.corruption == "wrong_prompt"]
+
+    assert values("speech", Prompt(speech_text="Go on."), Prompt(speech_text="Stop.")) == [1.0, 0.0, 0.0, 1.0]
+    places = (Prompt(expected=Expected(scene=place)) for place in ("alley", "park"))
+    assert values("scene", *places) == [1.0, 0.0, 0.0, 1.0]
+
+
+def test_the_dimensions_of_vbench_meet_damage_of_the_picture_and_a_wrong_prompt():
+    for scorer in get_scorers(get_suite("vbench").metrics):
+        if scorer.level == "clip":
+            met = {corruption.name for corruption in USUAL if corruption.concerns(scorer.needs)}
+            prompt = {"wrong_prompt"} if "prompt" in scorer.needs else set()
+            assert met == {"blur", "picture_noise", "frame_drops"} | prompt
 
 
 def test_another_take_of_the_same_picture_lends_nothing(clips):
