@@ -47,6 +47,8 @@ def _score(clips: Sequence[JudgedClip], mode: str) -> Score:
     for clip in clips:
         if (score := clip.scores.get(FLICKERING)) is not None and score.value is not None:
             prompts.setdefault(clip.clip.prompt_key, []).append(clip)
+    if not prompts:
+        return Score.skipped(f"no clip has a score of {FLICKERING}")
     filtered = {key: first_static(members, mode) for key, members in prompts.items()}
     reasons = [reason for each in filtered.values() for reason in each.unscored]
     pairs = [(clip.scores[FLICKERING].value, key) for key, each in filtered.items() for clip in each.chosen]

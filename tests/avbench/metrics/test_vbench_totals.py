@@ -226,6 +226,13 @@ def test_flickering_of_clips_that_all_move_is_skipped() -> None:
     assert of("static_flickering", [unknown]).reason == "too small"
 
 
+@pytest.mark.parametrize("scores", [{}, {"temporal_flickering": Score.error("cannot decode")}])
+def test_flickering_that_no_clip_was_asked_for_is_not_said_to_be_motion(scores: dict[str, Score]) -> None:
+    """As in a run of the suite on prompts of other dimensions."""
+    score = of("static_flickering", [JudgedClip(Clip("a", Path()), scores)])
+    assert (score.status, score.reason) == ("skipped", "no clip has a score of temporal_flickering")
+
+
 def test_the_interval_of_the_total_covers_its_expectation() -> None:
     """Two dimensions share a list of prompts, as in VBench; scores of one prompt resemble each other."""
     generator = np.random.default_rng(5)
