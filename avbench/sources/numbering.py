@@ -28,8 +28,8 @@ _INDEX_WORDS = frozenset(
     | {"no", "nr", "number", "line", "sample"}
 )
 
-# Fewer may be 0 or 1 by chance; and so many rows must hold numbers that rise with gaps, as of a list that was filtered.
-_FEWEST_COUNTED = 2
+# Fewer may be in a row by chance; and so many must rise where there are gaps, as of a list that was filtered.
+_FEWEST_NUMBERED = 2
 _FEWEST_RISING = 3
 # pandas writes an integer column with gaps as floats: "2.0".
 _NUMBER = re.compile(r"\s*\+?([0-9]{1,18})(?:\.0*)?\s*")
@@ -67,16 +67,25 @@ class Numbering:
         return rows
 
     @property
-    def counts(self) -> bool:
-        """Whether the numbers are 0, 1, 2, ... or 1, 2, 3, ... in any order, or rise from there with few gaps."""
+    def is_distinct(self) -> bool:
+        """Whether no number is there twice."""
         known = [number for number in self.numbers if number is not None]
-        first = min(known, default=-1)
-        if first not in (0, 1):
-            return False
-        if sorted(known) == list(range(first, first + len(known))):
+        return len(set(known)) == len(known)
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the numbers are n, n + 1, n + 2, ... in any order."""
+        known = [number for number in self.numbers if number is not None]
+        return self.is_distinct and bool(known) and max(known) - min(known) == len(known) - 1
+
+    @property
+    def counts(self) -> bool:
+        """Whether the numbers are n, n + 1, n + 2, ... in any order, or rise with few gaps."""
+        known = [number for number in self.numbers if number is not None]
+        if self.is_run:
             return True
         rises = all(one < other for one, other in pairwise(known))
-        return rises and len(known) >= _FEWEST_RISING and known[-1] < 2 * len(self.numbers)
+        return rises and len(known) >= _FEWEST_RISING and known[-1] - known[0] < 2 * len(self.numbers)
 
 
 def number_columns(table: Table) -> tuple[str, ...]:
@@ -86,19 +95,19 @@ def number_columns(table: Table) -> tuple[str, ...]:
     return tuple(column for _, column in sorted(ranked))
 
 
-def counting_columns(table: Table) -> tuple[str, ...]:
-    """Columns of other names whose cells count the rows from 0 or 1; half of them may be empty or say nothing."""
+def numbered_columns(table: Table) -> tuple[str, ...]:
+    """Columns of other names whose cells hold a number each, no two the same; up to half may be empty or say nothing."""
     columns = find_columns(table)
     known = {columns.text, columns.video_text, columns.audio_text, columns.model, *columns.categories}
     others = [c for c in table.columns if c not in known and normalize_name(c) not in (*KEYS, *NUMBERS)]
-    return tuple(column for column in others if _counts(table, column))
+    return tuple(column for column in others if _is_numbered(table, column))
 
 
-def _counts(table: Table, column: str) -> bool:
+def _is_numbered(table: Table, column: str) -> bool:
     numbering = read_numbers([plain_cell(row.cells.get(column)) for row in table.rows])
     count = sum(number is not None for number in numbering.numbers)
-    enough = count >= _FEWEST_COUNTED and 2 * count >= len(numbering.numbers)
-    return enough and numbering.prefix is not None and numbering.counts
+    enough = count >= _FEWEST_NUMBERED and 2 * count >= len(numbering.numbers)
+    return enough and numbering.prefix is not None and numbering.is_distinct
 
 
 def plain_cell(value: object) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from avbench.clips import Category, Prompt
 from avbench.errors import UsageError
 from avbench.sources.columns import find_columns, key_columns, read_categories, read_prompt, text_notes
-from avbench.sources.numbering import counting_columns, number_columns, plain_cell, read_numbers
+from avbench.sources.numbering import number_columns, numbered_columns, plain_cell, read_numbers
 from avbench.sources.rows import Row, Table
 from avbench.sources.safety import some_of
 from avbench.sources.separated import known_names
@@ -41,7 +41,7 @@ class PromptList:
         key_columns: columns that can name clips, the likeliest first.
         notes: things a user should look at.
         number_columns: other columns that number the rows by their name, the likeliest first.
-        counting_columns: columns of unknown names whose cells count the rows.
+        numbered_columns: columns of unknown names that hold a number in each row, no two the same.
         unlisted_columns: columns of unknown names with texts that may name clips.
     """
 
@@ -50,7 +50,7 @@ class PromptList:
     rows: tuple[PromptRow, ...]
     notes: tuple[str, ...] = ()
     number_columns: tuple[str, ...] = ()
-    counting_columns: tuple[str, ...] = ()
+    numbered_columns: tuple[str, ...] = ()
     unlisted_columns: tuple[str, ...] = ()
 
 
@@ -78,7 +78,7 @@ def as_prompts(table: Table) -> PromptList:
             f"{table.path}: no text column; expected one of text, prompt, caption, prompt_av, video_text, "
             f"audio_text, got {some_of(table.columns, 12) or 'none'}. Rename or add a column `text`."
         )
-    keys, numbers, counting = key_columns(table), number_columns(table), counting_columns(table)
+    keys, numbers, numbered = key_columns(table), number_columns(table), numbered_columns(table)
     others = unlisted_columns(table)
     names: dict[str, None] = {}
     rows = []
@@ -88,10 +88,10 @@ def as_prompts(table: Table) -> PromptList:
             prompt = replace(prompt, prompt_id=row.cell(columns.clip_id))
         unlisted = unlisted_cells(row, others)
         names |= dict.fromkeys(unlisted)
-        cells = _row_keys(row, keys) | _row_numbers(row, (*numbers, *counting)) | unlisted
+        cells = _row_keys(row, keys) | _row_numbers(row, (*numbers, *numbered)) | unlisted
         rows.append(PromptRow(row.where, prompt, read_categories(row, columns), cells))
     notes = tuple(text_notes(table.rows, columns))
-    return PromptList(table.path, keys, tuple(rows), notes, numbers, counting, tuple(names))
+    return PromptList(table.path, keys, tuple(rows), notes, numbers, numbered, tuple(names))
 
 
 def _row_numbers(row: Row, columns: tuple[str, ...]) -> dict[str, str]:

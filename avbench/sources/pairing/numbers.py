@@ -12,6 +12,7 @@ from avbench.sources.numbering import Numbering, read_numbers
 from avbench.sources.pairing.base import CURE, Pairing, cells, only_row, refuse_difference
 from avbench.sources.pairing.slots import Slot, choose_slot, find_slots, repeated_number
 from avbench.sources.prompts import PromptList
+from avbench.sources.safety import some_of
 
 _PATHS = frozenset((*PLAIN_VIDEO, *GENERATED_VIDEO, "relpath"))
 
@@ -57,7 +58,13 @@ def pair_all_by_number(
             reasons.append(f"{column.name!r}: {reason}")
         else:
             pairings.append(_pairing(clips, prompts, column, slot))
-    return _only(clips, prompts, pairings), "; ".join(reasons) or "there is none"
+    return _only(clips, prompts, pairings), "; ".join(reasons) or _without_columns(prompts)
+
+
+def _without_columns(prompts: PromptList) -> str:
+    if not prompts.numbered_columns:
+        return "there is none"
+    return f"there is none (rename {some_of(prompts.numbered_columns)} to `index` if it numbers the rows)"
 
 
 def _only(clips: Sequence[Clip], prompts: PromptList, pairings: list[Pairing]) -> Pairing | None:

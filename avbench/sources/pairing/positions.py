@@ -70,9 +70,11 @@ def contradiction(clips: Sequence[Clip], prompts: PromptList, pairing: Pairing) 
 
 def _other_numbers(clips: Sequence[Clip], prompts: PromptList, pairing: Pairing) -> str | None:
     clip_words = {words(name.before) or (".",) for name in find_slots(clips).names}
-    for column in (*prompts.key_columns, *prompts.number_columns, *prompts.counting_columns):
+    for column in (*prompts.key_columns, *prompts.number_columns, *prompts.numbered_columns):
         numbering = read_numbers(cells(prompts, column))
         if numbering.prefix is None and not numbering.counts:
+            continue
+        if column in prompts.numbered_columns and not _numbers_rows(numbering, pairing.numbers):
             continue
         rule = f"the number in each file name is column {column!r} of {prompts.path.name}"
         # Numbers behind the same words, or behind none, are those of the clips: a clip without one has no row.
@@ -81,6 +83,14 @@ def _other_numbers(clips: Sequence[Clip], prompts: PromptList, pairing: Pairing)
         if message := difference(clips, prompts, by_column, pairing):
             return message
     return None
+
+
+def _numbers_rows(numbering: Numbering, clips: Rows) -> bool:
+    """Whether a column of an unknown name may number the rows: it counts from a low number, or holds all clips'."""
+    known = set(numbering.numbers) - {None}
+    # What counts from a higher number than there are rows may be seeds or durations.
+    counts = numbering.counts and min(number for number in known if number is not None) < len(numbering.numbers)
+    return counts or (len(clips) > 1 and known.issuperset(clips))
 
 
 def _by_number(numbering: Numbering, positions: Rows, *, strict: bool) -> Rows:

@@ -62,6 +62,44 @@ def test_any_column_that_counts_the_rows_forbids_positions(data, count):
         assert texts(source) == {f"out_{n}.mp4": f"prompt {n}" for n in range(count)}
 
 
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), start=st.integers(2, 9), count=st.integers(3, 8), file=st.sampled_from(FILES))
+def test_a_column_that_counts_from_any_number_forbids_positions(data, start, count, file):
+    """2, 3, 4, 5 under a name that says nothing: no clip gets the prompt of another row."""
+    column = data.draw(st.sampled_from(["frobnitz", "Order", "shot", "x", "Frage Nr."]))
+    order = data.draw(st.permutations(range(start, start + count)))
+    key = data.draw(st.sampled_from(PLAIN_KEYS))
+    listed = data.draw(st.lists(st.integers(0, start + count), min_size=1, unique=True))
+    source = attempt(map(file.format, listed), f"{column},text", [f"{key.format(n)},prompt {n}" for n in order])
+    if isinstance(source, str):
+        assert "Add a column `video`" in source
+    else:
+        # What counts from beyond the last row is no other reading of the positions.
+        assert start >= count and texts(source) == {file.format(n): f"prompt {order[n]}" for n in listed}
+
+
+@pytest.mark.parametrize("numbers", [(2, 3, 4, 5), (3, 5, 6, 8), (5, 4, 3, 2), (40, 2, 17, 3)])
+def test_numbers_of_a_column_that_hold_those_of_the_clips(numbers):
+    message = attempt(["v_2.mp4", "v_3.mp4"], "frobnitz,text", [f"{n},p{n}" for n in numbers])
+    assert "two rules disagree on v_" in message and "column 'frobnitz'" in message and "Add a column `video`" in message
+
+
+def test_a_column_that_may_number_the_rows_is_named_where_no_rule_fits():
+    message = attempt(["v_7.mp4", "v_8.mp4"], "frobnitz,text", ["7,a", "8,b"])
+    assert "rename frobnitz to `index` if it numbers the rows" in message
+
+
+@pytest.mark.parametrize(
+    ("column", "numbers"),
+    [("seed", (42, 43, 44)), ("duration", (5, 6, 7)), ("x", (5, 6, None)), ("x", (5, 8, 3)), ("x", (7, 7, 7))],
+)
+def test_measures_and_settings_number_no_rows(column, numbers):
+    rows = [f"{'' if n is None else n},p{i}" for i, n in enumerate(numbers)]
+    source = attempt([f"v_{i}.mp4" for i in range(3)], f"{column},text", rows)
+    assert not isinstance(source, str), source
+    assert texts(source) == {f"v_{i}.mp4": f"p{i}" for i in range(3)}
+
+
 @settings(max_examples=40, deadline=None)
 @given(data=st.data(), prompts=st.integers(2, 5), samples=st.integers(2, 3), start=st.sampled_from([0, 1, 4]))
 def test_several_samples_of_each_prompt(data, prompts, samples, start):
