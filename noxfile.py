@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nox
@@ -200,12 +201,16 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def fuzz(session: nox.Session) -> None:
-    """Damaged media, lists and run folders; killed runs: no traceback, no hang, no process left (an hour)."""
+    """Damaged media, lists and run folders; killed runs: no traceback, no hang, no process left; an hour.
+
+    Writes benchmarks/results/.
+    """
     _prepare(session, "train,test")
-    _run(session, "python", "tests/fuzz/kill_runs.py", "--kills", "20", "--signals", "10")
-    _run(session, "python", "tests/fuzz/fuzz_run_folders.py", "--folders", "250")
-    _run(session, "python", "tests/fuzz/fuzz_media.py", "--files", "4000", "--out", "runs/fuzz")
-    _run(session, "python", "tests/fuzz/fuzz_readers.py", "--count", "40000")
+    results = ["--results", str(Path("benchmarks", "results", f"{datetime.now(UTC):%Y-%m-%d}-fuzz.json"))]
+    _run(session, "python", "tests/fuzz/kill_runs.py", "--kills", "20", "--signals", "10", *results)
+    _run(session, "python", "tests/fuzz/fuzz_run_folders.py", "--folders", "250", *results)
+    _run(session, "python", "tests/fuzz/fuzz_media.py", "--files", "4000", "--out", "runs/fuzz", *results)
+    _run(session, "python", "tests/fuzz/fuzz_readers.py", "--count", "40000", *results)
 
 
 @nox.session(venv_backend="none")

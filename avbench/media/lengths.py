@@ -12,7 +12,8 @@ from av.video.stream import VideoStream
 
 from avbench.media.info import AudioInfo, VideoInfo
 from avbench.media.packets import Packets
-from avbench.media.stated_size import container_size, is_cut
+from avbench.media.stated_size import container_path, container_size, is_cut
+from avbench.media.unfinished import ends_early
 
 # A track that lasts less than this fraction of what its file states was cut off.
 _COMPLETE_FRACTION = 0.9
@@ -51,12 +52,15 @@ def too_short(
     """
     start, seconds = _extent(info, packets[stream.index])
     promised = _stated_seconds(stream, packets, start, seconds)
-    if promised is None:
+    if promised is not None:
+        promised = promised if asked is None else min(promised, asked)
+        if seconds < promised - _allowance(stream, promised):
+            return f"truncated: {seconds:.2f} s of {promised:.2f} s could be decoded; make the file again"
+    if asked is not None and seconds >= asked:
         return None
-    promised = promised if asked is None else min(promised, asked)
-    if seconds < promised - _allowance(stream, promised):
-        return f"truncated: {seconds:.2f} s of {promised:.2f} s could be decoded; make the file again"
-    return _lacks_packets(stream, len(packets[stream.index])) if asked is None or seconds < asked else None
+    if reason := ends_early(container_path(stream.container), _formats(stream)):
+        return f"truncated after {seconds:.2f} s: {reason}; make the file again"
+    return None if promised is None else _lacks_packets(stream, len(packets[stream.index]))
 
 
 def _lacks_packets(stream: VideoStream | AudioStream, count: int) -> str | None:
@@ -84,7 +88,7 @@ def _allowance(stream: VideoStream | AudioStream, promised: float) -> float:
     formats = _formats(stream)
     if formats & _EXACT and isinstance(stream, AudioStream):
         return 0.5 / stream.rate
-    if "aiff" in formats:
+    if formats & {"aiff", "flac"}:
         return _CUT_SLACK_S[0]
     if formats & _STATE_SIZE or is_cut(stream.container):
         return _cut_allowance(promised) if isinstance(stream, VideoStream) else _CUT_SLACK_S[1]

@@ -50,7 +50,12 @@ def stated_size(path: Path) -> StatedSize | None:
 
 def container_size(container: av.container.Container) -> StatedSize | None:
     """`stated_size` of the file that a container was opened from."""
-    return stated_size(Path(container.name.removeprefix("file:")))
+    return stated_size(container_path(container))
+
+
+def container_path(container: av.container.Container) -> Path:
+    """The file that a container was opened from."""
+    return Path(container.name.removeprefix("file:"))
 
 
 def is_cut(container: av.container.Container) -> bool:

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 from avbench.clips import Clip
 from avbench.sources.columns import KEYS, find_columns, normalize_name
-from avbench.sources.rows import Table, is_missing
-from avbench.sources.spelling import bare, words
+from avbench.sources.rows import Row, Table, cell_parts, is_missing
+from avbench.sources.spelling import bare, with_ascii_digits, words
 from avbench.sources.suffixes import without_suffix
 
 # Columns that number the rows of a list, besides those that name clips.
@@ -96,15 +96,23 @@ def number_columns(table: Table) -> tuple[str, ...]:
 
 
 def numbered_columns(table: Table) -> tuple[str, ...]:
-    """Columns of other names whose cells hold a number each, no two the same; up to half may be empty or say nothing."""
+    """Columns of other names whose cells hold a number each, no two the same; up to half may hold none."""
     columns = find_columns(table)
     known = {columns.text, columns.video_text, columns.audio_text, columns.model, *columns.categories}
     others = [c for c in table.columns if c not in known and normalize_name(c) not in (*KEYS, *NUMBERS)]
-    return tuple(column for column in others if _is_numbered(table, column))
+    rows = [number_cells(row, others) for row in table.rows]
+    names = dict.fromkeys(name for cells in rows for name in cells)
+    return tuple(name for name in names if _is_numbered([cells.get(name) for cells in rows]))
 
 
-def _is_numbered(table: Table, column: str) -> bool:
-    numbering = read_numbers([plain_cell(row.cells.get(column)) for row in table.rows])
+def number_cells(row: Row, columns: Sequence[str]) -> dict[str, str]:
+    """Texts and numbers by column; those of a list or an object by "meta.0" and "meta.index"."""
+    parts = [part for column in columns for part in cell_parts(column, row.cells.get(column))]
+    return {name: cell for name, value in parts if (cell := plain_cell(value)) is not None}
+
+
+def _is_numbered(cells: Sequence[str | None]) -> bool:
+    numbering = read_numbers(cells)
     count = sum(number is not None for number in numbering.numbers)
     enough = count >= _FEWEST_NUMBERED and 2 * count >= len(numbering.numbers)
     return enough and numbering.prefix is not None and numbering.is_distinct
@@ -120,7 +128,7 @@ def read_numbers(cells: Sequence[str | None]) -> Numbering:
     """The number of each cell: "3", "0003", "3.0", or that of a name ("clip_3", "out/clip_3.mp4", "3_dog")."""
     numbers: list[int | None] = []
     prefixes, is_complete = set(), True
-    cells = _without_totals([cell and bare(cell) for cell in cells])
+    cells = _without_totals([cell and bare(with_ascii_digits(cell)) for cell in cells])
     for cell in cells:
         if not cell:
             numbers.append(None)
@@ -196,7 +204,7 @@ class NumberedName:
 
 def numbered_name(stem: str) -> NumberedName:
     """The numbers in a file name without its suffix."""
-    text = _DATE.sub("", stem)
+    text = _DATE.sub("", with_ascii_digits(stem))
     matches = list(_IN_NAME.finditer(text))
     if not matches:
         return NumberedName((), text, "")

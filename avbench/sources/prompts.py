@@ -10,7 +10,7 @@ from pathlib import Path
 from avbench.clips import Category, Prompt
 from avbench.errors import UsageError
 from avbench.sources.columns import find_columns, key_columns, read_categories, read_prompt, text_notes
-from avbench.sources.numbering import number_columns, numbered_columns, plain_cell, read_numbers
+from avbench.sources.numbering import number_cells, number_columns, numbered_columns, plain_cell, read_numbers
 from avbench.sources.rows import Row, Table
 from avbench.sources.safety import some_of
 from avbench.sources.separated import known_names
@@ -88,15 +88,16 @@ def as_prompts(table: Table) -> PromptList:
             prompt = replace(prompt, prompt_id=row.cell(columns.clip_id))
         unlisted = unlisted_cells(row, others)
         names |= dict.fromkeys(unlisted)
-        cells = _row_keys(row, keys) | _row_numbers(row, (*numbers, *numbered)) | unlisted
+        cells = _row_keys(row, keys) | _row_numbers(row, numbers, numbered) | unlisted
         rows.append(PromptRow(row.where, prompt, read_categories(row, columns), cells))
     notes = tuple(text_notes(table.rows, columns))
     return PromptList(table.path, keys, tuple(rows), notes, numbers, numbered, tuple(names))
 
 
-def _row_numbers(row: Row, columns: tuple[str, ...]) -> dict[str, str]:
-    cells = {column: plain_cell(row.cells.get(column)) for column in columns}
-    return {column: cell for column, cell in cells.items() if cell is not None}
+def _row_numbers(row: Row, numbers: tuple[str, ...], numbered: tuple[str, ...]) -> dict[str, str]:
+    named = {column: cell for column in numbers if (cell := plain_cell(row.cells.get(column))) is not None}
+    parts = number_cells(row, tuple(row.cells)) if numbered else {}
+    return named | {name: parts[name] for name in numbered if name in parts}
 
 
 def _row_keys(row: Row, keys: tuple[str, ...]) -> dict[str, str]:

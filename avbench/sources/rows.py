@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from avbench.errors import UsageError
@@ -20,6 +21,8 @@ MISSING_WORDS = frozenset(
 )
 
 _LONGEST_NAME = 200
+# Of a list or an object in a cell. A list of one prompt's samples is shorter.
+_MOST_PARTS = 16
 _BREAKS = re.compile(r"[\t\n\v\f\r]+")
 
 
@@ -163,6 +166,18 @@ def describe(value: object) -> str:
         return "true or false"
     shown = f"{value:.6g}" if isinstance(value, float) else visible(str(value)[:30])
     return f"the number {shown}" if isinstance(value, (int, float)) else f"a {type(value).__name__} ({shown})"
+
+
+def cell_parts(column: str, value: object) -> Iterator[tuple[str, object]]:
+    """A cell's value under its column, or the first values of a list or an object as "videos.0" and "meta.video"."""
+    if isinstance(value, list):
+        for position, item in enumerate(value[:_MOST_PARTS]):
+            yield (column if len(value) == 1 else f"{column}.{position}"), item
+    elif isinstance(value, dict):
+        for key, item in islice(value.items(), _MOST_PARTS):
+            yield f"{column}.{key}", item
+    else:
+        yield column, value
 
 
 def column_name(raw: str, location: str) -> str:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
+from typing import TypedDict
 
 from avbench.errors import UsageError
 from avbench.sources.columns import has_meaning
 from avbench.sources.rows import Row, Rows, column_name
 from avbench.sources.text_files import check_rows, lines_of, read_text
 
+
+class _Dialect(TypedDict):
+    strict: bool
+    skipinitialspace: bool
+
+
 _MAX_COLUMNS = 10_000
 # A header is looked for in so many lines.
 _MAX_HEADER = 1000
+_DIALECT: _Dialect = {"strict": True, "skipinitialspace": True}
+_BLANK_AND_QUOTE = re.compile(r'[^\S \n]\s*"')
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
@@ -22,7 +32,8 @@ def read_separated(path: Path) -> Rows:
     """Column names and rows of a CSV or TSV file.
 
     A .tsv is separated by tabs. A .csv is separated by commas, unless its header has a column that is known only when
-    it is split at a semicolon, a tab or a bar. A first line `sep=;`, as Excel reads it, wins in both.
+    it is split at a semicolon, a tab or a bar. A first line `sep=;`, as Excel reads it, wins in both. Spaces
+    between a separator and a cell do not count, so that quotes behind them are quotes.
 
     Raises:
         UsageError: malformed, or rows of another length than the header; with the line.
@@ -33,7 +44,7 @@ def read_separated(path: Path) -> Rows:
     skipped = int(delimiter is not None)
     if delimiter is None:
         delimiter = _shown_by_header(text, path)
-    reader = csv.reader(islice(lines_of(text, path), skipped, None), delimiter=delimiter, strict=True)
+    reader = csv.reader(islice(lines_of(text, path), skipped, None), delimiter=delimiter, **_DIALECT)
     header: tuple[str, ...] = ()
     rows: list[Row] = []
     try:
@@ -48,13 +59,14 @@ def read_separated(path: Path) -> Rows:
             rows.append(_row(header, cells, path, line, delimiter))
     except csv.Error as exc:
         raise _malformed(exc, path, reader.line_num + skipped) from exc
+    _refuse_blanks(rows, text, delimiter)
     return tuple(name for name in header if name), rows
 
 
 def known_names(lines: Iterable[str], delimiter: str) -> int:
     """How many columns avbench knows, if the first of `lines` that is not empty is a header split at `delimiter`."""
     try:
-        cells = next((cells for cells in csv.reader(lines, delimiter=delimiter, strict=True) if any(cells)), [])
+        cells = next((cells for cells in csv.reader(lines, delimiter=delimiter, **_DIALECT) if any(cells)), [])
     except csv.Error:
         return 0
     # A tab is a space in names, and "video<tab>text" is no column `video_text`.
@@ -107,6 +119,17 @@ def _row(header: tuple[str, ...], cells: list[str], path: Path, line: int, delim
             f"{_NAMES[delimiter]}). Put a text that has the separator in it in double quotes."
         )
     return Row(path, f"line {line}", {name: cell for name, cell in zip(header, cells, strict=True) if name})
+
+
+def _refuse_blanks(rows: list[Row], text: str, delimiter: str) -> None:
+    """Do nothing unless a cell has a tab or the like before its quotes, which are then read as a part of it."""
+    odd = ((row, cell) for row in rows for cell in row.cells.values() if _BLANK_AND_QUOTE.match(str(cell)))
+    row, cell = next(odd, (None, None))
+    # A cell in quotes may hold the same.
+    if row and re.search(f"(?:^|{re.escape(delimiter)}) *{_BLANK_AND_QUOTE.pattern}", text, re.MULTILINE):
+        raise UsageError(
+            f"{row.location}: {str(cell)[:20]!r} has another blank than a space before its quotes. Remove the blank."
+        )
 
 
 def _malformed(exc: csv.Error, path: Path, line: int) -> UsageError:

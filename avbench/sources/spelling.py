@@ -37,9 +37,14 @@ def caseless(text: str) -> str:
 
 def words(name: str) -> tuple[str, ...]:
     """The words and numbers of a name: "Clip_001" and "clip-1" are ("clip", "1"), also in full-width signs."""
-    if not name.isascii():
-        name = "".join(map(_ascii_digit, unicodedata.normalize("NFKC", name)))
-    return tuple(word.lstrip("0") or "0" if word.isascii() else word for word in _WORD.findall(caseless(name)))
+    return tuple(
+        word.lstrip("0") or "0" if word.isascii() else word for word in _WORD.findall(caseless(with_ascii_digits(name)))
+    )
+
+
+def with_ascii_digits(text: str) -> str:
+    """`text` with plain signs for full-width and encircled ones, and 0 to 9 for the digits of other scripts."""
+    return text if text.isascii() else "".join(map(_ascii_digit, unicodedata.normalize("NFKC", text)))
 
 
 def _ascii_digit(char: str) -> str:

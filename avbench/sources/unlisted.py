@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from avbench.sources.columns import KEYS, find_columns, normalize_name
 from avbench.sources.numbering import NUMBERS, is_number
-from avbench.sources.rows import Row, Table
+from avbench.sources.rows import Row, Table, cell_parts
 
 # A path is shorter; a description is longer.
 _LONGEST = 300
-# Of a list or an object in a cell. A list of one prompt's samples is shorter.
-_MOST_ITEMS = 16
 
 
 def unlisted_columns(table: Table) -> tuple[str, ...]:
@@ -29,19 +25,6 @@ def unlisted_cells(row: Row, columns: tuple[str, ...]) -> dict[str, str]:
     return {
         name: text.strip().replace("\\", "/").removeprefix("./")
         for column in columns
-        for name, text in _texts(column, row.cells.get(column))
-        if text.strip() and len(text) <= _LONGEST and not is_number(text)
+        for name, text in cell_parts(column, row.cells.get(column))
+        if isinstance(text, str) and text.strip() and len(text) <= _LONGEST and not is_number(text)
     }
-
-
-def _texts(column: str, value: object) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield column, value
-    elif isinstance(value, list):
-        for position, item in enumerate(value[:_MOST_ITEMS]):
-            if isinstance(item, str):
-                yield (column if len(value) == 1 else f"{column}.{position}"), item
-    elif isinstance(value, dict):
-        for key, item in list(value.items())[:_MOST_ITEMS]:
-            if isinstance(item, str):
-                yield f"{column}.{key}", item

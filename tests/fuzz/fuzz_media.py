@@ -24,6 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from fuzz.results_file import add_option, endings, save
 from mutate import base_sounds, base_videos, damaged
 
 METRICS = ("sharpness", "loudness", "av_offset", "duration_mismatch")
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--per-folder", type=int, default=100)
     parser.add_argument("--workers", type=int, default=1, help="of `avbench score`")
     parser.add_argument("--out", type=Path, default=Path("runs/fuzz"))
+    add_option(parser)
     options = parser.parse_args()
     result, start = Result(), time.monotonic()
     shutil.rmtree(options.out, ignore_errors=True)
@@ -76,6 +78,7 @@ def main() -> None:
     }
     (options.out / "fuzz.json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
+    save(options.results, "media", {"seed": options.seed, **report, **endings(result.findings)})
     sys.exit(bool(result.findings))
 
 

@@ -26,6 +26,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from fuzz.results_file import add_option, endings, save
+
 from avbench.errors import AvbenchError
 from avbench.run.reference_sets import load_reference
 from avbench.sources import Source, load_source
@@ -80,9 +84,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("runs/fuzz_readers"))
+    add_option(parser)
     options = parser.parse_args()
     results: Counter[str] = Counter()
-    slowest = 0.0
+    findings: list[str] = []
+    slowest, begin = 0.0, time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         root = _folder(Path(name))
         for number in range(options.first, options.first + options.count):
@@ -97,12 +103,17 @@ def main() -> int:
                 if failure:
                     options.keep.mkdir(parents=True, exist_ok=True)
                     shutil.copy(path, options.keep / f"{options.seed}_{number}_{reading}{path.suffix}")
-                    print(f"case {number} as {reading}: {failure}", file=sys.stderr)
+                    findings.append(f"case {number} as {reading}: {failure}")
+                    print(findings[-1], file=sys.stderr)
     for line, count in sorted(results.items()):
         print(f"{count:7} {line}")
-    failed = sum(count for line, count in results.items() if line.endswith("FAILED"))
-    print(f"{sum(results.values())} readings of {options.count} files, {failed} failed, slowest {slowest:.2f} s")
-    return int(failed > 0)
+    readings = sum(results.values())
+    print(f"{readings} readings of {options.count} files, {len(findings)} failed, slowest {slowest:.2f} s")
+    figures = {"seed": options.seed, "first": options.first, "files": options.count, "readings": readings}
+    seconds = {"seconds": round(time.monotonic() - begin, 1), "slowest_s": round(slowest, 3)}
+    outcomes = {"outcomes": dict(sorted(results.items())), "findings": findings}
+    save(options.results, "readers", figures | seconds | endings(findings) | outcomes)
+    return int(bool(findings))
 
 
 def _folder(parent: Path) -> Path:

@@ -30,6 +30,10 @@ from unittest import mock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from fuzz.results_file import add_option, endings, save
+
 DATA = Path(__file__).parent.parent / "data" / "run_with_absolute_paths"
 METRICS = "loudness,sharpness,av_offset,fvd"
 SECRET = "MARK-OF-A-FILE-THAT-NO-PAGE-MAY-HOLD"
@@ -421,6 +425,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folders", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0, help="of the first folder")
+    add_option(parser)
     options = parser.parse_args()
     wrong: list[str] = []
     codes: Counter[str] = Counter()
@@ -441,6 +446,10 @@ def main() -> int:
     print("damage:", ", ".join(f"{what} {count}" for what, count in kinds.most_common()))
     print("exit codes:", ", ".join(f"{what} x {count}" for what, count in sorted(codes.items())))
     print(f"{len(wrong)} ended wrongly")
+    figures = {"seed": options.seed, "folders": options.folders, "commands": sum(codes.values())}
+    costs = {"seconds": round(time.perf_counter() - start, 1), "peak_gib": round(memory, 2)}
+    outcomes = {"damage": dict(kinds.most_common()), "exit_codes": dict(sorted(codes.items())), "findings": wrong}
+    save(options.results, "run_folders", figures | costs | endings(wrong) | outcomes)
     return 1 if wrong else 0
 
 

@@ -24,6 +24,10 @@ from pathlib import Path
 import pandas as pd
 from pandas.testing import assert_frame_equal
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from fuzz.results_file import add_option, save
+
 REPOSITORY = Path(__file__).parent.parent.parent
 LINE = "avbench: interrupted. Scores so far are kept; the same command goes on from here.\n"
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -92,7 +96,9 @@ def main() -> int:
     parser.add_argument("--clips", type=Path, default=REPOSITORY / "examples" / "clips")
     parser.add_argument("--metrics", default="loudness,sharpness,av_align")
     parser.add_argument("--seed", type=int, default=0)
+    add_option(parser)
     chosen = parser.parse_args()
+    begin = time.monotonic()
     generator = random.Random(chosen.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -113,6 +119,9 @@ def main() -> int:
             )
             assert not list(out.glob(".spool-*"))
             shutil.rmtree(out)
+    figures = {"seed": chosen.seed, "kills": chosen.kills, "signals_sent": chosen.signals, "rows": len(expected)}
+    seconds = {"seconds": round(time.monotonic() - begin, 1)}
+    save(chosen.results, "kills", figures | seconds | {"orphans": 0, "tables_that_differ": 0})
     print(f"{chosen.kills} kills and {chosen.signals} signals: same tables of {len(expected)} rows, nothing left")
     return 0
 

@@ -15,6 +15,7 @@ from avbench import score_clips
 from avbench.clips import Clip
 from avbench.media import AtRate, Frames, Waveform, decode_clip
 from avbench.media.stated_size import StatedSize, stated_size
+from avbench.media.unfinished import ends_early
 
 SECONDS = 3.0
 FRAMES = draw_frames(5, seconds=SECONDS, size=(48, 64))
@@ -91,6 +92,83 @@ def test_uncompressed_sound_of_a_cut_video_is_counted_by_its_length(tmp_path):
     )
     assert decode(short, [Waveform()]).problems == {}
     assert set(decode(cut(short, tmp_path, 0.97), [Waveform()]).problems) == {"video"}
+
+
+# Containers that state no length: codecs of video and audio.
+STREAMS = {
+    "ts": ("libx264", "aac"),
+    "m2ts": ("libx264", "aac"),
+    "mpg": ("mpeg1video", "mp2"),
+    "vob": ("mpeg2video", "mp2"),
+    "ogv": ("libvpx", "libopus"),
+    "ogg": (None, "libopus"),
+    "ivf": ("libvpx-vp9", None),
+}
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory):
+    """Writes a file of a container without a length once."""
+    folder = tmp_path_factory.mktemp("streams")
+
+    def write(suffix):
+        path, (codec, audio_codec) = folder / f"whole.{suffix}", STREAMS[suffix]
+        if not path.exists():
+            tracks = FRAMES if codec else None, SOUND if audio_codec else None
+            write_clip(path, *tracks, codec=codec or "", audio_codec=audio_codec or "")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("missing", [1, 50, 600])
+@pytest.mark.parametrize("suffix", STREAMS)
+def test_a_stream_that_ends_within_a_packet(suffix, missing, stream, tmp_path):
+    whole = decode(stream(suffix), [Waveform()])
+    assert whole.problems == {}
+    part = tmp_path / f"cut.{suffix}"
+    part.write_bytes(stream(suffix).read_bytes()[:-missing])
+    tracks = {name for name in ("video", "audio") if getattr(whole, name) is not None}
+    media = decode(part, [Waveform()])
+    assert set(media.problems) == tracks
+    assert all("truncated" in problem and "the file ends within a" in problem for problem in media.problems.values())
+
+
+@pytest.mark.parametrize("suffix", STREAMS)
+def test_what_follows_a_whole_stream_is_no_damage(suffix, stream, tmp_path):
+    data, joined = stream(suffix).read_bytes(), tmp_path / f"joined.{suffix}"
+    # Padding, a tag, and, where files may be joined, the next one.
+    tails = {"ivf": [], "ts": [b"\0" * 50, data], "mpg": [b"\0" * 50, b"\0\0\1\xb9"], "ogg": [b"TAG" + b" " * 125]}
+    for tail in tails.get(suffix, [b"\0" * 50]):
+        joined.write_bytes(data + tail)
+        assert not any("ends within" in problem for problem in decode(joined).problems.values())
+
+
+def test_an_ogg_file_whose_last_page_is_missing(stream, tmp_path):
+    data = stream("ogg").read_bytes()
+    part = tmp_path / "cut.ogg"
+    part.write_bytes(data[: data.rindex(b"OggS")])
+    assert "its last page is not marked as the last one" in decode(part).problems["audio"]
+
+
+def test_the_seconds_asked_for_of_a_cut_stream_are_used(stream, tmp_path):
+    from avbench.media.options import DecodeOptions
+
+    part = cut(stream("ts"), tmp_path, 0.9)
+    media = decode_clip(Clip("cut", part), "cut", [], DecodeOptions(seconds=1.5))
+    assert media.problems.keys() <= {"audio"}
+
+
+@settings(deadline=None)
+@given(suffix=st.sampled_from(sorted(STREAMS)), data=st.data())
+def test_damaged_streams_give_a_reason_or_none(suffix, data, stream, tmp_path_factory):
+    content = bytearray(stream(suffix).read_bytes()[-3000:])
+    for _ in range(data.draw(st.integers(0, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / "damaged-stream"  # one file for all examples
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    for name in ("mpegts", "mpeg", "ogg", "ivf", "mov"):
+        assert isinstance(ends_early(path, {name}), str | None)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "w64"])

@@ -81,7 +81,26 @@ def test_a_column_that_counts_from_any_number_forbids_positions(data, start, cou
 @pytest.mark.parametrize("numbers", [(2, 3, 4, 5), (3, 5, 6, 8), (5, 4, 3, 2), (40, 2, 17, 3)])
 def test_numbers_of_a_column_that_hold_those_of_the_clips(numbers):
     message = attempt(["v_2.mp4", "v_3.mp4"], "frobnitz,text", [f"{n},p{n}" for n in numbers])
-    assert "two rules disagree on v_" in message and "column 'frobnitz'" in message and "Add a column `video`" in message
+    assert (
+        "two rules disagree on v_" in message and "column 'frobnitz'" in message and "Add a column `video`" in message
+    )
+
+
+@pytest.mark.parametrize("column", ["id", "frobnitz"])
+@pytest.mark.parametrize("digits", ["１２３", "①②③", "١٢٣", "१२३"])
+def test_digits_of_other_scripts_are_numbers(column, digits):
+    message = attempt([f"v_{n}.mp4" for n in range(3)], f"{column},text", [f"{digit},p" for digit in digits])
+    assert isinstance(message, str)
+    if column == "id":
+        source = attempt([f"v_{digit}.mp4" for digit in digits], "id,text", ["3,p3", "2,p2", "1,p1"])
+        assert list(texts(source).values()) == ["p1", "p2", "p3"]
+
+
+def test_numbers_inside_objects_forbid_positions(touch, write):
+    root = touch(*(f"v_{n}.mp4" for n in range(3)))
+    rows = [f'{{"meta": {{"n": {n}}}, "tags": [{n}, "x"], "text": "p{n}"}}\n' for n in (1, 2, 3)]
+    with pytest.raises(UsageError, match=r"column 'meta\.n'"):
+        load_source(root, prompts=write("p.jsonl", "".join(rows)))
 
 
 def test_a_column_that_may_number_the_rows_is_named_where_no_rule_fits():
