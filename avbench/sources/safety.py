@@ -86,12 +86,14 @@ def _spellings(folder: Path, changed: int) -> dict[str, list[str]]:
 def require_inside(path: Path, root: Path, location: str, *, allow_outside: bool) -> Path:
     """The resolved `path`, which must lie below `root` unless `allow_outside`.
 
+    A loop of links is a file that cannot be read: it stays where it is, and costs no other clip.
+
     Raises:
-        UsageError: the path leaves the folder or cannot be resolved (a loop of links).
+        UsageError: the path leaves the folder or cannot be resolved (a NUL character, too long a name).
     """
     try:
-        resolved = path.resolve()
-    except (OSError, RuntimeError, ValueError) as exc:
+        resolved = Path(os.path.realpath(path))
+    except (OSError, ValueError) as exc:
         raise UsageError(
             f"{location}: the path {printable(str(path))!r} cannot be resolved ({exc}). Correct the path."
         ) from exc

@@ -138,10 +138,7 @@ def test_pipes_are_refused(load, clips):
 def test_absurd_paths(load, clips):
     assert load("x" * 5000).video.parent == clips
     (clips / "loop").symlink_to("loop")
-    try:
-        load("loop/a.mp4")
-    except UsageError as error:
-        assert "line 2" in str(error)
+    assert load("loop/a.mp4").video == clips / "loop" / "a.mp4"
 
 
 def test_linked_root_is_resolved(touch, write, clips, tmp_path):
