@@ -50,12 +50,14 @@ def parse_shard(text: str) -> Shard:
     """
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text.strip())
     if match is None:
-        raise UsageError(f"--shard takes INDEX/COUNT such as 3/16, got {text!r}")
+        raise UsageError(f"shard {text!r} (--shard): expected INDEX/COUNT such as 3/16")
     shard = Shard(int(match[1]), int(match[2]))
     if not shard.count:
-        raise UsageError(f"--shard {text}: the number of shards must be at least 1")
+        raise UsageError(f"shard {text} (--shard): the number of shards must be at least 1")
     if not 1 <= shard.index <= shard.count:
-        raise UsageError(f"--shard {text}: no such shard; they go from 1/{shard.count} to {shard.count}/{shard.count}")
+        raise UsageError(
+            f"shard {text} (--shard): no such shard; expected 1/{shard.count} to {shard.count}/{shard.count}"
+        )
     return shard
 
 

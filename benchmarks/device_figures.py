@@ -26,17 +26,17 @@ def device_figures(bench: SharedRuns) -> list[Figure]:
     count = 16 if bench.device.startswith("cuda") else 2
     clips = [drawn_clip(bench.folder, 4.0, SIZE, seed) for seed in range(count)]
     figures: list[Figure] = []
-    found: dict[str, Scored] = {}
+    runs: dict[str, Scored] = {}
     for precision in ("fp32", "bf16"):
         store = bench.store(precision)
         score(clips[:1], store, bench.folder)  # loads, and pays for first calls
         store.ledger.passes.clear()
         timed = ObservedStore(store.setup, bench.device, max_resident=bench.max_resident, like=store)
-        found[precision] = score(clips, timed, bench.folder)
-        figures += _figures_of(bench, found[precision], timed, precision, count)
+        runs[precision] = score(clips, timed, bench.folder)
+        figures += _figures_of(bench, runs[precision], timed, precision, count)
     moved = {
-        name: max(abs(b[name] - a[name]) for a, b in zip(found["fp32"].values, found["bf16"].values, strict=True))
-        for name in found["fp32"].values[0]
+        name: max(abs(b[name] - a[name]) for a, b in zip(runs["fp32"].values, runs["bf16"].values, strict=True))
+        for name in runs["fp32"].values[0]
     }
     bench.log("device, bf16 against fp32", **{name: f"{value:.2g}" for name, value in moved.items()})
     units = {name: get_scorers([name])[0].unit for name in moved}
@@ -44,7 +44,7 @@ def device_figures(bench: SharedRuns) -> list[Figure]:
     return figures + [Figure(f"{name} {metric}", value, units[metric]) for metric, value in moved.items()]
 
 
-def _figures_of(bench: SharedRuns, found: Scored, store: ObservedStore, precision: str, count: int) -> list[Figure]:
+def _figures_of(bench: SharedRuns, run: Scored, store: ObservedStore, precision: str, count: int) -> list[Figure]:
     passes = list(store.ledger.passes.values())
     alone, _ = run_alone(store, passes, 3)
     work: Counter[str] = Counter()
@@ -56,19 +56,19 @@ def _figures_of(bench: SharedRuns, found: Scored, store: ObservedStore, precisio
     rate = matmul_rate(bench.device, DTYPES[precision])
     detail = {
         "clips": count,
-        "seconds": round(found.seconds, 3),
-        "share_of_time_by_network": {name: round(value / found.seconds, 4) for name, value in alone.items()},
+        "seconds": round(run.seconds, 3),
+        "share_of_time_by_network": {name: round(value / run.seconds, 4) for name, value in alone.items()},
         "share_of_matmul_rate_by_network": {name: round(work[name] / alone[name] / rate, 4) for name in alone},
         "matmul_tflop_per_s": round(rate / 1e12, 3),
         "tflop_per_clip": round(sum(work.values()) / count / 1e12, 4),
     }
     label = f"{bench.device}, {bench.networks} networks, {precision}"
     bench.log(label, **detail)
-    share = sum(work.values()) / found.seconds / rate
+    fraction = sum(work.values()) / run.seconds / rate
     return [
-        Figure(f"{label}: clips of 4 s 768x512 per second", count / found.seconds, "1/s", detail=detail),
-        Figure(f"{label}: share of time in forward passes", sum(alone.values()) / found.seconds, ""),
-        Figure(f"{label}: achieved share of the dense matmul rate", share, ""),
+        Figure(f"{label}: clips of 4 s 768x512 per second", count / run.seconds, "1/s", detail=detail),
+        Figure(f"{label}: fraction of time in forward passes", sum(alone.values()) / run.seconds, ""),
+        Figure(f"{label}: achieved fraction of the dense matmul rate", fraction, ""),
     ]
 
 

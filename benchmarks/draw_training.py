@@ -77,10 +77,10 @@ def rectangle(x: float, y: float, width: float, height: float, colour: str) -> s
     return f'<path d="M{x:.1f} {y:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z" fill="{colour}"/>'
 
 
-def mix(share: float, low: str = "#f4f5f7", high: str = GREEN) -> str:
+def mix(fraction: float, low: str = "#f4f5f7", high: str = GREEN) -> str:
     """A colour between two."""
     ends = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in (low, high)]
-    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(*ends, strict=True))
+    return "#" + "".join(f"{round(a + (b - a) * fraction):02x}" for a, b in zip(*ends, strict=True))
 
 
 def loop() -> str:
@@ -181,7 +181,7 @@ def levels() -> str:
     run = config()
     noise = ltx2_levels(run.sampling.steps).tolist()[:-1]
     trained = first_levels(len(noise), run.levels.fraction)
-    first, last = (int(share * run.sampling.steps) for share in run.regions.window)
+    first, last = (int(fraction * run.sampling.steps) for fraction in run.regions.window)
     parts = [text(45, 16, "noise level t of each sampling step", "b"), text(545, 16, "η after n optimiser steps", "b")]
     parts.append(rectangle(45 + 20 * (first - 0.5), 26, 20 * (last - first + 1), 184, mix(0.15)))
     parts.append(text(45 + 20 * (first + last) / 2, 222, "③ attention is collected", "three", "middle"))
@@ -224,9 +224,9 @@ def regions() -> str:
         x = 55 + 170 * column
         parts += [text(x, 16, name, "b"), text(x, 238, caption, "s")]
         for frame, y in ((0, 26), (1, 128)):
-            for (row, place), value in np.ndenumerate(values[frame]):
+            for (row, column), value in np.ndenumerate(values[frame]):
                 colour = mix(min(1.0, (float(value) - low) / (high - low)))
-                parts.append(rectangle(x + 12 * place, y + 12 * row, 12, 12, colour))
+                parts.append(rectangle(x + 12 * column, y + 12 * row, 12, 12, colour))
     return svg(900, 248, parts, "Weights of video tokens in two frames, by form")
 
 

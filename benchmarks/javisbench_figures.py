@@ -42,10 +42,10 @@ def counts_figures(bench: SharedRuns) -> list[Figure]:
     figures = []
     for name, size, pictures in (("96x128", (96, 128), 111), ("square", (96, 96), 101)):
         store = ObservedStore(WeightsConfig(WEIGHTS["reduced"]), "cpu")
-        found = score([drawn_clip(bench.folder, 4.0, size)], store, bench.folder)
+        run = score([drawn_clip(bench.folder, 4.0, size)], store, bench.folder)
         rows = store.ledger.rows("imagebind")
-        detail = {"opens": dict(found.opens), "loads": dict(store.ledger.loads), "imagebind": rows}
-        most = max(found.opens.values())
+        detail = {"opens": dict(run.opens), "loads": dict(store.ledger.loads), "imagebind": rows}
+        most = max(run.opens.values())
         figures += [
             Figure(f"opens of each file, {name} clip of 4 s", most, "", "<=", 1, detail=detail),
             Figure(f"imagebind: pictures, {name} clip of 4 s", rows["embed_images"], "", "<=", pictures),
@@ -59,24 +59,24 @@ def counts_figures(bench: SharedRuns) -> list[Figure]:
 
 def floor_figures(bench: SharedRuns) -> list[Figure]:
     """Wall time of the ten metrics by that of the forward passes alone and one decode."""
-    ours = bench.ours
-    alone, others = run_alone(bench.fp32, bench.own_passes, bench.rounds)
+    runs = bench.avbench
+    alone, others = run_alone(bench.fp32, bench.avbench_passes, bench.rounds)
     decoded = []
     for _ in range(3):
         with Stopwatch() as watch:
             plain_read(bench.clips[0])
         decoded.append(watch.seconds)
     decode = statistics.median(decoded)
-    seconds = statistics.median(run.seconds for run in ours)
+    seconds = statistics.median(run.seconds for run in runs)
     detail = {
         "seconds": round(seconds, 3),
         "forward_passes_s": {name: round(value, 3) for name, value in alone.items()},
         "decode_s": round(decode, 3),
-        "encoders_s": {name: round(value, 3) for name, value in ours[-1].encoder_seconds.items()},
-        "cores_used_by_others": {"run": rounded(ours[-1].others), "passes_alone": round(others, 2)},
+        "encoders_s": {name: round(value, 3) for name, value in runs[-1].encoder_seconds.items()},
+        "cores_used_by_others": {"run": rounded(runs[-1].others), "passes_alone": round(others, 2)},
     }
     bench.log("forward passes alone", **detail)
-    disturbed = others >= QUIET_CORES or disturbed_by_others(ours)
+    disturbed = others >= QUIET_CORES or disturbed_by_others(runs)
     value = seconds / (sum(alone.values()) + decode)
     name = "ten metrics: time / their forward passes alone and one decode"
     return [Figure(name, value, "x", "<=", 1.1 if bench.full else None, disturbed, detail)]
@@ -93,20 +93,20 @@ def plain_read(clip: Clip) -> None:
 
 def schedule_figures(bench: SharedRuns) -> list[Figure]:
     """The reference's schedule at fp32 against avbench at fp32: each group of metrics, and all ten."""
-    ours, reference = bench.ours, bench.reenacted
-    check_same(ours[0].values[0], reference[0])
+    runs, reference = bench.avbench, bench.reenacted
+    check_same(runs[0].values[0], reference[0])
     figures, total = [], 0.0
-    rows: Counter[str] = sum((found.rows for found in reference[0].values()), Counter())
-    opens: Counter[str] = sum((found.opens for found in reference[0].values()), Counter())
+    rows: Counter[str] = sum((group.rows for group in reference[0].values()), Counter())
+    opens: Counter[str] = sum((group.opens for group in reference[0].values()), Counter())
     for group in reenactment.GROUPS:
-        theirs = statistics.median(found[group].seconds for found in reference)
-        alone = statistics.median(seconds_alone(bench, run, group) for run in ours)
-        total += theirs
-        detail = {"reference_s": round(theirs, 3), "avbench_s": round(alone, 3)}
-        busy = disturbed_by_others([*ours, *(found[group] for found in reference)])
+        reference_s = statistics.median(round_[group].seconds for round_ in reference)
+        alone = statistics.median(seconds_alone(bench, run, group) for run in runs)
+        total += reference_s
+        detail = {"reference_s": round(reference_s, 3), "avbench_s": round(alone, 3)}
+        busy = disturbed_by_others([*runs, *(round_[group] for round_ in reference)])
         name = f"{group.name} asked alone: reference / avbench, fp32"
-        figures.append(Figure(name, theirs / alone, disturbed=busy, detail=detail))
-    seconds = statistics.median(run.seconds for run in ours)
+        figures.append(Figure(name, reference_s / alone, disturbed=busy, detail=detail))
+    seconds = statistics.median(run.seconds for run in runs)
     detail = {
         "reference_s": round(total, 3),
         "avbench_s": round(seconds, 3),
@@ -121,12 +121,12 @@ def schedule_figures(bench: SharedRuns) -> list[Figure]:
     return figures
 
 
-def check_same(ours: dict[str, float], reference: dict[reenactment.Group, Any]) -> None:
+def check_same(values: dict[str, float], reference: dict[reenactment.Group, Any]) -> None:
     """Both schedules must come to the same values, or their times compare nothing."""
-    for found in reference.values():
-        for name, value in found.values.items():
+    for scored in reference.values():
+        for name, value in scored.values.items():
             allowed = SAME if name in COSINES else 10 * SAME
-            assert abs(value - ours[name]) <= allowed, f"{name}: reference {value}, avbench {ours[name]}"
+            assert abs(value - values[name]) <= allowed, f"{name}: reference {value}, avbench {values[name]}"
 
 
 def seconds_alone(bench: SharedRuns, run: Scored, group: reenactment.Group) -> float:
@@ -139,9 +139,9 @@ def seconds_alone(bench: SharedRuns, run: Scored, group: reenactment.Group) -> f
 
 def precision_figures(bench: SharedRuns) -> list[Figure]:
     """Avbench at bf16: speed against the reference's schedule at fp32, and how far each metric moves."""
-    fp32 = (bench.ours[0], bench.short_fp32)
-    total = statistics.median(sum(found.seconds for found in round_.values()) for round_ in bench.reenacted)
-    ours = statistics.median(run.seconds for run in bench.ours)
+    fp32 = (bench.avbench[0], bench.short_fp32)
+    total = statistics.median(sum(group.seconds for group in round_.values()) for round_ in bench.reenacted)
+    seconds_fp32 = statistics.median(run.seconds for run in bench.avbench)
     bf16 = bench.bf16
     moved = {
         name: [round(b.values[0][name] - a.values[0][name], 6) for a, b in zip(fp32, bf16, strict=True)]
@@ -153,10 +153,10 @@ def precision_figures(bench: SharedRuns) -> list[Figure]:
     clips = [clip.clip_id for clip in bench.clips]
     detail: dict[str, Any] = {"clips": clips, "change_by_metric": moved, "desync": desync}
     bench.log("bf16 against fp32", **{name: f"{value:.2g}" for name, value in moves.items()})
-    seconds = {"reference_fp32_s": total, "avbench_fp32_s": ours, "avbench_bf16_s": bf16[0].seconds}
+    seconds = {"reference_fp32_s": total, "avbench_fp32_s": seconds_fp32, "avbench_bf16_s": bf16[0].seconds}
     detail_of_speed = {name: round(value, 3) for name, value in seconds.items()}
     bound = 2.5 if bench.full else None
-    disturbed = disturbed_by_others([bf16[0], *(found for round_ in bench.reenacted for found in round_.values())])
+    disturbed = disturbed_by_others([bf16[0], *(group for round_ in bench.reenacted for group in round_.values())])
     name = "ten metrics: reference at fp32 / avbench at bf16"
     figures = [Figure(name, total / bf16[0].seconds, "x", ">=", bound, disturbed, detail_of_speed)]
     worst = max(moves[name] for name in COSINES)
@@ -193,7 +193,7 @@ def cache_figures(bench: SharedRuns) -> list[Figure]:
     name = "warm cache, {} networks: first time / again in a new run folder"
     figures = [Figure(name.format("reduced"), first / again, bound=50, detail=detail)]
     if bench.full:
-        seconds = bench.ours[0].seconds
+        seconds = bench.avbench[0].seconds
         again = whole_run(bench, bench.clips[:1], bench.fp32.setup, bench.cache.name, "full")
         detail = {"clips": 1, "first_s_without_loading": round(seconds, 3), "again_s": round(again, 3)}
         bench.log("warm cache, full networks", **detail)

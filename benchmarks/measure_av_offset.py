@@ -106,13 +106,15 @@ def clip_table(cases: list[Case]) -> str:
         "|---|--:|--:|---|--:|--:|--:|",
     ]
     for name in dict.fromkeys(case.clip for case in cases):
-        own = [case for case in cases if case.clip == name]
-        given = [case for case in own if case.reported]
-        near = sum(case.error <= RIGHT_S for case in own)
+        of_clip = [case for case in cases if case.clip == name]
+        given = [case for case in of_clip if case.reported]
+        near = sum(case.error <= RIGHT_S for case in of_clip)
         good = sum(case.error <= RIGHT_S for case in given)
-        low, high = min(c.confidence for c in own), max(c.confidence for c in own)
+        low, high = min(c.confidence for c in of_clip), max(c.confidence for c in of_clip)
         worst = f"{max(c.error for c in given):.2f} s" if given else "–"
-        lines.append(f"| {name} | {len(own)} | {near} | {low:.2f} to {high:.2f} | {len(given)} | {good} | {worst} |")
+        lines.append(
+            f"| {name} | {len(of_clip)} | {near} | {low:.2f} to {high:.2f} | {len(given)} | {good} | {worst} |"
+        )
     return "\n".join(lines)
 
 

@@ -100,8 +100,8 @@ NULLS: dict[str, Callable[[np.random.Generator, int], Pair]] = {
 def verdicts(pair: Pair) -> list[Finding]:
     """What the check says, without a policy file."""
     policy = Policy()
-    found = measure_clips(pair.prompts, pair.scores, policy)
-    return judge([replace(finding, direction="higher") for finding in found.values()], policy)
+    findings = measure_clips(pair.prompts, pair.scores, policy)
+    return judge([replace(finding, direction="higher") for finding in findings.values()], policy)
 
 
 def false_alarms(n: int, scores: str, pairs: int, seed: int = 0) -> tuple[float, float, float]:
@@ -110,9 +110,9 @@ def false_alarms(n: int, scores: str, pairs: int, seed: int = 0) -> tuple[float,
     worse = moved = low = 0
     for _ in range(pairs):
         findings = verdicts(NULLS[scores](rng, n))
-        found = {finding.verdict for finding in findings}
-        worse += "worse" in found
-        moved += bool(found & {"worse", "better"})
+        judged = {finding.verdict for finding in findings}
+        worse += "worse" in judged
+        moved += bool(judged & {"worse", "better"})
         low += any(finding.p_holm is not None and finding.p_holm <= 0.05 for finding in findings)
     return worse / pairs, moved / pairs, low / pairs
 
@@ -130,15 +130,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def percent(share: float) -> str:
-    """A share in per cent, one decimal."""
-    return f"{100 * share:.1f} %"
+def percent(fraction: float) -> str:
+    """A fraction in per cent, one decimal."""
+    return f"{100 * fraction:.1f} %"
 
 
 def main() -> None:
     """Draw, judge and renew the page."""
     alarms = [(str(n), name, *map(percent, false_alarms(n, name, PAIRS))) for name in NULLS for n in SIZES]
-    found = [
+    rows = [
         (str(n), f"{effect:g} sd", *map(percent, power(n, effect, POWER_PAIRS).values()))
         for effect in EFFECTS
         for n in SIZES
@@ -147,7 +147,7 @@ def main() -> None:
         f"Equal checkpoints, ten metrics, {PAIRS:,} pairs for each line:\n\n"
         + table(("clips", "scores", "any metric worse", "any worse or better", "any corrected p ≤ 5 %"), alarms)
         + f"\nOne of ten metrics worse, {POWER_PAIRS} pairs for each line; its verdict:\n\n"
-        + table(("prompts", "worse by", "worse", "undecided", "same", "better"), found)
+        + table(("prompts", "worse by", "worse", "undecided", "same", "better"), rows)
     )
     page = PAGE.read_text(encoding="utf-8")
     PAGE.write_text(MEASURED.sub(lambda match: match[1] + "\n" + text + "\n" + match[2], page), encoding="utf-8")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from avbench.clips import Clip, Prompt
 from avbench.encoders import ClipInput, Encoder, EncoderStore, WeightsConfig
 from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT
-from avbench.encoders.networks.audiobox.inputs import javisbench_sound
+from avbench.encoders.networks.audiobox.inputs import javisbench_audio
 from avbench.encoders.networks.i3d.encoders import I3D_COMPAT, I3D_FIXED
 from avbench.encoders.networks.imagebind.encoders import (
     IMAGEBIND_AUDIO,
@@ -115,8 +115,8 @@ def each(fixed: Measure, compat: Measure, prompts: Sequence[Prompt] = ()) -> Cal
 
     def both(subjects: Sequence[Subject], store: EncoderStore, seconds: float | None) -> tuple[Values, Values]:
         pairs = [(s.media[seconds], prompt) for s in subjects for prompt in (prompts or [s.prompt])]
-        found = [[measure(media, prompt, store) for media, prompt in pairs] for measure in (fixed, compat)]
-        return np.array(found[0]), np.array(found[1])
+        scores = [[measure(media, prompt, store) for media, prompt in pairs] for measure in (fixed, compat)]
+        return np.array(scores[0]), np.array(scores[1])
 
     return both
 
@@ -129,11 +129,11 @@ def scored(name: str, media: Media, prompt: Prompt, store: EncoderStore) -> floa
     return score.value
 
 
-def pair_of(flag: str, name: str, **facts: Any) -> Row:
+def pair_of(flag: str, name: str, **fields: Any) -> Row:
     """A metric and its compat twin."""
     encoders = registry()[name].encoders + registry()[f"{name}_compat"].encoders
-    measures = each(partial(scored, name), partial(scored, f"{name}_compat"), facts.pop("prompts", ()))
-    return Row(flag, f"`{name}`", encoders, measures, **facts)
+    measures = each(partial(scored, name), partial(scored, f"{name}_compat"), fields.pop("prompts", ()))
+    return Row(flag, f"`{name}`", encoders, measures, **fields)
 
 
 def quality(flag: str, seconds: float) -> Row:
@@ -158,11 +158,11 @@ def rate_prepared(network: Any, clips: Sequence[ClipInput], flags: dict[str, boo
     rated = []
     for clip in clips:
         assert clip.audio is not None
-        rated.append(ClipInput((javisbench_sound(clip.views[0][0], clip.audio.sample_rate, **flags)[None],)))
+        rated.append(ClipInput((javisbench_audio(clip.views[0][0], clip.audio.sample_rate, **flags)[None],)))
     return AUDIOBOX_AXES.run(network, rated)
 
 
-def text_sound(text: Encoder, media: Media, prompt: Prompt, store: EncoderStore) -> float:
+def text_audio(text: Encoder, media: Media, prompt: Prompt, store: EncoderStore) -> float:
     """IB-TA with the text embedded one way or the other and the sound as it should be."""
     words, _ = split_text(store.embed(text, media, prompt))
     return float(cosine(words, store.embed(IMAGEBIND_AUDIO, media)[0]))
@@ -218,11 +218,11 @@ def sets(
     """A set metric: three clips against four, and what it is with each clip left out in turn."""
 
     def both(subjects: Sequence[Subject], store: EncoderStore, seconds: float | None) -> tuple[Values, Values]:
-        found = []
+        distances = []
         for encoder, distance in zip(encoders, distances, strict=True):
             rows = {subject.name: store.embed(encoder, subject.media[seconds]) for subject in subjects}
-            found.append([distance(*split(rows, left_out)) for left_out in rows])
-        return np.array(found[0]), np.array(found[1])
+            distances.append([distance(*split(rows, left_out)) for left_out in rows])
+        return np.array(distances[0]), np.array(distances[1])
 
     return Row(flag, metric, encoders, both, on="first 4 s, seven sets of six clips")
 
@@ -271,7 +271,7 @@ def all_rows() -> list[Row]:
             "ib_text_truncation",
             "`ta_ib`",
             (*texts, IMAGEBIND_AUDIO),
-            each(partial(text_sound, texts[0]), partial(text_sound, texts[1]), long),
+            each(partial(text_audio, texts[0]), partial(text_audio, texts[1]), long),
             network="reduced",
             on=words,
         ),
@@ -295,8 +295,10 @@ def decode(rows: Iterable[Row]) -> list[Subject]:
 
 def _media(clip: Clip, views: dict[float | None, list[View]]) -> dict[float | None, Media]:
     return {
-        seconds: decode_clip(clip, f"{clip.clip_id} {seconds}", dict.fromkeys(own), DecodeOptions(seconds=seconds))
-        for seconds, own in views.items()
+        seconds: decode_clip(
+            clip, f"{clip.clip_id} {seconds}", dict.fromkeys(clip_views), DecodeOptions(seconds=seconds)
+        )
+        for seconds, clip_views in views.items()
     }
 
 
@@ -320,8 +322,8 @@ def measure(wanted: Sequence[str]) -> str:
         "|---|---|---|---|--:|--:|--:|--:|",
     ]
     for row in rows:
-        found = row.both(subjects, whole if row.network == "full size" else reduced, row.seconds)
-        lines.append(line_of(row.flag, row.metric, row.network, row.material, *found))
+        scores = row.both(subjects, whole if row.network == "full size" else reduced, row.seconds)
+        lines.append(line_of(row.flag, row.metric, row.network, row.material, *scores))
         print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines) + "\n"
 

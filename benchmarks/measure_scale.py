@@ -152,10 +152,10 @@ def main(counts: list[int], names: list[str]) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             for stage in names:
-                found = measure(stage, folder, count)
+                measured = measure(stage, folder, count)
                 if stage in SHOWN:
-                    seconds = found["seconds"]
-                    figures = f"{seconds:.1f} | {seconds / count * 1000:.2f} | {found['bytes'] / 1e6:.0f}"
+                    seconds = measured["seconds"]
+                    figures = f"{seconds:.1f} | {seconds / count * 1000:.2f} | {measured['bytes'] / 1e6:.0f}"
                     print(f"| {count:,} | {stage} | {figures} |", flush=True)
             page = folder / "run" / "report.html"
             if page.exists():

@@ -94,9 +94,9 @@ def words(folder: Path) -> Iterator[Cost]:
     base_folder = folder / "base"
     base_folder.mkdir()
     samples = sound(SPOKEN)
-    for name, place in (("tiny.en", tiny_en()), ("base", base(base_folder))):
+    for name, path in (("tiny.en", tiny_en()), ("base", base(base_folder))):
         for digits, kind in (("fp32", "float32"), ("8 bits", "int8")):
-            transcriber = load_transcriber(place, compute_type=kind)
+            transcriber = load_transcriber(path, compute_type=kind)
             yield measured(f"words: Whisper {name}, {digits}", lambda model=transcriber: model.transcribe(samples))  # type: ignore[misc]
 
 

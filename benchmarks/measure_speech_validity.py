@@ -51,9 +51,9 @@ VERSIONS = (
     "silero-vad",
     "distillmos",
 )
-OF_SOUND = ("sound_of_another_clip", "low_pass", "clipping", "sound_noise", "wrong_prompt")
-OF_PICTURE = ("blur", "picture_noise", "small_picture")
-METRICS = {"wer": OF_SOUND, "distillmos": OF_SOUND, "face_ratio": OF_PICTURE}
+OF_AUDIO = ("sound_of_another_clip", "low_pass", "clipping", "sound_noise", "wrong_prompt")
+OF_VIDEO = ("blur", "picture_noise", "small_picture")
+METRICS = {"wer": OF_AUDIO, "distillmos": OF_AUDIO, "face_ratio": OF_VIDEO}
 SPEEDS = (1.0, 0.85, 1.15, 1.3)
 SPOKEN = {
     "ovi_kitchen": "AI declares: humans obsolete now.",

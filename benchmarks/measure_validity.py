@@ -33,8 +33,8 @@ def main() -> None:
     suite = get_suite("quick")
     study = run_study(real_clips(), suite, get_scorers(suite.metrics))
     responses = respond(study.rows, study.scorers)
-    found = describe_environment()
-    versions = ", ".join(f"{name} {found[name]}" for name in VERSIONS if name in found)
+    environment = describe_environment()
+    versions = ", ".join(f"{name} {environment[name]}" for name in VERSIONS if name in environment)
     text = f"{render_markdown(study, responses)}\nVersions: {versions}.\n\n"
     page = DOCS / "validity.md"
     page.write_text(

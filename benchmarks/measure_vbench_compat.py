@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from avbench.clips import Clip, Prompt
 from avbench.encoders import ClipInput, Encoder, EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.networks.dino.encoders import DINO_FRAMES
-from avbench.encoders.networks.grit.detections import Found, from_array
+from avbench.encoders.networks.grit.detections import FrameDetections, from_array
 from avbench.encoders.networks.grit.encoders import GRIT, GRIT_ANTIALIAS, GRIT_ROUNDED
 from avbench.encoders.networks.raft.encoders import STRIDE, neighbours
 from avbench.media import All, Frames, Media, Middle, decode_clip
@@ -97,62 +97,68 @@ class Row:
 
 def relation(film: Film, store: EncoderStore, argument: str) -> Pair:
     """Spatial relationship with one of its flags alone, for words of the stand-in vocabulary."""
-    found = from_array(store.embed(GRIT, film.media))
-    means = [np.mean(relation_scores(found, "dog", "on the left of", "car", **{argument: on})) for on in (False, True)]
+    detections = from_array(store.embed(GRIT, film.media))
+    means = [
+        np.mean(relation_scores(detections, "dog", "on the left of", "car", **{argument: on})) for on in (False, True)
+    ]
     return means[0], means[1]
 
 
-def colored_frames(found: Found, **flags: bool) -> list[float]:
+def colored_frames(detections: FrameDetections, **flags: bool) -> list[float]:
     """Fraction of frames that succeed in `color`, for eight things."""
-    return [color_frames(found, name, color, **flags)[1] / len(found) for name, color in COLORED]
+    return [color_frames(detections, name, color, **flags)[1] / len(detections) for name, color in COLORED]
 
 
 def first_name(film: Film, store: EncoderStore) -> Pair:
     """Colours with the first detection's name for all of a frame."""
-    found = from_array(store.embed(GRIT, film.media))
-    return colored_frames(found), colored_frames(found, first_name=True)
+    detections = from_array(store.embed(GRIT, film.media))
+    return colored_frames(detections), colored_frames(detections, first_name=True)
 
 
 def substrings(film: Film, store: EncoderStore) -> Pair:
     """Colours within words. Captions say "colored" where they said "red", so that the flag always acts."""
-    found = [
+    detections = [
         [replace(each, caption=each.caption.replace("red", "colored")) for each in frame]
         for frame in from_array(store.embed(GRIT, film.media))
     ]
-    return colored_frames(found), colored_frames(found, substrings=True)
+    return colored_frames(detections), colored_frames(detections, substrings=True)
 
 
 def color_object(film: Film, store: EncoderStore) -> Pair:
     """Fraction of frames that count for "a red car in Havana by day"."""
-    found = from_array(store.embed(GRIT, film.media))
+    detections = from_array(store.embed(GRIT, film.media))
     texts = [object_by_substrings(f"a red {name} in havana by day", "red") for name in NAMES]
-    fractions = [[color_frames(found, name, "red")[0] / len(found) for name in names] for names in (NAMES, texts)]
+    fractions = [
+        [color_frames(detections, name, "red")[0] / len(detections) for name in names] for names in (NAMES, texts)
+    ]
     return fractions[0], fractions[1]
 
 
-def enlarged(film: Film, store: EncoderStore, other: Encoder, fractions: Callable[[Found], list[float]]) -> Pair:
+def enlarged(
+    film: Film, store: EncoderStore, other: Encoder, fractions: Callable[[FrameDetections], list[float]]
+) -> Pair:
     """What GRIT and a variant of it find in enlarged frames."""
     chosen = film.middle(LARGE_FRAMES)
     large = ClipInput((film.scaled(LINES, chosen),))
     network = GRIT.backbone.load(LoadContext(SETUP, "cpu"))
-    found = [fractions(from_array(next(iter(encoder.run(network, [large]))))) for encoder in (GRIT, other)]
-    return found[0], found[1]
+    detections = [fractions(from_array(next(iter(encoder.run(network, [large]))))) for encoder in (GRIT, other)]
+    return detections[0], detections[1]
 
 
-def named_frames(found: Found) -> list[float]:
+def named_frames(detections: FrameDetections) -> list[float]:
     """Fraction of frames that show each of four objects."""
-    return [float(np.mean([any(each.name == name for each in frame) for frame in found])) for name in NAMES]
+    return [float(np.mean([any(each.name == name for each in frame) for frame in detections])) for name in NAMES]
 
 
 def speeds(frames: Pixels, fraction: float, pairs: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
     """Mean length of the longest vectors of each pair, by OpenCV's flow: RAFT with random weights sees no motion."""
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    found = []
+    means = []
     for first, second in pairs:
         flow: Any = cv2.calcOpticalFlowFarneback(grey[first], grey[second], np.empty(0), 0.5, 4, 21, 3, 7, 1.5, 0)
         lengths = np.sort(np.linalg.norm(flow, axis=2), axis=None)
-        found.append(lengths[-int(fraction * lengths.size) :].mean())
-    return np.array(found, dtype=np.float32)
+        means.append(lengths[-int(fraction * lengths.size) :].mean())
+    return np.array(means, dtype=np.float32)
 
 
 def dynamic(film: Film, frames: Pixels) -> tuple[DynamicRule, NDArray[np.float32]]:
@@ -175,27 +181,27 @@ def static(frames: Pixels) -> tuple[StaticRule, NDArray[np.float32]]:
 def one_pair(film: Film, store: EncoderStore) -> Pair:
     """Dynamic degree of two sampled frames, against a rule that asks for a pair that moves."""
     assert film.media.video is not None
-    rule, found = dynamic(film, film.frames[: round(film.media.video.fps / 5)])
-    assert len(found) == 1
-    return replace(rule, needed=1).holds(found), rule.holds(found)
+    rule, values = dynamic(film, film.frames[: round(film.media.video.fps / 5)])
+    assert len(values) == 1
+    return replace(rule, needed=1).holds(values), rule.holds(values)
 
 
 def few_frames(film: Film, store: EncoderStore) -> Pair:
     """Static filter of four frames, against a rule that allows one pair."""
-    rule, found = static(film.frames[:4])
-    return replace(rule, allowed=1).holds(found), rule.holds(found)
+    rule, values = static(film.frames[:4])
+    return replace(rule, allowed=1).holds(values), rule.holds(values)
 
 
 def small_dynamic(film: Film, store: EncoderStore) -> Pair:
     """Dynamic degree of a clip that is just large enough, against the answer for one that is too small."""
-    rule, found = dynamic(film, film.scaled(LARGE, film.frames))
-    return rule.holds(found), compat(film, store, "dynamic_degree_compat")
+    rule, values = dynamic(film, film.scaled(LARGE, film.frames))
+    return rule.holds(values), compat(film, store, "dynamic_degree_compat")
 
 
 def small_static(film: Film, store: EncoderStore) -> Pair:
     """The static filter of the same."""
-    rule, found = static(film.scaled(LARGE, film.frames))
-    return rule.holds(found), compat(film, store, "static_filter_compat")
+    rule, values = static(film.scaled(LARGE, film.frames))
+    return rule.holds(values), compat(film, store, "static_filter_compat")
 
 
 def small_smooth(film: Film, store: EncoderStore) -> Pair:
@@ -211,7 +217,7 @@ def compat(film: Film, store: EncoderStore, name: str, frames: int | None = None
     return registry()[name](media, Prompt(), store).value
 
 
-def last_place(film: Film, store: EncoderStore) -> Pair:
+def last_index(film: Film, store: EncoderStore) -> Pair:
     """Fraction of sixteen frames that resemble the last one more than the first, as if captions named its place."""
     chosen = film.middle(16).astype(np.float32)
     shown = [bool(np.abs(frame - chosen[-1]).mean() < np.abs(frame - chosen[0]).mean()) for frame in chosen]
@@ -241,7 +247,7 @@ ROWS = (
     Row("raft_small_still", "`dynamic_degree`", small_dynamic, SHRUNK.format(SECONDS), FLOW),
     Row("raft_small_still", "`static_filter`", small_static, SHRUNK.format(SECONDS), FLOW),
     Row("amt_small_black", "`motion_smoothness`", small_smooth, SHRUNK.format(SECONDS / 4)),
-    Row("scene_first_frames", "`scene`, place of the last frame", last_place, network="none"),
+    Row("scene_first_frames", "`scene`, place of the last frame", last_index, network="none"),
 )
 
 
@@ -271,16 +277,16 @@ def measure(wanted: Sequence[str]) -> str:
     """The table."""
     rows = [row for row in ROWS if not wanted or row.flag in wanted]
     store = EncoderStore(setup=SETUP)
-    found: list[list[Pair]] = [[] for _ in rows]
+    measured: list[list[Pair]] = [[] for _ in rows]
     for film in films() if rows else ():
-        for row, pairs in zip(rows, found, strict=True):
+        for row, pairs in zip(rows, measured, strict=True):
             pairs.append(row.both(film, store))
         print(film.clip.clip_id, file=sys.stderr, flush=True)
     lines = [
         "| flag | number | network | on | mean effect | largest | SD of fixed | mean effect / SD |",
         "|---|---|---|---|--:|--:|--:|--:|",
     ]
-    for row, pairs in zip(rows, found, strict=True):
+    for row, pairs in zip(rows, measured, strict=True):
         fixed, compat = (np.array(values, dtype=np.float64) for values in zip(*pairs, strict=True))
         lines.append(line_of(row.flag, row.number, row.network, row.on, fixed, compat))
     if not wanted or "vbench_frame_weighted" in wanted:

@@ -21,7 +21,7 @@ from avbench.clips import Clip
 from avbench.encoders import EncoderStore
 from avbench.media import Frame, FrameSeries, Waveform, decode_clip
 from avbench.media.options import default_threads
-from avbench.metrics.av_align import SOUND
+from avbench.metrics.av_align import WAVEFORM
 from avbench.metrics.optical_flow import FLOW
 from avbench.run.jobs import ClipJob, RunContext, Stopped
 from avbench.run.schedule import SpoolLimit, score_jobs
@@ -58,10 +58,10 @@ def decode_figures(folder: Path, rounds: int) -> list[Figure]:
         assert (len(media.video.times), media.audio.samples) == (frames, sound.shape[1]), path
         candidates = {
             "plain": lambda path=path: plain_decode(path),
-            "ours": lambda clip=clip: decode_clip(clip, "key", [NOTHING, Waveform()]),
+            "avbench": lambda clip=clip: decode_clip(clip, "key", [NOTHING, Waveform()]),
         }
         per_clip[path.stem] = take_turns(candidates, rounds)
-    return [_over_clips("decode: speed of a plain PyAV loop = 1", per_clip, "plain", "ours", ">=", 0.9)]
+    return [_over_clips("decode: speed of a plain PyAV loop = 1", per_clip, "plain", "avbench", ">=", 0.9)]
 
 
 def textbook_av_align(path: Path, wav: Path) -> float:
@@ -116,23 +116,23 @@ def av_align_figures(folder: Path, rounds: int) -> list[Figure]:
         if path.stem in SLOW_CLIPS:
             continue
         wav, clip = folder / f"{path.stem}.wav", Clip(path.stem, path)
-        media = decode_clip(clip, "key", [SOUND])
+        media = decode_clip(clip, "key", [WAVEFORM])
         assert media.audio is not None
-        soundfile.write(wav, media.view(SOUND)[0], media.audio.sample_rate, subtype="FLOAT")
+        soundfile.write(wav, media.view(WAVEFORM)[0], media.audio.sample_rate, subtype="FLOAT")
         with av.open(str(path)) as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-        textbook, ours = textbook_av_align(path, wav), our_av_align(clip)  # also warms librosa up
-        assert ours is not None
-        assert abs(textbook - ours) < 1e-9, f"{path.name}: textbook {textbook}, ours {ours}"
+        textbook, value = textbook_av_align(path, wav), our_av_align(clip)  # also warms librosa up
+        assert value is not None
+        assert abs(textbook - value) < 1e-9, f"{path.name}: textbook {textbook}, value {value}"
         candidates = {
             "textbook": lambda path=path, wav=wav: textbook_av_align(path, wav),
-            "ours": lambda clip=clip: our_av_align(clip),
+            "avbench": lambda clip=clip: our_av_align(clip),
             "flow alone": lambda frames=frames: flow_alone(frames),
         }
         per_clip[path.stem] = take_turns(candidates, rounds)
     return [
-        _over_clips("av_align: speed of the textbook = 1", per_clip, "textbook", "ours", ">=", 1.6),
-        _over_clips("av_align: time / its optical flow alone", per_clip, "ours", "flow alone", "<=", 1.05),
+        _over_clips("av_align: speed of the textbook = 1", per_clip, "textbook", "avbench", ">=", 1.6),
+        _over_clips("av_align: time / its optical flow alone", per_clip, "avbench", "flow alone", "<=", 1.05),
         _librosa_cold(folder / f"{next(iter(per_clip))}.wav"),
     ]
 
@@ -142,9 +142,9 @@ def _over_clips(name: str, per_clip: dict[str, Rounds], above: str, below: str, 
     ratios = {clip: rounds.ratio(above, below) for clip, rounds in per_clip.items()}
     weights = {clip: rounds.median(below) for clip, rounds in per_clip.items()}
     value = sum(ratios[clip] * weights[clip] for clip in ratios) / sum(weights.values())
-    facts = {clip: {"ratio": round(ratios[clip], 3)} | rounds.facts() for clip, rounds in per_clip.items()}
+    details = {clip: {"ratio": round(ratios[clip], 3)} | rounds.as_dict() for clip, rounds in per_clip.items()}
     disturbed = any(rounds.disturbed for rounds in per_clip.values())
-    return Figure(name, value, sense=sense, bound=bound, disturbed=disturbed, detail={"clips": facts})
+    return Figure(name, value, sense=sense, bound=bound, disturbed=disturbed, detail={"clips": details})
 
 
 _COLD = """

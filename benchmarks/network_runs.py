@@ -69,7 +69,7 @@ class SharedRuns:
         max_resident: networks kept loaded; all six take about 16 GB in fp32.
         log: progress.
         device: where networks run.
-        own_passes: forward passes of `ours`, which fills it.
+        avbench_passes: forward passes of `avbench`, which fills it.
     """
 
     folder: Path
@@ -78,7 +78,7 @@ class SharedRuns:
     max_resident: int
     log: Log
     device: str = "cpu"
-    own_passes: list[Pass] = field(default_factory=list)
+    avbench_passes: list[Pass] = field(default_factory=list)
     cache: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,7 +105,7 @@ class SharedRuns:
         return self.store("fp32")
 
     @cached_property
-    def ours(self) -> list[Scored]:
+    def avbench(self) -> list[Scored]:
         """The timed clip at fp32, `rounds` times. The first one leaves its embeddings in the cache."""
         runs = []
         for number in range(self.rounds):
@@ -120,17 +120,17 @@ class SharedRuns:
                 warm_up(self.folder, store)
             store.ledger.passes.clear()
             runs.append(score([self.clips[0]], store, self.folder))
-            self.log("avbench fp32", **facts(runs[-1]), load_s=round(store.ledger.load_seconds, 1))
-        self.own_passes += store.ledger.passes.values()
+            self.log("avbench fp32", **run_values(runs[-1]), load_s=round(store.ledger.load_seconds, 1))
+        self.avbench_passes += store.ledger.passes.values()
         store.ledger.passes.clear()
         return runs
 
     @cached_property
     def short_fp32(self) -> Scored:
         """The short clip at fp32."""
-        found = score([self.clips[1]], self.fp32, self.folder)
-        self.log("avbench fp32, short clip", **facts(found))
-        return found
+        run = score([self.clips[1]], self.fp32, self.folder)
+        self.log("avbench fp32, short clip", **run_values(run))
+        return run
 
     @cached_property
     def reenacted(self) -> list[dict[reenactment.Group, Reenacted]]:
@@ -156,15 +156,15 @@ class SharedRuns:
     def bf16(self) -> tuple[Scored, Scored]:
         """Both clips at bf16, after the fp32 networks have gone."""
         self.fp32.drop_networks()
-        self.own_passes.clear()
+        self.avbench_passes.clear()
         gc.collect()
         store = self.store("bf16")
         warm_up(self.folder, store)
-        found = []
+        runs = []
         for clip in self.clips:
-            found.append(score([clip], store, self.folder))
-            self.log(f"avbench bf16, {clip.clip_id}", **facts(found[-1]))
-        return found[0], found[1]
+            runs.append(score([clip], store, self.folder))
+            self.log(f"avbench bf16, {clip.clip_id}", **run_values(runs[-1]))
+        return runs[0], runs[1]
 
 
 def warm_up(folder: Path, store: ObservedStore) -> None:
@@ -215,12 +215,12 @@ def counted_opens() -> Iterator[Counter[str]]:
         av.open = original
 
 
-def facts(found: Scored) -> dict[str, Any]:
+def run_values(run: Scored) -> dict[str, Any]:
     """For the log."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {
-        "seconds": round(found.seconds, 2),
-        "cores_used_by_others": rounded(found.others),
+        "seconds": round(run.seconds, 2),
+        "cores_used_by_others": rounded(run.others),
         "peak_GiB": round(peak, 1),
     }
 

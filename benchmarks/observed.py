@@ -54,11 +54,11 @@ class Ledger:
 
     def rows(self, network: str) -> dict[str, int]:
         """Items that entered a network, by entry."""
-        found: Counter[str] = Counter()
+        rows: Counter[str] = Counter()
         for done in self.passes.values():
             if done.network == network:
-                found[done.entry] += done.rows * done.count
-        return dict(found)
+                rows[done.entry] += done.rows * done.count
+        return dict(rows)
 
 
 class ObservedStore(EncoderStore):
@@ -144,8 +144,8 @@ def _observe(module: torch.nn.Module, network: str, entry: str, ledger: Ledger) 
 
 
 def _owner(module: torch.nn.Module, entry: str) -> tuple[torch.nn.Module, str]:
-    place, _, name = entry.rpartition(".")
-    return module.get_submodule(place), name
+    path, _, name = entry.rpartition(".")
+    return module.get_submodule(path), name
 
 
 def _module(network: Any) -> torch.nn.Module:
@@ -180,17 +180,17 @@ def run_alone(store: ObservedStore, passes: Sequence[Pass], rounds: int) -> tupl
 
 @dataclass
 class Log:
-    """Progress of a long benchmark: lines on stderr, and facts that `save` writes at once."""
+    """Progress of a long benchmark: lines on stderr, and values that `save` writes at once."""
 
     save: Callable[[], None]
     steps: list[dict[str, Any]] = field(default_factory=list)
     start: float = field(default_factory=time.perf_counter)
 
-    def __call__(self, step: str, **facts: Any) -> None:
+    def __call__(self, step: str, **values: Any) -> None:
         """One step is done."""
         elapsed = round(time.perf_counter() - self.start, 1)
-        self.steps.append({"step": step, "at_s": elapsed, **facts})
-        shown = ", ".join(f"{name} {value}" for name, value in facts.items())
+        self.steps.append({"step": step, "at_s": elapsed, **values})
+        shown = ", ".join(f"{name} {value}" for name, value in values.items())
         sys.stderr.write(f"[{elapsed:8.1f} s] {step}: {shown}\n")
         sys.stderr.flush()
         self.save()

@@ -26,7 +26,7 @@ RESIDENT = {"fp32": 2, "bf16": 10}
 
 def score_clips(precision: str) -> dict[str, Any]:
     """Values, logits of Synchformer and seconds without loading, by clip."""
-    found: dict[str, Any] = {}
+    by_clip: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bench = SharedRuns(folder, "full", 1, RESIDENT[precision], lambda *_, **__: None)
@@ -35,21 +35,21 @@ def score_clips(precision: str) -> dict[str, Any]:
         for clip in bench.clips:
             store.ledger.passes.clear()
             run = score([clip], store, folder)
-            found[clip.clip_id] = {
+            by_clip[clip.clip_id] = {
                 "seconds": round(run.seconds, 2),
                 "cores_used_by_others": run.others,
                 "values": run.values[0],
                 "encoder_seconds": {name: round(value, 2) for name, value in run.encoder_seconds.items()},
                 "synchformer_logits": run.arrays["synchformer"].tolist(),
             }
-    return found
+    return by_clip
 
 
 def compare(fp32: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Change of each metric by clip, the largest of a cosine, and what became of DeSync's classes."""
     changes = {
-        clip: {name: round(other[clip]["values"][name] - value, 6) for name, value in found["values"].items()}
-        for clip, found in fp32.items()
+        clip: {name: round(other[clip]["values"][name] - value, 6) for name, value in reference["values"].items()}
+        for clip, reference in fp32.items()
     }
     desync = {
         clip: desync_change(*(np.array(run[clip]["synchformer_logits"]) for run in (fp32, other))) for clip in fp32

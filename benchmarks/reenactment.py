@@ -26,22 +26,22 @@ from torch import Tensor
 
 from avbench.clips import Clip
 from avbench.encoders import ClipInput
+from avbench.encoders.images import SIDE, short_side_224
 from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES
 from avbench.encoders.networks.clap import CLAP_AUDIO, CLAP_TEXT
 from avbench.encoders.networks.clip import CLIP_FRAMES, CLIP_TEXT
 from avbench.encoders.networks.imagebind import geometry
 from avbench.encoders.networks.imagebind.encoders import EVERY_FRAME, IMAGEBIND
-from avbench.encoders.networks.imagebind.encoders import SOUND as IMAGEBIND_SOUND
+from avbench.encoders.networks.imagebind.encoders import WAVEFORM as IMAGEBIND_WAVEFORM
 from avbench.encoders.networks.imagebind.inputs import mel_spectrograms, normalise_images
 from avbench.encoders.networks.imagebind.network import Trunk
 from avbench.encoders.networks.imagebind.tokens import tokenize
+from avbench.encoders.networks.synchformer.encoders import AUDIO as SYNCHFORMER_AUDIO
 from avbench.encoders.networks.synchformer.encoders import BACKBONE as SYNCHFORMER
-from avbench.encoders.networks.synchformer.encoders import PICTURE as SYNCHFORMER_PICTURE
-from avbench.encoders.networks.synchformer.encoders import SOUND as SYNCHFORMER_SOUND
+from avbench.encoders.networks.synchformer.encoders import VIDEO as SYNCHFORMER_VIDEO
 from avbench.encoders.networks.synchformer.inputs import log_mel, normalise
 from avbench.encoders.networks.synchformer.segments import Recipe, blocks, cut_segments
 from avbench.encoders.networks.videoalign import VIDEOALIGN
-from avbench.encoders.pictures import SIDE, short_side_224
 from avbench.encoders.texts import split_text
 from avbench.media import AudioInfo, Frames, VideoInfo, Waveform
 from avbench.media.media import render_waveform
@@ -63,7 +63,7 @@ class Reader:
     opens: Counter[str] = field(default_factory=Counter)
     capture: cv2.VideoCapture | None = None
 
-    def facts(self) -> VideoInfo:
+    def info(self) -> VideoInfo:
         """Frame count, rate and size."""
         capture = self._capture()
         count, fps = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
@@ -132,7 +132,7 @@ def every_token() -> Iterator[None]:
 
 def video_quality(store: ObservedStore, reader: Reader) -> Values:
     """VQ: frames by seeks."""
-    (view,), info = VIDEOALIGN.views, reader.facts()
+    (view,), info = VIDEOALIGN.views, reader.info()
     frames = reader.sought(view.sampling.indices(info.times, info.fps))
     shown = ClipInput((np.stack([view.transform(frame) for frame in frames]),), reader.clip.prompt.text)
     return {"vq": float(VIDEOALIGN.run(store.network(VIDEOALIGN.backbone), [shown])[0][0])}
@@ -147,7 +147,7 @@ def audio_quality(store: ObservedStore, reader: Reader) -> Values:
 
 def clip_score(store: ObservedStore, reader: Reader) -> Values:
     """CLIP: 48 frames by 48 seeks."""
-    (view,), info, network = CLIP_FRAMES.views, reader.facts(), store.network(CLIP_FRAMES.backbone)
+    (view,), info, network = CLIP_FRAMES.views, reader.info(), store.network(CLIP_FRAMES.backbone)
     frames = reader.sought(view.sampling.indices(info.times, info.fps))
     shown = ClipInput((np.stack([view.transform(frame) for frame in frames]),))
     text, _ = split_text(CLIP_TEXT.run(network, [ClipInput((), reader.clip.prompt.text)])[0])
@@ -164,7 +164,7 @@ def clap_score(store: ObservedStore, reader: Reader) -> Values:
 
 def imagebind_score(store: ObservedStore, reader: Reader) -> Values:
     """IB-TV, IB-TA, IB-AV: five overlapping reads, of which two frames each are used; 15 + 3 + 2 passes."""
-    network, prompt, info = store.network(IMAGEBIND), reader.clip.prompt, reader.facts()
+    network, prompt, info = store.network(IMAGEBIND), reader.clip.prompt, reader.info()
     corners = geometry.crop_corners(*short_side_224(np.zeros((info.height, info.width, 3), np.uint8)).shape[:2], SIDE)
     pairs = []
     for frames in reader.stretches(geometry.clip_ends(len(info.times), info.fps)):
@@ -183,11 +183,11 @@ def imagebind_score(store: ObservedStore, reader: Reader) -> Values:
 
 def av_score(store: ObservedStore, reader: Reader) -> Values:
     """AVHScore and JavisScore: every frame in one batch; the whole sound again, and each window three times over."""
-    network, info = store.network(IMAGEBIND), reader.facts()
+    network, info = store.network(IMAGEBIND), reader.info()
     stills = [EVERY_FRAME.transform(frame) for frame in reader.every_frame()]
     frames = _see(network, [np.stack([still, still]) for still in stills])  # (T, D)
     whole = _hear_clips(network, reader).mean(axis=0)
-    sound, _ = reader.sound(IMAGEBIND_SOUND)
+    sound, _ = reader.sound(IMAGEBIND_WAVEFORM)
     windows = [sound[:, start:stop] for start, stop in geometry.audio_windows(sound.shape[1])]
     heard = _hear(network, [part[:, a:b] for part in windows for a, b in geometry.audio_clips(part.shape[1])])
     sounds = heard.reshape(len(windows), geometry.AUDIO_CLIPS, heard.shape[-1]).mean(axis=1) if windows else heard
@@ -200,8 +200,8 @@ def av_score(store: ObservedStore, reader: Reader) -> Values:
 def desync(store: ObservedStore, reader: Reader) -> Values:
     """DeSync: all segments of a clip in one batch."""
     network = store.network(SYNCHFORMER)
-    pictures, video = reader.resampled_by_time(SYNCHFORMER_PICTURE)
-    sound, audio = reader.sound(SYNCHFORMER_SOUND)
+    pictures, video = reader.resampled_by_time(SYNCHFORMER_VIDEO)
+    sound, audio = reader.sound(SYNCHFORMER_AUDIO)
     parts = cut_segments(ClipInput((pictures, sound), None, video, audio), Recipe())
     weight = network.weight
     shown = torch.from_numpy(np.stack([part.pixels() for part in parts.video])).to(weight.device)
@@ -219,7 +219,7 @@ def _see(network: Any, pairs: Pictures) -> np.ndarray:
 
 
 def _hear_clips(network: Any, reader: Reader) -> np.ndarray:
-    sound, _ = reader.sound(IMAGEBIND_SOUND)
+    sound, _ = reader.sound(IMAGEBIND_WAVEFORM)
     return _hear(network, [sound[:, start:stop] for start, stop in geometry.audio_clips(sound.shape[1])])
 
 

@@ -49,7 +49,7 @@ class Report:
     """What goes into the results file, which is written anew after each step: a stop loses nothing."""
 
     path: Path | None
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     figures: list[Figure] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
 
@@ -57,7 +57,7 @@ class Report:
         """Write to a temporary name, then rename."""
         if self.path is None:
             return
-        content = self.facts | ({"steps": self.steps} if self.steps else {})
+        content = self.metadata | ({"steps": self.steps} if self.steps else {})
         content["figures"] = [figure.as_json() for figure in self.figures]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
@@ -137,7 +137,7 @@ def plan_javisbench(options: argparse.Namespace, report: Report, folder: Path) -
     from observed import Log
 
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
-    report.facts["machine"] |= {
+    report.metadata["machine"] |= {
         "device": torch.cuda.get_device_name() if device != "cpu" else "cpu",
         "torch_threads": torch.get_num_threads(),
     }
@@ -175,8 +175,8 @@ def main() -> int:
         out = Path(__file__).parent / "results" / f"{now:%Y-%m-%d}-{kind}.json"
     networks = options.javisbench or options.vbench
     packages = PACKAGES + NETWORK_PACKAGES if networks else PACKAGES
-    facts = {"date": now.isoformat(timespec="seconds"), "quick": options.quick, "machine": machine(packages)}
-    report = Report(out, facts | ({"networks": options.networks} if networks else {}))
+    metadata = {"date": now.isoformat(timespec="seconds"), "quick": options.quick, "machine": machine(packages)}
+    report = Report(out, metadata | ({"networks": options.networks} if networks else {}))
     with tempfile.TemporaryDirectory(prefix="avbench-bench-") as name:
         for group, measure in plan(options, report, Path(name)).items():
             start = time.perf_counter()

@@ -43,7 +43,7 @@ def resume_figures(folder: Path, rounds: int) -> list[Figure]:
     """A complete run scored again into the same folder, against the first run."""
     first, again, n_clips, _ = _runs(folder, rounds)
     value = first.median("first") / again.median("again")
-    detail = {"clips": n_clips, "first": first.facts(), "again": again.facts()}
+    detail = {"clips": n_clips, "first": first.as_dict(), "again": again.as_dict()}
     disturbed = first.disturbed or again.disturbed
     return [Figure("resume: first run / same run again", value, bound=50.0, disturbed=disturbed, detail=detail)]
 

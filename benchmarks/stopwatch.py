@@ -40,7 +40,7 @@ class Rounds:
         pairs = [(self.seconds[above][i], self.seconds[below][i]) for i in self.chosen]
         return statistics.median(a / b for a, b in pairs)
 
-    def facts(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         """For the JSON file."""
         known = [cores for i in self.chosen if (cores := self.others[i]) is not None]
         return {

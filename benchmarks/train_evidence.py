@@ -73,20 +73,20 @@ def collect(folder: Path, runs: list[tuple[str, int]]) -> dict[str, Any]:
             row["after"].append(value)
     for rows in table.values():
         for row in rows.values():
-            found = [value for value in row["after"] if value is not None]
-            row["mean"] = fmean(found) if found else None
-            row["deviation"] = stdev(found) if len(found) > 1 else None
+            known = [value for value in row["after"] if value is not None]
+            row["mean"] = fmean(known) if known else None
+            row["deviation"] = stdev(known) if len(known) > 1 else None
     return table
 
 
 def load(path: Path) -> dict[str, float | None]:
     """Mean of each metric of an evaluation."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    found: dict[str, float | None] = dict(content["sets"])
+    means: dict[str, float | None] = dict(content["sets"])
     for name, metric in content["metrics"].items():
         values = [value for value in metric["values"] if value is not None]
-        found[name] = fmean(values) if values else None
-    return found
+        means[name] = fmean(values) if values else None
+    return means
 
 
 def keep_log(run: Path, out: Path) -> None:

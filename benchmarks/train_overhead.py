@@ -193,7 +193,7 @@ def measure_switch(rounds: int = 20) -> dict[str, float]:
         policy = LoraPolicy(make(rope_type="split"), MID)
     network: Any = policy.transformer("policy")
 
-    def ours() -> None:
+    def of_policy() -> None:
         with policy._in_role("old"):  # what `velocity` does around a pass
             pass
 
@@ -201,7 +201,7 @@ def measure_switch(rounds: int = 20) -> dict[str, float]:
         network.set_adapter("old")
         network.set_adapter("policy")
 
-    return {name: _median_seconds(switch, rounds) / 2 for name, switch in (("ours", ours), ("peft", of_peft))}
+    return {name: _median_seconds(switch, rounds) / 2 for name, switch in (("of_policy", of_policy), ("peft", of_peft))}
 
 
 def _median_seconds(call: Callable[[], None], rounds: int) -> float:
@@ -220,12 +220,16 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=list(CHANGES), choices=list(CHANGES))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    facts = {"machine": machine(("torch", "diffusers", "peft")), "threads": torch.get_num_threads(), "targets": TARGETS}
+    metadata = {
+        "machine": machine(("torch", "diffusers", "peft")),
+        "threads": torch.get_num_threads(),
+        "targets": TARGETS,
+    }
     sizes = {size: measure(size, options.rounds or ROUNDS[size]) for size in options.sizes}
-    text = json.dumps(facts | {"sizes": sizes, "switch": measure_switch()}, indent=1)
+    text = json.dumps(metadata | {"sizes": sizes, "switch": measure_switch()}, indent=1)
     options.out.write_text(text + "\n", encoding="utf-8")
     print(text)
-    sys.exit(any(found[name] > target for found in sizes.values() for name, target in TARGETS.items()))
+    sys.exit(any(size[name] > target for size in sizes.values() for name, target in TARGETS.items()))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from omninft_train.miniature.measures import Paths, gradient_paths
 def table(paths: Paths) -> str:
     """The norms as a Markdown table."""
     lines = ["| block | audio loss | video loss | with surgery |", "|---|--:|--:|--:|"]
-    for block, (own, video, cut) in enumerate(zip(paths.audio, paths.video, paths.video_with_surgery, strict=True)):
-        lines.append(f"| {block} | {own:.4f} | {video / own:.3f} | {cut / own:.3f} |")
+    for block, (audio, video, cut) in enumerate(zip(paths.audio, paths.video, paths.video_with_surgery, strict=True)):
+        lines.append(f"| {block} | {audio:.4f} | {video / audio:.3f} | {cut / audio:.3f} |")
     return "\n".join([*lines, f"| all | | {paths.fraction:.3f} | {paths.fraction_with_surgery:.3f} |"])
 
 

@@ -26,13 +26,14 @@ import numpy as np
 import torch
 from figures import Figure
 from material import drawn_clip
-from network_runs import WEIGHTS, Scored, facts, rounded, score
+from network_runs import WEIGHTS, Scored, rounded, run_values, score
 from observed import Log, ObservedStore, Pass, run_alone
 from stopwatch import QUIET_CORES, Stopwatch, take_turns
 from torch import Tensor
 
 from avbench.clips import Clip
 from avbench.encoders import WeightsConfig
+from avbench.encoders.images import bicubic_crop_224, bilinear_224
 from avbench.encoders.networks.aesthetic import LAION_AESTHETIC
 from avbench.encoders.networks.amt.encoders import AMT_S
 from avbench.encoders.networks.clip import CLIP
@@ -44,7 +45,6 @@ from avbench.encoders.networks.musiq.encoders import network_input as musiq_inpu
 from avbench.encoders.networks.musiq.sizes import shrink
 from avbench.encoders.networks.raft import network as raft
 from avbench.encoders.networks.raft.encoders import RAFT, STRIDE
-from avbench.encoders.pictures import bicubic_crop_224, bilinear_224
 from avbench.encoders.pixels import cropped, replicate_padded
 from avbench.media import decode_clip
 from avbench.metrics.base import get_scorers
@@ -97,17 +97,17 @@ class VBenchRuns:
         return store
 
     @cached_property
-    def ours(self) -> Scored:
+    def avbench(self) -> Scored:
         """The suite on the clip, as in a run."""
         self.store.ledger.passes.clear()
         with self._recorded_flows():
-            found = score([self.clip], self.store, self.folder, SUITE)
+            run = score([self.clip], self.store, self.folder, SUITE)
         self.passes += self.store.ledger.passes.values()
-        self.log("avbench", **facts(found))
-        return found
+        self.log("avbench", **run_values(run))
+        return run
 
     def flow_seconds(self) -> float:
-        """What RAFT takes alone for the pairs of `ours`."""
+        """What RAFT takes alone for the pairs of `avbench`."""
         seconds = 0.0
         with torch.inference_mode():
             for key, count in self.flows.items():
@@ -135,7 +135,7 @@ class VBenchRuns:
 
 def floor_figures(runs: VBenchRuns) -> list[Figure]:
     """Wall time of the suite by that of its forward passes alone and one decode."""
-    ours = runs.ours
+    run = runs.avbench
     alone, others = run_alone(runs.store, runs.passes, 1)
     alone["raft_things"] = runs.flow_seconds()
     decoded = []
@@ -144,40 +144,40 @@ def floor_figures(runs: VBenchRuns) -> list[Figure]:
             _decoded(runs.clip)
         decoded.append(watch.seconds)
     detail = {
-        "seconds": round(ours.seconds, 2),
+        "seconds": round(run.seconds, 2),
         "forward_passes_s": {name: round(value, 2) for name, value in alone.items()},
         "decode_s": round(statistics.median(decoded), 3),
-        "encoders_s": {name: round(value, 2) for name, value in ours.encoder_seconds.items()},
-        "cores_used_by_others": {"run": rounded(ours.others), "passes_alone": round(others, 2)},
+        "encoders_s": {name: round(value, 2) for name, value in run.encoder_seconds.items()},
+        "cores_used_by_others": {"run": rounded(run.others), "passes_alone": round(others, 2)},
     }
     runs.log("forward passes alone", **detail)
-    value = ours.seconds / (sum(alone.values()) + statistics.median(decoded))
+    value = run.seconds / (sum(alone.values()) + statistics.median(decoded))
     bound = 1.15 if runs.networks == "full" else None
-    busy = others >= QUIET_CORES or (ours.others or 0.0) >= QUIET_CORES
+    busy = others >= QUIET_CORES or (run.others or 0.0) >= QUIET_CORES
     name = f"{SUITE}: time / its forward passes alone and one decode"
     return [Figure(name, value, "x", "<=", bound, busy, detail)]
 
 
 def schedule_figures(runs: VBenchRuns) -> list[Figure]:
     """Each dimension by the reference's schedule, by what avbench takes where it alone is asked for."""
-    ours, figures = runs.ours, []
+    run, figures = runs.avbench, []
     total = 0.0
     for name, dimension in DIMENSIONS.items():
         with Stopwatch() as watch, torch.inference_mode():
             value = dimension(runs)
         total += watch.seconds
-        difference = abs(value - ours.values[0][name])
-        assert difference <= SAME, f"{name}: reference {value}, avbench {ours.values[0][name]}"
+        difference = abs(value - run.values[0][name])
+        assert difference <= SAME, f"{name}: reference {value}, avbench {run.values[0][name]}"
         (scorer,) = get_scorers([name])
         with Stopwatch() as decode:
             decode_clip(runs.clip, "key", scorer.all_views)
-        alone = decode.seconds + sum(ours.encoder_seconds[encoder.name] for encoder in scorer.encoders)
+        alone = decode.seconds + sum(run.encoder_seconds[encoder.name] for encoder in scorer.encoders)
         detail = {"reference_s": round(watch.seconds, 2), "avbench_s": round(alone, 2), "difference": difference}
         runs.log(f"reference schedule, {name}", **detail, cores_used_by_others=rounded(watch.others))
         busy = (watch.others or 0.0) >= QUIET_CORES
         figures.append(Figure(f"{name}: reference / avbench", watch.seconds / alone, disturbed=busy, detail=detail))
-    detail = {"reference_s": round(total, 2), "avbench_s": round(ours.seconds, 2)}
-    figures.append(Figure(f"{SUITE}: reference / avbench", total / ours.seconds, detail=detail))
+    detail = {"reference_s": round(total, 2), "avbench_s": round(run.seconds, 2)}
+    figures.append(Figure(f"{SUITE}: reference / avbench", total / run.seconds, detail=detail))
     return figures
 
 
@@ -196,9 +196,9 @@ def together_figures(runs: VBenchRuns) -> list[Figure]:
 
     def measured(name: str, metrics: tuple[str, ...]) -> None:
         again = ObservedStore(store.setup, "cpu", max_resident=resident, like=store)
-        found = score([clip], again, runs.folder, SUITE, metrics)
-        seconds[name].append(round(found.seconds, 2))
-        opens[name] = found.opens.total()
+        run = score([clip], again, runs.folder, SUITE, metrics)
+        seconds[name].append(round(run.seconds, 2))
+        opens[name] = run.opens.total()
 
     def apart() -> None:
         measured("javisbench", javisbench)

@@ -125,7 +125,7 @@ def metrics_table(_: str) -> str:
 
 
 def family_table(family: str) -> str:
-    """The facts of one family, a table per metric."""
+    """The properties of one family's metrics, a table for each."""
     blocks = []
     for m in own_metrics():
         if m.family != family:
@@ -135,14 +135,14 @@ def family_table(family: str) -> str:
         if m.inputs:
             views = f"scores of {', '.join(m.inputs)}"
         weights = f"{m.checkpoint} (licence: {m.licence})" if m.checkpoint else "none"
-        facts = (
+        properties = (
             ("what", m.summary), ("judges", JUDGES[m.level]), ("unit", unit(m)),
             ("direction", ARROWS[m.higher_is_better]), ("range", bounds(m)),
             ("needs", ", ".join(sorted(m.needs))), ("reads", views or "metadata of the tracks"),
             ("parameters", params or "none"), ("checkpoint", weights), ("source", m.source),
             ("version", str(m.version)), ("caveat", m.caveat),
         )  # fmt: skip
-        blocks.append(f"**`{m.name}`**\n\n{table(('fact', 'value'), facts)}")
+        blocks.append(f"**`{m.name}`**\n\n{table(('property', 'value'), properties)}")
     if not blocks:
         known = ", ".join(sorted({m.family for m in own_metrics()}))
         raise SystemExit(f"docs/generate.py: no metric of family {family!r}; known: {known}")
@@ -161,11 +161,11 @@ def row_table(kind: type[ScoreRow] | type[ClipRow], meanings: dict[str, str]) ->
 
 def flags_table(_: str) -> str:
     """Flaws of the reference that a metric reproduces, by flag."""
-    found: dict[str, list[str]] = {}
+    by_flag: dict[str, list[str]] = {}
     for m in own_metrics():
         for flag in filter(None, str(dict(m.params).get("flags", "")).split(",")):
-            found.setdefault(flag, []).append(f"`{m.name}`")
-    return table(("flag", "metrics"), [(f"[`{flag}`](#{flag})", ", ".join(names)) for flag, names in found.items()])
+            by_flag.setdefault(flag, []).append(f"`{m.name}`")
+    return table(("flag", "metrics"), [(f"[`{flag}`](#{flag})", ", ".join(names)) for flag, names in by_flag.items()])
 
 
 def manifest_table(_: str) -> str:
@@ -292,7 +292,7 @@ def generated(name: str, argument: str) -> str:
 
 def refreshed(text: str) -> str:
     """A page with its generated parts made again."""
-    return MARKED.sub(lambda found: f"{found[1]}\n{generated(found[2], found[3])}\n{found[4]}", text)
+    return MARKED.sub(lambda block: f"{block[1]}\n{generated(block[2], block[3])}\n{block[4]}", text)
 
 
 def main(arguments: Sequence[str]) -> int:

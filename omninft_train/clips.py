@@ -55,20 +55,20 @@ def _write(container: av.container.OutputContainer, decoded: Decoded) -> None:
     rate = Fraction(decoded.fps).limit_denominator(1001)
     video = container.add_stream("libx264", rate=rate, options={"crf": _QUALITY})
     video.height, video.width, video.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-    sound_rate = decoded.sample_rate if decoded.sample_rate in _AAC_RATES else 48_000
+    audio_rate = decoded.sample_rate if decoded.sample_rate in _AAC_RATES else 48_000
     layout = _LAYOUTS[decoded.waveform.shape[0]]
-    audio = container.add_stream("aac", rate=sound_rate, layout=layout)
+    audio = container.add_stream("aac", rate=audio_rate, layout=layout)
     for index, pixels in enumerate(frames):
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
         frame.pts, frame.time_base = index, 1 / rate
         container.mux(video.encode(frame))
     container.mux(video.encode(None))
-    for chunk in _sound(decoded, layout, sound_rate):
+    for chunk in _audio_frames(decoded, layout, audio_rate):
         container.mux(audio.encode(chunk))
     container.mux(audio.encode(None))
 
 
-def _sound(decoded: Decoded, layout: str, rate: int) -> list[av.AudioFrame]:
+def _audio_frames(decoded: Decoded, layout: str, rate: int) -> list[av.AudioFrame]:
     finite = np.nan_to_num(decoded.waveform, nan=0.0, posinf=1.0, neginf=-1.0)
     samples = np.ascontiguousarray(finite.clip(-1, 1), np.float32)  # (C, N)
     frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)

@@ -146,9 +146,9 @@ def summarise(evaluation: Evaluation) -> Table:
     rows = []
     for name, metric in evaluation.metrics.items():
         count = sum(value is not None for value in metric.values)
-        found = evaluation.mean(name)
-        ends = format_ends(interval_of(found.low, found.high, found.reason), 4)
-        shown = ("yes" if metric.rewarded else "no", format_value(found.mean, 4), ends)
+        estimate = evaluation.mean(name)
+        ends = format_ends(interval_of(estimate.low, estimate.high, estimate.reason), 4)
+        shown = ("yes" if metric.rewarded else "no", format_value(estimate.mean, 4), ends)
         rows.append(row_of((name, *shown, str(count), str(len(metric.values) - count))))
     rows += [row_of((name, "no", format_value(value, 4), "", "all", "")) for name, value in evaluation.sets.items()]
     return Table("", _COLUMNS, tuple(rows))

@@ -84,7 +84,7 @@ def export(run: Path, folder: Path, options: ExportOptions = ExportOptions()) ->
     weights = read_weights(run, options.step)
     if not weights.is_lora and options.format in ("comfyui", "peft"):
         raise UsageError(
-            f"{run} trained all parameters, so there is no LoRA for {options.format}. Take --format diffusers."
+            f"{run} trained all parameters, so there is no LoRA for {options.format}. Choose --format diffusers."
         )
     if options.base is not None:
         check_base(weights, options.base)
@@ -113,14 +113,14 @@ def check_base(weights: TrainedWeights, base: str) -> None:
         EnvironmentProblem: it cannot be read.
     """
     if weights.config.backbone.kind != "ltx2":
-        raise UsageError("--base: only runs on LTX-2 have a base of this kind; leave it out.")
+        raise UsageError("only runs on LTX-2 have a base of this kind; leave it out (--base).")
     from omninft_train.models.ltx2 import CONFIG_FILES, config_digest, describe, locate
 
     network = describe(locate(base, CONFIG_FILES))["transformer"]
-    found = config_digest(network.config)
-    if found != weights.meta["backbone_digest"]:
+    other = config_digest(network.config)
+    if other != weights.meta["backbone_digest"]:
         raise UsageError(
-            f"{base} is another base (LTX-{version(network.config)}, architecture {found}) than the one that was "
+            f"{base} is another base (LTX-{version(network.config)}, architecture {other}) than the one that was "
             f"trained on: {weights.config.backbone.path} ({base_version(weights)}, architecture "
             f"{weights.meta['backbone_digest']}). Name a pipeline of that version."
         )
@@ -185,7 +185,7 @@ def _write_network(weights: TrainedWeights, folder: Path, options: ExportOptions
 def _write_merged(weights: TrainedWeights, folder: Path, options: ExportOptions) -> Path:
     """The base's files one after another, each weight plus alpha / rank times B A, added in float32."""
     if weights.config.backbone.kind != "ltx2":
-        raise UsageError("--format merged: only for runs on LTX-2.")
+        raise UsageError("format merged (--format): only for runs on LTX-2.")
     from omninft_train.models.ltx2 import locate
 
     base = options.base or weights.config.backbone.path

@@ -133,10 +133,12 @@ def step_number(run: Path, step: str) -> int | None:
     if step == "best":
         section = read_config(run).run
         if section.best_by is None:
-            raise UsageError(f"--step best: {run} was trained without run.best_by. Name a step, or set it and go on.")
+            raise UsageError(
+                f"step best (--step): {run} was trained without run.best_by. Name a step, or set it and go on."
+            )
         return best_policy(run, section.best_by, section.save_every)
     if not step.isdecimal():
-        raise UsageError(f"--step {step}: expected a number of steps, 'best' or 'last'.")
+        raise UsageError(f"step {step} (--step): expected a number of steps, 'best' or 'last'.")
     return int(step)
 
 
@@ -202,11 +204,11 @@ def generate(
 def settings_of(trained: Trained, prompts: Sequence[TrainPrompt], how: Generation) -> dict[str, Any]:
     """What clips depend on, for comparison with those of an earlier call; how they are batched is no part of it."""
     texts = json.dumps([prompt.prompt_av for prompt in prompts]).encode()
-    facts = {key: value for key, value in asdict(how).items() if key != "batch"}
-    facts |= {"checkpoint": trained.digest, "backbone": trained.backbone.digest, "noise": NOISE}
+    settings = {key: value for key, value in asdict(how).items() if key != "batch"}
+    settings |= {"checkpoint": trained.digest, "backbone": trained.backbone.digest, "noise": NOISE}
     if how.role == "old" and not trained.has_old:
         raise UsageError(f"the old policy of step {trained.step} was not kept; only that of the last steps is.")
-    content: dict[str, Any] = json.loads(json.dumps(facts | {"prompts": hashlib.sha256(texts).hexdigest()}))
+    content: dict[str, Any] = json.loads(json.dumps(settings | {"prompts": hashlib.sha256(texts).hexdigest()}))
     return content
 
 
@@ -247,12 +249,12 @@ def _claim(folder: Path, settings: Mapping[str, Any], jobs: Sequence[Job]) -> st
     except FileNotFoundError:
         there = None
     except (OSError, ValueError) as error:
-        return f"{path}: cannot be read ({error}). Choose another --out, or delete the folder."
+        return f"{path}: cannot be read ({error}). Choose another folder (--out), or delete this one."
     if there == settings:
         return None
     if isinstance(there, dict):
         keys = ", ".join(sorted(key for key in {**there, **settings} if there.get(key) != settings.get(key)))
-        return f"{folder} holds clips of other settings ({keys}). Choose another --out, or delete the folder."
+        return f"{folder} holds clips of other settings ({keys}). Choose another folder (--out), or delete this one."
     for job in jobs:  # nobody knows whose these are
         (folder / job.file).unlink(missing_ok=True)
     write_atomically(path, (json.dumps(settings, indent=1) + "\n").encode())

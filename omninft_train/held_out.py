@@ -63,11 +63,11 @@ def falls(evaluations: Sequence[Evaluation], planned: int) -> list[Fall]:
     ]
     total = max(planned, len(evaluations))
     level = 1 - ALARMS / max(1, len(held_out) * total * (total - 1) // 2)
-    found = []
+    worst = []
     for name in held_out:
         since = [fall for before in earlier if (fall := _fall(before, last, name, level)) is not None]
-        found += sorted(since, key=lambda fall: -abs(fall.change.mean or 0.0))[:1]
-    return found
+        worst += sorted(since, key=lambda fall: -abs(fall.change.mean or 0.0))[:1]
+    return worst
 
 
 def latest_falls(evaluations: Sequence[Evaluation], planned: int) -> list[Fall]:

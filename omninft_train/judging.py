@@ -103,13 +103,13 @@ def judged_rows(
     world.barrier()
     if not world.is_main:
         return None
-    found = _read(out, settings)
-    lost = sum(job not in found for job in jobs)
+    judged = _read(out, settings)
+    lost = sum(job not in judged for job in jobs)
     if lost:
         raise UsageError(
-            f"--out {out.parent} is not shared: what other processes judged there, {lost} clips, is missing."
+            f"{out.parent} (--out) is not shared: what other processes judged there, {lost} clips, is missing."
         )
-    return [found[job] for job in jobs]
+    return [judged[job] for job in jobs]
 
 
 def _loads_networks(config: Config, section: RewardSection) -> bool:
@@ -198,27 +198,29 @@ class _Journal:
             raise self._problem(error) from error
 
     def _problem(self, error: OSError) -> EnvironmentProblem:
-        return EnvironmentProblem(f"{self._path}: cannot be written ({error.strerror}). Make room, or change --out.")
+        return EnvironmentProblem(
+            f"{self._path}: cannot be written ({error.strerror}). Make room, or choose another folder (--out)."
+        )
 
 
 def _read(out: Path, settings: Mapping[str, Any]) -> dict[Job, JudgedClip]:
     """What the journals of equal settings hold, of however many processes."""
-    found = {}
+    judged = {}
     for path in _journals(out):
         lines = _lines(path)
         if next(lines, None) == settings:
             for prompt, sample, values, reasons in lines:
-                found[Job(prompt, sample)] = JudgedClip(tuple(values), tuple(reasons))
-    return found
+                judged[Job(prompt, sample)] = JudgedClip(tuple(values), tuple(reasons))
+    return judged
 
 
 def _done(out: Path, settings: Mapping[str, Any], clips: Path | None) -> dict[Job, JudgedClip]:
     """What need not be done again: judged, and kept where clips are."""
-    found = _read(out, settings)
+    judged = _read(out, settings)
     if clips is None:
-        return found
+        return judged
     there = {path.name for path in clips.iterdir()} if clips.is_dir() else set()
-    return {job: row for job, row in found.items() if job.file in there}
+    return {job: row for job, row in judged.items() if job.file in there}
 
 
 def _journals(out: Path) -> list[Path]:

@@ -100,11 +100,11 @@ def pull_list(name: str, folder: Path, progress: Progress = lambda *_: None) -> 
 
 def _check(path: Path, entry: PublishedList) -> bytes:
     content = path.read_bytes()
-    found = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-    if found != entry.blob:
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    if blob != entry.blob:
         path.unlink()
         raise EnvironmentProblem(
-            f"{path} is not the published list (git id {found}, expected {entry.blob}); it was deleted. Try again; if "
+            f"{path} is not the published list (git id {blob}, expected {entry.blob}); it was deleted. Try again; if "
             f"that repeats, {entry.url} has changed and must not be used."
         )
     return content

@@ -52,15 +52,15 @@ def command(
     probes = [_probe(clip, limits) for clip in loaded.clips]
     with_prompt = sum(not clip.prompt.is_empty for clip in loaded.clips)
     with_speech = sum(clip.prompt.speech_text is not None for clip in loaded.clips)
-    with_sound = sum(probe.audio != "none" for probe in probes)
+    with_audio = sum(probe.audio != "none" for probe in probes)
     problems = [(c.clip_id, p.problem) for c, p in zip(loaded.clips, probes, strict=True) if p.problem]
     durations = sorted(probe.duration for probe in probes if probe.duration is not None)
-    sampling = [found for found in coverage(loaded.clips, official_prompts()) if found.clips]
+    sampling = [covered for covered in coverage(loaded.clips, official_prompts()) if covered.clips]
     overview = {
         "kind": loaded.kind,
         "matching": loaded.matching,
         "clips": len(loaded.clips),
-        "with_sound": with_sound,
+        "with_sound": with_audio,
         "with_prompt": with_prompt,
         "with_speech_text": with_speech,
         "with_categories": sum(bool(clip.categories) for clip in loaded.clips),
@@ -86,7 +86,7 @@ def command(
         length = "" if probe.duration is None else f"{probe.duration:.2f}"
         rows.append(row_of((clip.clip_id, probe.problem or probe.video, length, probe.audio, prompt[:60])))
     print_table(Table(f"{loaded.address or source}: {loaded.kind}, {len(loaded.clips)} clips", columns, tuple(rows)))
-    counts = f"{with_sound} with sound, {with_prompt} with prompt, {with_speech} with spoken text"
+    counts = f"{with_audio} with sound, {with_prompt} with prompt, {with_speech} with spoken text"
     say(f"{len(loaded.clips)} clips, {counts}, {len(problems)} with problems")
     if durations:
         middle = durations[len(durations) // 2]
@@ -98,16 +98,16 @@ def command(
         say(f"note: {note}")
 
 
-def _sampling(found: Coverage) -> dict[str, str | int]:
+def _sampling(covered: Coverage) -> dict[str, str | int]:
     return {
-        "dimension": found.dimension,
-        "prompts": len(found.prompts),
-        "prompts_sampled": found.sampled,
-        "prompts_full": found.full,
-        "samples": found.samples,
-        "clips": found.clips,
-        "clips_needed": found.samples * len(found.prompts),
-        "missing": found.lack,
+        "dimension": covered.dimension,
+        "prompts": len(covered.prompts),
+        "prompts_sampled": covered.sampled,
+        "prompts_full": covered.full,
+        "samples": covered.samples,
+        "clips": covered.clips,
+        "clips_needed": covered.samples * len(covered.prompts),
+        "missing": covered.lack,
     }
 
 

@@ -1,4 +1,4 @@
-"""Pictures as tensors: batches of frames, sides that fit a network, positions of pixels."""
+"""Images as tensors: batches of frames, sides that fit a network, positions of pixels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def padded_sides(height: int, width: int, multiple: int) -> Sides:
     return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
-def picture_batch(frames: NDArray[np.uint8], indices: Sequence[int], device: device) -> Tensor:
+def image_batch(frames: NDArray[np.uint8], indices: Sequence[int], device: device) -> Tensor:
     """Some of the frames (T, H, W, 3) as float32 0..255, (B, 3, H, W); those of a file do not stay in memory."""
     import torch
 
@@ -30,18 +30,18 @@ def picture_batch(frames: NDArray[np.uint8], indices: Sequence[int], device: dev
     return torch.from_numpy(chosen).to(device).permute(0, 3, 1, 2).float()
 
 
-def replicate_padded(pictures: Tensor, multiple: int) -> Tensor:
-    """Pictures (B, C, H, W) with borders repeated up to the next multiples; the odd pixel goes right and below."""
+def replicate_padded(images: Tensor, multiple: int) -> Tensor:
+    """Images (B, C, H, W) with borders repeated up to the next multiples; the odd pixel goes right and below."""
     from torch.nn.functional import pad
 
-    left, right, top, bottom = _margins(pictures.shape[-2], pictures.shape[-1], multiple)
-    return pad(pictures, (left, right, top, bottom), mode="replicate")
+    left, right, top, bottom = _margins(images.shape[-2], images.shape[-1], multiple)
+    return pad(images, (left, right, top, bottom), mode="replicate")
 
 
-def cropped(pictures: Tensor, height: int, width: int, multiple: int) -> Tensor:
-    """What `replicate_padded` was given, of pictures (B, C, H', W')."""
+def cropped(images: Tensor, height: int, width: int, multiple: int) -> Tensor:
+    """What `replicate_padded` was given, of images (B, C, H', W')."""
     left, _, top, _ = _margins(height, width, multiple)
-    return pictures[..., top : top + height, left : left + width]
+    return images[..., top : top + height, left : left + width]
 
 
 def positions(like: Tensor) -> Tensor:

@@ -88,17 +88,17 @@
   function compareCell(cell, row, column) {
     cell.querySelector(".diff")?.remove();
     const base = baseOf(row);
-    const found = base < 0 || base === row ? null : difference(row, base, column);
-    const wanted = found && (!found.across || byId("across").checked);
+    const change = base < 0 || base === row ? null : difference(row, base, column);
+    const wanted = change && (!change.across || byId("across").checked);
     const mode = byId("show").value;
     valueOf(row, column).hidden = Boolean(wanted) && mode !== "both";
     if (!wanted) return;
-    const arrow = found.better === null ? "" : found.better ? " ▲" : " ▼";
-    const text = mode === "percent" ? found.percent || found.absolute : mode === "absolute" ? found.absolute
-      : found.absolute + (found.percent ? ` (${found.percent})` : "");
+    const arrow = change.better === null ? "" : change.better ? " ▲" : " ▼";
+    const text = mode === "percent" ? change.percent || change.absolute : mode === "absolute" ? change.absolute
+      : change.absolute + (change.percent ? ` (${change.percent})` : "");
     const note = make("span", "diff", text + arrow);
-    if (found.better !== null) note.classList.add(found.better ? "better" : "worse");
-    if (found.across) note.classList.add("across");
+    if (change.better !== null) note.classList.add(change.better ? "better" : "worse");
+    if (change.across) note.classList.add("across");
     cell.append(note);
   }
 
@@ -106,26 +106,26 @@
   function mark(used) {
     for (const node of body.querySelectorAll(".best, .second")) node.classList.remove("best", "second");
     for (const c of used) {
-      const own = shown.filter((i) => number(i, c) !== null && data.texts[data.rows[i].cells[c][2]] !== "conflicting");
+      const rivals = shown.filter((i) => number(i, c) !== null && data.texts[data.rows[i].cells[c][2]] !== "conflicting");
       const direction = data.columns[c][3];
-      if (new Set(own.map((i) => number(i, c))).size < 2 || direction === "none" || !own.every((i) => comparable(i, own[0], c))) continue;
-      const values = [...new Set(own.map((i) => number(i, c)))].sort((a, b) => (direction === "higher" ? b - a : a - b));
-      for (const i of own) {
-        const place = values.indexOf(number(i, c));
-        if (place < 2) valueOf(i, c).classList.add(place ? "second" : "best");
+      if (new Set(rivals.map((i) => number(i, c))).size < 2 || direction === "none" || !rivals.every((i) => comparable(i, rivals[0], c))) continue;
+      const values = [...new Set(rivals.map((i) => number(i, c)))].sort((a, b) => (direction === "higher" ? b - a : a - b));
+      for (const i of rivals) {
+        const index = values.indexOf(number(i, c));
+        if (index < 2) valueOf(i, c).classList.add(index ? "second" : "best");
       }
     }
   }
 
   // Sorting ---------------------------------------------------------------------------------------------------
-  function sortKey(row, place) {
-    if (place < FIRST) return plain[row][place].toLowerCase();
-    const column = place - FIRST;
+  function sortKey(row, index) {
+    if (index < FIRST) return plain[row][index].toLowerCase();
+    const column = index - FIRST;
     const base = baseOf(row);
     if (byId("show").value === "both" || base < 0) return number(row, column);
-    const found = base === row ? null : difference(row, base, column);
-    if (!found || (found.across && !byId("across").checked)) return null;
-    return Number.parseFloat(byId("show").value === "percent" && found.percent ? found.percent : found.absolute);
+    const change = base === row ? null : difference(row, base, column);
+    if (!change || (change.across && !byId("across").checked)) return null;
+    return Number.parseFloat(byId("show").value === "percent" && change.percent ? change.percent : change.absolute);
   }
   const sort = page.sortable(
     table,
@@ -150,8 +150,8 @@
   }
   function slope(row, column) {
     const base = data.rows[row].base;
-    const found = base >= 0 && base !== row ? difference(row, base, column) : null;
-    return found && !found.across ? found : null;
+    const change = base >= 0 && base !== row ? difference(row, base, column) : null;
+    return change && !change.across ? change : null;
   }
   function chart(lines, column) {
     const values = lines.flatMap((i) => [number(i, column), number(data.rows[i].base, column)]);
@@ -176,9 +176,9 @@
       const colour = `s${scopes.indexOf(data.rows[item.row].scope) % 8}`;
       svg.append(draw("line", { class: `rise line ${colour}`, x1: 360, y1: y(base), x2: 500, y2: y(item.value) }));
       svg.append(draw("line", { class: "join", x1: 500, y1: y(item.value), x2: 516, y2: item.y }));
-      const found = slope(item.row, column);
-      const arrow = found.better === null ? "" : found.better ? " ▲" : " ▼";
-      svg.append(draw("text", { x: 520, y: item.y + 4 }, `${name(item.row, column)}, ${found.absolute}${arrow}`));
+      const change = slope(item.row, column);
+      const arrow = change.better === null ? "" : change.better ? " ▲" : " ▼";
+      svg.append(draw("text", { x: 520, y: item.y + 4 }, `${name(item.row, column)}, ${change.absolute}${arrow}`));
     }
     return svg;
   }
@@ -200,11 +200,11 @@
   const dialog = byId("detail");
   function open(row) {
     byId("detail-name").textContent = rows[row].cells[0].querySelector("bdi").textContent;
-    const facts = heads.slice(0, FIRST).map((head, place) => [head.textContent, plain[row][place]]);
+    const metadata = heads.slice(0, FIRST).map((head, index) => [head.textContent, plain[row][index]]);
     const setting = rows[row].cells[0].querySelector("small");
-    if (setting) facts.push(["setting", setting.textContent]);
-    facts.push(["provenance", rows[row].dataset.provenance]);
-    byId("detail-facts").replaceChildren(...facts.map(([term, text]) => {
+    if (setting) metadata.push(["setting", setting.textContent]);
+    metadata.push(["provenance", rows[row].dataset.provenance]);
+    byId("detail-metadata").replaceChildren(...metadata.map(([term, text]) => {
       const pair = make("div");
       pair.append(make("dt", "", term), make("dd", "", text));
       return pair;

@@ -75,8 +75,8 @@ def _decode(clip: Clip, key: str, views: Sequence[View], options: DecodeOptions)
     if "video" in tracks:
         _add_video(media, tracks["video"])
     if "audio" in tracks:
-        _add_sound(media, _cut(tracks["audio"], options.seconds), clip)
-        _add_sound_views(media, tracks["audio"], [view for view in views if isinstance(view, Waveform)], options)
+        _add_audio(media, _cut(tracks["audio"], options.seconds), clip)
+        _add_audio_views(media, tracks["audio"], [view for view in views if isinstance(view, Waveform)], options)
     return media
 
 
@@ -141,7 +141,7 @@ def _cut(sound: DecodedTrack, seconds: float | None) -> DecodedTrack:
     return sound
 
 
-def _add_sound_views(media: Media, sound: DecodedTrack, views: Sequence[Waveform], options: DecodeOptions) -> None:
+def _add_audio_views(media: Media, sound: DecodedTrack, views: Sequence[Waveform], options: DecodeOptions) -> None:
     if media.audio is None or sound.waveform is None:
         return
     for view in views:
@@ -161,7 +161,7 @@ def _check_samples(waveform: NDArray[np.float32], rate: int, view: Waveform, lim
     limits.check("upsampling", target / rate, f"{rate} samples per second would become {target}")
 
 
-def _add_sound(media: Media, sound: DecodedTrack, clip: Clip) -> None:
+def _add_audio(media: Media, sound: DecodedTrack, clip: Clip) -> None:
     if sound.problem is not None or sound.waveform is None:
         media.problems["audio"] = sound.problem or "the sound track holds no samples"
         return

@@ -64,7 +64,7 @@ class Frames:
         sampling: which frames.
         transform: pure per-frame function of (H, W, 3) uint8, for example a resize; None keeps full size. Views
             with the same transform share its result, and it runs in threads.
-        scaled: width and height to which FFmpeg scales the decoded picture, bilinear and before it becomes RGB, as
+        scaled: width and height to which FFmpeg scales the decoded frame, bilinear and before it becomes RGB, as
             decord does when it is given a size; None keeps full size.
     """
 

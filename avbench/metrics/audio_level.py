@@ -11,7 +11,7 @@ from avbench.media import AudioInfo, Media, Waveform
 from avbench.media.layout import speakers
 from avbench.metrics.base import Score, scorer
 
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 AS_DECODED = Waveform(mono=False, limit=False)
 """All channels at the track's own rate, with whatever the codec decoded above full scale."""
@@ -203,7 +203,7 @@ def _unweighted_reason(layout: str | None, unweighted: list[str]) -> str:
     return f"BS.1770 has no weight for {', '.join(unweighted)} of the channel layout {layout}"
 
 
-def _integrated_loudness(sound: Sound, weights: list[float], rate: int) -> float:
+def _integrated_loudness(sound: Samples, weights: list[float], rate: int) -> float:
     # pyloudnorm imports scipy.signal, half a second that commands without scoring need not pay.
     import pyloudnorm
 
@@ -219,7 +219,7 @@ def _integrated_loudness(sound: Sound, weights: list[float], rate: int) -> float
     return float(meter.integrated_loudness(np.sqrt(power)))
 
 
-def _interpolated_peak(sound: Sound, rate: int) -> float:
+def _interpolated_peak(sound: Samples, rate: int) -> float:
     factor = next(factor for factor in (1, 2, 4) if rate * factor >= 192_000 or factor == 4)
     if factor == 1:
         return float(np.abs(sound).max())

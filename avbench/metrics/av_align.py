@@ -12,7 +12,7 @@ from avbench.metrics.optical_flow import FLOW, flow_magnitude
 
 Times = NDArray[np.float64]
 
-SOUND = Waveform()
+WAVEFORM = Waveform()
 TOLERANCE_FRAMES = 3
 
 
@@ -54,7 +54,7 @@ def _events(media: Media) -> tuple[Times, Times] | None:
     if len(series) < 3:
         return None
     rate = media.audio.sample_rate
-    onsets = onset_times(onset_strength(media.view(SOUND)[0], rate), rate)
+    onsets = onset_times(onset_strength(media.view(WAVEFORM)[0], rate), rate)
     return onsets, flow_peaks(flow_magnitude(series), media.video.fps)
 
 
@@ -66,7 +66,7 @@ def _events(media: Media) -> tuple[Times, Times] | None:
     range=(0.0, float("inf")),
     source="JavisDiT eval/javisbench/av_align; Yariv et al., arXiv 2309.16429",
     needs=["video", "audio"],
-    views=(SOUND, FLOW),
+    views=(WAVEFORM, FLOW),
     caveat="Peaks have no minimum height, so about a third of the frames of ordinary video are peaks; "
     "a tolerance of one frame makes the score small even for perfect sync. Onsets that share a peak each count as a "
     "hit, so that a few events close together can give more than 1.",
@@ -89,7 +89,7 @@ def av_align(media: Media) -> Score:
     range=(0.0, 1.0),
     source="formula in JavisDiT eval/javisbench/README.md, section 4.4, which its code does not run",
     needs=["video", "audio"],
-    views=(SOUND, FLOW),
+    views=(WAVEFORM, FLOW),
     params={"tolerance_frames": TOLERANCE_FRAMES},
     caveat="With a third of all frames being motion peaks, chance alone scores high.",
 )

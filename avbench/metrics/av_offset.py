@@ -22,13 +22,13 @@ from avbench.metrics.optical_flow import FLOW, motion_novelty
 Curve = NDArray[np.float64]
 
 RATE = 100
-SOUND_RATE = 16_000
-SOUND = Waveform(rate=SOUND_RATE)
+AUDIO_RATE = 16_000
+WAVEFORM = Waveform(rate=AUDIO_RATE)
 MAX_LAG_S = 1.5
 MIN_CONFIDENCE = 0.3
 """Below it the offset is not reported. docs/metrics/av_offset.md shows how it was chosen."""
 
-_HOP = SOUND_RATE // RATE
+_HOP = AUDIO_RATE // RATE
 _N_FFT = 1024
 _SMOOTH, _DETREND = 5, 80  # standard deviations of the band-pass, in samples at 100 Hz
 _LIMIT = 2.5
@@ -103,15 +103,15 @@ class _Curves:
 def _measure(media: Media) -> _Curves:
     assert media.audio is not None
     assert media.video is not None
-    sound = media.view(SOUND)[0]
-    strength = onset_strength(sound, SOUND_RATE, n_fft=_N_FFT, hop=_HOP)
+    sound = media.view(WAVEFORM)[0]
+    strength = onset_strength(sound, AUDIO_RATE, n_fft=_N_FFT, hop=_HOP)
     novelty = motion_novelty(media.view(FLOW))
     times = media.video.times
     start = min(float(times[0]), media.audio.start)
-    end = max(float(times[-1]), media.audio.start + len(sound) / SOUND_RATE)
+    end = max(float(times[-1]), media.audio.start + len(sound) / AUDIO_RATE)
     grid = np.arange(int((end - start) * RATE) + 1) / RATE + start
-    sound_times = media.audio.start + np.arange(len(strength)) / RATE
-    onset = np.interp(grid, sound_times, strength, left=0.0, right=0.0)
+    audio_times = media.audio.start + np.arange(len(strength)) / RATE
+    onset = np.interp(grid, audio_times, strength, left=0.0, right=0.0)
     gap = float(np.median(np.diff(times)))
     # A change that shows at one frame happened, on average, half a frame earlier.
     motion = np.interp(grid, times - gap / 2, novelty, left=0.0, right=0.0)
@@ -139,9 +139,9 @@ def _timeline(
     """What the report draws: peaks of the waveform at 50 Hz, onsets at 50 Hz, motion per frame."""
     assert media.audio is not None
     assert media.video is not None
-    step = SOUND_RATE // 50
+    step = AUDIO_RATE // 50
     padded = np.pad(np.abs(sound), (0, -len(sound) % step))
-    onsets = onset_times(onset_strength(sound, SOUND_RATE), SOUND_RATE)
+    onsets = onset_times(onset_strength(sound, AUDIO_RATE), AUDIO_RATE)
     return {
         "rate_wave": 50.0,
         "wave": _rounded(padded.reshape(-1, step).max(axis=1)),
@@ -170,11 +170,11 @@ def _too_short(media: Media) -> str | None:
     return None
 
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "synchrony",
     "source": "this project; definition in docs/metrics/av_offset.md",
     "needs": ("video", "audio"),
-    "views": (SOUND, FLOW),
+    "views": (WAVEFORM, FLOW),
     "params": {"max_lag_s": MAX_LAG_S, "min_confidence": MIN_CONFIDENCE},
 }
 
@@ -186,7 +186,7 @@ _FACTS: dict[str, Any] = {
     range=(-MAX_LAG_S, MAX_LAG_S),
     caveat="Works where distinct sounds go with distinct motions (impacts, steps, claps). Speech, music and ambience "
     "rarely reach the confidence that a number needs. Zero is best.",
-    **_FACTS,
+    **_METADATA,
 )
 def av_offset(media: Media) -> Score:
     """Lag of the sound behind the video; positive means that the sound is late."""
@@ -208,7 +208,7 @@ def av_offset(media: Media) -> Score:
     higher_is_better=None,
     range=(0.0, 1.0),
     caveat="Says how well an offset can be read off this clip, not how good the clip is.",
-    **_FACTS,
+    **_METADATA,
 )
 def av_offset_confidence(media: Media) -> Score:
     """How far the best lag between sound onsets and motion stands out from any other."""

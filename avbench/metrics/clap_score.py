@@ -26,7 +26,7 @@ from avbench.metrics.base import Score, scorer
 Vector = NDArray[np.float32]
 
 _EPSILON = 1e-6
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "text_alignment",
     "unit": "1",
     "higher_is_better": True,
@@ -81,7 +81,7 @@ def _score(
     encoders=(CLAP_AUDIO, CLAP_TEXT),
     params={"mode": "fixed", "seconds": SECONDS},
     caveat=_CAVEAT + " Texts over 512 tokens are cut.",
-    **_FACTS,
+    **_METADATA,
 )
 def clap_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Similarity of audio and prompt in CLAP.
@@ -103,7 +103,7 @@ def clap_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     caveat="Short sounds are filled with silence, which the network was not trained on: only for comparison with "
     "published numbers. The reference hears a random 10 s of a longer sound, and resamples with librosa 0.9.2, which "
     "moves scores by about 0.001. " + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def clap_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """CLAP score as JavisBench computes it: sounds below 10 s filled with silence.
@@ -125,7 +125,7 @@ def clap_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Scor
     params={"mode": "compat", "flags": "clap_zero_pad", "seconds": SECONDS},
     caveat="The reference gives 0 to sounds over 10 s, because its extractor fails on them; here their first 10 s "
     "count. " + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def reward_clap(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """CLAP similarity of sound and prompt as OmniNFT's reward.
@@ -148,7 +148,7 @@ def reward_clap(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"mode": "fixed", "seconds": SECONDS},
     caveat="A second implementation of clap_score, to check it against; needs the extra 'reference', which pins torch "
     "and NumPy. Texts over 77 tokens are cut. " + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def clap_score_laion(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Similarity of audio and prompt in CLAP, computed by the authors' package.

@@ -16,7 +16,7 @@ from avbench.metrics.base import Score, scorer
 
 Features = NDArray[np.float32]
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "text_alignment",
     "unit": "1",
     "higher_is_better": True,
@@ -49,7 +49,7 @@ def _score(media: Media, prompt: Prompt, store: EncoderStore, encoder: Encoder) 
     encoders=(CLIP_FRAMES, CLIP_TEXT),
     params={"mode": "fixed", "frames": FRAMES},
     caveat=_CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def clip_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Similarity of frames and prompt in CLIP ViT-B/32.
@@ -67,7 +67,7 @@ def clip_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"mode": "compat", "flags": "clip_bgr", "frames": FRAMES},
     caveat="Red and blue are exchanged, as in the published numbers: only for comparison with those. "
     "The reference runs in half precision on a GPU. " + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def clip_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """CLIP score as JavisBench computes it: the network sees red and blue exchanged.

@@ -12,7 +12,7 @@ from avbench.metrics.base import Score
 from avbench.metrics.derived import JudgedClip, derived_scorer
 from avbench.statistics.intervals import jackknife_interval
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "speech",
     "unit": "1",
     "higher_is_better": False,
@@ -54,7 +54,7 @@ def corpus_rate(clips: Sequence[JudgedClip], metric: str) -> Score:
     )
 
 
-@derived_scorer("wer_corpus", inputs=("wer",), **_FACTS)
+@derived_scorer("wer_corpus", inputs=("wer",), **_METADATA)
 def wer_corpus(clips: Sequence[JudgedClip]) -> Score:
     """Word error rate of all clips together: all edits over all words of the references.
 
@@ -63,7 +63,7 @@ def wer_corpus(clips: Sequence[JudgedClip]) -> Score:
     return corpus_rate(clips, "wer")
 
 
-@derived_scorer("cer_corpus", inputs=("cer",), **_FACTS)
+@derived_scorer("cer_corpus", inputs=("cer",), **_METADATA)
 def cer_corpus(clips: Sequence[JudgedClip]) -> Score:
     """Character error rate of all clips together: all edits over all characters of the references.
 

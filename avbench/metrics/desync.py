@@ -21,7 +21,7 @@ _PARAMS: dict[str, dict[str, Any]] = {
     "javisbench": {"mode": "compat", "length_s": 4.0, "flags": "desync_drop_last"},
     "omninft": {"mode": "compat", "length_s": 8.0, "flags": "desync_drop_last"},
 }
-_FACTS: dict[str, Any] = {"family": "synchrony", "needs": ["video", "audio"]}
+_METADATA: dict[str, Any] = {"family": "synchrony", "needs": ["video", "audio"]}
 _CAVEAT = (
     "A classification into steps of 0.2 s, so the score moves in steps of 0.2 s divided by the number of blocks. "
     "Blind within a step and beyond 2 s, and meaningless where nothing seen makes a sound; desync_margin shows how "
@@ -70,7 +70,7 @@ def _detail(logits: NDArray[np.float32]) -> dict[str, Any]:
     encoders=(OWN_LENGTH,),
     params=_PARAMS["fixed"],
     caveat=_CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def desync(media: Media, store: EncoderStore) -> Score:
     """Absolute audio-video offset that Synchformer sees over the length of the clip."""
@@ -88,7 +88,7 @@ def desync(media: Media, store: EncoderStore) -> Score:
     params=_PARAMS["fixed"],
     caveat="A difference of logits, not a probability. A small margin means that noise could flip the class and move "
     "desync by 0.2 s or more; a large one does not mean that the class is right.",
-    **_FACTS,
+    **_METADATA,
 )
 def desync_margin(media: Media, store: EncoderStore) -> Score:
     """Smallest distance between the best and the second offset class over the blocks of desync."""
@@ -106,7 +106,7 @@ def desync_margin(media: Media, store: EncoderStore) -> Score:
     params=_PARAMS["javisbench"],
     caveat="Only the first 4 s; a shorter clip is filled with black frames and silence, which are judged as well, and "
     "tracks are compared from their first frame and sample wherever those lie in time. " + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def desync_compat(media: Media, store: EncoderStore) -> Score:
     """DeSync as the reference computes it: first 4 s, black and silence where the clip is shorter."""
@@ -124,7 +124,7 @@ def desync_compat(media: Media, store: EncoderStore) -> Score:
     params=_PARAMS["omninft"],
     caveat="Judged on 8 s: the second half of a clip of 4 s is black and silent, and counts as much as the first. "
     + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def reward_desync(media: Media, store: EncoderStore) -> Score:
     """Reward 1 / (1 + DeSync) over 8 s, black and silence where the clip is shorter."""

@@ -17,7 +17,7 @@ from avbench.metrics.base import Score, scorer
 CAP = 15.0
 FRACTION = 0.3
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "human_preference",
     "unit": "1",
     "higher_is_better": True,
@@ -54,7 +54,7 @@ def _preferences(media: Media, prompt: Prompt, store: EncoderStore) -> NDArray[n
     source="Ma et al., HPSv3, arXiv 2508.03789, for single images; the mean over frames is avbench's",
     params={"frames": FRAMES},
     caveat=_CAVEAT + "HPSv3 rates images: no publication says how to rate a video, and this mean is avbench's way.",
-    **_FACTS,
+    **_METADATA,
 )
 def hpsv3(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Human preference for the frames according to HPSv3.
@@ -73,7 +73,7 @@ def hpsv3(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"frames": FRAMES, "cap": CAP, "share": FRACTION},
     caveat=_CAVEAT
     + "Only the best 2 of 5 frames count, so a clip that breaks down half way is rated by its good half.",
-    **_FACTS,
+    **_METADATA,
 )
 def reward_hpsv3(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """OmniNFT's reward from HPSv3: the best two of five frames.

@@ -28,7 +28,7 @@ Embedding = NDArray[np.float32]
 TOO_SHORT = "less than 25 ms of sound: not one analysis frame"
 _EPSILON = 1e-6
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "unit": "1",
     "higher_is_better": True,
     "range": (-1.0, 1.0),
@@ -92,7 +92,7 @@ def _audio_video(media: Media, prompt: Prompt, store: EncoderStore, audio: Encod
     encoders=(IMAGEBIND_VIDEO, IMAGEBIND_TEXT),
     params={"mode": "fixed"},
     caveat=_VIDEO + _TEXT + _VALUES,
-    **_FACTS,
+    **_METADATA,
 )
 def tv_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Similarity of video and prompt in ImageBind.
@@ -114,7 +114,7 @@ def tv_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     encoders=(IMAGEBIND_VIDEO, IMAGEBIND_TEXT_COMPAT),
     params={"mode": "compat", "flags": "ib_text_truncation"},
     caveat=_COMPARE + _CUT_COMPAT + _VIDEO + _VALUES,
-    **_FACTS,
+    **_METADATA,
 )
 def tv_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """IB-TV as JavisBench computes it: texts over 77 tokens lose their end token.
@@ -132,7 +132,7 @@ def tv_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     encoders=(IMAGEBIND_AUDIO, IMAGEBIND_AUDIO_TEXT),
     params={"mode": "fixed"},
     caveat=_AUDIO + _TEXT + _VALUES,
-    **_FACTS,
+    **_METADATA,
 )
 def ta_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Similarity of audio and prompt in ImageBind.
@@ -154,7 +154,7 @@ def ta_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     encoders=(IMAGEBIND_AUDIO_COMPAT, IMAGEBIND_AUDIO_TEXT_COMPAT),
     params={"mode": "compat", "flags": "ib_inplace_mean,ib_text_truncation"},
     caveat=_COMPARE + _CUT_COMPAT + STEP_COMPAT + _AUDIO + _VALUES,
-    **_FACTS,
+    **_METADATA,
 )
 def ta_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """IB-TA as JavisBench computes it: means subtracted in place, long texts without end token.
@@ -171,7 +171,7 @@ def ta_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     encoders=(IMAGEBIND_VIDEO, IMAGEBIND_AUDIO),
     params={"mode": "fixed"},
     caveat="Whether the sound suits the video, not whether it comes at the right time. " + _VIDEO + _AUDIO + _VALUES,
-    **_FACTS,
+    **_METADATA,
 )
 def av_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Similarity of audio and video in ImageBind.
@@ -190,7 +190,7 @@ def av_ib(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     encoders=(IMAGEBIND_VIDEO, IMAGEBIND_AUDIO_COMPAT),
     params={"mode": "compat", "flags": "ib_inplace_mean"},
     caveat=_COMPARE + STEP_COMPAT + _VIDEO + _AUDIO + _VALUES,
-    **_FACTS,
+    **_METADATA,
 )
 def av_ib_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """IB-AV as JavisBench computes it: the mean of each sound clip is subtracted in place.

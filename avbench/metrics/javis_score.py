@@ -17,7 +17,7 @@ from avbench.metrics.imagebind_score import STEP_COMPAT, TOO_SHORT, Embedding, c
 
 FRACTION = 0.4
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "synchrony",
     "unit": "1",
     "higher_is_better": True,
@@ -106,7 +106,7 @@ def _javis(media: Media, prompt: Prompt, store: EncoderStore, audio: Encoder) ->
     encoders=(IMAGEBIND_FRAMES, IMAGEBIND_AUDIO),
     params={"mode": "fixed"},
     caveat=_AVH_CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def avh_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Mean similarity of each frame and the whole sound in ImageBind.
@@ -122,7 +122,7 @@ def avh_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     encoders=(IMAGEBIND_FRAMES, IMAGEBIND_AUDIO_COMPAT),
     params={"mode": "compat", "flags": "ib_inplace_mean"},
     caveat=_COMPARE + STEP_COMPAT + _AVH_CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def avh_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """AVHScore as JavisBench computes it: the mean of each sound clip is subtracted in place.
@@ -137,7 +137,7 @@ def avh_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score
     encoders=(IMAGEBIND_FRAMES, IMAGEBIND_AUDIO),
     params={"mode": "fixed", **_WINDOWS},
     caveat=_JAVIS_CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def javis_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Similarity of frames and sound in windows of 2 s, by the worst 40 % of each window.
@@ -155,7 +155,7 @@ def javis_score(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     encoders=(IMAGEBIND_FRAMES, IMAGEBIND_AUDIO_COMPAT),
     params={"mode": "compat", "flags": "ib_inplace_mean", **_WINDOWS},
     caveat=_COMPARE + STEP_COMPAT + _JAVIS_CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def javis_score_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """JavisScore as JavisBench computes it: the mean of each sound window is subtracted in place.

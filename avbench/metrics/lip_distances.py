@@ -40,7 +40,7 @@ def mean_distances(table: Distances, *, zero_rows: bool) -> NDArray[np.float64]:
     """
     if zero_rows:
         return np.asarray(table.mean(axis=0, dtype=np.float64))
-    counted = _with_sound(*table.shape)
+    counted = _with_audio(*table.shape)
     numbers = counted.sum(axis=0)
     sums = np.where(counted, table, 0).sum(axis=0, dtype=np.float64)
     return np.where(numbers > 0, sums / np.maximum(numbers, 1), np.nan)
@@ -57,7 +57,7 @@ def read_lips(table: Distances, *, zero_rows: bool) -> LipReading:
     means = mean_distances(table, zero_rows=zero_rows)
     best = int(np.nanargmin(means))
     middle = float(np.nanmedian(means))
-    rows = np.arange(len(table)) if zero_rows else np.flatnonzero(_with_sound(*table.shape)[:, best])
+    rows = np.arange(len(table)) if zero_rows else np.flatnonzero(_with_audio(*table.shape)[:, best])
     margins = middle - table[rows, best].astype(np.float64)
     return LipReading(
         shift=best - table.shape[1] // 2,
@@ -68,7 +68,7 @@ def read_lips(table: Distances, *, zero_rows: bool) -> LipReading:
     )
 
 
-def _with_sound(rows: int, columns: int) -> NDArray[np.bool_]:
+def _with_audio(rows: int, columns: int) -> NDArray[np.bool_]:
     """Whether the sound of window i at shift j lies inside."""
     at = np.arange(rows)[:, None] + np.arange(columns) - columns // 2
     return (at >= 0) & (at < rows)

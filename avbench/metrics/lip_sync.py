@@ -25,7 +25,7 @@ OFF_SCREEN = "speech, but no face in view: an off-screen voice?"
 OTHER_TIME = "speech, but none while a face is in view: an off-screen voice?"
 SMALL_FACE = f"no face of more than {SMALLEST_FACE} pixels for {LEAST_DETECTIONS} frames at {FPS} per second"
 SMALL_FRAMES = f"frames below {SMALLEST_FRAME} pixels: too small for the detector of faces"
-SHORT_SOUND = "the sound ends before lips can be compared with it"
+SHORT_AUDIO = "the sound ends before lips can be compared with it"
 _BOX_SECONDS = 0.2
 
 PAPER = "SyncNet (Chung & Zisserman, ACCV workshops 2016)"
@@ -35,7 +35,7 @@ CAVEAT = (
     "usable face is skipped, so that a model which draws none is not punished here: read the number of scored clips "
     "beside every mean."
 )
-FACTS: dict[str, Any] = {"family": "speech", "needs": ("video", "audio")}
+METADATA: dict[str, Any] = {"family": "speech", "needs": ("video", "audio")}
 PARAMS: dict[str, Any] = {
     "mode": "fixed",
     "frames": "25 fps as FFmpeg's fps filter",
@@ -110,10 +110,10 @@ class Speakers:
         }
 
 
-def read_faces(found: LipTracks, tracks: Sequence[LipTrack], *, zero_rows: bool) -> list[Face]:
+def read_faces(lips: LipTracks, tracks: Sequence[LipTrack], *, zero_rows: bool) -> list[Face]:
     """The readings of tracks of a clip that have windows."""
     return [
-        Face(track, read_lips(track.distances, zero_rows=zero_rows), *found.seconds(track))
+        Face(track, read_lips(track.distances, zero_rows=zero_rows), *lips.seconds(track))
         for track in tracks
         if len(track.distances)
     ]
@@ -125,9 +125,9 @@ def is_too_small(media: Media) -> bool:
     return min(media.video.width, media.video.height) < SMALLEST_FRAME
 
 
-def _speaks(track: LipTrack, found: LipTracks, stretches: Sequence[tuple[float, float]], sound_start: float) -> bool:
-    begin, end = found.seconds(track)
-    return any(sound_start + first < end and sound_start + last > begin for first, last in stretches)
+def _speaks(track: LipTrack, lips: LipTracks, stretches: Sequence[tuple[float, float]], audio_start: float) -> bool:
+    begin, end = lips.seconds(track)
+    return any(audio_start + first < end and audio_start + last > begin for first, last in stretches)
 
 
 def _speakers(media: Media, store: EncoderStore) -> Speakers | Score:
@@ -138,17 +138,17 @@ def _speakers(media: Media, store: EncoderStore) -> Speakers | Score:
         return Score.skipped(NO_SPEECH)
     if is_too_small(media):
         return Score.skipped(SMALL_FRAMES)
-    found = LipTracks.from_array(store.embed(LIPS, media))
-    counts = {"frames": found.frames, "frames_with_face": found.with_face, "tracks": len(found.tracks)}
-    if not found.tracks:
-        return Score.skipped(SMALL_FACE if found.with_face else OFF_SCREEN, **counts)
-    speaking = [track for track in found.tracks if _speaks(track, found, stretches, media.audio.start)]
+    lips = LipTracks.from_array(store.embed(LIPS, media))
+    counts = {"frames": lips.frames, "frames_with_face": lips.with_face, "tracks": len(lips.tracks)}
+    if not lips.tracks:
+        return Score.skipped(SMALL_FACE if lips.with_face else OFF_SCREEN, **counts)
+    speaking = [track for track in lips.tracks if _speaks(track, lips, stretches, media.audio.start)]
     if not speaking:
         return Score.skipped(OTHER_TIME, **counts)
     long_enough = [track for track in speaking if len(track.distances) >= LEAST_ROWS]
     if not long_enough:
-        return Score.skipped(SHORT_SOUND, **counts)
-    faces = read_faces(found, long_enough, zero_rows=False)
+        return Score.skipped(SHORT_AUDIO, **counts)
+    faces = read_faces(lips, long_enough, zero_rows=False)
     best = max(range(len(faces)), key=lambda index: faces[index].reading.confidence)
     return Speakers(faces, best, counts)
 
@@ -162,7 +162,7 @@ def _speakers(media: Media, store: EncoderStore) -> Speakers | Score:
     encoders=(SILERO, LIPS),
     params=PARAMS,
     caveat=CAVEAT,
-    **FACTS,
+    **METADATA,
 )
 def lse_c(media: Media, store: EncoderStore) -> Score:
     """Confidence that the lips of the best face go with the sound at one offset.
@@ -186,7 +186,7 @@ def lse_c(media: Media, store: EncoderStore) -> Score:
     encoders=(SILERO, LIPS),
     params=PARAMS,
     caveat=CAVEAT,
-    **FACTS,
+    **METADATA,
 )
 def lse_d(media: Media, store: EncoderStore) -> Score:
     """Distance of lips and sound at the best offset, of the face that lse_c chooses.
@@ -209,7 +209,7 @@ def lse_d(media: Media, store: EncoderStore) -> Score:
     params=PARAMS,
     caveat="In steps of 0.04 s; zero is best. Where the confidence (in the detail) is low the offset says nothing; no "
     "threshold is set, since none could be found without the trained weights. " + CAVEAT,
-    **FACTS,
+    **METADATA,
 )
 def sync_offset(media: Media, store: EncoderStore) -> Score:
     """Lag of the voice behind the lips, of the face that lse_c chooses; positive means that the voice is late.

@@ -17,7 +17,7 @@ from avbench.media import Media
 from avbench.metrics.base import Score, Scorer, scorer
 from avbench.metrics.lip_sync import (
     CAVEAT,
-    FACTS,
+    METADATA,
     NAMES,
     PAPER,
     PARAMS,
@@ -66,19 +66,19 @@ PIPELINES = {
 def _faces(media: Media, store: EncoderStore, min_track: int) -> list[Face] | Score:
     if is_too_small(media):
         return Score.skipped(SMALL_FRAMES)
-    found = LipTracks.from_array(store.embed(LIPS, media))
-    long = [track for track in found.tracks if track.detections > min_track]
-    faces = read_faces(found, long, zero_rows=True)
+    lips = LipTracks.from_array(store.embed(LIPS, media))
+    long = [track for track in lips.tracks if track.detections > min_track]
+    faces = read_faces(lips, long, zero_rows=True)
     if faces:
         return faces
-    return Score.skipped(_no_face(found, min_track), frames=found.frames, frames_with_face=found.with_face)
+    return Score.skipped(_no_face(lips, min_track), frames=lips.frames, frames_with_face=lips.with_face)
 
 
-def _no_face(found: LipTracks, min_track: int) -> str:
+def _no_face(lips: LipTracks, min_track: int) -> str:
     """Why no face counts; whether anybody speaks was not asked."""
-    if found.tracks:
+    if lips.tracks:
         return f"no track of more than {min_track} detections"
-    return SMALL_FACE if found.with_face else "no face in view"
+    return SMALL_FACE if lips.with_face else "no face in view"
 
 
 def _confidence(face: Face) -> float:
@@ -121,12 +121,12 @@ def _register(
         encoders=(LIPS,),
         params={**shared, "mode": "compat", "min_track": pipeline.min_track, "flags": all_flags},
         **metadata,
-        **FACTS,
+        **METADATA,
     )(score)
 
 
 _LOSSY = (
-    "The pipeline codes the clip up to four times with loss before it looks, and its file shows the picture up to one "
+    "The pipeline codes the clip up to four times with loss before it looks, and its file shows the video up to one "
     "frame later; that is not repeated here, so the last digits differ. "
 )
 

@@ -130,7 +130,7 @@ def _overall(encoder: Encoder, media: Media, store: EncoderStore) -> Score:
 def nisqa(media: Media, store: EncoderStore) -> Score:
     """Predicted overall quality of transmitted speech, where there is speech, by NISQA at 48 kHz.
 
-    Formula: the network's output over pictures of 0.15 s, one each 40 ms; not cut to the scale of 1 to 5. The detail
+    Formula: the network's output over images of 0.15 s, one each 40 ms; not cut to the scale of 1 to 5. The detail
     has noisiness, discontinuity, coloration and loudness.
     """
     if not speech_stretches(media, store):
@@ -186,7 +186,7 @@ def nisqa_compat(media: Media, store: EncoderStore) -> Score:
 def nisqa_tts(media: Media, store: EncoderStore) -> Score:
     """Predicted naturalness of synthetic speech, where there is speech, by NISQA-TTS.
 
-    Formula: the network's output over pictures of 0.15 s, one each 10 ms, up to 8 kHz; not cut to the scale of 1 to 5.
+    Formula: the network's output over images of 0.15 s, one each 10 ms, up to 8 kHz; not cut to the scale of 1 to 5.
     """
     if not speech_stretches(media, store):
         return Score.skipped(NO_SPEECH)

@@ -19,7 +19,7 @@ from avbench.metrics.base import Score, scorer
     source="VBench (Huang et al., CVPR 2024), section 3.1 and vbench/aesthetic_quality.py; LAION aesthetic predictor",
     needs=("video",),
     encoders=(AESTHETIC_FRAMES,),
-    caveat="The taste of those who rated pictures on the web: paintings and dramatic light score high. Frames are "
+    caveat="The taste of those who rated images on the web: paintings and dramatic light score high. Frames are "
     "judged one by one, in the central square. On a GPU the reference runs CLIP in half precision.",
 )
 def aesthetic_quality(media: Media, store: EncoderStore) -> Score:

@@ -13,7 +13,7 @@ from avbench.encoders.networks.dino.encoders import DINO_FRAMES
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "vbench",
     "unit": "1",
     "higher_is_better": True,
@@ -48,7 +48,7 @@ def _score(media: Media, store: EncoderStore, encoder: Encoder) -> Score:
     source="VBench (Huang et al., CVPR 2024), section 3.1 and vbench/subject_consistency.py",
     caveat="A still scores 1: read it beside dynamic_degree. Cuts and camera motion cost as much as a subject that "
     "changes, and everything in the frame is judged, not only the subject.",
-    **_FACTS,
+    **_METADATA,
 )
 def subject_consistency(media: Media, store: EncoderStore) -> Score:
     """How little DINO's features of the frames change.
@@ -66,7 +66,7 @@ def subject_consistency(media: Media, store: EncoderStore) -> Score:
     source="VBench (Huang et al., CVPR 2024), section 3.1 and vbench/background_consistency.py",
     caveat="A still scores 1: read it beside dynamic_degree. Nothing separates background from foreground: CLIP sees "
     "the central square of the frame. On a GPU the reference runs in half precision, a grid of 0.0005 just below 1.",
-    **_FACTS,
+    **_METADATA,
 )
 def background_consistency(media: Media, store: EncoderStore) -> Score:
     """How little CLIP's features of the frames change.

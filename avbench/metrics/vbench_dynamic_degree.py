@@ -13,7 +13,7 @@ from avbench.encoders.networks.raft.encoders import EIGHTHS, SMALLEST, STRIDE, l
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "vbench",
     "unit": "1",
     "higher_is_better": True,
@@ -37,7 +37,7 @@ class DynamicRule:
 
     @classmethod
     def of(cls, height: int, width: int, frames: int) -> DynamicRule:
-        """The rule for pictures of this size and a number of sampled frames; rounds half to even."""
+        """The rule for frames of this size and a number of sampled frames; rounds half to even."""
         return cls(6.0 * min(height, width) / 256.0, round(4 * frames / 16))
 
     def holds(self, speeds: NDArray[np.floating[Any]]) -> bool:
@@ -70,9 +70,9 @@ def _with_speeds(media: Media, store: EncoderStore) -> Score:
     return _score(media, speeds, fastest_px=float(speeds.max(initial=0.0)))
 
 
-@scorer("dynamic_degree", params={"mode": "fixed"}, caveat=_CAVEAT, **_FACTS)
+@scorer("dynamic_degree", params={"mode": "fixed"}, caveat=_CAVEAT, **_METADATA)
 def dynamic_degree(media: Media, store: EncoderStore) -> Score:
-    """Whether large parts of the picture move.
+    """Whether large parts of the frame move.
 
     Formula: 1 if at least round(F / 4) of the F - 1 pairs of neighbours among F frames an eighth of a second apart
     have r > 6 min(H, W) / 256, else 0; r is the mean length of the longest 5 % of RAFT's flow vectors.
@@ -88,12 +88,12 @@ def dynamic_degree(media: Media, store: EncoderStore) -> Score:
 @scorer(
     "dynamic_degree_compat",
     params={"mode": "compat", "flags": "dd_one_pair,raft_small_still"},
-    caveat="Small pictures always count as still, and clips of two sampled frames as dynamic, whatever they show. "
+    caveat="Small frames always count as still, and clips of two sampled frames as dynamic, whatever they show. "
     + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def dynamic_degree_compat(media: Media, store: EncoderStore) -> Score:
-    """Whether large parts of the picture move, as the reference answers it for every clip."""
+    """Whether large parts of the frame move, as the reference answers it for every clip."""
     assert media.video is not None
     if large_enough(media.video.height, media.video.width):
         return _with_speeds(media, store)

@@ -56,6 +56,6 @@ def human_action(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     if label not in actions():
         return Score.skipped(f"{label!r:.80} is no action of Kinetics-400. {near(label, actions())}")
     seen = most_likely(store.embed(UMT, media))
-    found = any(name == label and chance >= THRESHOLD for name, chance in seen)
+    recognised = any(name == label and chance >= THRESHOLD for name, chance in seen)
     read_from = "prompt_action" if prompt.expected.action else "text"
-    return Score.ok(float(found), action=label, read_from=read_from, seen=[list(pair) for pair in seen])
+    return Score.ok(float(recognised), action=label, read_from=read_from, seen=[list(pair) for pair in seen])

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations, product
 
-from avbench.encoders.networks.grit.detections import Box, Detection, Found
+from avbench.encoders.networks.grit.detections import Box, Detection, FrameDetections
 
 COLORS = ("white", "red", "pink", "blue", "silver", "purple", "orange", "green", "gray", "yellow", "black", "grey")
 COCO = (
@@ -52,19 +52,19 @@ def object_by_substrings(prompt: str, color: str) -> str:
 
 
 def color_frames(
-    found: Found, name: str, color: str, *, first_name: bool = False, substrings: bool = False
+    detections: FrameDetections, name: str, color: str, *, first_name: bool = False, substrings: bool = False
 ) -> tuple[int, int]:
     """Frames that show the object in a colour that its caption names, and those among them in the wanted colour.
 
     Args:
-        found: detections with captions.
+        detections: detections with captions.
         name: the object.
         color: the wanted colour.
         first_name: take the name of a frame's first detection for all of them, as the reference does.
         substrings: find colours within words ("red" in "colored"), as the reference does.
     """
     of_object = of_color = 0
-    for frame in found:
+    for frame in detections:
         captions = [d.caption for d in frame if (frame[0] if first_name else d).name == name]
         if any(_mentions(caption, word, substrings) for caption in captions for word in {*COLORS, color}):
             of_object += 1
@@ -77,12 +77,18 @@ def _mentions(caption: str, word: str, substrings: bool) -> bool:
 
 
 def relation_scores(
-    found: Found, first: str, relation: str, second: str, *, unsigned: bool = False, same_name: bool = False
+    detections: FrameDetections,
+    first: str,
+    relation: str,
+    second: str,
+    *,
+    unsigned: bool = False,
+    same_name: bool = False,
 ) -> list[float]:
     """How well the best pair of each frame stands in a relation, 0 without a pair.
 
     Args:
-        found: detections.
+        detections: detections.
         first, relation, second: as in "bicycle", "on the left of", "car"; the relation is a key of `RELATIONS`.
         unsigned: let left pass for right and top for bottom, as the reference does.
         same_name: let two boxes of one name pass for a pair, as the reference does.
@@ -93,7 +99,7 @@ def relation_scores(
     pairs = _pairs_of_any if same_name else _pairs_of_both
     return [
         max((position_score(relation, a, b, unsigned=unsigned) for a, b in pairs(frame, first, second)), default=0.0)
-        for frame in found
+        for frame in detections
     ]
 
 

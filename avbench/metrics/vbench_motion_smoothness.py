@@ -11,7 +11,7 @@ from avbench.encoders.networks.amt.encoders import GUESSES, SMALLEST, guessed
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "vbench",
     "unit": "1",
     "higher_is_better": True,
@@ -48,12 +48,12 @@ def _score(media: Media, store: EncoderStore) -> Score:
     )
 
 
-@scorer("motion_smoothness", params={"mode": "fixed"}, caveat=_CAVEAT, **_FACTS)
+@scorer("motion_smoothness", params={"mode": "fixed"}, caveat=_CAVEAT, **_METADATA)
 def motion_smoothness(media: Media, store: EncoderStore) -> Score:
     """Closeness of frames to an interpolation of their neighbours.
 
     Formula: 1 - m / 255; m is the mean over frames 1, 3, 5 ... of the mean of |frame - guess| over pixels and RGB
-    channels, the guess being AMT-S's picture halfway between the frames before and after, cut to 8 bit.
+    channels, the guess being the frame of AMT-S halfway between the frames before and after, cut to 8 bit.
     """
     assert media.video is not None
     if min(media.video.height, media.video.width) < SMALLEST:
@@ -64,8 +64,8 @@ def motion_smoothness(media: Media, store: EncoderStore) -> Score:
 @scorer(
     "motion_smoothness_compat",
     params={"mode": "compat", "flags": "amt_small_black"},
-    caveat="Small pictures get their darkness for a score. " + _CAVEAT,
-    **_FACTS,
+    caveat="Small frames get their darkness for a score. " + _CAVEAT,
+    **_METADATA,
 )
 def motion_smoothness_compat(media: Media, store: EncoderStore) -> Score:
     """Closeness of frames to an interpolation of their neighbours, as the reference gives it for every clip."""

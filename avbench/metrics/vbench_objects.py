@@ -22,7 +22,7 @@ from avbench.metrics.vbench_matching import (
     relation_scores,
 )
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "vbench",
     "unit": "1",
     "higher_is_better": True,
@@ -48,7 +48,7 @@ _ANTIALIAS = (
     params={"frames": FRAMES},
     source=_SOURCE.format("object_class"),
     caveat=_CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def object_class(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Fraction of frames that show the object which the prompt names.
@@ -65,7 +65,7 @@ def object_class(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"mode": "compat", "flags": "grit_antialias", "frames": FRAMES},
     source=_SOURCE.format("object_class"),
     caveat=_ANTIALIAS + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def object_class_antialias_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Fraction of frames that show the object, as VBench computes it with torchvision from 0.17 on.
@@ -82,7 +82,7 @@ def object_class_antialias_compat(media: Media, prompt: Prompt, store: EncoderSt
     params={"frames": FRAMES},
     source=_SOURCE.format("multiple_objects"),
     caveat=_CAVEAT + "Both objects must be seen in one frame.",
-    **_FACTS,
+    **_METADATA,
 )
 def multiple_objects(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Fraction of frames that show both objects which the prompt names.
@@ -99,7 +99,7 @@ def multiple_objects(media: Media, prompt: Prompt, store: EncoderStore) -> Score
     params={"mode": "compat", "flags": "grit_antialias", "frames": FRAMES},
     source=_SOURCE.format("multiple_objects"),
     caveat=_ANTIALIAS + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def multiple_objects_antialias_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Fraction of frames that show both objects, as VBench computes it with torchvision from 0.17 on.
@@ -113,9 +113,9 @@ def _frames_with_all(media: Media, prompt: Prompt, store: EncoderStore, encoder:
     names = _words(prompt.expected.objects).split(" and ")
     if reason := _unusable(names, count):
         return Score.skipped(reason)
-    found = _found(encoder, media, store)
-    success = frames_showing([{detection.name for detection in frame} for frame in found], names)
-    return Score.ok(success / len(found), objects=names, frames_with=success, frames=len(found))
+    detections = _detections(encoder, media, store)
+    success = frames_showing([{detection.name for detection in frame} for frame in detections], names)
+    return Score.ok(success / len(detections), objects=names, frames_with=success, frames=len(detections))
 
 
 @scorer(
@@ -126,7 +126,7 @@ def _frames_with_all(media: Media, prompt: Prompt, store: EncoderStore, encoder:
     source=_SOURCE.format("color"),
     caveat=_CAVEAT + "Frames whose caption names no colour do not count, and a clip without any that counts has no "
     "number: a model that does not draw the object at all loses nothing here.",
-    **_FACTS,
+    **_METADATA,
 )
 def color(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Fraction of the frames with the object in some colour in which it has the colour that the prompt names.
@@ -139,8 +139,8 @@ def color(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     name = _words(prompt.expected.objects) or object_of(_words(prompt.text), wanted)
     if reason := _no_color(wanted) or _unusable([name], 1):
         return Score.skipped(reason)
-    found = _found(GRIT, media, store)
-    return _color_score(name, wanted, color_frames(found, name, wanted))
+    detections = _detections(GRIT, media, store)
+    return _color_score(name, wanted, color_frames(detections, name, wanted))
 
 
 @scorer(
@@ -155,7 +155,7 @@ def color(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     source=_SOURCE.format("color"),
     caveat="All detections of a frame go by the name of the first, and colours are found within other words: only for "
     "comparison with published numbers. " + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def color_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Colour of the object as VBench computes it: the first detection's name stands for all of its frame.
@@ -170,8 +170,8 @@ def color_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     if not prompt.text:
         return Score.skipped("no joint prompt; VBench takes the object from it")
     name = object_by_substrings(prompt.text, wanted)
-    found = _found(GRIT_ROUNDED, media, store)
-    return _color_score(name, wanted, color_frames(found, name, wanted, first_name=True, substrings=True))
+    detections = _detections(GRIT_ROUNDED, media, store)
+    return _color_score(name, wanted, color_frames(detections, name, wanted, first_name=True, substrings=True))
 
 
 def _color_score(name: str, wanted: str, counts: tuple[int, int]) -> Score:
@@ -191,7 +191,7 @@ def _color_score(name: str, wanted: str, counts: tuple[int, int]) -> Score:
     params=_FIXED,
     source=_SOURCE.format("spatial_relationship"),
     caveat=_CAVEAT + "Sides are those of the frame, whatever way an object faces, and only centres and overlap count.",
-    **_FACTS,
+    **_METADATA,
 )
 def spatial_relationship(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """How well the two objects stand to each other as the prompt says, over frames.
@@ -212,7 +212,7 @@ def spatial_relationship(media: Media, prompt: Prompt, store: EncoderStore) -> S
     source=_SOURCE.format("spatial_relationship"),
     caveat="Left equals right and top equals bottom, and two objects of one name are a pair: only for comparison with "
     "published numbers. " + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def spatial_relationship_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Relation of two objects as VBench computes it: which of them is on which side does not count.
@@ -229,7 +229,7 @@ def spatial_relationship_compat(media: Media, prompt: Prompt, store: EncoderStor
     params={"mode": "compat", "flags": "spatial_unsigned,spatial_same_name,grit_antialias", "frames": FRAMES},
     source=_SOURCE.format("spatial_relationship"),
     caveat=_ANTIALIAS + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def spatial_relationship_antialias_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Relation of two objects as VBench computes it with torchvision from 0.17 on.
@@ -256,11 +256,11 @@ def _relation(media: Media, prompt: Prompt, store: EncoderStore, encoder: Encode
     first, relation, second = parts
     if reason := _unusable([first, second], 2):
         return Score.skipped(reason)
-    scores = relation_scores(_found(encoder, media, store), first, relation, second, **flags)
+    scores = relation_scores(_detections(encoder, media, store), first, relation, second, **flags)
     return Score.ok(sum(scores) / len(scores), relation=parts, frame_scores=scores)
 
 
-def _found(encoder: Encoder, media: Media, store: EncoderStore) -> list[list[Detection]]:
+def _detections(encoder: Encoder, media: Media, store: EncoderStore) -> list[list[Detection]]:
     return from_array(store.embed(encoder, media))
 
 

@@ -13,7 +13,7 @@ from avbench.encoders.texts import split_text
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "vbench",
     "unit": "1",
     "higher_is_better": True,
@@ -41,7 +41,7 @@ def _cosine(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     "overall_consistency",
     source="VBench (Huang et al., CVPR 2024), vbench/overall_consistency.py; Wang et al., InternVid, arXiv 2307.06942",
     caveat=_CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def overall_consistency(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Similarity of clip and prompt in ViCLIP.
@@ -57,7 +57,7 @@ def overall_consistency(media: Media, prompt: Prompt, store: EncoderStore) -> Sc
     source="VBench (Huang et al., CVPR 2024), vbench/temporal_style.py; Wang et al., InternVid, arXiv 2307.06942",
     caveat="overall_consistency by another name: it speaks of temporal style only where the prompt asks for one, as "
     "VBench's 100 prompts of this dimension do. " + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def temporal_style(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Similarity of clip and prompt in ViCLIP, for prompts that name a camera movement or a tempo.

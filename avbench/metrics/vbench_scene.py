@@ -11,7 +11,7 @@ from avbench.encoders.networks.tag2text.encoders import FRAMES, TAG2TEXT_CAPTION
 from avbench.media import Media
 from avbench.metrics.base import Score, no_prompt, scorer
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "vbench",
     "unit": "1",
     "higher_is_better": True,
@@ -46,7 +46,7 @@ def _captions(media: Media, prompt: Prompt, store: EncoderStore) -> list[str] | 
     return from_bytes(store.embed(TAG2TEXT_CAPTIONS, media))
 
 
-@scorer("scene", params={"mode": "fixed", "frames": FRAMES}, caveat=_CAVEAT, **_FACTS)
+@scorer("scene", params={"mode": "fixed", "frames": FRAMES}, caveat=_CAVEAT, **_METADATA)
 def scene(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Fraction of frames whose caption names the place that the prompt expects.
 
@@ -61,7 +61,7 @@ def scene(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     "scene_compat",
     params={"mode": "compat", "flags": "scene_first_frames", "frames": FRAMES},
     caveat="The last ten of sixteen frames are never looked at: only for comparison with published numbers. " + _CAVEAT,
-    **_FACTS,
+    **_METADATA,
 )
 def scene_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Scene as VBench computes it: caption k of sixteen is that of frame k / 3, rounded down.

@@ -13,7 +13,7 @@ from avbench.encoders.networks.raft.encoders import NEIGHBOURS, SMALLEST, large_
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "vbench",
     "unit": "1",
     "higher_is_better": None,
@@ -40,7 +40,7 @@ class StaticRule:
 
     @classmethod
     def of(cls, height: int, width: int, frames: int) -> StaticRule:
-        """The rule for pictures of this size and a number of frames; rounds half to even."""
+        """The rule for frames of this size and a number of frames; rounds half to even."""
         return cls(3.0 * min(height, width) / 256.0, round(2 * frames / 16))
 
     def holds(self, speeds: NDArray[np.floating[Any]]) -> bool:
@@ -73,7 +73,7 @@ def _with_speeds(media: Media, store: EncoderStore) -> Score:
     )
 
 
-@scorer("static_filter", params={"mode": "fixed"}, caveat=_CAVEAT, **_FACTS)
+@scorer("static_filter", params={"mode": "fixed"}, caveat=_CAVEAT, **_METADATA)
 def static_filter(media: Media, store: EncoderStore) -> Score:
     """Whether the clip stands still: 1 if it passes VBench's filter for temporal flickering, 0 if not.
 
@@ -93,9 +93,8 @@ def static_filter(media: Media, store: EncoderStore) -> Score:
 @scorer(
     "static_filter_compat",
     params={"mode": "compat", "flags": "sf_few_frames,raft_small_still"},
-    caveat="Small pictures always pass, and clips of fewer than 5 frames only if their flow is exactly zero. "
-    + _CAVEAT,
-    **_FACTS,
+    caveat="Small frames always pass, and clips of fewer than 5 frames only if their flow is exactly zero. " + _CAVEAT,
+    **_METADATA,
 )
 def static_filter_compat(media: Media, store: EncoderStore) -> Score:
     """Whether the clip stands still, as the reference answers it for every clip."""

@@ -85,18 +85,18 @@ def judge(clips: Sequence[JudgedClip], rows: Sequence[PromptRow], dimensions: Se
         judged.problems.append("clips of several models: score each model into a run of its own")
         return judged
     by_id = {each.clip.clip_id: each for each in clips}
-    found = {each.dimension: each for each in coverage([each.clip for each in clips], rows)}
-    judged.problems += [lack for dimension in dimensions if (lack := found[dimension.name].lack)]
+    covered = {each.dimension: each for each in coverage([each.clip for each in clips], rows)}
+    judged.problems += [lack for dimension in dimensions if (lack := covered[dimension.name].lack)]
     for number, dimension in enumerate(dimensions):
-        _add(judged, number, found[dimension.name], by_id, mode)
+        _add(judged, number, covered[dimension.name], by_id, mode)
     return judged
 
 
-def _add(judged: Judged, number: int, found: Coverage, by_id: Mapping[str, JudgedClip], mode: str) -> None:
+def _add(judged: Judged, number: int, covered: Coverage, by_id: Mapping[str, JudgedClip], mode: str) -> None:
     """Add the clips of one dimension."""
     dimension = judged.dimensions[number]
     unscored: list[str] = []
-    for prompt in found.prompts:
+    for prompt in covered.prompts:
         clips = [by_id[clip.clip_id] for clip in prompt.clips]
         if dimension.name == FLICKERING:
             filtered = first_static(clips, mode)

@@ -21,7 +21,7 @@ from avbench.encoders.networks.videoalign import (
 from avbench.media import Media
 from avbench.metrics.base import Score, scorer
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "video_quality",
     "unit": "1",
     "higher_is_better": True,
@@ -55,7 +55,7 @@ def _logits(media: Media, prompt: Prompt, store: EncoderStore, encoder: Encoder)
     return dict(zip(AXES, map(float, values), strict=True))
 
 
-@scorer("vq", caveat=_CAVEAT + "2 frames a second: flicker between them goes unseen.", **_FACTS, **_JAVISBENCH)
+@scorer("vq", caveat=_CAVEAT + "2 frames a second: flicker between them goes unseen.", **_METADATA, **_JAVISBENCH)
 def vq(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Visual quality of the video in the eyes of VideoAlign.
 
@@ -66,7 +66,7 @@ def vq(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     return logits if isinstance(logits, Score) else Score.ok(logits["VQ"], normalised=normalised("VQ", logits["VQ"]))
 
 
-@scorer("mq", caveat=_CAVEAT + "2 frames a second: fast motion is only guessed at.", **_FACTS, **_JAVISBENCH)
+@scorer("mq", caveat=_CAVEAT + "2 frames a second: fast motion is only guessed at.", **_METADATA, **_JAVISBENCH)
 def mq(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Motion quality of the video in the eyes of VideoAlign.
 
@@ -88,7 +88,7 @@ def mq(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
         **{f"normalisation_{axis.lower()}": "{} {}".format(*NORMALISATION[axis]) for axis in ("VQ", "TA")},
     },
     caveat=_CAVEAT + "Motion quality is left out. The judge was trained on 2 frames a second and is given 24 here.",
-    **_FACTS,
+    **_METADATA,
 )
 def reward_videoalign(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """OmniNFT's reward from VideoAlign: visual quality and text alignment.

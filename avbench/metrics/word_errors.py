@@ -23,7 +23,7 @@ HIGHEST_COMPRESSION, LOWEST_LOG_PROBABILITY = 2.4, -1.0
 
 Count = Callable[[str, str], Edits]
 
-_FACTS: dict[str, Any] = {
+_METADATA: dict[str, Any] = {
     "family": "speech",
     "unit": "1",
     "higher_is_better": False,
@@ -121,7 +121,7 @@ def _compared(media: Media, prompt: Prompt, store: EncoderStore, form: Form, cou
     )
 
 
-@scorer("wer", source=_SOURCE, params=_RULES, version=2, caveat=_CAVEAT, **_FACTS)
+@scorer("wer", source=_SOURCE, params=_RULES, version=2, caveat=_CAVEAT, **_METADATA)
 def wer(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Word error rate of what is spoken against the words that the prompt asks for.
 
@@ -138,7 +138,7 @@ def wer(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     return _compared(media, prompt, store, "english" if language == "en" else "basic", word_edits)
 
 
-@scorer("cer", source=_SOURCE, params=_RULES, version=2, caveat=_CAVEAT, **_FACTS)
+@scorer("cer", source=_SOURCE, params=_RULES, version=2, caveat=_CAVEAT, **_METADATA)
 def cer(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Character error rate of what is spoken against the words that the prompt asks for.
 
@@ -159,7 +159,7 @@ def cer(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     params={"mode": "compat", "flags": "verse_raw_text", "beams": BEAMS},
     caveat="Punctuation counts: a lost comma is a wrong word. The benchmark transcribes with SenseVoiceSmall, this "
     "scorer with Whisper: it shows what the rule for texts does, and equals no published number.",
-    **_FACTS,
+    **_METADATA,
 )
 def wer_verse_compat(media: Media, prompt: Prompt, store: EncoderStore) -> Score:
     """Word error rate under Verse-Bench's rule for texts: lower case, nothing else.

@@ -91,11 +91,11 @@ def connect(host: str, port: int, named: Collection[str], timeout: float) -> soc
         RefusedHostError: one of its addresses is private, and the host is not named.
         OSError: no connection.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    if not is_named(host, port, named) and not all(is_public(str(entry[4][0])) for entry in found):
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if not is_named(host, port, named) and not all(is_public(str(entry[4][0])) for entry in addresses):
         raise _refused(host)
     problem: OSError = OSError(f"{host} has no address")
-    for family, kind, protocol, _, address in found:
+    for family, kind, protocol, _, address in addresses:
         connection = socket.socket(family, kind, protocol)
         try:
             connection.settimeout(timeout)

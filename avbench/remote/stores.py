@@ -110,5 +110,5 @@ def look_at_store(file: RemoteFile, files: Any) -> str:
 def _entry(file: RemoteFile, files: Any) -> Mapping[str, Any]:
     # Of an object that is looked at anew, the file system of the hub gives the state only where all is asked for.
     more = {"expand_info": True} if scheme_of(file.url) == "hf" else {}
-    found: Mapping[str, Any] = files.info(file.url, refresh=True, **more)
-    return found
+    metadata: Mapping[str, Any] = files.info(file.url, refresh=True, **more)
+    return metadata

@@ -159,7 +159,7 @@ def _detail(
         "problem": clip.get("problem") or "",
         "texts": [[label, clip[key]] for label, key in (*_TEXTS, _SPOKEN) if clip.get(key)],
         "words": _words(scores.get("wer"), scores.get("cer")),
-        "facts": [[label, text] for label, text in _media_metadata(clip) if text],
+        "metadata": [[label, text] for label, text in _media_metadata(clip) if text],
         "scores": [_score(scores.get(metric.name), metric.decimals) for metric in metrics],
         "video": video,
         "audio": sound,

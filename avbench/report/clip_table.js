@@ -20,27 +20,27 @@ const clipTable = (data) => {
   // What is known of a clip without details, in the form of one with them ----------------------------------------
   const statuses = { e: "error", s: "skipped" };
   const flags = new Map();
-  for (const [title, places] of Object.entries(others.flags)) {
-    for (const place of places) flags.set(place, [...(flags.get(place) || []), title]);
+  for (const [title, indices] of Object.entries(others.flags)) {
+    for (const index of indices) flags.set(index, [...(flags.get(index) || []), title]);
   }
-  function brief(place) {
-    const text = others.texts[others.text[place]];
+  function brief(index) {
+    const text = others.texts[others.text[index]];
     const scores = data.metrics.map((metric, i) => {
-      const value = others.scores[i][place];
+      const value = others.scores[i][index];
       if (value === null) return null;
       return value in statuses ? [null, "", statuses[value], ""] : [value, value.toFixed(metric.decimals), "ok", ""];
     });
     return {
-      id: others.ids[place], model: others.models[others.model[place]], flags: flags.get(place) || [], scores, brief: true,
-      texts: text ? [["Prompt", text]] : [], facts: [], problem: "", video: null, audio: null, timeline: null, faces: null, words: null,
+      id: others.ids[index], model: others.models[others.model[index]], flags: flags.get(index) || [], scores, brief: true,
+      texts: text ? [["Prompt", text]] : [], metadata: [], problem: "", video: null, audio: null, timeline: null, faces: null, words: null,
     };
   }
   const clip = (number) => data.clips[number] || (number < count ? brief(number - rows.length) : undefined);
   function stateOf(number) {
     if (data.clips[number]) return rows[number].dataset.state.split(" ");
-    const place = number - rows.length;
-    const found = others.scores.map((values) => statuses[values[place]]).filter(Boolean);
-    return flags.has(place) ? [...found, "flagged"] : found;
+    const index = number - rows.length;
+    const states = others.scores.map((values) => statuses[values[index]]).filter(Boolean);
+    return flags.has(index) ? [...found, "flagged"] : states;
   }
   function makeRow(number) {
     const known = clip(number);
@@ -73,21 +73,21 @@ const clipTable = (data) => {
   function sortKey(number, column) {
     const { metric, key } = heads[column].dataset;
     const known = data.clips[number];
-    const place = number - rows.length;
+    const index = number - rows.length;
     if (metric !== undefined) {
-      if (!known) return typeof others.scores[metric][place] === "number" ? others.scores[metric][place] : null;
+      if (!known) return typeof others.scores[metric][index] === "number" ? others.scores[metric][index] : null;
       const score = known.scores[metric];
       return score && score[2] === "ok" ? score[0] : null;
     }
-    if (key === "id") return known ? known.id : others.ids[place];
-    if (key === "model") return known ? known.model : others.models[others.model[place]];
-    return (known ? (known.texts[0] || [])[1] : others.texts[others.text[place]]) || null;
+    if (key === "id") return known ? known.id : others.ids[index];
+    if (key === "model") return known ? known.model : others.models[others.model[index]];
+    return (known ? (known.texts[0] || [])[1] : others.texts[others.text[index]]) || null;
   }
   let texts = null; // of all clips, in lower case: made when they are first searched
   function textOf(number) {
     const known = data.clips[number];
-    const place = number - rows.length;
-    if (!known) return `${others.ids[place]}\n${others.models[others.model[place]]}\n${others.texts[others.text[place]]}`;
+    const index = number - rows.length;
+    if (!known) return `${others.ids[index]}\n${others.models[others.model[index]]}\n${others.texts[others.text[index]]}`;
     return [known.id, known.model, ...known.texts.map((pair) => pair[1])].join("\n");
   }
   function filter() {
@@ -98,8 +98,8 @@ const clipTable = (data) => {
       (number) => words.every((word) => texts[number].includes(word)) && (!state || stateOf(number).includes(state)),
     );
     const whole = count.toLocaleString("en");
-    const found = visible.length.toLocaleString("en");
-    byId("matches").textContent = visible.length === count ? `${whole} clips` : `${found} of ${whole} clips`;
+    const matching = visible.length.toLocaleString("en");
+    byId("matches").textContent = visible.length === count ? `${whole} clips` : `${matching} of ${whole} clips`;
     turn(0);
   }
   /** Show the page that begins with this one of the visible clips. */

@@ -43,11 +43,11 @@ const faceViews = (() => {
   }
 
   function show(view, video) {
-    const place = byId("faces");
-    place.replaceChildren();
+    const panel = byId("faces");
+    panel.replaceChildren();
     if (!view) return;
     const hint = view.curve ? "Bars: faces in view. Line: confidence that the lips go with the voice, over time." : "Bars: faces in view.";
-    const { svg, stroke } = timelines.frame(place, view, "", hint, `Faces over time: ${view.label}`);
+    const { svg, stroke } = timelines.frame(panel, view, "", hint, `Faces over time: ${view.label}`);
     const names = [["faces", view.faces[0].top + view.bar]];
     for (const face of view.faces) {
       const size = { x: face.from, y: face.top, width: Math.max(1, face.to - face.from), height: view.bar };

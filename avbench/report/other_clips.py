@@ -40,9 +40,9 @@ def other_clips(
     ids = [str(name) for name in clips["clip_id"]]
     models, model = _numbered("" if not isinstance(name, str) else name for name in clips["model"])
     texts, text = _numbered(map(prompt_line, records(clips[["text", "video_text", "audio_text"]])))
-    place = {name: index for index, name in enumerate(ids)}
+    position = {name: index for index, name in enumerate(ids)}
     flags = {
-        group.title: [place[each.clip_id] for each in group.findings if each.clip_id in place] for group in groups
+        group.title: [position[each.clip_id] for each in group.findings if each.clip_id in position] for group in groups
     }  # fmt: skip
     scores = run.scores[run.scores["scope"] == "clip"]
     return {
@@ -51,7 +51,7 @@ def other_clips(
         "model": model,
         "texts": texts,
         "text": text,
-        "scores": [_column(scores[scores["metric"] == metric.name], place, metric.decimals) for metric in metrics],
+        "scores": [_column(scores[scores["metric"] == metric.name], position, metric.decimals) for metric in metrics],
         "flags": {title: indices for title, indices in flags.items() if indices},
     }
 
@@ -63,10 +63,10 @@ def _numbered(texts: Any) -> tuple[list[str], list[int]]:
     return list(known), indices
 
 
-def _column(rows: pd.DataFrame, place: dict[str, int], decimals: int) -> list[float | str | None]:
-    column: list[float | str | None] = [None] * len(place)
+def _column(rows: pd.DataFrame, position: dict[str, int], decimals: int) -> list[float | str | None]:
+    column: list[float | str | None] = [None] * len(position)
     for clip, status, value in zip(rows["clip_id"], rows["status"], rows["value"], strict=True):
-        if (index := place.get(clip)) is not None:
+        if (index := position.get(clip)) is not None:
             # 0.0 takes the sign off a zero.
             column[index] = round(value, decimals) + 0.0 if status == "ok" else _MARKS[status]
     return column

@@ -44,8 +44,8 @@
     });
   }
   function showPlayer(clip) {
-    const place = byId("player");
-    const note = (text, bad) => place.append(make("p", bad ? "hint bad" : "hint", text));
+    const panel = byId("player");
+    const note = (text, bad) => panel.append(make("p", bad ? "hint bad" : "hint", text));
     if (clip.brief) {
       note("Clips that need attention and those with the most extreme values have players and details; this is none of them.");
       return null;
@@ -61,7 +61,7 @@
     video.preload = "auto";
     video.playsInline = true;
     video.addEventListener("error", () => note("This browser cannot play the video file.", true));
-    place.append(video);
+    panel.append(video);
     if (clip.audio !== null) {
       video.muted = true;
       const sound = address(clip.audio);
@@ -71,7 +71,7 @@
         audio.src = sound;
         audio.addEventListener("error", () => note("This browser cannot play the sound file.", true));
         follow(video, audio);
-        place.append(audio);
+        panel.append(audio);
         note("Sound: from the separate sound file. The video's own sound is muted, as it was not scored.");
         const label = make("label", "hint");
         const box = make("input");
@@ -79,7 +79,7 @@
         box.checked = true;
         box.addEventListener("change", () => (audio.muted = !box.checked));
         label.append(box, " sound on");
-        place.append(label);
+        panel.append(label);
       } else note(`Sound: ${data.files[clip.audio].note}`, true);
     }
     video.src = source;
@@ -157,14 +157,14 @@
     timelines.show(clip.timeline, video);
     faceViews.show(clip.faces, video);
     showScores(clip);
-    const facts = clip.facts.map(([label, text]) => {
+    const metadata = clip.metadata.map(([label, text]) => {
       const line = make("div");
       const value = make("dd");
       value.append(isolated(text));
       line.append(make("dt", "", label), value);
       return line;
     });
-    byId("facts").replaceChildren(...facts);
+    byId("metadata").replaceChildren(...metadata);
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
   }

@@ -4,7 +4,7 @@ const timelines = (() => {
   const BELOW = 22; // pixels below the axis, for its ticks
 
   /** An empty drawing with its heading and its axis; strokes and texts are added by what it returns. */
-  function frame(place, line, kind, hint, title) {
+  function frame(panel, line, kind, hint, title) {
     const head = make("div", "timeline-head");
     head.append(make("b", kind, line.label));
     if (hint) head.append(make("span", "hint", hint));
@@ -16,18 +16,18 @@ const timelines = (() => {
       stroke("axis", x, axis, x, axis + 5);
       svg.append(draw("text", { x, y: axis + 18, "text-anchor": "middle" }, `${text} s`));
     }
-    place.append(head, svg);
+    panel.append(head, svg);
     return { svg, stroke };
   }
 
   /** Waveform, onsets and motion, and how far apart onsets and motion are. */
   function show(line, video) {
-    const place = byId("timeline");
-    place.replaceChildren();
+    const panel = byId("timeline");
+    panel.replaceChildren();
     if (!line) return;
     const late = line.late ? " late" : "";
     const hint = line.matched.length ? "Solid: sound onsets. Dashed: the moment in the video that each belongs to." : "";
-    const { svg, stroke } = frame(place, line, late.trim(), hint, `Waveform, sound onsets and motion over time: ${line.label}`);
+    const { svg, stroke } = frame(panel, line, late.trim(), hint, `Waveform, sound onsets and motion over time: ${line.label}`);
     for (const lane of line.lanes) {
       svg.append(draw("path", { class: `lane-${lane.kind}`, d: lane.d }));
       svg.append(draw("text", { x: 10, y: (lane.top + lane.bottom) / 2 + 4 }, lane.name));

@@ -153,7 +153,7 @@ def clip_table_problem(clips: pd.DataFrame) -> str | None:
     repeated = clips["clip_id"].duplicated()
     if repeated.any():
         return f"clips that are there twice: {_some(clips.loc[repeated, 'clip_id'])}"
-    return next((found for text in clips["expected"].dropna() if (found := _expected_problem(text))), None)
+    return next((problem for text in clips["expected"].dropna() if (problem := _expected_problem(text))), None)
 
 
 def label_table_problem(labels: pd.DataFrame, clips: pd.DataFrame) -> str | None:

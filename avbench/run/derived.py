@@ -35,8 +35,8 @@ def derived_rows(
     rows = _newest(folder, shas, {name for scorer in wanted for name in scorer.inputs})
     known = {row.metric: row for _, row in folder.scan() if row.clip_id is None and row.scope == ALL}
     clips = _judged(folder, source, shas, rows)
-    found = [_row(scorer, source, shas, context, clips, rows) for scorer in wanted]
-    return [row for row in found if (old := known.get(row.metric)) is None or not _same(row, old)]
+    derived = [_row(scorer, source, shas, context, clips, rows) for scorer in wanted]
+    return [row for row in derived if (old := known.get(row.metric)) is None or not _same(row, old)]
 
 
 def _newest(folder: RunFolder, shas: Mapping[str, str], metrics: set[str]) -> list[ScoreRow]:

@@ -51,9 +51,9 @@ class DigestStore:
         path = self._path(source)
         known = _load(path) if path and self.trusted else {}
         kept: dict[str, tuple[Stamps, str]] = {}
-        found = map_in_threads(lambda clip: _digest(clip, known), clips, min(_THREADS, os.cpu_count() or 1))
+        digests = map_in_threads(lambda clip: _digest(clip, known), clips, min(_THREADS, os.cpu_count() or 1))
         try:
-            for clip, (content, settled) in zip(clips, found, strict=True):
+            for clip, (content, settled) in zip(clips, digests, strict=True):
                 if settled:
                     kept[_key(clip)] = (content.stamps, content.sha256)
                 yield content

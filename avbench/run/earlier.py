@@ -73,9 +73,9 @@ class EarlierRows:
         """The row of this computation. Where the metric cannot run here, one made where it could serves as well."""
         if key[4] == UNAVAILABLE:
             made = [self._at((*key[:4], weights)) for weights in self._able.get(key[1:4], ())]
-            found = [row for row in made if row is not None]
-            if found:
-                return max(found, key=lambda row: row.offset)
+            usable = [row for row in made if row is not None]
+            if usable:
+                return max(usable, key=lambda row: row.offset)
         return self._at(key)
 
     def _at(self, key: RowKey) -> EarlierRow | None:

@@ -25,7 +25,7 @@ from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import RunContext, Stopped
 from avbench.run.merge_inputs import (
     MetricDigests,
-    RowPlace,
+    RowPosition,
     ShardRun,
     clips_of,
     notes_on_differences,
@@ -91,7 +91,7 @@ def _require_reference(runs: Sequence[ShardRun], reference: Path | None) -> None
     """Refuse to lose distances that the shards were meant to give."""
     named = next((name for run in runs if (name := run.info.get("reference"))), None)
     if named and reference is None:
-        raise UsageError(f"the shards were scored with the reference set {named}: give it with --reference.")
+        raise UsageError(f"the shards were scored with the reference set {named}: give it again (--reference).")
 
 
 def _write(runs: Sequence[ShardRun], path: Path, reference: Path | None, command: str) -> Outcome:
@@ -149,15 +149,15 @@ def _clip_scores(runs: Iterable[ShardRun]) -> Iterator[ScoreRow]:
     """The rows of all shards, read side by side where a shard is there twice: few of them are in memory at a time."""
     digests = MetricDigests()
 
-    def checked(run: ShardRun) -> Iterator[tuple[RowPlace, ScoreRow, Path]]:
-        for place, row in run.scores():
+    def checked(run: ShardRun) -> Iterator[tuple[RowPosition, ScoreRow, Path]]:
+        for position, row in run.scores():
             digests.check(row, run.path)
-            yield place, row, run.path
+            yield position, row, run.path
 
     for _, same in groupby(runs, key=lambda run: run.part.shard.index):
         rows = heapq.merge(*map(checked, same), key=itemgetter(0))
-        for _, one_place in groupby(rows, key=itemgetter(0)):
-            (_, row, path), *others = one_place
+        for _, same_position in groupby(rows, key=itemgetter(0)):
+            (_, row, path), *others = same_position
             for _, other, other_path in others:
                 kept = united(row, other, (path, other_path))
                 row, path = (kept, path) if kept is row else (other, other_path)
@@ -174,15 +174,15 @@ def _copy_features(runs: Sequence[ShardRun], folder: RunFolder, protocol: Protoc
     for run in runs:
         held = RunFolder(run.path)  # only read
         for (name, network), row in product(run.record.networks.items(), run.rows):
-            place = network.feature_space, protocol.media_key(row.clip_sha256)
-            features = held.feature(*place)
+            key = network.feature_space, protocol.media_key(row.clip_sha256)
+            features = held.feature(*key)
             if features is None:
                 continue
-            first = origin.setdefault(place, run)
+            first = origin.setdefault(key, run)
             if first is run:
-                folder.put_feature(*place, features)
+                folder.put_feature(*key, features)
                 continue
-            known = folder.feature(*place)
+            known = folder.feature(*key)
             if first.part == run.part and (known is None or not np.array_equal(features, known)):
                 what = f"features of {name} of clip {row.clip_id} differ"
                 raise UsageError(f"{first.path} and {run.path} contradict each other: {what}.")

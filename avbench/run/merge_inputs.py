@@ -21,7 +21,7 @@ from avbench.statistics.summary import NOT_ASKED
 
 _SETTINGS = ("suite", "suite_version", "weights", "precision", "protocol")
 _MADE_BY = ("avbench", "torch")
-RowPlace = tuple[int, str]
+RowPosition = tuple[int, str]
 """Where a row stands in the table of a shard: index of its clip, and metric."""
 
 
@@ -54,22 +54,22 @@ class ShardRun:
         labels = self.labels.get(row.clip_id, ())
         return Clip(row.clip_id, root / row.video_path, audio, row.prompt, labels, row.model, row.sample_index)
 
-    def scores(self) -> Iterator[tuple[RowPlace, ScoreRow]]:
+    def scores(self) -> Iterator[tuple[RowPosition, ScoreRow]]:
         """Its rows of single clips, and where each stands; those of sets are of the shard alone.
 
         Raises:
             DamagedRunError: they are not in the order of the clips, as `avbench score` writes them.
         """
         order = {row.clip_id: index for index, row in enumerate(self.rows)}
-        last: RowPlace = (-1, "")
+        last: RowPosition = (-1, "")
         for row in read_rows(self.path, "scores.parquet", ScoreRow):
             if row.clip_id is None:
                 continue
-            place = (order[row.clip_id], row.metric)
-            if place <= last:
+            position = (order[row.clip_id], row.metric)
+            if position <= last:
                 raise DamagedRunError(self.path, "scores.parquet", "its rows are not in the order of the clips")
-            last = place
-            yield place, row
+            last = position
+            yield position, row
 
 
 def read_shards(paths: Sequence[Path]) -> list[ShardRun]:
@@ -96,7 +96,7 @@ def clips_of(runs: Sequence[ShardRun], root: Path) -> list[tuple[Clip, ClipRow]]
     Raises:
         UsageError: a shard's tables are of other clips than its shard.json, or a clip has two contents.
     """
-    found: dict[int, tuple[ShardRun, ClipRow]] = {}
+    by_position: dict[int, tuple[ShardRun, ClipRow]] = {}
     for run in runs:
         if source_digest(run.clip(row, root) for row in run.rows) != run.part.sha256:
             raise UsageError(
@@ -104,10 +104,10 @@ def clips_of(runs: Sequence[ShardRun], root: Path) -> list[tuple[Clip, ClipRow]]
                 "Run the same 'avbench score' command again: it goes on where it stopped."
             )
         for position, row in zip(run.part.positions, run.rows, strict=True):
-            other, known = found.setdefault(position, (run, row))
+            other, known = by_position.setdefault(position, (run, row))
             if known.clip_sha256 != row.clip_sha256:
                 raise UsageError(f"{other.path} and {run.path} hold different contents of clip {row.clip_id}.")
-    clips = [(run.clip(row, root), row) for _, (run, row) in sorted(found.items(), key=lambda item: item[0])]
+    clips = [(run.clip(row, root), row) for _, (run, row) in sorted(by_position.items(), key=lambda item: item[0])]
     if source_digest(clip for clip, _ in clips) != runs[0].part.source_sha256:
         raise UsageError("the shards do not make up their source: score them again into new run folders.")
     return clips
@@ -143,7 +143,7 @@ def notes_on_differences(runs: Sequence[ShardRun]) -> list[str]:
         notes.append(f"shards name different sources: {', '.join(sources)}")
     limits = sorted({", ".join(map(str, run.info.get("limits") or ["none"])) for run in runs})
     if len(limits) > 1:
-        notes.append(f"shards were scored with different settings of --limit: {'; '.join(limits)}")
+        notes.append(f"shards were scored with different limits (--limit): {'; '.join(limits)}")
     for name in _MADE_BY:
         versions = sorted({str((run.info.get("environment") or {}).get(name)) for run in runs})
         if len(versions) > 1:
@@ -197,7 +197,7 @@ def _read(path: Path) -> ShardRun:
         labels.setdefault(clip_id, []).append(Category(aspect, name))
     read_scores(path, table, slim=True)  # refused as a whole, before it is read row by row
     rows = list(to_rows(table, ClipRow))
-    return ShardRun(path, info, record, rows, {name: tuple(found) for name, found in labels.items()})
+    return ShardRun(path, info, record, rows, {name: tuple(categories) for name, categories in labels.items()})
 
 
 def _refuse_mixture(first: ShardRun, run: ShardRun) -> None:

@@ -111,8 +111,8 @@ def local_copy(clip: Clip, content: Content, limits: Limits, spool: Path) -> Ite
             digest, local = _local_digest(path), path
             if remote is not None:
                 local = _copy_path(folder / str(number), path)
-                digest, found = _fetch(remote, local, limits, "sound" if number else "video")
-                learnt.append(found)
+                digest, learned = _fetch(remote, local, limits, "sound" if number else "video")
+                learnt.append(learned)
             digests.append(digest)
             paths.append(local)
         sha256 = unreadable(clip) if None in digests else clip_digest(filter(None, digests))

@@ -12,7 +12,7 @@ from avbench.errors import UsageError
 from avbench.sources.pairing import Pairing, contradiction, counts_from_one, pair_all_by_number, pair_by_name
 from avbench.sources.prompts import PromptList
 from avbench.sources.safety import printable, some_of
-from avbench.sources.vbench import official_facts
+from avbench.sources.vbench import official_metadata
 
 _JAVISBENCH_STEM = re.compile(r"sample_([0-9]{1,9})")
 _JAVISBENCH_DIGITS = 4
@@ -55,7 +55,7 @@ def _has_prompt_names(clips: Sequence[Clip]) -> bool:
 
 
 def _reads_as_prompt(text: str) -> bool:
-    return len(text.split()) >= 2 or bool(official_facts(text)[1])
+    return len(text.split()) >= 2 or bool(official_metadata(text)[1])
 
 
 def _are_samples(stems: Sequence[str]) -> bool:
@@ -157,7 +157,7 @@ def vbench_clips(clips: Sequence[Clip]) -> list[Clip]:
         if match is None or not text.strip():
             wrong.append(clip.clip_id)
             continue
-        expected, categories = official_facts(text)
+        expected, categories = official_metadata(text)
         prompt = Prompt(text=text, expected=expected)
         result.append(replace(clip, prompt=prompt, categories=categories, sample_index=int(match[2])))
     if wrong:

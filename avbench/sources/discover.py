@@ -21,7 +21,7 @@ from avbench.sources.benchmarks import (
     vbench_hint,
 )
 from avbench.sources.columns import find_columns
-from avbench.sources.folder import TAR_SHARDS, add_sounds, folder_clips, list_folder, relative_id
+from avbench.sources.folder import TAR_SHARDS, add_audio_files, folder_clips, list_folder, relative_id
 from avbench.sources.manifest import manifest_clips
 from avbench.sources.pairing import Pairing, apply_pairing, matching_sentence, pair_by_name, pair_prompts
 from avbench.sources.prompts import PromptList, as_prompts, read_prompts
@@ -101,7 +101,7 @@ def _load_file(path: Path, prompts: Path | None, allow_outside: bool) -> Source:
     root = path.parent.resolve()
     video = root / path.name
     clip = Clip(relative_id(video, root), video)
-    clips, notes = add_sounds([clip], root, allow_outside=allow_outside)
+    clips, notes = add_audio_files([clip], root, allow_outside=allow_outside)
     return _with_prompts("file", root, clips, notes, prompts)
 
 

@@ -40,7 +40,7 @@ def read_expected(row: Row, columns: Mapping[str, str]) -> Expected:
     return replace(expected, **{field: text for field, text in stated.items() if text is not None})
 
 
-def _auxiliary(cell: str, place: str) -> Expected:
+def _auxiliary(cell: str, location: str) -> Expected:
     """VBench's object {dimension: {key: text}}; for scene and relation once more under the dimension's own name.
 
     Other benchmarks have a column of this name too (VBench-2.0 writes a word in it): that says nothing here.
@@ -55,7 +55,7 @@ def _auxiliary(cell: str, place: str) -> Expected:
         return Expected(**_stated(info))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{place}: {AUXILIARY} is {cell:.80}; expected VBench's form, for example "
+            f"{location}: {AUXILIARY} is {cell:.80}; expected VBench's form, for example "
             '{"color": {"color": "red"}}. Correct the cell or rename the column.'
         ) from error
 

@@ -11,7 +11,7 @@ from avbench.clips import Clip
 from avbench.errors import UsageError
 from avbench.sources.safety import file_kind, printable, require_inside, some_of
 from avbench.sources.spelling import composed
-from avbench.sources.suffixes import OTHER_VIDEO_SUFFIXES, SOUND_SUFFIXES, VIDEO_SUFFIXES, is_program
+from avbench.sources.suffixes import AUDIO_SUFFIXES, OTHER_VIDEO_SUFFIXES, VIDEO_SUFFIXES, is_program
 
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -76,13 +76,13 @@ def _add_file(listing: Listing, entry: Path, root: Path, *, allow_outside: bool)
     suffix = entry.suffix.lower()
     if suffix in OTHER_VIDEO_SUFFIXES:
         listing.other_videos.append(relative_id(entry, root))
-    if suffix not in VIDEO_SUFFIXES + SOUND_SUFFIXES:
+    if suffix not in VIDEO_SUFFIXES + AUDIO_SUFFIXES:
         return
     if entry.is_symlink():
         require_inside(entry, root, relative_id(entry, root), allow_outside=allow_outside)
     if file_kind(entry) == "special":
         listing.special.append(relative_id(entry, root))
-    elif suffix in SOUND_SUFFIXES:
+    elif suffix in AUDIO_SUFFIXES:
         listing.sounds.append(entry)
     elif is_program(entry):
         listing.programs.append(relative_id(entry, root))
@@ -112,7 +112,7 @@ def folder_clips(root: Path, *, allow_outside: bool) -> tuple[list[Clip], list[s
             f"({_by_suffix(listing.other_videos) or 'none'}) and {len(listing.linked_folders)} links to folders (not "
             "entered). Pass the folder that holds the clips, or a manifest, or convert the videos to .mp4."
         )
-    sounds = _Sounds(listing.sounds, listing.videos)
+    sounds = _AudioFiles(listing.sounds, listing.videos)
     clips, several = [], []
     for video in listing.videos:
         choices = sounds.beside(video)
@@ -125,15 +125,15 @@ def folder_clips(root: Path, *, allow_outside: bool) -> tuple[list[Clip], list[s
     return clips, _listing_notes(listing, several, alone)
 
 
-def add_sounds(clips: Sequence[Clip], root: Path, *, allow_outside: bool) -> tuple[list[Clip], list[str]]:
+def add_audio_files(clips: Sequence[Clip], root: Path, *, allow_outside: bool) -> tuple[list[Clip], list[str]]:
     """The clips, each with the sound file beside its video if there is one, and notes.
 
     Raises:
         UsageError: a sound file is a link that leads out of `root` without `allow_outside`.
     """
     folders = {clip.video.parent for clip in clips}
-    beside = [sound for folder in folders for sound in _sounds_in(folder)]
-    sounds = _Sounds(beside, [clip.video for clip in clips])
+    beside = [sound for folder in folders for sound in _audio_files_in(folder)]
+    sounds = _AudioFiles(beside, [clip.video for clip in clips])
     result, names, several = [], [], []
     for clip in clips:
         choices = sounds.beside(clip.video)
@@ -150,15 +150,15 @@ def add_sounds(clips: Sequence[Clip], root: Path, *, allow_outside: bool) -> tup
     return result, notes
 
 
-def _sounds_in(folder: Path) -> list[Path]:
+def _audio_files_in(folder: Path) -> list[Path]:
     try:
         entries = list(folder.iterdir())
     except (OSError, ValueError):
         return []
-    return [entry for entry in entries if entry.suffix.lower() in SOUND_SUFFIXES and file_kind(entry) == "file"]
+    return [entry for entry in entries if entry.suffix.lower() in AUDIO_SUFFIXES and file_kind(entry) == "file"]
 
 
-class _Sounds:
+class _AudioFiles:
     """Sound files by the video of the same name beside them."""
 
     def __init__(self, sounds: Iterable[Path], videos: Iterable[Path]) -> None:
@@ -190,7 +190,7 @@ class _Sounds:
 
 
 def _preference(path: Path) -> tuple[int, str]:
-    return SOUND_SUFFIXES.index(path.suffix.lower()), path.name
+    return AUDIO_SUFFIXES.index(path.suffix.lower()), path.name
 
 
 def _by_suffix(names: Sequence[str]) -> str:

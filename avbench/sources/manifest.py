@@ -10,7 +10,7 @@ from avbench.errors import UsageError
 from avbench.remote.addresses import as_path, is_address
 from avbench.sources.categories import parse_integer
 from avbench.sources.columns import Columns, find_columns, read_categories, read_prompt, text_notes
-from avbench.sources.folder import add_sounds, relative_id
+from avbench.sources.folder import add_audio_files, relative_id
 from avbench.sources.rows import Row, Table
 from avbench.sources.safety import file_kind, listed_address, listed_path, printable, some_of
 
@@ -56,7 +56,7 @@ def manifest_clips(
     notes.extend(_missing_notes(table, clips))
     if columns.audio is None:
         # Without an audio column, the sound file beside a video counts, as it does in a folder.
-        clips, beside = add_sounds(clips, root, allow_outside=allow_outside)
+        clips, beside = add_audio_files(clips, root, allow_outside=allow_outside)
         notes.extend(beside)
     return clips, notes
 

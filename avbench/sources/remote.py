@@ -25,7 +25,7 @@ from avbench.sources.base import Source
 from avbench.sources.columns import find_columns
 from avbench.sources.safety import file_kind, some_of
 from avbench.sources.shards import Shards, expand, index_shards
-from avbench.sources.suffixes import OTHER_VIDEO_SUFFIXES, SOUND_SUFFIXES, VIDEO_SUFFIXES
+from avbench.sources.suffixes import AUDIO_SUFFIXES, OTHER_VIDEO_SUFFIXES, VIDEO_SUFFIXES
 from avbench.sources.tables import TABLE_SUFFIXES, read_table
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _MOST_TABLE = 256 * 2**20
 _HEAD = 512
-_MEDIA = (*VIDEO_SUFFIXES, *SOUND_SUFFIXES, *OTHER_VIDEO_SUFFIXES)
+_MEDIA = (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, *OTHER_VIDEO_SUFFIXES)
 _SHARDS = "shards.jsonl"
 
 
@@ -89,7 +89,7 @@ def load_remote(
         folder = folder.resolve()
         mirror = _web_mirror(url, folder, hosts) if scheme_of(url) in WEB else _store_mirror(url, folder)
         try:
-            found = load_source(
+            loaded = load_source(
                 folder / mirror.entry,
                 prompts=prompts,
                 layout="auto" if mirror.entry else layout,
@@ -98,10 +98,10 @@ def load_remote(
             )
         except AvbenchError as error:
             raise type(error)(_named(str(error), mirror)) from error
-        clips = tuple(_remote_clip(clip, mirror) for clip in found.clips)
-        notes = tuple(_named(note, mirror) for note in (*found.notes, *mirror.notes))
-    kind = "shards" if mirror.entry == _SHARDS else found.kind
-    matching = _named(found.matching, mirror).replace(_SHARDS, "the shards")
+        clips = tuple(_remote_clip(clip, mirror) for clip in loaded.clips)
+        notes = tuple(_named(note, mirror) for note in (*loaded.notes, *mirror.notes))
+    kind = "shards" if mirror.entry == _SHARDS else loaded.kind
+    matching = _named(loaded.matching, mirror).replace(_SHARDS, "the shards")
     return Source(as_path(mirror.base), kind, clips, matching, notes, shown(url))
 
 
@@ -248,13 +248,13 @@ def _listing(base: str, files: Any, deep: bool) -> list[tuple[str, dict[str, Any
         EnvironmentProblem: the store refuses.
     """
     try:
-        found = files.find(base, maxdepth=None if deep else 1, detail=True)
+        entries = files.find(base, maxdepth=None if deep else 1, detail=True)
     except FileNotFoundError:
-        found = {}
+        entries = {}
     except Exception as error:
         raise unreachable(base, error) from error
     start = str(files._strip_protocol(base)).rstrip("/") + "/"
-    below = [(path.removeprefix(start), entry) for path, entry in sorted(found.items()) if path.startswith(start)]
+    below = [(path.removeprefix(start), entry) for path, entry in sorted(entries.items()) if path.startswith(start)]
     names = [(name, entry) for name, entry in below if not any(part.startswith(".") for part in name.split("/"))]
     if not names:
         raise UsageError(f"{shown(base)} does not exist or is empty. Pass a folder of videos, a manifest or a video.")
@@ -281,14 +281,14 @@ def _fetch_table(file: RemoteFile, target: Path) -> None:
 
 def _with_shards(mirror: _Mirror, shards: dict[str, RemoteFile]) -> _Mirror:
     """The folder with the members of tar shards, as a manifest where samples bring texts."""
-    found: Shards = index_shards(shards, mirror.folder)
-    if not found.rows:
+    index: Shards = index_shards(shards, mirror.folder)
+    if not index.rows:
         raise UsageError(f"no videos in the tar shards {some_of(list(shards))}. Pass shards that hold videos.")
-    for name, file in found.files.items():
+    for name, file in index.files.items():
         mirror.lay_out(name, file)
     mirror.entry = ""
-    if found.has_texts:
-        lines = (json.dumps(row) for row in found.rows)
+    if index.has_texts:
+        lines = (json.dumps(row) for row in index.rows)
         (mirror.folder / _SHARDS).write_text("\n".join(lines) + "\n")
         mirror.entry = _SHARDS
     return mirror

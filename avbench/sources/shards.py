@@ -15,7 +15,7 @@ from avbench.errors import AvbenchError, UsageError
 from avbench.remote.addresses import shown
 from avbench.remote.fetch import read_part
 from avbench.sources.columns import CLIP_ID, GENERATED_AUDIO, GENERATED_VIDEO, PLAIN_AUDIO, PLAIN_VIDEO, TEXT
-from avbench.sources.suffixes import SOUND_SUFFIXES, VIDEO_SUFFIXES
+from avbench.sources.suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
 _MOST_SHARDS = 100_000
 _MOST_TEXT = 2**20
@@ -43,14 +43,14 @@ def expand(url: str) -> list[str]:
     Raises:
         UsageError: the range is empty or too long.
     """
-    if (found := _RANGE.search(url)) is None:
+    if (span := _RANGE.search(url)) is None:
         return [url]
-    first, last = found[1], found[2]
+    first, last = span[1], span[2]
     count = int(last) - int(first) + 1
     if not 0 < count <= _MOST_SHARDS:
-        raise UsageError(f"{shown(url)}: {found[0]} names {max(count, 0)} shards; expected 1 to {_MOST_SHARDS:,}.")
+        raise UsageError(f"{shown(url)}: {span[0]} names {max(count, 0)} shards; expected 1 to {_MOST_SHARDS:,}.")
     numbers = (str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
-    return [f"{url[: found.start()]}{number}{url[found.end() :]}" for number in numbers]
+    return [f"{url[: span.start()]}{number}{url[span.end() :]}" for number in numbers]
 
 
 def index_shards(shards: dict[str, RemoteFile], folder: Path) -> Shards:
@@ -90,7 +90,7 @@ def _samples(shard: RemoteFile, folder: Path) -> Iterator[dict[str, RemoteFile]]
 
 def _add_sample(result: Shards, shard: str, members: dict[str, RemoteFile], archive: RemoteFile, folder: Path) -> None:
     videos = [name for name in members if name.lower().endswith(VIDEO_SUFFIXES)]
-    sounds = [name for name in members if name.lower().endswith(SOUND_SUFFIXES)]
+    sounds = [name for name in members if name.lower().endswith(AUDIO_SUFFIXES)]
     row: dict[str, object] = {}
     for name, part in members.items() if videos else ():
         if PurePosixPath(name).suffix.lower() in _TEXTS:

@@ -14,7 +14,7 @@ VIDEO_SUFFIXES = (
     *(".264", ".265", ".h264", ".h265", ".hevc", ".ivf"),
 )
 # In order of preference where a clip has several.
-SOUND_SUFFIXES = (".wav", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".aac")
+AUDIO_SUFFIXES = (".wav", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".aac")
 # Moving images that are not read. A folder that holds some says so.
 OTHER_VIDEO_SUFFIXES = (
     *(".gif", ".apng", ".y4m", ".yuv", ".nut", ".mxf", ".gxf", ".dv", ".obu"),
@@ -22,7 +22,7 @@ OTHER_VIDEO_SUFFIXES = (
     *(".m3u8", ".mpd"),
 )
 
-_MEDIA_SUFFIXES = (*VIDEO_SUFFIXES, *SOUND_SUFFIXES, *OTHER_VIDEO_SUFFIXES)
+_MEDIA_SUFFIXES = (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, *OTHER_VIDEO_SUFFIXES)
 _SHARED_WITH_TYPESCRIPT = (".ts", ".mts")
 _HEAD_BYTES = 512
 

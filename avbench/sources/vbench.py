@@ -92,7 +92,7 @@ def samples_needed(row: PromptRow) -> int:
     return FLICKERING_SAMPLES if FLICKERING in dimensions_of(row) else SAMPLES
 
 
-def official_facts(text: str) -> tuple[Expected, tuple[Category, ...]]:
+def official_metadata(text: str) -> tuple[Expected, tuple[Category, ...]]:
     """What VBench's list says of a prompt with this text, letter by letter: what must be seen, and its dimensions.
 
     Two texts stand there twice, for appearance style and for overall consistency: theirs are put together.
@@ -104,10 +104,10 @@ def official_facts(text: str) -> tuple[Expected, tuple[Category, ...]]:
 
 @cache
 def _by_text() -> dict[str, list[PromptRow]]:
-    found: dict[str, list[PromptRow]] = {}
+    by_text: dict[str, list[PromptRow]] = {}
     for row in official_prompts():
-        found.setdefault(composed(row.prompt.text or ""), []).append(row)
-    return found
+        by_text.setdefault(composed(row.prompt.text or ""), []).append(row)
+    return by_text
 
 
 def coverage(clips: Iterable[Clip], rows: Sequence[PromptRow]) -> list[Coverage]:
@@ -121,9 +121,9 @@ def coverage(clips: Iterable[Clip], rows: Sequence[PromptRow]) -> list[Coverage]
         texts.setdefault(composed(row.prompt.text or ""), []).append(number)
     members: dict[int, list[Clip]] = {}
     for clip in clips:
-        found = texts.get(composed(clip.prompt.for_video or ""), [])
-        named = [number for number in found if rows[number].prompt.prompt_id == clip.prompt.prompt_id]
-        for number in named or found:
+        candidates = texts.get(composed(clip.prompt.for_video or ""), [])
+        named = [number for number in candidates if rows[number].prompt.prompt_id == clip.prompt.prompt_id]
+        for number in named or candidates:
             members.setdefault(number, []).append(clip)
     names = dict.fromkeys(name for row in rows for name in dimensions_of(row))
     return [_cover(name, rows, members) for name in names]

@@ -14,7 +14,7 @@ from avbench.media import Media, Waveform
 from avbench.metrics.base import Need
 
 Pixels = NDArray[np.uint8]
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 _LOW_PASS_ORDER = 8
 _LEAST_FRACTION_OF_SHIFT = 0.95
@@ -86,7 +86,7 @@ def seed_of(seed: int, *names: str) -> tuple[int, ...]:
     return (seed, *np.frombuffer(digest[:16], dtype=np.uint32).tolist())
 
 
-def shift_audio(sound: Sound, rate: int, seconds: float) -> Sound:
+def shift_audio(sound: Samples, rate: int, seconds: float) -> Samples:
     """The sound (C, N) later by `seconds`; what leaves at the end comes in at the start, so the length stays.
 
     Raises:
@@ -103,7 +103,7 @@ def blur(frames: Pixels, sigma: float) -> Pixels:
     return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames]).astype(np.uint8)
 
 
-def shrink_picture(frames: Pixels, fraction: float) -> Pixels:
+def shrink_frames(frames: Pixels, fraction: float) -> Pixels:
     """Frames (T, H, W, 3) at a fraction of their sides, in the middle of black ones of the old size."""
     height, width = frames.shape[1:3]
     small = max(1, round(height * fraction)), max(1, round(width * fraction))
@@ -137,7 +137,7 @@ def drop_frames(frames: Pixels, fraction: float, seed: tuple[int, ...]) -> Pixel
     return np.asarray(frames[np.maximum.accumulate(kept)])
 
 
-def low_pass(sound: Sound, rate: int, cutoff: float) -> Sound:
+def low_pass(sound: Samples, rate: int, cutoff: float) -> Samples:
     """The sound (C, N) without what lies above `cutoff` Hz: a Butterworth filter of order 8, forward and backward.
 
     Applied to the spectrum of the whole clip, so it delays nothing. -6 dB at the cutoff.
@@ -148,13 +148,13 @@ def low_pass(sound: Sound, rate: int, cutoff: float) -> Sound:
     return np.asarray(np.fft.irfft(spectrum * gain, n=sound.shape[1], axis=1), dtype=np.float32)
 
 
-def clip_audio(sound: Sound, gain_db: float) -> Sound:
+def clip_audio(sound: Samples, gain_db: float) -> Samples:
     """The sound (C, N) amplified by `gain_db` and cut at full scale."""
 
     return np.asarray(np.clip(sound * 10 ** (gain_db / 20), -1.0, 1.0), dtype=np.float32)
 
 
-def add_audio_noise(sound: Sound, snr_db: float, seed: tuple[int, ...]) -> Sound:
+def add_audio_noise(sound: Samples, snr_db: float, seed: tuple[int, ...]) -> Samples:
     """The sound (C, N) with white noise `snr_db` below its own power.
 
     Raises:
@@ -167,9 +167,9 @@ def add_audio_noise(sound: Sound, snr_db: float, seed: tuple[int, ...]) -> Sound
     return np.asarray(sound + noise * np.float32(np.sqrt(power * 10 ** (-snr_db / 10))), dtype=np.float32)
 
 
-def fit_length(sound: Sound, samples: int) -> Sound:
+def fit_length(sound: Samples, samples: int) -> Samples:
     """The sound (C, N) cut, or repeated from its start, to `samples`."""
-    fitted: Sound = sound[:, np.arange(samples) % sound.shape[1]]
+    fitted: Samples = sound[:, np.arange(samples) % sound.shape[1]]
     return fitted
 
 
@@ -188,7 +188,7 @@ def exchange_audio(media: Media, variant: Variant) -> Media:
     return replace(media, waveform=fit_length(other.waveform, samples), audio=info)
 
 
-def _on_audio(change: Callable[[Sound, int, Variant], Sound]) -> Callable[[Media, Variant], Media]:
+def _on_audio(change: Callable[[Samples, int, Variant], Samples]) -> Callable[[Media, Variant], Media]:
     def apply(media: Media, variant: Variant) -> Media:
         assert media.waveform is not None
         assert media.audio is not None
@@ -215,9 +215,9 @@ def corrupt(corruption: Corruption, media: Media, variant: Variant, key: str) ->
     """
     if corruption.touches == "prompt" or getattr(media, corruption.touches) is None:
         return media
-    sound_changes = corruption.touches == "audio"
-    views = {v: array for v, array in media.views.items() if isinstance(v, Waveform) != sound_changes}
-    failures = {v: error for v, error in media.failures.items() if isinstance(v, Waveform) != sound_changes}
+    audio_changes = corruption.touches == "audio"
+    views = {v: array for v, array in media.views.items() if isinstance(v, Waveform) != audio_changes}
+    failures = {v: error for v, error in media.failures.items() if isinstance(v, Waveform) != audio_changes}
     return replace(corruption.apply(media, variant), key=key, views=views, failures=failures)
 
 
@@ -241,8 +241,8 @@ CORRUPTIONS = (
     ),
     Corruption(
         "small_picture", "video", (0.7, 0.5, 0.35, 0.25), "fraction of the sides", "1",
-        "the picture smaller, black around it",
-        _on_video(lambda frames, v: shrink_picture(frames, v.severity)), on_request=True,
+        "the frame smaller, black around it",
+        _on_video(lambda frames, v: shrink_frames(frames, v.severity)), on_request=True,
     ),
     Corruption(
         "frame_drops", "video", (0.1, 0.25, 0.5, 0.75), "fraction of frames", "0",

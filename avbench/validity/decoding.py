@@ -19,7 +19,7 @@ from avbench.run.jobs import ClipJob
 
 Pixels = NDArray[np.uint8]
 
-_SOUND = Waveform(rate=None, mono=False, limit=False)
+_AUDIO = Waveform(rate=None, mono=False, limit=False)
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ def open_arrays(media: Media) -> Media:
         opened.frames = media.view(next(view for view in media.views if isinstance(view, Frames)))
         opened.video = replace(media.video, height=opened.frames.shape[1], width=opened.frames.shape[2])
     if media.audio is not None:
-        opened.waveform = media.view(_SOUND)
+        opened.waveform = media.view(_AUDIO)
     return opened
 
 
 def _decode(job: ClipJob, seconds: float, size: int, spool: Path, limits: Limits) -> Media:
     key = f"{job.sha256}:{seconds:g}s:{size}px"
-    views = (Frames(transform=Shrink(size)), _SOUND)
+    views = (Frames(transform=Shrink(size)), _AUDIO)
     try:
         with unchanged(job.clip, job.content):
             return decode_clip(job.clip, key, views, DecodeOptions(seconds=seconds, spool=spool, limits=limits))

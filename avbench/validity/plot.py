@@ -11,7 +11,7 @@ from avbench.pages import svg
 from avbench.pages.axes import Axis, make_axis
 from avbench.pages.numbers import decimals_for, format_value
 from avbench.pages.svg import Chart
-from avbench.validity.bench import Row
+from avbench.validity.corruption_scorer import Row
 from avbench.validity.corruptions import CORRUPTIONS
 from avbench.validity.statistics import Floats, Response, Verdict, score_table
 

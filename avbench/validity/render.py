@@ -19,7 +19,7 @@ from avbench.pages.numbers import NONE, decimals_for, format_ends, format_value
 from avbench.pages.table import Column, Table, row_of
 from avbench.pages.table import Row as TableRow
 from avbench.terminal.text import markdown_text, to_csv
-from avbench.validity.bench import Row
+from avbench.validity.corruption_scorer import Row
 from avbench.validity.corruptions import CORRUPTIONS, Corruption
 from avbench.validity.plot import draw_responses
 from avbench.validity.statistics import Response, Verdict

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from avbench.direction import Direction
 from avbench.metrics.base import Scorer
 from avbench.statistics import mean_interval
-from avbench.validity.bench import Row
+from avbench.validity.corruption_scorer import Row
 from avbench.validity.corruptions import CORRUPTIONS
 
 Verdict = Literal["gets worse", "gets better", "rises", "falls", "unclear", "no change", "too few clips"]

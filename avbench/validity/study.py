@@ -15,7 +15,7 @@ from avbench.run.content import read_content
 from avbench.run.jobs import ClipJob, RunContext, Stopped
 from avbench.sources import Source
 from avbench.suites import Suite
-from avbench.validity.bench import CorruptionScorer, Row
+from avbench.validity.corruption_scorer import CorruptionScorer, Row
 from avbench.validity.corruptions import CORRUPTIONS, USUAL
 from avbench.validity.decoding import decode_cases
 
@@ -104,9 +104,9 @@ def run_study(
         if progress:
             progress.start(len(cases) * len(groups), 0, len(cases))
         for group in groups:
-            bench = CorruptionScorer(group, settings.device, settings.setup, settings.seed, stopped, chosen)
+            corruption_scorer = CorruptionScorer(group, settings.device, settings.setup, settings.seed, stopped, chosen)
             for case in cases:
-                clip_rows = list(bench.score(case))
+                clip_rows = list(corruption_scorer.score(case))
                 rows += clip_rows
                 if progress:
                     progress.advance(case.job.clip.clip_id, any(row.status == "error" for row in clip_rows), 1)
@@ -120,7 +120,7 @@ def _who_takes_part(scorers: Sequence[Scorer], setup: WeightsConfig) -> tuple[tu
     if setup.is_test:
         raise UsageError(
             f"a study of validity with {setup.weights} weights would mean nothing: such networks know nothing about "
-            "the clips themselves. Use real weights (no --weights)."
+            "the clips themselves. Use real weights (--weights checkpoints)."
         )
     passed_over = {s.name: why for s in scorers if (why := _cannot_take_part(s, setup))}
     able = tuple(scorer for scorer in scorers if scorer.name not in passed_over)

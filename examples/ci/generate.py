@@ -31,9 +31,9 @@ def frames(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
     texture = rng.integers(150, 255, (16, 16))
     drawn = []
     for index in range(int(SECONDS * FPS)):
-        place = 12 + 20 * (np.searchsorted(times, index / FPS, side="right") % 2) + rng.integers(0, 2)
+        left = 12 + 20 * (np.searchsorted(times, index / FPS, side="right") % 2) + rng.integers(0, 2)
         picture = ground.copy()
-        picture[16:32, place : place + 16] = texture
+        picture[16:32, left : left + 16] = texture
         drawn.append(np.stack([picture] * 3, axis=-1))
     return np.array(drawn, dtype=np.uint8)
 

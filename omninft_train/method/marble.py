@@ -69,7 +69,7 @@ def _solve(cosines: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     equal = np.full(count, 1 / count)
     if count == 1:
         return equal
-    found = minimize(
+    solution = minimize(
         lambda a: a @ cosines @ a,
         equal,
         jac=lambda a: 2 * cosines @ a,
@@ -78,8 +78,8 @@ def _solve(cosines: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         constraints={"type": "eq", "fun": lambda a: a.sum() - 1, "jac": np.ones_like},
         options={"ftol": 1e-8, "maxiter": 500},
     )
-    weights: np.ndarray[Any, Any] = np.clip(found.x, 0, None)
-    if not found.success or not np.isfinite(weights).all() or weights.sum() <= 0:
+    weights: np.ndarray[Any, Any] = np.clip(solution.x, 0, None)
+    if not solution.success or not np.isfinite(weights).all() or weights.sum() <= 0:
         return equal
     weights /= weights.sum()
     return weights

@@ -123,11 +123,11 @@ class Codec:
         """Latents of clips of this size, in model units."""
         frames = np.stack([clip.frames for clip in clips])
         waveforms = np.stack([clip.waveform.mean(axis=0) for clip in clips])
-        return Latents(self.encode_frames(frames), encode_sound(waveforms))
+        return Latents(self.encode_frames(frames), encode_audio(waveforms))
 
     def decode(self, latents: Latents) -> list[Decoded]:
         """Clips of latents; values that pixels and samples cannot take are clipped."""
-        frames, sound = self.decode_frames(latents.video), decode_sound(latents.audio)
+        frames, sound = self.decode_frames(latents.video), decode_audio(latents.audio)
         return [Decoded(f, FPS, s[None], SAMPLE_RATE) for f, s in zip(frames, sound, strict=True)]
 
     def encode_frames(self, frames: NDArray[np.uint8]) -> Tensor:
@@ -154,7 +154,7 @@ SOLO = Codec(patch=16, luma=6, chroma=3, unit=0.5)
 """Of the world with one shape."""
 
 
-def encode_sound(waveforms: NDArray[np.float32]) -> Tensor:
+def encode_audio(waveforms: NDArray[np.float32]) -> Tensor:
     """float32 (B, N) -> (B, L, D)."""
     samples = torch.from_numpy(np.ascontiguousarray(waveforms, np.float32)).roll(_HOP // 2, dims=1)
     # The clip is a ring: windows at its end reach into its beginning, and there are as many windows as hops.
@@ -164,7 +164,7 @@ def encode_sound(waveforms: NDArray[np.float32]) -> Tensor:
     return torch.unflatten(compressed, 1, (-1, _HOPS)).flatten(2)
 
 
-def decode_sound(audio: Tensor) -> NDArray[np.float32]:
+def decode_audio(audio: Tensor) -> NDArray[np.float32]:
     """(B, L, D) -> float32 (B, N)."""
     hops = torch.unflatten(audio.detach().cpu().float() * _AUDIO_SCALE, 2, (_HOPS, -1)).flatten(1, 2)
     windows = hops.sign() * hops.abs() ** (1 / _COMPRESSION) @ _AUDIO

@@ -51,9 +51,9 @@ def measured(cover: NDArray[np.float32], contrast: NDArray[np.float32], pixels: 
     """Area, colour and centre of what covers some pixels, (T, H, W), of a clip (T, H, W, 3) in [0, 1]."""
     mass = cover.sum(axis=(1, 2))
     safe = np.maximum(mass, 1e-3)
-    place_down, place_right = (np.arange(side, dtype=np.float32) for side in cover.shape[1:])
-    down = (cover.sum(axis=2) @ place_down) / safe
-    right = (cover.sum(axis=1) @ place_right) / safe
+    rows, columns = (np.arange(side, dtype=np.float32) for side in cover.shape[1:])
+    down = (cover.sum(axis=2) @ rows) / safe
+    right = (cover.sum(axis=1) @ columns) / safe
     colour = np.einsum("thw,thwc->tc", cover, pixels) / safe[:, None]
     return Sight(cover, contrast, colour, mass, np.stack([down, right], axis=1))
 

@@ -39,10 +39,10 @@ def picture(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, pr
         fps, waveform, sample_rate: not looked at.
         prompt_text: names colour, shape and size, in any order.
     """
-    return mean(picture_parts(frames, prompt_text))
+    return mean(video_parts(frames, prompt_text))
 
 
-def picture_parts(frames: Frames, prompt_text: str) -> dict[str, float]:
+def video_parts(frames: Frames, prompt_text: str) -> dict[str, float]:
     """The parts of `picture`, those that the prompt says nothing of left out."""
     wanted, sight = understand(prompt_text), look(frames)
     shown = visible(sight)
@@ -110,10 +110,10 @@ def sound(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, prom
         sample_rate: samples per second.
         prompt_text: names pitch and timbre, in any order.
     """
-    return mean(sound_parts(waveform, sample_rate, prompt_text))
+    return mean(audio_parts(waveform, sample_rate, prompt_text))
 
 
-def sound_parts(waveform: Waveform, sample_rate: int, prompt_text: str) -> dict[str, float]:
+def audio_parts(waveform: Waveform, sample_rate: int, prompt_text: str) -> dict[str, float]:
     """The parts of `sound`, those that the prompt says nothing of left out."""
     wanted = understand(prompt_text)
     level = loudness_over_time(waveform, sample_rate)

@@ -110,15 +110,15 @@ def region_lifts(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], s
     attention = capture.take().cpu()
     capture.remove()
     weights = region_weights(attention, backbone.geometry.frames, config.regions.weights, _WARM)
-    found: dict[str, list[float]] = {
+    ratios: dict[str, list[float]] = {
         name: [] for name in ("weight_on_sounding", "attention_on_sounding", "attention_on_silent")
     }
     for clip, prompt, weight, paid in zip(backbone.decode(latents), prompts, weights, attention, strict=True):
         sounding, silent = shape_tokens(clip, prompt.prompt_av)
-        for name, values, tokens in zip(found, (weight, paid, paid), (sounding, sounding, silent), strict=True):
+        for name, values, tokens in zip(ratios, (weight, paid, paid), (sounding, sounding, silent), strict=True):
             if tokens.any():
-                found[name].append(float(values[tokens].mean() / values.mean()))
-    return {name: fmean(values) if values else float("nan") for name, values in found.items()}
+                ratios[name].append(float(values[tokens].mean() / values.mean()))
+    return {name: fmean(values) if values else float("nan") for name, values in ratios.items()}
 
 
 def shape_tokens(clip: Decoded, prompt: str) -> tuple[Tensor, Tensor]:

@@ -41,7 +41,7 @@ def render(scene: Scene) -> Decoded:
 
 def render_scenes(scenes: Sequence[Scene]) -> list[Decoded]:
     """Scenes as clips."""
-    frames, sound = render_frames(scenes), render_sound(scenes)
+    frames, sound = render_frames(scenes), render_audio(scenes)
     return [Decoded(f, FPS, s[None], SAMPLE_RATE) for f, s in zip(frames, sound, strict=True)]
 
 
@@ -103,7 +103,7 @@ def coverage(shape: str, radius: float, centres: NDArray[np.float32], blur: floa
     return np.clip(0.5 + inside / blur, 0, 1).astype(np.float32)
 
 
-def render_sound(scenes: Sequence[Scene]) -> NDArray[np.float32]:
+def render_audio(scenes: Sequence[Scene]) -> NDArray[np.float32]:
     """Sound of scenes: float32 (B, N)."""
     return np.stack(
         [

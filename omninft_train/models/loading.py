@@ -60,12 +60,12 @@ def _check_files_suffice(network: nn.Module) -> None:
 
 def _parameters(networks: Sequence[nn.Module]) -> dict[str, list[nn.Parameter]]:
     """Parameters by their names in files, those of all networks together; adapters are in no file."""
-    found: dict[str, list[nn.Parameter]] = {}
+    parameters: dict[str, list[nn.Parameter]] = {}
     for network in networks:
         for name, parameter in network.named_parameters():
             if ".lora_" not in name:
-                found.setdefault(name.replace(".base_layer.", "."), []).append(parameter)
-    return dict(sorted(found.items()))
+                parameters.setdefault(name.replace(".base_layer.", "."), []).append(parameter)
+    return dict(sorted(parameters.items()))
 
 
 def _node(size: int, timeout: timedelta | None) -> dist.ProcessGroup | None:
@@ -99,10 +99,10 @@ def _fill(
         if node is not None:
             dist.broadcast(whole, group=node, group_src=0)
         for parameter in targets:
-            _keep_share(parameter, whole)
+            _keep_shard(parameter, whole)
 
 
-def _keep_share(parameter: nn.Parameter, whole: Tensor) -> None:
+def _keep_shard(parameter: nn.Parameter, whole: Tensor) -> None:
     """Copy what this process holds of a tensor that it has whole."""
     if hasattr(parameter, "device_mesh"):
         from torch.distributed.tensor import distribute_tensor
@@ -114,20 +114,20 @@ def _keep_share(parameter: nn.Parameter, whole: Tensor) -> None:
 
 def _opened(source: Path, parameters: Mapping[str, list[nn.Parameter]]) -> tuple[dict[str, Any], str | None]:
     """The open file of each parameter, or what is wrong; nothing is read of the weights yet."""
-    found: dict[str, Any] = {}
+    files: dict[str, Any] = {}
     try:
         for path in _files(source):
             file: Any = safe_open(path, framework="pt")
-            found |= dict.fromkeys(file.keys(), file)
+            files |= dict.fromkeys(file.keys(), file)
         for name, (parameter, *_) in parameters.items():
-            if name not in found:
+            if name not in files:
                 return {}, f"{name} is missing"
-            shape = tuple(found[name].get_slice(name).get_shape())
+            shape = tuple(files[name].get_slice(name).get_shape())
             if shape != tuple(parameter.shape):
                 return {}, f"{name} has shape {shape}, expected {tuple(parameter.shape)}"
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         return {}, str(error).partition("\n")[0]
-    return found, None
+    return files, None
 
 
 def _files(source: Path) -> list[Path]:

@@ -41,9 +41,9 @@ def adapter_parts(layers: Mapping[str, Any], adapter: str) -> dict[str, Any]:
         layers: peft's layers, by name.
         adapter: name of the adapter.
     """
-    found = {
+    parameters = {
         f"{name}.{part}.weight": getattr(layer, part)[adapter]
         for name, layer in layers.items()
         for part in ("lora_A", "lora_B")
     }
-    return dict(sorted(found.items()))
+    return dict(sorted(parameters.items()))

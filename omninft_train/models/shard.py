@@ -36,10 +36,10 @@ def make_mesh(device: str, shards: int, timeout: timedelta | None = None) -> Dev
     ranks = torch.arange(size).view(-1, shards)
     # `init_device_mesh` makes groups that wait ten minutes, whatever the processes were joined with.
     replicas: Any
-    spread: Any
+    sharding: Any
     replicas, _ = dist.new_subgroups_by_enumeration(ranks.T.tolist(), timeout)
-    spread, _ = dist.new_subgroups_by_enumeration(ranks.tolist(), timeout)
-    return DeviceMesh.from_group([replicas, spread], device, ranks, mesh_dim_names=("replicas", "shards"))
+    sharding, _ = dist.new_subgroups_by_enumeration(ranks.tolist(), timeout)
+    return DeviceMesh.from_group([replicas, sharding], device, ranks, mesh_dim_names=("replicas", "shards"))
 
 
 def shard(policy: Policy, mesh: DeviceMesh) -> None:

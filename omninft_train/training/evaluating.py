@@ -88,15 +88,15 @@ def evaluate_policy(training: Training, tracker: Tracker, step: int) -> None:
     if world.gather_objects(done)[0]:
         return
     start = time.perf_counter()
-    found = evaluate(trained, prompts, how, folder / FILE, world, running=training.rewards, clips=folder)
-    if found is None:
+    evaluation = evaluate(trained, prompts, how, folder / FILE, world, running=training.rewards, clips=folder)
+    if evaluation is None:
         return
     write_manifest(folder / "manifest.csv", jobs_of(prompts, how), prompts, f"{how.role}-step-{step}")
     earlier = [one for number, one in read_evaluations(training.out).items() if number < step]
-    fallen = falls([*earlier, found], planned(config))
-    _tell(found, fallen)
-    tracker.tell(step, logged(found, fallen) | {"eval_seconds": time.perf_counter() - start})
-    write_evaluation(found, folder / FILE)
+    fallen = falls([*earlier, evaluation], planned(config))
+    _tell(evaluation, fallen)
+    tracker.tell(step, logged(evaluation, fallen) | {"eval_seconds": time.perf_counter() - start})
+    write_evaluation(evaluation, folder / FILE)
     clear(folder / FILE)
 
 

@@ -119,7 +119,7 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
     activations = inputs + kept if section.gradient_checkpointing else transformer.config.num_layers * kept
     streams = inputs // transformer.config.num_layers
     prompts = (config.prompts.rollouts // world + 1) * PROMPT_TOKENS * sum(_text_features(transformer)) * size
-    found = {
+    sizes = {
         "base": weights // shards,
         "gathered": 2 * _count(transformer.transformer_blocks[0]) * size if shards > 1 else 0,
         "trained": (_MOMENTS + adapters) * copy // shards,
@@ -134,27 +134,27 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
         "rewards": 0,
     }
     networks = list(network_bytes(config.rewards.reward).values()) if _judges_here(config) else []
-    found["rewards"] = sum(networks)
+    sizes["rewards"] = sum(networks)
     loaded = (weights + (3 if config.policy.init else 2) * copy if adapters else 3 * weights) // shards
-    return Memory(**found, **_phases(config, found, networks, max(loaded, _text_encoder(folder, size))))
+    return Memory(**sizes, **_phases(config, sizes, networks, max(loaded, _text_encoder(folder, size))))
 
 
-def _phases(config: Config, found: dict[str, int], networks: list[int], loaded: int) -> dict[str, int]:
+def _phases(config: Config, sizes: dict[str, int], networks: list[int], loaded: int) -> dict[str, int]:
     """Peak of each phase; what does not wait in main memory is there in all of them."""
     backbone, rewards = config.backbone, config.rewards
-    base = found["base"] + found["old"] + found["reference"]
-    resident = base + found["trained"] + found["prompts"]
-    decoders = 0 if backbone.offload else found["decoders"]
-    judges = 0 if rewards.offload else found["rewards"]
-    own = found["old"] if config.policy.parameters == "lora" else 0  # the policy's adapters go with its network
-    leaves = base + own if backbone.offload and networks and not found["gathered"] else 0
-    judging = max(networks, default=0) if rewards.offload else found["rewards"]
+    base = sizes["base"] + sizes["old"] + sizes["reference"]
+    resident = base + sizes["trained"] + sizes["prompts"]
+    decoders = 0 if backbone.offload else sizes["decoders"]
+    judges = 0 if rewards.offload else sizes["rewards"]
+    own = sizes["old"] if config.policy.parameters == "lora" else 0  # the policy's adapters go with its network
+    leaves = base + own if backbone.offload and networks and not sizes["gathered"] else 0
+    judging = max(networks, default=0) if rewards.offload else sizes["rewards"]
     return {
         "load": loaded + decoders,
-        "sample": resident + found["gathered"] + found["passing"] + decoders + judges,
-        "decode": resident + found["decoders"] + found["decoding"] + judges,
+        "sample": resident + sizes["gathered"] + sizes["passing"] + decoders + judges,
+        "decode": resident + sizes["decoders"] + sizes["decoding"] + judges,
         "score": resident - leaves + decoders + judging,
-        "update": resident + found["gathered"] + found["gradients"] + found["activations"] + decoders + judges,
+        "update": resident + sizes["gathered"] + sizes["gradients"] + sizes["activations"] + decoders + judges,
     }
 
 

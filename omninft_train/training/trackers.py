@@ -161,10 +161,10 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
         inner = enumerate(values)  # type: ignore[assignment]
     else:
         return {prefix: values}
-    found: dict[str, Any] = {}
+    flattened: dict[str, Any] = {}
     for key, value in inner:
-        found |= flat(value, f"{prefix}/{key}" if prefix else str(key))
-    return found
+        flattened |= flat(value, f"{prefix}/{key}" if prefix else str(key))
+    return flattened
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

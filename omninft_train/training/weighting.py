@@ -185,8 +185,8 @@ class ArrWeights(FixedWeights):
         first = 0
         for branch in BRANCHES:
             rows = slice(first, first + len(self._used[branch]))
-            found = min_norm_weights(gram[rows, rows])
-            self._balanced[branch] = smoothed(self._balanced[branch], found, self._options.smoothing)
+            solution = min_norm_weights(gram[rows, rows])
+            self._balanced[branch] = smoothed(self._balanced[branch], solution, self._options.smoothing)
             first = rows.stop
         self._solved = step
 
@@ -195,9 +195,9 @@ class ArrWeights(FixedWeights):
         if self._solved < 0:
             return {}
         weights = {
-            branch: dict(zip(self._names(branch), found.tolist(), strict=True))
-            for branch, found in self._balanced.items()
-            if found is not None
+            branch: dict(zip(self._names(branch), values.tolist(), strict=True))
+            for branch, values in self._balanced.items()
+            if values is not None
         }
         return {"arr": weights, "solved": self._solved}
 
@@ -206,8 +206,8 @@ class ArrWeights(FixedWeights):
         kept = state.get("arr")
         if kept is None or any(list(kept[branch]) != self._names(branch) for branch in kept):
             return
-        for branch, found in kept.items():
-            self._balanced[branch] = torch.tensor(list(found.values()), dtype=torch.float64)
+        for branch, values in kept.items():
+            self._balanced[branch] = torch.tensor(list(values.values()), dtype=torch.float64)
         self._solved = state["solved"]
 
     def log(self, step: int) -> dict[str, float]:

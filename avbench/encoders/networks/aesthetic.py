@@ -1,4 +1,4 @@
-"""LAION's aesthetic predictor: a linear layer on CLIP ViT-L/14's feature of a picture."""
+"""LAION's aesthetic predictor: a linear layer on CLIP ViT-L/14's feature of an image."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batch_for, batched_frames
+from avbench.encoders.images import bicubic_crop_224
 from avbench.encoders.networks.clip import build, network_input
-from avbench.encoders.pictures import bicubic_crop_224
 from avbench.media import Frames
 from avbench.weights.locate import files
 
@@ -29,20 +29,20 @@ class Predictor:
     """The two networks.
 
     Attributes:
-        pictures: CLIP's network of pictures, (B, 3, 224, 224) -> (B, D).
+        images: CLIP's network of images, (B, 3, 224, 224) -> (B, D).
         head: unit features (B, D) -> ratings (B, 1), always in fp32.
     """
 
-    pictures: nn.Module
+    images: nn.Module
     head: nn.Linear
 
     def features(self, frames: Tensor) -> Tensor:
         """Unit features (B, D), fp32, of frames (B, 224, 224, 3) in 0 to 255."""
         import torch.nn.functional as F
 
-        weight = next(self.pictures.parameters())
+        weight = next(self.images.parameters())
         inputs = network_input(frames.to(weight.device), clip_bgr=False)
-        return F.normalize(self.pictures(inputs.to(weight.dtype)).float(), dim=1)
+        return F.normalize(self.images(inputs.to(weight.dtype)).float(), dim=1)
 
     def rate(self, frames: Tensor) -> Tensor:
         """Ratings (B, 1) of frames (B, 224, 224, 3) in 0 to 255."""

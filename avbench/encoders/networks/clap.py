@@ -34,7 +34,7 @@ START, PAD, END = 0, 1, 2
 # Tables of indices, not weights: files of different ages hold them or not.
 _INDEX_TABLES = ("text_model.embeddings.position_ids", "text_model.embeddings.token_type_ids")
 
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 Embedding = NDArray[np.float32]
 Tokenize = Callable[[str], list[int]]
 
@@ -158,7 +158,7 @@ def _embed_texts(network: Network, clips: Sequence[ClipInput]) -> list[Embedding
     return [rows[0] for rows in outputs]
 
 
-def first_seconds(sound: Sound) -> Sound:
+def first_seconds(sound: Samples) -> Samples:
     """The first 10 s of a sound (1, N) as (n,); a track too short for a single sample is one of silence."""
     return sound[0, : SECONDS * RATE] if sound.size else np.zeros(1, dtype=np.float32)
 
@@ -180,7 +180,7 @@ def _extractor() -> Any:
     )
 
 
-def mel_features(sounds: Sequence[Sound], *, clap_zero_pad: bool) -> NDArray[np.float32]:
+def mel_features(sounds: Sequence[Samples], *, clap_zero_pad: bool) -> NDArray[np.float32]:
     """Mel levels in dB (B, 1, 1001, 64) of sounds of at most 10 s at 48 kHz.
 
     Args:
@@ -193,10 +193,10 @@ def mel_features(sounds: Sequence[Sound], *, clap_zero_pad: bool) -> NDArray[np.
     return np.asarray(features["input_features"], dtype=np.float32)
 
 
-def _embed_sounds(network: Network, clips: Sequence[ClipInput], *, clap_zero_pad: bool) -> list[Embedding]:
+def _embed_audio(network: Network, clips: Sequence[ClipInput], *, clap_zero_pad: bool) -> list[Embedding]:
     import torch
 
-    def forward(sounds: list[Sound]) -> Tensor:
+    def forward(sounds: list[Samples]) -> Tensor:
         features = torch.from_numpy(mel_features(sounds, clap_zero_pad=clap_zero_pad)).to(network.module.device)
         output: Tensor = network.module.get_audio_features(features).pooler_output
         return output
@@ -209,13 +209,13 @@ CLAP = Backbone(name=NETWORK, load=_load, row=ROW, packages=("torch", "transform
 _SOXR = (Waveform(rate=RATE),)
 _SINC = (Waveform(rate=RATE, resampler="sinc"),)
 
-CLAP_AUDIO = Encoder("clap_sound", 1, CLAP, partial(_embed_sounds, clap_zero_pad=False), views=_SOXR)
+CLAP_AUDIO = Encoder("clap_sound", 1, CLAP, partial(_embed_audio, clap_zero_pad=False), views=_SOXR)
 """First 10 s of sound, repeated to fill them -> unit vector (512,)."""
 
-CLAP_AUDIO_ZERO_PAD = Encoder("clap_sound_zero_pad", 1, CLAP, partial(_embed_sounds, clap_zero_pad=True), views=_SOXR)
+CLAP_AUDIO_ZERO_PAD = Encoder("clap_sound_zero_pad", 1, CLAP, partial(_embed_audio, clap_zero_pad=True), views=_SOXR)
 """The same, filled with silence."""
 
-CLAP_AUDIO_SINC = Encoder("clap_sound_sinc", 1, CLAP, partial(_embed_sounds, clap_zero_pad=True), views=_SINC)
+CLAP_AUDIO_SINC = Encoder("clap_sound_sinc", 1, CLAP, partial(_embed_audio, clap_zero_pad=True), views=_SINC)
 """Filled with silence and resampled as torchaudio does, as OmniNFT's reward has it."""
 
 CLAP_TEXT = Encoder("clap_text", 1, CLAP, _embed_texts, text="audio")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext, Run
 from avbench.encoders.batching import batched, runs_of_equal
-from avbench.encoders.pictures import bicubic_crop_224, resize_crop_224
+from avbench.encoders.images import bicubic_crop_224, resize_crop_224
 from avbench.encoders.texts import with_counts
 from avbench.errors import EnvironmentProblem
 from avbench.media import Frames, Linspace

@@ -26,7 +26,7 @@ _CALIBRATION = {
 }
 _FFT, _HOP, _MELS = 321, 160, 120
 
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 
 def _load(context: LoadContext) -> tuple[Any, Any]:
@@ -38,7 +38,7 @@ def _run(sessions: tuple[Any, Any], clips: Sequence[ClipInput]) -> list[NDArray[
     return [_qualities(*sessions, clip.views[0][0]) for clip in clips]
 
 
-def _qualities(p835: Any, p808: Any, sound: Sound) -> NDArray[np.float64]:
+def _qualities(p835: Any, p808: Any, sound: Samples) -> NDArray[np.float64]:
     """Mean over segments of (overall, signal, background, P.808), each on the MOS scale, (4,)."""
     rows = []
     for segment in _segments(sound):
@@ -50,7 +50,7 @@ def _qualities(p835: Any, p808: Any, sound: Sound) -> NDArray[np.float64]:
     return np.asarray(np.mean(rows, axis=0), dtype=np.float64)
 
 
-def _segments(sound: Sound) -> list[Sound]:
+def _segments(sound: Samples) -> list[Samples]:
     """Stretches of 9.01 s at every second; short sound is doubled until it suffices, as in the reference."""
     size = int(SEGMENT_S * RATE)
     if len(sound) == 0:
@@ -62,7 +62,7 @@ def _segments(sound: Sound) -> list[Sound]:
     return [sound[start : start + size] for start in starts if start + size <= len(sound)]
 
 
-def _log_mel(sound: Sound) -> NDArray[np.float32]:
+def _log_mel(sound: Samples) -> NDArray[np.float32]:
     """Mel spectrogram (T, 120) in dB below its maximum, -40 dB scaled to 0, as librosa 0.11 makes it."""
     half = _FFT // 2
     padded = np.pad(sound, half)

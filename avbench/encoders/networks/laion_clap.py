@@ -40,7 +40,7 @@ NETWORK = "clap_laion"
 TOKENS = 77
 BATCH = 8
 
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 Embedding = NDArray[np.float32]
 
 
@@ -115,7 +115,7 @@ def _embed_texts(network: Network, clips: Sequence[ClipInput]) -> list[Embedding
     return [rows[0] for rows in outputs]
 
 
-def filled(sound: Sound) -> Sound:
+def filled(sound: Samples) -> Samples:
     """10 s at 48 kHz, rounded to 16 bits: the sound (n,) repeated as often as it fits, then silence."""
     rounded = np.trunc(np.clip(sound, -1, 1) * np.float32(32767)) / np.float32(32767)
     size = SECONDS * RATE
@@ -123,10 +123,10 @@ def filled(sound: Sound) -> Sound:
     return np.pad(repeated, (0, size - len(repeated)))
 
 
-def _embed_sounds(network: Network, clips: Sequence[ClipInput]) -> list[Embedding]:
+def _embed_audio(network: Network, clips: Sequence[ClipInput]) -> list[Embedding]:
     import torch
 
-    def forward(sounds: list[Sound]) -> Tensor:
+    def forward(sounds: list[Samples]) -> Tensor:
         output: Tensor = network.module.get_audio_embedding([{"waveform": torch.from_numpy(filled(s))} for s in sounds])
         return output
 
@@ -137,7 +137,7 @@ def _embed_sounds(network: Network, clips: Sequence[ClipInput]) -> list[Embeddin
 LAION_CLAP = Backbone(
     name=NETWORK, load=_load, row=ROW, packages=("torch", "transformers", "laion_clap"), extra="reference"
 )
-LAION_AUDIO = Encoder("laion_clap_sound", 1, LAION_CLAP, _embed_sounds, views=(Waveform(rate=RATE),))
+LAION_AUDIO = Encoder("laion_clap_sound", 1, LAION_CLAP, _embed_audio, views=(Waveform(rate=RATE),))
 """First 10 s of sound, repeated to fill them -> unit vector (512,)."""
 
 LAION_TEXT = Encoder("laion_clap_text", 1, LAION_CLAP, _embed_texts, text="audio")

@@ -71,8 +71,8 @@ class Connection:
             import ray
         except ImportError as error:
             raise EnvironmentProblem(
-                "the Ray backend needs Ray, which is not installed: pip install 'avbench[ray]'. Without it, use "
-                "--backend local."
+                "the Ray backend needs Ray, which is not installed: pip install 'avbench[ray]'. Without it, use the "
+                "local backend (--backend local)."
             ) from error
         self.ray: Any = ray
         self.call = CallThread()
@@ -123,5 +123,9 @@ def _refuse_unreachable(address: str) -> None:
 def _no_cluster(address: str, reason: str) -> EnvironmentProblem:
     line = (reason.strip().splitlines() or [""])[0].rstrip(".")
     if address == "local":
-        return EnvironmentProblem(f"no Ray cluster can be started here: {line}. Use --backend local.")
-    return EnvironmentProblem(f"no Ray cluster at {address}: {line}. Check RAY_ADDRESS, or use --backend local.")
+        return EnvironmentProblem(
+            f"no Ray cluster can be started here: {line}. Use the local backend (--backend local)."
+        )
+    return EnvironmentProblem(
+        f"no Ray cluster at {address}: {line}. Check RAY_ADDRESS, or use the local backend (--backend local)."
+    )

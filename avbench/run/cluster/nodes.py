@@ -127,7 +127,7 @@ class Nodes:
 
     def _no_room(self) -> str:
         needs = ", ".join(f"{name}={amount:g}" for name, amount in self._settings.needs.items())
-        return f"no node of the Ray cluster has room for a worker ({needs}): see --gpus-per-worker and --resources."
+        return f"no node of the Ray cluster can hold a worker ({needs}): ask for less (--gpus-per-worker, --resources)."
 
 
 def difference(expected: Description, answer: Description | str) -> str | None:
@@ -163,13 +163,13 @@ def _question_of_any_version() -> Callable[[bytes], Any]:
             from importlib.metadata import PackageNotFoundError, version
 
             try:
-                found = f"avbench {version('avbench')}"
+                installed = f"avbench {version('avbench')}"
             except PackageNotFoundError:
                 return "avbench is not installed there"
             from avbench.run.cluster.node_side import describe
 
             return describe(pickle.loads(question))  # noqa: S301 - the driver's
         except Exception as error:  # noqa: BLE001 - whatever another version lacks
-            return f"it has another version ({found}): {type(error).__name__}: {error}"
+            return f"it has another version ({installed}): {type(error).__name__}: {error}"
 
     return answer

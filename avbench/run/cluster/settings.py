@@ -37,7 +37,7 @@ class RaySettings:
         if not 0 <= gpus < math.inf or (gpus > 1 and gpus != int(gpus)):
             raise UsageError(f"GPUs per worker: expected a fraction from 0 to 1, or a whole number, got {gpus:g}")
         if "GPU" in self.resources:
-            raise UsageError("resource GPU: say --gpus-per-worker")
+            raise UsageError("resource GPU: give the GPUs of a worker instead (--gpus-per-worker)")
         if "object_store_memory" in self.resources:
             raise UsageError("resource object_store_memory: it belongs to a node, and no worker can take of it")
         for name, amount in self.needs.items():

@@ -15,7 +15,7 @@ from avbench.run.content import open_file
 from avbench.run.threads import map_in_threads
 
 _THREADS = 16
-_MOST_PLACES = 64
+_MOST_ASKED = 64
 _PLACE_S = 20.0
 
 
@@ -37,10 +37,10 @@ def needed_files(clips: Sequence[Clip]) -> NeededFiles:
     paths = list(dict.fromkeys(path.absolute() for clip in clips for path in clip.local_files))
     sizes = map_in_threads(_size, paths, _THREADS)
     local = [(str(path), size) for path, size in zip(paths, sizes, strict=True) if size is not None]
-    places: dict[tuple[str, ...], RemoteFile] = {}
+    files: dict[tuple[str, ...], RemoteFile] = {}
     for file in (file for clip in clips for file in (clip.remote_video, clip.remote_audio) if file is not None):
-        places.setdefault(_place(file), file)
-    asked = list(islice(places.values(), _MOST_PLACES))
+        files.setdefault(_location(file), file)
+    asked = list(islice(files.values(), _MOST_ASKED))
     refusals = map_in_threads(_refusal, asked, _THREADS)
     return NeededFiles(local, [file for file, refusal in zip(asked, refusals, strict=True) if not refusal])
 
@@ -73,6 +73,6 @@ def _refusal(file: RemoteFile) -> str:
     return ""
 
 
-def _place(file: RemoteFile) -> tuple[str, ...]:
+def _location(file: RemoteFile) -> tuple[str, ...]:
     """Bucket or web server; on the hub the data set, as permission is given for each."""
     return tuple(file.url.strip().split("/")[: 5 if scheme_of(file.url) == "hf" else 3])

@@ -94,10 +94,10 @@ def picture(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, pr
         fps, waveform, sample_rate: not looked at.
         prompt_text: names shapes, each behind its colour.
     """
-    return mean(picture_parts(frames, prompt_text))
+    return mean(video_parts(frames, prompt_text))
 
 
-def picture_parts(frames: Frames, prompt_text: str) -> dict[str, float]:
+def video_parts(frames: Frames, prompt_text: str) -> dict[str, float]:
     """The parts of `picture`; of a prompt that names no shape, only steadiness is left."""
     cast = understand(prompt_text)
     crowd = look_around(frames, cast)

@@ -133,7 +133,7 @@ def _speed(cast: Cast, shape: str, random: np.random.Generator) -> str:
 
 def render_scenes(scenes: Sequence[Scene]) -> list[Decoded]:
     """Scenes as clips."""
-    return [Decoded(_frames(scene), FPS, _sound(scene)[None], SAMPLE_RATE) for scene in scenes]
+    return [Decoded(_frames(scene), FPS, _waveform(scene)[None], SAMPLE_RATE) for scene in scenes]
 
 
 def _frames(scene: Scene) -> NDArray[np.uint8]:
@@ -144,6 +144,6 @@ def _frames(scene: Scene) -> NDArray[np.uint8]:
     return disturbed(picture, scene.quality, scene.seed)
 
 
-def _sound(scene: Scene) -> NDArray[np.float32]:
+def _waveform(scene: Scene) -> NDArray[np.float32]:
     timbre = TIMBRE_OF_SHAPE[str(scene.cast.sounding)]
     return contact_sound(str(scene.cast.pitch), timbre, scene.sounding.impacts, scene.quality, scene.seed, SAMPLES)

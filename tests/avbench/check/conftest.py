@@ -12,7 +12,7 @@ import pytest
 from avbench.clips import Clip
 from avbench.results import SCHEMA_VERSION, ClipRow, RunFolder, ScoreRow
 
-FACTS = {
+METADATA = {
     "av_align": {"unit": "1", "higher_is_better": True, "version": 1, "params": {"window": 2}, "checkpoint": ""},
     "desync": {"unit": "s", "higher_is_better": False, "version": 1, "params": {}, "checkpoint": "synchformer"},
     "loudness": {"unit": "LUFS", "higher_is_better": None, "version": 1, "params": {}, "checkpoint": ""},
@@ -71,7 +71,7 @@ def write_run(
         content = {
             "schema_version": SCHEMA_VERSION, "run_id": path.name, "weights": "checkpoints", "precision": "fp32",
             "protocol": None, "environment": {"avbench": "0.1.0", "numpy": "2.0"},
-            "metrics": {name: FACTS[name] for name in {**scores, **(sets or {})} if name in FACTS},
+            "metrics": {name: METADATA[name] for name in {**scores, **(sets or {})} if name in METADATA},
         }  # fmt: skip
         folder.write_json("run.json", content | dict(info or {}))
         source = [Clip(row.clip_id, Path("v")) for row in clip_rows]

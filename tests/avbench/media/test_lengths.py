@@ -37,10 +37,10 @@ def whole(tmp_path_factory):
     """Writes a file of a suffix once, with as much of the sound as asked."""
     folder = tmp_path_factory.mktemp("whole")
 
-    def write(suffix, sound_seconds=SECONDS):
-        path = folder / f"{sound_seconds}.{suffix}"
+    def write(suffix, audio_seconds=SECONDS):
+        path = folder / f"{audio_seconds}.{suffix}"
         if not path.exists():
-            sound = SOUND[:, : int(sound_seconds * 16_000)]
+            sound = SOUND[:, : int(audio_seconds * 16_000)]
             if suffix in VIDEOS:
                 codec, audio_codec, options = VIDEOS[suffix]
                 write_clip(path, FRAMES, sound, codec=codec, audio_codec=audio_codec, options=options)

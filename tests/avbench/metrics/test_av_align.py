@@ -13,7 +13,7 @@ from avbench.media import Media, decode_clip
 from avbench.media.options import DecodeOptions
 from avbench.metrics.av_align import (
     FLOW,
-    SOUND,
+    WAVEFORM,
     av_align,
     av_align_symmetric,
     flow_peaks,
@@ -31,9 +31,9 @@ times = st.lists(st.floats(0, 10, allow_nan=False), max_size=20).map(lambda x: n
 def test_equals_the_reference(name, golden, golden_clips):
     expected = golden("av_align")[name]
     clip = Clip(name, golden_clips / f"{name}.mp4", golden_clips / f"{name}.wav")
-    media = decode_clip(clip, name, [SOUND, FLOW])
+    media = decode_clip(clip, name, [WAVEFORM, FLOW])
     rate = media.audio.sample_rate
-    strength = onset_strength(media.view(SOUND)[0], rate)
+    strength = onset_strength(media.view(WAVEFORM)[0], rate)
     magnitude = flow_magnitude(media.view(FLOW))
     assert media.video.fps == expected["fps"]
     assert rate == expected["sr"]

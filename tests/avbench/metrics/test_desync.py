@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from avbench.clips import Clip, Prompt
 from avbench.encoders import EncoderStore, WeightsConfig
-from avbench.encoders.networks.synchformer.encoders import EIGHT_SECONDS, FOUR_SECONDS, OWN_LENGTH, PICTURE, SOUND
+from avbench.encoders.networks.synchformer.encoders import AUDIO, EIGHT_SECONDS, FOUR_SECONDS, OWN_LENGTH, VIDEO
 from avbench.media import Media, decode_clip
 from avbench.metrics.desync import OFFSETS, desync, desync_compat, desync_margin, margins, mean_offset, reward_desync
 
@@ -105,7 +105,7 @@ def store():
 @pytest.mark.parametrize("scorer", ALL, ids=lambda scorer: scorer.name)
 def test_a_file_end_to_end(scorer, store, golden_clips):
     clip = Clip("d", golden_clips / "clip_d.mp4", golden_clips / "clip_d.wav")
-    media = decode_clip(clip, "d", (PICTURE, SOUND))
+    media = decode_clip(clip, "d", (VIDEO, AUDIO))
     result = scorer(media, Prompt(), store)
     assert result.status == "ok"
     assert scorer.range[0] <= result.value <= scorer.range[1]

@@ -20,9 +20,9 @@ from avbench.metrics import Score
 from avbench.metrics.base import registry
 from avbench.metrics.lip_distances import mean_distances, read_lips
 
-FORMULA, FACTS = arrays("syncnet_formula"), golden("syncnet_formula")
+FORMULA, METADATA = arrays("syncnet_formula"), golden("syncnet_formula")
 KEYED, KEYED_FACTS = arrays("syncnet_keyed"), golden("syncnet_keyed")
-WITH_VECTORS = [name for name in FACTS if f"{name}_lip" in FORMULA.files]
+WITH_VECTORS = [name for name in METADATA if f"{name}_lip" in FORMULA.files]
 
 
 def assert_reads_as(reading: Any, facts: Any) -> None:
@@ -35,24 +35,24 @@ def assert_reads_as(reading: Any, facts: Any) -> None:
 def test_distances_of_the_reference(name: str) -> None:
     table = distances(FORMULA[f"{name}_lip"], FORMULA[f"{name}_aud"])
     reading = read_lips(table, zero_rows=True)
-    assert_reads_as(reading, FACTS[name])
+    assert_reads_as(reading, METADATA[name])
     np.testing.assert_allclose(mean_distances(table, zero_rows=True), FORMULA[f"{name}_mdist"], atol=1e-5)
-    if "true_lag_of_sound_frames" in FACTS[name]:
-        assert reading.shift == FACTS[name]["true_lag_of_sound_frames"]
+    if "true_lag_of_sound_frames" in METADATA[name]:
+        assert reading.shift == METADATA[name]["true_lag_of_sound_frames"]
         np.testing.assert_allclose(reading.framewise, FORMULA[f"{name}_framewise"], atol=1e-5)
 
 
 @pytest.mark.parametrize("reach", [5, 10])
 def test_distances_of_fewer_shifts(reach: int) -> None:
     table = distances(FORMULA["late_+3_lip"], FORMULA["late_+3_aud"], reach)
-    assert_reads_as(read_lips(table, zero_rows=True), FACTS[f"late_+3_vshift{reach}"])
+    assert_reads_as(read_lips(table, zero_rows=True), METADATA[f"late_+3_vshift{reach}"])
 
 
 def test_distances_of_equal_rows() -> None:
     rows = np.full((40, 16), 1.5, np.float32)
     table = distances(rows, rows)
     np.testing.assert_allclose(mean_distances(table, zero_rows=True), FORMULA["constant_equal_mdist"], atol=1e-5)
-    assert_reads_as(read_lips(table, zero_rows=True), FACTS["constant_equal"])
+    assert_reads_as(read_lips(table, zero_rows=True), METADATA["constant_equal"])
 
 
 @pytest.mark.parametrize("case", ["syn_a", "syn_b"])
@@ -119,13 +119,13 @@ def score(
     *tracks: LipTrack,
     speech: tuple[float, float] = (0.0, 4.0),
     with_face: int | None = None,
-    sound_start: float = 0.0,
+    audio_start: float = 0.0,
     height: int = 110,
 ) -> Score:
     """Score of a clip of five seconds with these faces, in which somebody speaks from one second to another."""
     media = Media.from_arrays("c", np.zeros((125, height, 112, 3), np.uint8), 25, np.zeros((1, 80_000)), 16000)
     assert media.audio is not None
-    object.__setattr__(media.audio, "start", sound_start)
+    object.__setattr__(media.audio, "start", audio_start)
     at = np.arange(157) * 0.032
     voice = np.where((at >= speech[0]) & (at < speech[1]), 0.9, 0.0).astype(np.float32)
     lips = LipTracks(125, 125 if with_face is None else with_face, 0, tracks).as_array()
@@ -183,7 +183,7 @@ def test_a_face_out_of_view_while_somebody_speaks_does_not_count() -> None:
 def test_speech_lies_where_the_sound_does() -> None:
     face = track(2, frames=60)
     assert score("lse_c", face, speech=(2.7, 4.0)).status == "skipped"
-    assert score("lse_c", face, speech=(2.7, 4.0), sound_start=-1.0).status == "ok"
+    assert score("lse_c", face, speech=(2.7, 4.0), audio_start=-1.0).status == "ok"
 
 
 @pytest.mark.parametrize("name", ["lse_c", "lse_d", "sync_offset"])

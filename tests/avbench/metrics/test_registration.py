@@ -13,7 +13,7 @@ from avbench.encoders import EncoderStore
 from avbench.media import Media
 from avbench.metrics import base as registry_module
 
-FACTS: dict[str, Any] = {
+METADATA: dict[str, Any] = {
     "unit": "1", "higher_is_better": False, "range": (0.0, 1.0), "source": "test", "needs": ("video",),
 }  # fmt: skip
 MEDIA, PROMPT, STORE = Media("key", None, None), Prompt("a ball"), EncoderStore()
@@ -55,7 +55,7 @@ def by_other_names(clip: Any, text: Any, _: Any) -> Score:
     ],
 )
 def test_a_function_gets_what_its_parameters_name(function: Callable[..., Score], expected: list[Any]) -> None:
-    score = scorer("given", **FACTS)(function)(MEDIA, PROMPT, STORE)
+    score = scorer("given", **METADATA)(function)(MEDIA, PROMPT, STORE)
     assert score.detail["got"] == expected
 
 
@@ -67,10 +67,10 @@ def test_what_is_declared() -> None:
         """
         return Score.ok(0.0)
 
-    entry = scorer("sharp", **FACTS)(sharp)
+    entry = scorer("sharp", **METADATA)(sharp)
     assert (entry.summary, entry.family, entry.direction) == ("How sharp it is", "test_registration", Direction.LOWER)
     assert entry.metadata()["higher_is_better"] is False
-    assert scorer("sharp", family="picture", **FACTS)(sharp).family == "picture"
+    assert scorer("sharp", family="picture", **METADATA)(sharp).family == "picture"
 
 
 def test_two_modules_cannot_share_a_name() -> None:
@@ -79,9 +79,9 @@ def test_two_modules_cannot_share_a_name() -> None:
         return Score.ok(0.0)
 
     with pytest.raises(ValueError, match=r"two scorers are named 'loudness': avbench\.metrics\.audio_level and "):
-        scorer("loudness", **FACTS)(loudness)
+        scorer("loudness", **METADATA)(loudness)
 
 
 def test_a_misspelt_argument_is_refused() -> None:
     with pytest.raises(TypeError, match="cavaet"):
-        scorer("odd", cavaet="none", **FACTS)  # type: ignore[call-arg]
+        scorer("odd", cavaet="none", **METADATA)  # type: ignore[call-arg]

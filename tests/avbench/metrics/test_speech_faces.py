@@ -27,11 +27,11 @@ class Known:
         return self.voice if encoder is SILERO else self.faces
 
 
-def score(speech: tuple[float, float], faces: list[int], *, sound_start: float = 0.0, seconds: float = 4.0) -> Score:
+def score(speech: tuple[float, float], faces: list[int], *, audio_start: float = 0.0, seconds: float = 4.0) -> Score:
     frames = np.zeros((round(25 * seconds), 8, 8, 3), np.uint8)
     media = Media.from_arrays("c", frames, 25, np.zeros((1, 64_000)), 16000)
     assert media.audio is not None
-    object.__setattr__(media.audio, "start", sound_start)
+    object.__setattr__(media.audio, "start", audio_start)
     return registry()["speech_face_ratio"](media, Prompt(), Known(speech, faces))  # type: ignore[arg-type]
 
 
@@ -49,7 +49,7 @@ def test_a_face_that_enters_late_counts_from_then_on() -> None:
 
 def test_speech_lies_where_the_sound_does() -> None:
     assert score((0.1, 1.0), list(range(10, 20))).value == 0
-    assert score((0.1, 1.0), list(range(10, 20)), sound_start=2.0).value == 1
+    assert score((0.1, 1.0), list(range(10, 20)), audio_start=2.0).value == 1
 
 
 @pytest.mark.parametrize(

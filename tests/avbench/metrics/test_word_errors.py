@@ -82,7 +82,7 @@ def heard(
     speech: bool = True,
     known: bool = True,
     languages: dict[str, float] | None = None,
-    sound_start: float = 0.0,
+    audio_start: float = 0.0,
 ) -> Callable[[Any, Prompt], Score]:
     """Scores a prompt on a clip in which Silero and Whisper found this."""
 
@@ -96,7 +96,7 @@ def heard(
 
     media = Media.from_arrays("clip", None, 1.0, np.zeros(16000), 16000)
     assert media.audio is not None
-    media = replace(media, audio=replace(media.audio, start=sound_start))
+    media = replace(media, audio=replace(media.audio, start=audio_start))
     return lambda scorer, prompt: scorer(media, prompt, Store())
 
 
@@ -115,7 +115,7 @@ class TestRules:
     def test_words_lie_on_the_timeline_of_the_clip(self) -> None:
         """A player seeks the clip, and its sound may begin late."""
         for scorer in (wer, cer):
-            (word,) = heard(segment("Humans"), sound_start=0.8)(scorer, ASKED).detail["words"]
+            (word,) = heard(segment("Humans"), audio_start=0.8)(scorer, ASKED).detail["words"]
             assert word == {"text": "Humans", "start": 0.8, "end": 1.8}
 
     def test_the_detail_names_the_normal_form(self) -> None:

@@ -23,7 +23,7 @@ from avbench.results import ClipRow, Run, RunFolder, ScoreRow, load_run
 from avbench.terminal.text import visible
 
 NASTY = "</script><script>window.__pwned=1</script> \"quoted\" 'single' & \u2028\u2029 🎬 مرحبا <!-- ${x} {{ 7*7 }}"
-FACTS = {
+METADATA = {
     "av_offset": {
         "summary": "Lag of the sound",
         "unit": "s",
@@ -95,7 +95,7 @@ def make_run(
         "source_kind": "folder",
         "suite": "none",
         "suite_version": "1",
-        "metrics": FACTS,
+        "metrics": METADATA,
         "environment": {"python": "3.11"},
         "notes": [],
         "n_clips": len(clips),
@@ -288,7 +288,7 @@ def test_auto_embeds_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         [],
         [score("one", "av_offset", 0.5)],
         [score("one", "av_align", None, "skipped", reason="no sound")],
-        [score("one", metric, None, "error", reason="cannot decode") for metric in FACTS],
+        [score("one", metric, None, "error", reason="cannot decode") for metric in METADATA],
         [score("one", "unknown_metric", 1e-7)],
         [score("one", "av_offset", 0.5, detail="not json"), score("one", "av_align", 0.0)],
     ],

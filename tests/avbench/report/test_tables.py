@@ -33,7 +33,7 @@ def entry(**changes: Any) -> dict[str, Any]:
 
 
 EMPTY = entry(n_ok=0, n_error=0, n_skipped=14, mean=None, low=None, high=None, median=None, reasons={"no sound": 14})
-FACTS = {
+METADATA = {
     "av_align": {"unit": "1", "higher_is_better": True},
     "loudness": {"unit": "LUFS", "higher_is_better": None},
 }
@@ -84,7 +84,7 @@ def test_terminal_table_shows_markup_as_text() -> None:
     from rich.console import Console
 
     out = io.StringIO()
-    table = table_terminal(summary_table([entry(), EMPTY | {"metric": "loudness"}], FACTS, "demo [red]"))
+    table = table_terminal(summary_table([entry(), EMPTY | {"metric": "loudness"}], METADATA, "demo [red]"))
     Console(file=out, width=200).print(table)
     text = out.getvalue()
     assert "[bold]sound[/bold]" in text
@@ -95,7 +95,7 @@ def test_terminal_table_shows_markup_as_text() -> None:
 
 
 def test_markdown_table_keeps_its_columns() -> None:
-    table = summary_table([entry(metric="a_b | <c>"), EMPTY], FACTS, "<demo>")
+    table = summary_table([entry(metric="a_b | <c>"), EMPTY], METADATA, "<demo>")
     lines = table_markdown(table).splitlines()
     assert "a\\_b \\| &lt;c&gt;" in lines[2]
     assert lines[3].startswith("| `av_align` | ↑ | – | – | 0 of 14 |")
@@ -107,7 +107,7 @@ def test_an_interval_that_is_missing_for_a_reason_says_so_in_every_format() -> N
     from rich.console import Console
 
     few = [entry(low=None, high=None, no_interval="too few prompts", reasons={})]
-    table = summary_table(few, FACTS, "demo")
+    table = summary_table(few, METADATA, "demo")
     assert "| 0.43 <sup>a</sup> |" in table_markdown(table)
     assert "- <sup>a</sup> no interval: too few prompts" in below_markdown(table)
     assert '<td class="num">0.43<small>no interval: too few prompts</small></td>' in table_html(table)

@@ -20,7 +20,7 @@ from avbench.results.info import read_summary
 from avbench.run.options import RunOptions
 from avbench.statistics.intervals import mean_interval
 
-FACTS: dict[str, Any] = {"unit": "1", "higher_is_better": True, "range": (0.0, 10.0), "source": "test"}
+METADATA: dict[str, Any] = {"unit": "1", "higher_is_better": True, "range": (0.0, 10.0), "source": "test"}
 NAMES = ("length", "longest", "fails")
 
 
@@ -45,9 +45,9 @@ def metrics(monkeypatch: pytest.MonkeyPatch) -> None:
         """A metric with a fault."""
         raise RuntimeError("a fault")
 
-    scorer("length", needs=("prompt",), prompt_role="text", family="test", **FACTS)(length)
-    derived_scorer("longest", inputs=("length",), family="test", **FACTS)(longest)
-    derived_scorer("fails", inputs=("length",), family="test", **FACTS)(fails)
+    scorer("length", needs=("prompt",), prompt_role="text", family="test", **METADATA)(length)
+    derived_scorer("longest", inputs=("length",), family="test", **METADATA)(longest)
+    derived_scorer("fails", inputs=("length",), family="test", **METADATA)(fails)
 
 
 @pytest.fixture

@@ -73,5 +73,5 @@ def test_limits_that_differ_are_noted(two_shards: list[Path], source: Source, tm
     run_source(source.take(Shard(2, 2)), LOUD, tmp_path / "bounded", options)
     assert load_run(tmp_path / "bounded").info["limits"] == ["pixels=5000", "seconds=none"]
     merge_runs([two_shards[0], tmp_path / "bounded"], tmp_path / "merged")
-    note = "shards were scored with different settings of --limit: none; pixels=5000, seconds=none"
+    note = "shards were scored with different limits (--limit): none; pixels=5000, seconds=none"
     assert note in load_run(tmp_path / "merged").info["notes"]

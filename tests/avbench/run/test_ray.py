@@ -190,7 +190,7 @@ def test_a_node_that_differs_ends_the_run_before_it_begins(monkeypatch, small_cl
 def test_no_node_with_room_ends_the_run_before_it_begins(monkeypatch, small_clip, tmp_path):
     monkeypatch.setattr(backend, "Connection", lambda: Nodewise({"head": lambda answer: answer}))
     options = RunOptions(ray=RaySettings(gpus_per_worker=0.5))
-    with pytest.raises(EnvironmentProblem, match=r"no node .* has room for a worker \(CPU=1, GPU=0\.5\)"):
+    with pytest.raises(EnvironmentProblem, match=r"no node .* can hold a worker \(CPU=1, GPU=0\.5\)"):
         score_clips(small_clip, tmp_path / "run", metrics=["loudness"], options=options)
     assert not (tmp_path / "run").exists()
 

@@ -21,7 +21,7 @@ from avbench.sources import Source
 from avbench.suites import Suite
 
 VIEW = Waveform(rate=8000)
-FACTS = {"unit": "1", "higher_is_better": True, "range": (-1e9, 1e9), "source": "test", "needs": ["audio"]}
+METADATA = {"unit": "1", "higher_is_better": True, "range": (-1e9, 1e9), "source": "test", "needs": ["audio"]}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def network(monkeypatch):
             """Mean of the sound."""
             return Score.ok(float(store.embed(encoder, media)[0]))
 
-        entry = scorer(f"mean_{name}", family="test", encoders=(encoder,), **FACTS)(mean)
+        entry = scorer(f"mean_{name}", family="test", encoders=(encoder,), **METADATA)(mean)
         monkeypatch.setitem(registry_module._REGISTRY, f"mean_{name}", entry)
         return f"mean_{name}"
 

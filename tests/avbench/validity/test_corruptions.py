@@ -23,7 +23,7 @@ from avbench.validity.corruptions import (
     low_pass,
     seed_of,
     shift_audio,
-    shrink_picture,
+    shrink_frames,
 )
 
 RATE = 16_000
@@ -60,7 +60,7 @@ def test_a_shift_that_would_come_around_is_refused():
 
 def test_a_smaller_picture_lies_in_the_middle_of_black():
     frames = np.full((2, 40, 60, 3), 200, np.uint8)
-    small = shrink_picture(frames, 0.5)
+    small = shrink_frames(frames, 0.5)
     assert small.shape == frames.shape
     assert (small[:, 10:30, 15:45] == 200).all()
     assert small.sum() == 200 * small[:, 10:30, 15:45].size, "all else is black"

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from avbench.direction import Direction
 from avbench.metrics.base import Score, Scorer
-from avbench.validity.bench import Row
+from avbench.validity.corruption_scorer import Row
 from avbench.validity.statistics import MIN_CLIPS, clip_rhos, pooled_rho, respond, score_table, shuffle_p
 
 CORRUPTION = "blur"

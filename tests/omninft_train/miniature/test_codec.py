@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from omninft_train.miniature.codec import SOLO, decode_sound, encode_sound
-from omninft_train.miniature.render import BACKGROUND, render_frames, render_scenes, render_sound
+from omninft_train.miniature.codec import SOLO, decode_audio, encode_audio
+from omninft_train.miniature.render import BACKGROUND, render_audio, render_frames, render_scenes
 from omninft_train.miniature.world import FRAMES, SAMPLES, SIDE, Quality, draw_scene
 from omninft_train.models.backbone import Decoded
 from omninft_train.models.latents import Latents
@@ -47,16 +47,16 @@ def test_clean_pictures_come_back():
 
 
 def test_clean_sounds_come_back():
-    sound = render_sound(CLEAN)
-    error = rms(decode_sound(encode_sound(sound)) - sound)
+    sound = render_audio(CLEAN)
+    error = rms(decode_audio(encode_audio(sound)) - sound)
     assert (error < 0.2 * rms(sound)).all()
 
 
 def test_an_empty_room_is_zero_and_silence_is_zero():
     room = np.full((1, FRAMES, SIDE, SIDE, 3), round(BACKGROUND * 255), np.uint8)
     assert encode_frames(room).abs().max() < 0.1  # 8 bits do not hold 0.15 exactly
-    assert not encode_sound(np.zeros((1, SAMPLES), np.float32)).any()
-    assert not decode_sound(torch.zeros(1, GEOMETRY.audio_frames, GEOMETRY.audio_channels)).any()
+    assert not encode_audio(np.zeros((1, SAMPLES), np.float32)).any()
+    assert not decode_audio(torch.zeros(1, GEOMETRY.audio_frames, GEOMETRY.audio_channels)).any()
 
 
 def test_latents_of_scenes_have_about_unit_variance():
@@ -73,8 +73,8 @@ def test_latents_that_fit_into_pixels_come_back():
     again = encode_frames(decode_frames(latents.video))
     assert (again - latents.video).abs().max() < 0.05
     audio = noise(0.3).audio
-    assert np.abs(decode_sound(audio)).max() < 1
-    torch.testing.assert_close(encode_sound(decode_sound(audio)), audio, atol=2e-3, rtol=1e-3)
+    assert np.abs(decode_audio(audio)).max() < 1
+    torch.testing.assert_close(encode_audio(decode_audio(audio)), audio, atol=2e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from omninft_train.errors import UsageError
 from omninft_train.miniature.codec import SOLO
-from omninft_train.miniature.judges import picture, picture_parts, sound, sound_parts, sync
+from omninft_train.miniature.judges import audio_parts, picture, sound, sync, video_parts
 from omninft_train.miniature.render import BACKGROUND, render_scenes
 from omninft_train.miniature.world import (
     FPS,
@@ -154,11 +154,11 @@ def test_a_clip_of_another_prompt_scores_less(name: str):
 
 def test_what_a_prompt_does_not_say_is_not_judged():
     clip = drawn()[0]
-    assert set(picture_parts(clip.frames, "")) == {"sharpness", "steadiness"}
-    assert set(picture_parts(clip.frames, "red")) == {"sharpness", "steadiness", "colour"}
-    assert set(picture_parts(clip.frames, "circle")) == {"sharpness", "steadiness", "shape"}
-    assert set(sound_parts(clip.waveform, clip.sample_rate, "low")) == {"quiet"}
-    assert set(sound_parts(clip.waveform, clip.sample_rate, "low wooden")) == {"quiet", "pitch", "purity"}
+    assert set(video_parts(clip.frames, "")) == {"sharpness", "steadiness"}
+    assert set(video_parts(clip.frames, "red")) == {"sharpness", "steadiness", "colour"}
+    assert set(video_parts(clip.frames, "circle")) == {"sharpness", "steadiness", "shape"}
+    assert set(audio_parts(clip.waveform, clip.sample_rate, "low")) == {"quiet"}
+    assert set(audio_parts(clip.waveform, clip.sample_rate, "low wooden")) == {"quiet", "pitch", "purity"}
 
 
 def test_a_judge_understands_the_part_of_the_prompt_that_it_is_given():

@@ -17,9 +17,9 @@ from omninft_train.miniature.render import (
     enlarge,
     frame_times,
     render,
+    render_audio,
     render_frames,
     render_scenes,
-    render_sound,
 )
 from omninft_train.miniature.world import (
     COLOURS,
@@ -128,7 +128,7 @@ def test_blur_widens_the_rim_and_keeps_the_middle():
 @given(SEEDS, SUBJECTS)
 def test_each_contact_is_heard_when_it_happens(seed, subject):
     scene = clean(seed, subject)
-    sound = render_sound([scene])[0]
+    sound = render_audio([scene])[0]
     start = [math.ceil(impact * SAMPLE_RATE) for impact in scene.impacts]
     assert not sound[: start[0]].any()  # nothing before the first
     assert abs(sound[start[0]]) < 0.03  # and no click
@@ -146,8 +146,8 @@ def test_each_contact_is_heard_when_it_happens(seed, subject):
 @settings(max_examples=20, deadline=None)
 @given(SEEDS, SUBJECTS)
 def test_sounds_stay_in_range_and_have_their_pitch(seed, subject):
-    assert np.abs(render_sound([draw_scene(seed, subject)])).max() <= 1
-    sound = render_sound([clean(seed, subject)])[0]
+    assert np.abs(render_audio([draw_scene(seed, subject)])).max() <= 1
+    sound = render_audio([clean(seed, subject)])[0]
     power = np.abs(np.fft.rfft(sound)) ** 2
     loudest = np.fft.rfftfreq(SAMPLES, 1 / SAMPLE_RATE)[power.argmax()]
     assert loudest == pytest.approx(PITCHES[subject.pitch], abs=5)
@@ -155,7 +155,7 @@ def test_sounds_stay_in_range_and_have_their_pitch(seed, subject):
 
 def test_disturbances_have_the_size_that_they_say():
     scene = clean(7)
-    plain_frames, plain_sound = render_frames([scene])[0].astype(float) / 255, render_sound([scene])[0]
+    plain_frames, plain_sound = render_frames([scene])[0].astype(float) / 255, render_audio([scene])[0]
 
     def disturbed(**quality: float) -> Scene:
         return replace(scene, quality=Quality(**quality))
@@ -164,9 +164,9 @@ def test_disturbances_have_the_size_that_they_say():
     assert grain.std() == pytest.approx(0.04, rel=0.05)
     flicker = render_frames([disturbed(flicker=0.1)])[0][:, 0, 0, 0] / plain_frames[:, 0, 0, 0] / 255 - 1
     assert 0.04 < flicker.std() < 0.2
-    hum = render_sound([disturbed(hum=0.06)])[0] - plain_sound
+    hum = render_audio([disturbed(hum=0.06)])[0] - plain_sound
     assert np.abs(hum).max() == pytest.approx(0.06, rel=0.01)
-    hiss = render_sound([disturbed(hiss=0.05)])[0] - plain_sound
+    hiss = render_audio([disturbed(hiss=0.05)])[0] - plain_sound
     assert np.sqrt(np.square(hiss).mean()) == pytest.approx(0.05, rel=0.25)
 
 

@@ -1,4 +1,4 @@
-"""The parts of AMT-S: two encoders of pictures, decoders of flow from coarse to fine, and updates of flow."""
+"""The parts of AMT-S: two encoders of images, decoders of flow from coarse to fine, and updates of flow."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from avbench.encoders.networks.amt.correlation import sample
 from avbench.encoders.pixels import positions
 
 
-def resized(pictures: Tensor, factor: float) -> Tensor:
-    """Pictures (B, C, h, w) scaled bilinearly."""
+def resized(images: Tensor, factor: float) -> Tensor:
+    """Images (B, C, h, w) scaled bilinearly."""
     if factor == 1:
-        return pictures
-    return F.interpolate(pictures, scale_factor=factor, mode="bilinear", align_corners=False)
+        return images
+    return F.interpolate(images, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def resized_flow(flow: Tensor, factor: float) -> Tensor:
-    """Flow (B, C, h, w) of the scaled picture: its vectors become as much longer as the picture larger."""
+    """Flow (B, C, h, w) of the scaled image: its vectors become as much longer as the image larger."""
     return factor * resized(flow, factor)
 
 
-def warped(pictures: Tensor, flow: Tensor) -> Tensor:
-    """Pictures (B, C, h, w) seen where flow (B, 2, h, w) points; the border goes on outside."""
-    return sample(pictures, (positions(flow) + flow).permute(0, 2, 3, 1), padding="border")
+def warped(images: Tensor, flow: Tensor) -> Tensor:
+    """Images (B, C, h, w) seen where flow (B, 2, h, w) points; the border goes on outside."""
+    return sample(images, (positions(flow) + flow).permute(0, 2, 3, 1), padding="border")
 
 
 def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -36,7 +36,7 @@ def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class Bottleneck(nn.Module):
-    """Residual block of RAFT's small encoder: 1 x 1, 3 x 3, 1 x 1, each normalised over its picture."""
+    """Residual block of RAFT's small encoder: 1 x 1, 3 x 3, 1 x 1, each normalised over its image."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -67,9 +67,9 @@ class MatchingEncoder(nn.Module):
         self.layer3 = nn.Sequential(Bottleneck(second, third, 2), Bottleneck(third, third, 1))
         self.conv2 = nn.Conv2d(third, outputs, 1)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, outputs, H / 8, W / 8)."""
-        x = F.relu(F.instance_norm(self.conv1(pictures)))
+        x = F.relu(F.instance_norm(self.conv1(images)))
         features: Tensor = self.conv2(self.layer3(self.layer2(self.layer1(x))))
         return features
 
@@ -83,9 +83,9 @@ class PyramidEncoder(nn.Module):
             block = nn.Sequential(convolution(inputs, outputs, stride=2), convolution(outputs, outputs))
             self.add_module(f"pyramid{level}", block)
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) to one map per level, finest first."""
-        maps = [pictures]
+        maps = [images]
         for block in self.children():
             maps.append(block(maps[-1]))
         return maps[1:]

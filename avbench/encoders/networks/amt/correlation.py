@@ -57,8 +57,8 @@ class WindowCorrelation:
         return torch.cat(values, dim=-1).permute(0, 3, 1, 2)
 
 
-def sample(pictures: Tensor, at: Tensor, padding: str) -> Tensor:
-    """Values of `pictures` (B, C, h, w) at positions (B, H, W, 2), x and y in pixels, bilinear: (B, C, H, W)."""
-    height, width = pictures.shape[-2:]
+def sample(images: Tensor, at: Tensor, padding: str) -> Tensor:
+    """Values of `images` (B, C, h, w) at positions (B, H, W, 2), x and y in pixels, bilinear: (B, C, H, W)."""
+    height, width = images.shape[-2:]
     last = torch.tensor([width - 1, height - 1], device=at.device, dtype=at.dtype)
-    return F.grid_sample(pictures, 2 * at / last - 1, mode="bilinear", padding_mode=padding, align_corners=True)
+    return F.grid_sample(images, 2 * at / last - 1, mode="bilinear", padding_mode=padding, align_corners=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batch_for, batched
-from avbench.encoders.pixels import cropped, padded_sides, picture_batch, replicate_padded
+from avbench.encoders.pixels import cropped, image_batch, padded_sides, replicate_padded
 from avbench.media import All, Frames
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _load(context: LoadContext) -> Any:
 
 
 def large_enough(height: int, width: int) -> bool:
-    """Whether AMT gives a picture for pictures of this size, once they are padded."""
+    """Whether AMT gives an image for images of this size, once they are padded."""
     return min(padded_sides(height, width, MULTIPLE)) >= SMALLEST
 
 
@@ -60,13 +60,13 @@ def _differences(network: Any, frames: NDArray[np.uint8]) -> Differences:
 
     def guess(chosen: list[int]) -> Tensor:
         sides = (
-            replicate_padded(picture_batch(frames, [index + step for index in chosen], device) / 255, MULTIPLE)
+            replicate_padded(image_batch(frames, [index + step for index in chosen], device) / 255, MULTIPLE)
             for step in (-1, 1)
         )
         return cropped(network(*sides), height, width, MULTIPLE) * 255
 
     def forward(chosen: list[int]) -> Tensor:
-        actual = picture_batch(frames, chosen, device)
+        actual = image_batch(frames, chosen, device)
         levels = guess(chosen) if large_enough(height, width) else torch.zeros_like(actual)
         # Whole numbers, so that the sum over millions of pixels is exact.
         return torch.stack([_mean_difference(actual, guess) for guess in (levels.floor(), levels.round())], dim=1)
@@ -85,4 +85,4 @@ def _mean_difference(actual: Tensor, guess: Tensor) -> Tensor:
 AMT_S = Backbone(name=ROW, load=_load, row=ROW)
 
 GUESSES = Encoder("amt_guesses", 1, AMT_S, _run, views=(Frames(All()),))
-"""All frames -> mean difference of each second frame from the picture halfway between its neighbours, (P, 2)."""
+"""All frames -> mean difference of each second frame from the image halfway between its neighbours, (P, 2)."""

@@ -1,4 +1,4 @@
-"""AMT-S: the picture halfway between two pictures. Written from the paper; entries are those of `amt-s.pth`.
+"""AMT-S: the image halfway between two images. Written from the paper; entries are those of `amt-s.pth`.
 
 Source: Li et al., "AMT: All-Pairs Multi-Field Transforms for Efficient Frame Interpolation", CVPR 2023.
 """
@@ -60,7 +60,7 @@ REDUCED = Size(
 
 
 class AMT(nn.Module):
-    """Bidirectional flow from the wanted time to both pictures, from coarse to fine; then three blended candidates."""
+    """Bidirectional flow from the wanted time to both images, from coarse to fine; then three blended candidates."""
 
     def __init__(self, size: Size = Size()) -> None:
         super().__init__()
@@ -82,18 +82,18 @@ class AMT(nn.Module):
         )
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """The picture halfway between two, (B, 3, H, W) in [0, 1]; sides are multiples of 16 and at least 128."""
+        """The image halfway between two, (B, 3, H, W) in [0, 1]; sides are multiples of 16 and at least 128."""
         mean = torch.stack([first, second]).mean(dim=(0, 2, 3, 4)).view(-1, 1, 1, 1)
-        pictures = first - mean, second - mean
-        flow, mask, residual = self._fields(pictures)
-        candidates = self._candidates(pictures, flow, mask) + mean[:, None] + residual
+        images = first - mean, second - mean
+        flow, mask, residual = self._fields(images)
+        candidates = self._candidates(images, flow, mask) + mean[:, None] + residual
         combined: Tensor = candidates.mean(dim=1) + self.comb_block(candidates.flatten(1, 2))
         return combined.clamp(0, 1)
 
-    def _fields(self, pictures: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _fields(self, images: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """For n candidates: flow to both (B, 2, n, 2, H, W), mask (B, n, 1, H, W), residual (B, n, 3, H, W)."""
-        matching = _Matching(self.feat_encoder(torch.cat(pictures)), self.size.radius)
-        pyramids = [self.encoder(picture) for picture in pictures]
+        matching = _Matching(self.feat_encoder(torch.cat(images)), self.size.radius)
+        pyramids = [self.encoder(image) for image in images]
         coarsest = torch.cat([pyramid[-1] for pyramid in pyramids], dim=1)
         flow, features = _split_flow(self.decoder4(coarsest, torch.full_like(coarsest[:, :1], HALFWAY)))
         for level, update, decoder in ((2, self.update4, self.decoder3), (1, self.update3, self.decoder2)):
@@ -117,20 +117,20 @@ class AMT(nn.Module):
         return resized_flow(flow, 2), decoder(features, *seen, flow)
 
     @staticmethod
-    def _candidates(pictures: tuple[Tensor, Tensor], fields: Tensor, mask: Tensor) -> Tensor:
-        """Each pair of fields brings both pictures to the wanted time, and its mask blends them: (B, n, 3, H, W)."""
+    def _candidates(images: tuple[Tensor, Tensor], fields: Tensor, mask: Tensor) -> Tensor:
+        """Each pair of fields brings both images to the wanted time, and its mask blends them: (B, n, 3, H, W)."""
         count = mask.shape[1]
         first, second = (
-            warped(picture.repeat_interleave(count, dim=0), fields[:, side].flatten(0, 1)).view(
-                -1, count, *picture.shape[1:]
+            warped(image.repeat_interleave(count, dim=0), fields[:, side].flatten(0, 1)).view(
+                -1, count, *image.shape[1:]
             )
-            for side, picture in enumerate(pictures)
+            for side, image in enumerate(images)
         )
         return mask * first + (1 - mask) * second
 
 
 class _Matching:
-    """Correlations of two pictures in both directions."""
+    """Correlations of two images in both directions."""
 
     def __init__(self, features: Tensor, radius: int) -> None:
         first, second = features.chunk(2)
@@ -146,7 +146,7 @@ class _Matching:
         return flow + resized_flow(flow_change, factor), features + resized(change, factor)
 
     def _correlations(self, flow: Tensor) -> Tensor:
-        """Flow halfway to a picture is doubled to reach from one picture to the other."""
+        """Flow halfway to an image is doubled to reach from one image to the other."""
         to_first, to_second = flow.chunk(2, dim=1)
         return torch.cat(
             [

@@ -17,7 +17,7 @@ from avbench.encoders.networks.audiobox.heads import AXES, INVENTED_TARGETS, Hea
 from avbench.encoders.networks.audiobox.inputs import (
     MAX_AUDIO_LEN_S,
     RATE,
-    javisbench_sound,
+    javisbench_audio,
     pad_windows,
     split_windows,
 )
@@ -95,7 +95,7 @@ def _run(network: AestheticsNetwork, clips: Sequence[ClipInput]) -> list[NDArray
 
 
 def _run_compat(network: AestheticsNetwork, clips: Sequence[ClipInput]) -> list[NDArray[np.float32]]:
-    return _axes(network, [javisbench_sound(clip.views[0][0], _rate(clip)) for clip in clips])
+    return _axes(network, [javisbench_audio(clip.views[0][0], _rate(clip)) for clip in clips])
 
 
 def _rate(clip: ClipInput) -> int:

@@ -15,15 +15,15 @@ WINDOW = 10 * RATE
 # JavisBench leaves the length to the command line; this is the value of its README.
 MAX_AUDIO_LEN_S = 4.0
 
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 
-def split_windows(sound: Sound) -> list[Sound]:
+def split_windows(sound: Samples) -> list[Samples]:
     """Consecutive windows of 10 s of a sound (N,) at 16 kHz; the last one may be shorter."""
     return [sound[start : start + WINDOW] for start in range(0, len(sound), WINDOW)]
 
 
-def pad_windows(windows: Sequence[Sound]) -> tuple[Sound, NDArray[np.int64]]:
+def pad_windows(windows: Sequence[Samples]) -> tuple[Samples, NDArray[np.int64]]:
     """Windows as one array (B, 160000), silence after the shorter ones, and their lengths (B,) in samples."""
     batch = np.zeros((len(windows), WINDOW), dtype=np.float32)
     for row, window in zip(batch, windows, strict=True):
@@ -31,14 +31,14 @@ def pad_windows(windows: Sequence[Sound]) -> tuple[Sound, NDArray[np.int64]]:
     return batch, np.array([len(window) for window in windows], dtype=np.int64)
 
 
-def javisbench_sound(
-    sound: Sound,
+def javisbench_audio(
+    sound: Samples,
     rate: int,
     *,
     aq_resample_bug: bool = True,
     aq_pad_as_valid: bool = True,
     max_audio_len_s: float = MAX_AUDIO_LEN_S,
-) -> Sound:
+) -> Samples:
     """The sound that JavisBench takes for the sound at 16 kHz.
 
     Args:

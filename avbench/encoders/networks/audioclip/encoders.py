@@ -27,7 +27,7 @@ COMPAT_MAX_S = 4.0
 """`max_audio_len_s` of the compat encoder: sounds are cut or filled with zeros to it."""
 BATCH = 8
 
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def audio_entries(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not key.startswith(_OTHER_BRANCHES)}
 
 
-def run_whole(head: LoadedHead, clips: Sequence[ClipInput]) -> list[Sound]:
+def run_whole(head: LoadedHead, clips: Sequence[ClipInput]) -> list[Samples]:
     """Embedding (1024,) per clip from the whole sound, as the network was trained: 44.1 kHz, 16-bit range.
 
     Args:
@@ -90,7 +90,7 @@ def run_whole(head: LoadedHead, clips: Sequence[ClipInput]) -> list[Sound]:
     return _embed(head, [clip.views[0][0] * np.float32(32768) for clip in clips])
 
 
-def run_as_reference(head: LoadedHead, clips: Sequence[ClipInput], *, seconds: float = COMPAT_MAX_S) -> list[Sound]:
+def run_as_reference(head: LoadedHead, clips: Sequence[ClipInput], *, seconds: float = COMPAT_MAX_S) -> list[Samples]:
     """Embedding (1024,) per clip as JavisBench gets it: 16 kHz sound in [-1, 1] (quirk `fad_scale`).
 
     The network rescales from 16-bit range, so that it sees a signal of amplitude 3e-5 on an offset of 1.5e-5.
@@ -104,17 +104,17 @@ def run_as_reference(head: LoadedHead, clips: Sequence[ClipInput], *, seconds: f
     return _embed(head, [_fit(clip.views[0][0], length) for clip in clips])
 
 
-def _fit(sound: Sound, length: int) -> Sound:
+def _fit(sound: Samples, length: int) -> Samples:
     fitted = np.zeros(length, dtype=np.float32)
     count = min(length, len(sound))
     fitted[:count] = sound[:count]
     return fitted
 
 
-def _embed(head: LoadedHead, sounds: Sequence[Sound]) -> list[Sound]:
+def _embed(head: LoadedHead, sounds: Sequence[Samples]) -> list[Samples]:
     import torch
 
-    def forward(items: list[Sound]) -> Tensor:
+    def forward(items: list[Samples]) -> Tensor:
         batch = torch.from_numpy(np.stack(items)).to(head.spectrogram.window)
         embeddings: Tensor = head.network(head.spectrogram.decibels(batch))
         return embeddings  # (B, 1024)

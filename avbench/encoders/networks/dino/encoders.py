@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batched_frames
-from avbench.encoders.pictures import bilinear_224
+from avbench.encoders.images import bilinear_224
 from avbench.media import Frames
 from avbench.weights.locate import files
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from avbench.encoders.attention import attend
 
 PATCH = 16
-GRID = 14  # patches along a side of the square pictures that it was trained on
+GRID = 14  # patches along a side of the square images that it was trained on
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ REDUCED = Shape(32, 2, 2)
 
 
 class VisionTransformer(nn.Module):
-    """Pictures of any size to the class token after the last norm."""
+    """Images of any size to the class token after the last norm."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -41,21 +41,21 @@ class VisionTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(shape.width, shape.heads) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Features (B, D) of pictures (B, 3, H, W)."""
-        patches = self.patch_embed(pictures)  # (B, L, D)
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, D) of images (B, 3, H, W)."""
+        patches = self.patch_embed(images)  # (B, L, D)
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
-        tokens = tokens + self.positions(*pictures.shape[-2:]).to(tokens.dtype)
+        tokens = tokens + self.positions(*images.shape[-2:]).to(tokens.dtype)
         for block in self.blocks:
             tokens = block(tokens)
         features: Tensor = self.norm(tokens[:, 0])
         return features
 
     def positions(self, height: int, width: int) -> Tensor:
-        """The table of positions (1, 1 + L, D) for pictures of this size in pixels.
+        """The table of positions (1, 1 + L, D) for images of this size in pixels.
 
         The reference resizes it by factors to which 0.1 patch was added against rounding. torch takes the factors for
-        the sampling grid as well, so the table of 14 x 14 patches moves, too, unless the picture is square.
+        the sampling grid as well, so the table of 14 x 14 patches moves, too, unless the image is square.
         """
         rows, columns = height // PATCH, width // PATCH
         if height == width and rows * columns == GRID**2:
@@ -73,9 +73,9 @@ class Patches(nn.Module):
         super().__init__()
         self.proj = nn.Conv2d(3, width, PATCH, PATCH)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, L, D), in rows."""
-        patches: Tensor = self.proj(pictures)
+        patches: Tensor = self.proj(images)
         return patches.flatten(2).transpose(1, 2)
 
 

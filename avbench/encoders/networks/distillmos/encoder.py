@@ -26,7 +26,7 @@ _SHA256 = "b18b3ac60227267cfb91e5d00ce22cc7b73716fd92f269484da1446e27031a40"
 _SAMPLES = 122_880
 _BATCH = 4
 
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 
 def _load(context: LoadContext) -> Any:
@@ -42,7 +42,7 @@ def _load(context: LoadContext) -> Any:
     return to_device(network, replace(context, setup=replace(context.setup, precision="fp32")))
 
 
-def pieces(sound: Sound) -> list[Sound]:
+def pieces(sound: Samples) -> list[Samples]:
     """Stretches of 7.68 s that cover the sound (N,) in equal steps of at most 1 s; zeros behind shorter sound."""
     surplus = len(sound) - _SAMPLES
     if surplus <= 0:
@@ -57,7 +57,7 @@ def _run(network: Any, clips: Sequence[ClipInput]) -> list[NDArray[np.float32]]:
 
     device = next(network.parameters()).device
 
-    def forward(chosen: list[Sound]) -> Tensor:
+    def forward(chosen: list[Samples]) -> Tensor:
         result: Tensor = network(torch.from_numpy(np.stack(chosen)).to(device))
         return result
 

@@ -51,9 +51,9 @@ class MouthReader:
         from avbench.encoders.networks.mtcnn.cascade import find_faces
 
         small = shrunk(frame)
-        found = find_faces(self.cascade, small)
+        faces = find_faces(self.cascade, small)
         scale = np.array([frame.shape[1] / small.shape[1], frame.shape[0] / small.shape[0]] * 2)
-        return np.asarray(found[found[:, 4] >= CONFIDENCE, :4] * scale)
+        return np.asarray(faces[faces[:, 4] >= CONFIDENCE, :4] * scale)
 
     def mouths(self, crops: Sequence[Pixels]) -> Rows:
         """Opening and logit of a face (n, 2) in squares cut out around a face, RGB (192, 192, 3)."""
@@ -61,8 +61,8 @@ class MouthReader:
 
         weight = next(self.network.parameters())
 
-        def forward(pictures: list[Pixels]) -> Tensor:
-            pixels = torch.from_numpy(np.stack(pictures)).to(weight.device).permute(0, 3, 1, 2)
+        def forward(images: list[Pixels]) -> Tensor:
+            pixels = torch.from_numpy(np.stack(images)).to(weight.device).permute(0, 3, 1, 2)
             points, flag = self.network(pixels.to(weight.dtype) / 255)
             return torch.stack([_opening(points.float()), flag.float()], dim=1)
 

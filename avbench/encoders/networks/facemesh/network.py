@@ -73,9 +73,9 @@ class FaceMesh(nn.Module):
         )  # fmt: skip
         self.flag = nn.Sequential(Block(128, 128, 2), Reduction(), Block(32, 32), nn.Conv2d(32, 1, 3))
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Points (B, 468, 3) in pixels and the logit of a face (B,) of pictures (B, 3, 192, 192) in 0..1."""
-        maps = self.trunk(self.prelu(self.stem(_padded(pictures))))
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (B, 468, 3) in pixels and the logit of a face (B,) of images (B, 3, 192, 192) in 0..1."""
+        maps = self.trunk(self.prelu(self.stem(_padded(images))))
         return self.points(maps).reshape(-1, POINTS, 3), self.flag(maps).flatten()
 
 

@@ -60,8 +60,8 @@ class _Table:
 
     def tables(self, number: int) -> list[_Table]:
         start, count = self._vector(number)
-        places = range(start, start + 4 * count, 4)
-        return [_Table(self.data, place + self._number("I", place)) for place in places]
+        offsets = range(start, start + 4 * count, 4)
+        return [_Table(self.data, offset + self._number("I", offset)) for offset in offsets]
 
 
 def float_constants(path: Path) -> list[NDArray[np.float32]]:

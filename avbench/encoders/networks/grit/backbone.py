@@ -1,4 +1,4 @@
-"""The picture part of GRiT: a ViTDet backbone and five feature maps of it. Imports torch.
+"""The image part of GRiT: a ViTDet backbone and five feature maps of it. Imports torch.
 
 Source: Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", arXiv 2203.16527; Wu et al.,
 "GRiT: A Generative Region-to-text Transformer for Object Understanding", arXiv 2212.00280.

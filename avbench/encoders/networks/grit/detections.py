@@ -27,13 +27,13 @@ class Detection:
     caption: str = ""
 
 
-Found = Sequence[Sequence[Detection]]
+FrameDetections = Sequence[Sequence[Detection]]
 """The detections of each frame, surest first."""
 
 
-def to_array(found: Found) -> NDArray[np.uint8]:
+def to_array(detections: FrameDetections) -> NDArray[np.uint8]:
     """Detections as the bytes of a JSON text, because texts of any length fit into no table of numbers."""
-    rows = [[[*detection.box, detection.name, detection.caption] for detection in frame] for frame in found]
+    rows = [[[*detection.box, detection.name, detection.caption] for detection in frame] for frame in detections]
     return np.frombuffer(json.dumps(rows).encode(), dtype=np.uint8)
 
 

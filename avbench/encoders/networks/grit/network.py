@@ -25,7 +25,7 @@ from avbench.encoders.wordpieces import WordPieces
 from avbench.errors import EnvironmentProblem
 
 _MEAN = (123.675, 116.28, 103.53)
-_DEVIATION = (58.395, 57.12, 57.375)
+_STD = (58.395, 57.12, 57.375)
 _MULTIPLE = 32  # pixels that both sides are padded to a multiple of
 _TEXT_SIDE = 14
 
@@ -70,9 +70,9 @@ class Grit(nn.Module):
 
     def maps(self, frame: Tensor) -> list[Tensor]:
         """Five feature maps (1, C, h, w) of a frame (3, H, W), RGB in 0..255, finest first."""
-        mean, deviation = (frame.new_tensor(values)[:, None, None] for values in (_MEAN, _DEVIATION))
+        mean, std = (frame.new_tensor(values)[:, None, None] for values in (_MEAN, _STD))
         height, width = frame.shape[1:]
-        padded = F.pad((frame - mean) / deviation, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE))
+        padded = F.pad((frame - mean) / std, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE))
         maps: list[Tensor] = self.backbone(padded[None].to(self.backbone.fpn_stride_16_8.weight.dtype))
         return maps
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from avbench.encoders.base import ClipInput
 from avbench.encoders.batching import batch_for, batched
+from avbench.encoders.images import SIDE
 from avbench.encoders.networks.imagebind.geometry import clip_ends, crop_corners
-from avbench.encoders.networks.imagebind.inputs import Sound, mel_spectrograms, normalise_images, plan_audio
+from avbench.encoders.networks.imagebind.inputs import Samples, mel_spectrograms, normalise_images, plan_audio
 from avbench.encoders.networks.imagebind.network import ImageBind
 from avbench.encoders.networks.imagebind.tokens import count_tokens, tokenize
-from avbench.encoders.pictures import SIDE
 from avbench.encoders.texts import with_counts
 
 Embeddings = list[NDArray[np.float32]]
@@ -95,7 +95,7 @@ def embed_audio(network: ImageBind, clips: Sequence[ClipInput], *, ib_inplace_me
     """(1 + W, D) per clip: the mean over three clips of 2 s, then each window; no row below 25 ms of sound."""
     plans = [plan_audio(np.asarray(clip.views[0]), ib_inplace_mean=ib_inplace_mean) for clip in clips]
 
-    def forward(items: list[Sound]) -> Tensor:
+    def forward(items: list[Samples]) -> Tensor:
         device, dtype = network.device_and_dtype
         return network.embed_mels(mel_spectrograms(items, device).to(dtype))
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
+from avbench.encoders.images import resize_crop_224, short_side_224
 from avbench.encoders.networks.imagebind.geometry import RATE, ClipEnds
-from avbench.encoders.pictures import resize_crop_224, short_side_224
 from avbench.media import All, Frames, Waveform
 
 Embeddings = list[NDArray[np.float32]]
@@ -25,7 +25,7 @@ TOKENS = 77
 CLIP_ENDS = Frames(ClipEnds(), short_side_224)
 EVERY_FRAME = Frames(All(), resize_crop_224)
 # All channels: the mean that is removed is that of all of them, though the network hears the first one only.
-SOUND = Waveform(rate=RATE, mono=False, resampler="sinc")
+WAVEFORM = Waveform(rate=RATE, mono=False, resampler="sinc")
 
 
 def _load(context: LoadContext) -> Any:
@@ -46,7 +46,7 @@ def _frames(network: Any, clips: Sequence[ClipInput]) -> Embeddings:
     return embed_frames(network, clips)
 
 
-def _sounds(network: Any, clips: Sequence[ClipInput], *, ib_inplace_mean: bool) -> Embeddings:
+def _embed(network: Any, clips: Sequence[ClipInput], *, ib_inplace_mean: bool) -> Embeddings:
     from avbench.encoders.networks.imagebind.embed import embed_audio
 
     return embed_audio(network, clips, ib_inplace_mean=ib_inplace_mean)
@@ -68,9 +68,9 @@ IMAGEBIND_FRAMES = Encoder("imagebind_frames", 1, IMAGEBIND, _frames, (EVERY_FRA
 
 # (1 + W, D): row 0 is the mean over three clips of 2 s, row 1 + i is window i of `geometry.audio_windows`. No row at
 # all where the sound is shorter than one analysis frame of 25 ms. One encoder for both, because they share slices.
-IMAGEBIND_AUDIO = Encoder("imagebind_audio", 1, IMAGEBIND, partial(_sounds, ib_inplace_mean=False), (SOUND,))
+IMAGEBIND_AUDIO = Encoder("imagebind_audio", 1, IMAGEBIND, partial(_embed, ib_inplace_mean=False), (WAVEFORM,))
 IMAGEBIND_AUDIO_COMPAT = Encoder(
-    "imagebind_audio_compat", 1, IMAGEBIND, partial(_sounds, ib_inplace_mean=True), (SOUND,)
+    "imagebind_audio_compat", 1, IMAGEBIND, partial(_embed, ib_inplace_mean=True), (WAVEFORM,)
 )
 
 # (D + 1,) each, see `encoders.texts`: the joint caption, and the caption of the sound.

@@ -29,7 +29,7 @@ _RGB_STD = (0.26862954, 0.26130258, 0.27577711)
 # Mean and standard deviation of the log-mel values that ImageBind was trained with.
 _MEL_MEAN, _MEL_STD = -4.268, 9.138
 
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 
 def normalise_images(images: Sequence[NDArray[Any]], device: torch.device) -> Tensor:
@@ -78,7 +78,7 @@ def fbank(waveforms: Tensor) -> Tensor:
     return torch.as_tensor(energies.clamp(min=torch.finfo(torch.float32).eps).log())
 
 
-def mel_spectrograms(slices: Sequence[Sound], device: torch.device) -> Tensor:
+def mel_spectrograms(slices: Sequence[Samples], device: torch.device) -> Tensor:
     """Normalised log-mel spectrograms (B, 1, 128, 204) of slices (N,) of up to 2 s; empty columns hold log energy 0."""
     images = torch.zeros(len(slices), 1, MEL_BINS, MEL_FRAMES, device=device)
     # Slices below 2 s have lengths of their own.
@@ -93,12 +93,12 @@ def mel_spectrograms(slices: Sequence[Sound], device: torch.device) -> Tensor:
 class AudioPlan:
     """The distinct slices (N,) of one clip, and which of them the three clips and the windows are."""
 
-    slices: list[Sound]
+    slices: list[Samples]
     clips: list[int]
     windows: list[int]
 
 
-def plan_audio(waveform: Sound, *, ib_inplace_mean: bool) -> AudioPlan:
+def plan_audio(waveform: Samples, *, ib_inplace_mean: bool) -> AudioPlan:
     """Slices to embed of one clip.
 
     Args:
@@ -124,11 +124,11 @@ def plan_audio(waveform: Sound, *, ib_inplace_mean: bool) -> AudioPlan:
     return AudioPlan(slices, indices, list(range(len(distinct), len(slices))))
 
 
-def _centred(part: Sound) -> Sound:
+def _centred(part: Samples) -> Samples:
     return np.asarray(part - part.mean())
 
 
-def _centred_in_place(waveform: Sound, spans: Sequence[Span]) -> list[Sound]:
+def _centred_in_place(waveform: Samples, spans: Sequence[Span]) -> list[Samples]:
     buffer = np.array(waveform)
     slices = []
     for start, stop in spans:

@@ -32,7 +32,7 @@ class LargestValue(nn.MaxPool2d):
 
 
 class Proposals(nn.Module):
-    """Finds places that may hold a face, on a picture of any size."""
+    """Finds places that may hold a face, on an image of any size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ class Proposals(nn.Module):
         self.conv4_1 = nn.Conv2d(32, 2, 1)
         self.conv4_2 = nn.Conv2d(32, 4, 1)
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability of a face (B, h, w) and corrections of its box (B, 4, h, w) of pictures (B, 3, H, W)."""
-        hidden = self.pool1(self.prelu1(self.conv1(pictures)))
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Probability of a face (B, h, w) and corrections of its box (B, 4, h, w) of images (B, 3, H, W)."""
+        hidden = self.pool1(self.prelu1(self.conv1(images)))
         hidden = self.prelu3(self.conv3(self.prelu2(self.conv2(hidden))))
         return self.conv4_1(hidden).softmax(dim=1)[:, 1], self.conv4_2(hidden)
 
@@ -64,9 +64,9 @@ class Refinement(nn.Module):
         self.dense5_1 = nn.Linear(128, 2)
         self.dense5_2 = nn.Linear(128, 4)
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability of a face (B,) and corrections of its box (B, 4) of pictures (B, 3, 24, 24)."""
-        hidden = self.pool1(self.prelu1(self.conv1(pictures)))
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Probability of a face (B,) and corrections of its box (B, 4) of images (B, 3, 24, 24)."""
+        hidden = self.pool1(self.prelu1(self.conv1(images)))
         hidden = self.pool2(self.prelu2(self.conv2(hidden)))
         hidden = self.prelu4(self.dense4(_flat(self.prelu3(self.conv3(hidden)))))
         return self.dense5_1(hidden).softmax(dim=1)[:, 1], self.dense5_2(hidden)
@@ -89,9 +89,9 @@ class Outcome(nn.Module):
         self.dense6_2 = nn.Linear(256, 4)
         self.dense6_3 = nn.Linear(256, 10)
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability of a face (B,) and corrections of its box (B, 4) of pictures (B, 3, 48, 48)."""
-        hidden = self.pool1(self.prelu1(self.conv1(pictures)))
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Probability of a face (B,) and corrections of its box (B, 4) of images (B, 3, 48, 48)."""
+        hidden = self.pool1(self.prelu1(self.conv1(images)))
         hidden = self.pool2(self.prelu2(self.conv2(hidden)))
         hidden = self.pool3(self.prelu3(self.conv3(hidden)))
         hidden = self.prelu5(self.dense5(_flat(self.prelu4(self.conv4(hidden)))))

@@ -1,4 +1,4 @@
-"""MUSIQ trained on SPAQ: how sharp, clean and well exposed a picture is, from the picture alone."""
+"""MUSIQ trained on SPAQ: how sharp, clean and well exposed an image is, from the image alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MUSIQ, a transformer over patches of a picture at three sizes, with the keys of `musiq_spaq_ckpt`. Imports torch.
+"""MUSIQ, a transformer over patches of an image at three sizes, with the keys of `musiq_spaq_ckpt`. Imports torch.
 
 Source: Ke et al. 2021 (arXiv 2108.05997); convolutions in front of it as in Kolesnikov et al. 2020 (arXiv 1912.11370).
 """
@@ -36,7 +36,7 @@ REDUCED = Shape(32, 24, 48, 2, 2)
 
 
 class Musiq(nn.Module):
-    """Pictures to ratings of their technical quality."""
+    """Images to ratings of their technical quality."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -47,33 +47,33 @@ class Musiq(nn.Module):
         self.transformer_encoder = Encoder(shape)
         self.head = nn.Linear(shape.width, 1)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Ratings (B, 1), about 0 to 100, of pictures (B, 3, H, W) in 0 to 1, float32 whatever the weights are."""
-        rating: Tensor = self.head(self.transformer_encoder(*self.tokens(pictures)))
+    def forward(self, images: Tensor) -> Tensor:
+        """Ratings (B, 1), about 0 to 100, of images (B, 3, H, W) in 0 to 1, float32 whatever the weights are."""
+        rating: Tensor = self.head(self.transformer_encoder(*self.tokens(images)))
         return rating
 
-    def tokens(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Embedded patches (B, L, D) of two copies and of the picture itself, their positions (L,) and scales (L,).
+    def tokens(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Embedded patches (B, L, D) of two copies and of the image itself, their positions (L,) and scales (L,).
 
         The reference fills the copies up to 49 and 144 patches and masks what it filled. No other token sees a masked
         one, so they are left out here.
         """
-        values = (pictures - 0.5) * 2
-        copies = [F.interpolate(values, size, mode="bicubic") for size in copy_sizes(*pictures.shape[-2:])]
+        values = (images - 0.5) * 2
+        copies = [F.interpolate(values, size, mode="bicubic") for size in copy_sizes(*images.shape[-2:])]
         patches, positions, scales = [], [], []
-        for scale, picture in enumerate([*copies, values]):
-            padded = _pad_same(picture, PATCH, PATCH)
+        for scale, image in enumerate([*copies, values]):
+            padded = _pad_same(image, PATCH, PATCH)
             rows, columns = (side // PATCH for side in padded.shape[-2:])
             patches.append(F.unfold(padded, PATCH, stride=PATCH).transpose(1, 2))  # (B, rows * columns, 3 * 32 * 32)
             positions.append(_positions(rows, columns))
             scales.append(torch.full((rows * columns,), scale))
         embedded = self.embed(torch.cat(patches, dim=1))
-        return embedded, torch.cat(positions).to(pictures.device), torch.cat(scales).to(pictures.device)
+        return embedded, torch.cat(positions).to(images.device), torch.cat(scales).to(images.device)
 
     def embed(self, patches: Tensor) -> Tensor:
         """Patches (B, L, 3 * 32 * 32) -> (B, L, D)."""
-        pictures = patches.reshape(-1, 3, PATCH, PATCH).to(self.embedding.weight.dtype)
-        hidden = self.conv_root(pictures)  # (B * L, C, 16, 16)
+        images = patches.reshape(-1, 3, PATCH, PATCH).to(self.embedding.weight.dtype)
+        hidden = self.conv_root(images)  # (B * L, C, 16, 16)
         hidden = F.max_pool2d(_pad_same(F.relu(self.gn_root(hidden)), 3, 2), 3, 2)
         hidden = self.block1(hidden).permute(0, 2, 3, 1).flatten(1)  # (B * L, 8 * 8 * 4 C)
         embedded: Tensor = self.embedding(hidden)
@@ -81,7 +81,7 @@ class Musiq(nn.Module):
 
 
 def _positions(rows: int, columns: int) -> Tensor:
-    """Entries of the table of positions, which is stretched to the patches of a picture: (rows * columns,)."""
+    """Entries of the table of positions, which is stretched to the patches of an image: (rows * columns,)."""
     down, across = torch.arange(rows) * GRID // rows, torch.arange(columns) * GRID // columns
     return (GRID * down[:, None] + across).flatten()
 

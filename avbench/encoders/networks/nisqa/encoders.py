@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext, Run
-from avbench.encoders.networks.nisqa.features import STEPS, mel_decibels, pictures
+from avbench.encoders.networks.nisqa.features import STEPS, images, mel_decibels
 from avbench.media import Waveform
 from avbench.weights.locate import files
 
 RATE, LOW_RATE = 48000, 16000
 LONGEST_S, TTS_LONGEST_S = 52.0, 60.1
-"""The reference refuses more than 1300 pictures, one each 40 ms; for naturalness more than 6000, one each 10 ms."""
+"""The reference refuses more than 1300 images, one each 40 ms; for naturalness more than 6000, one each 10 ms."""
 SHORTEST_S = 0.01 * (STEPS - 1)
 _HIGHEST_HZ, _TTS_HIGHEST_HZ = 20_000.0, 8_000.0
 _EVERY, _TTS_EVERY = 4, 1
@@ -36,18 +36,18 @@ def _load(context: LoadContext, row: str, tts: bool) -> Any:
 
 def _scores_at(rate: int, highest_hz: float, every: int, longest_s: float = LONGEST_S) -> Run:
     def run(network: Any, clips: Sequence[ClipInput]) -> list[NDArray[np.float32]]:
-        return [_scores(network, pictures_of(clip.views[0][0], rate, highest_hz, every, longest_s)) for clip in clips]
+        return [_scores(network, images_of(clip.views[0][0], rate, highest_hz, every, longest_s)) for clip in clips]
 
     return run
 
 
-def pictures_of(
+def images_of(
     sound: NDArray[np.float32], rate: int, highest_hz: float, every: int, longest_s: float = LONGEST_S
 ) -> NDArray[np.float32]:
-    """The input of a sound (N,): (W, 1, 48, 15); no picture where the sound is too short or too long to be judged."""
+    """The input of a sound (N,): (W, 1, 48, 15); no image where the sound is too short or too long to be judged."""
     if not SHORTEST_S <= len(sound) / rate <= longest_s:
         return np.zeros((0, 1, 48, STEPS), dtype=np.float32)
-    return pictures(mel_decibels(sound, rate, highest_hz), every)
+    return images(mel_decibels(sound, rate, highest_hz), every)
 
 
 def _scores(network: Any, shown: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What NISQA sees of a sound: mel bands in decibels, cut into overlapping pictures of 0.15 s."""
+"""What NISQA sees of a sound: mel bands in decibels, cut into overlapping images of 0.15 s."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from avbench.encoders.mel import slaney_filters
 
 BANDS = 48
 STEPS = 15
-"""Steps of 10 ms in one picture."""
+"""Steps of 10 ms in one image."""
 _FFT = 4096
 _HOP_S, _WINDOW_S = 0.01, 0.02
 # Magnitudes below this floor, and more than 80 dB below the loudest, are all the same to the network.
 _FLOOR, _DEPTH_DB = 1e-4, 80.0
 
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 
-def mel_decibels(sound: Sound, rate: int, highest_hz: float) -> NDArray[np.float32]:
+def mel_decibels(sound: Samples, rate: int, highest_hz: float) -> NDArray[np.float32]:
     """Mel bands (48, T) of a sound (N,) in dB re 1, a step each 10 ms; windows of 20 ms, ends mirrored."""
     hop, length = int(rate * _HOP_S), int(rate * _WINDOW_S)
     padded = np.pad(sound, _FFT // 2, mode="reflect")
@@ -32,7 +32,7 @@ def mel_decibels(sound: Sound, rate: int, highest_hz: float) -> NDArray[np.float
     return np.asarray(np.maximum(decibels, decibels.max() - _DEPTH_DB), dtype=np.float32)
 
 
-def pictures(decibels: NDArray[np.float32], every: int) -> NDArray[np.float32]:
+def images(decibels: NDArray[np.float32], every: int) -> NDArray[np.float32]:
     """Stretches of 15 steps that begin at every `every`-th step: (48, T) -> (W, 1, 48, 15)."""
     views = np.lib.stride_tricks.sliding_window_view(decibels, STEPS, axis=1)  # (48, T - 14, 15)
     return np.ascontiguousarray(views[:, ::every].transpose(1, 0, 2)[:, None])

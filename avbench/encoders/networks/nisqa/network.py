@@ -1,4 +1,4 @@
-"""NISQA v2.0 and NISQA-TTS v1.0: convolutions per picture, relations over time, one number each. Imports torch."""
+"""NISQA v2.0 and NISQA-TTS v1.0: convolutions per image, relations over time, one number each. Imports torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Shape:
         channels: of the convolutions: the first, the second, and the four others.
         width, layers: of the self-attention (v2.0).
         attention: hidden units of the pooling (v2.0).
-        features: of a picture, before the recurrence (TTS).
+        features: of an image, before the recurrence (TTS).
         recurrent: hidden units of the recurrence in one direction (TTS).
     """
 
@@ -37,7 +37,7 @@ REDUCED = Shape((2, 4, 4), 8, 1, 8, 4, 4)
 
 
 class Nisqa(nn.Module):
-    """NISQA v2.0: self-attention over pictures, and five scores of transmitted speech."""
+    """NISQA v2.0: self-attention over images, and five scores of transmitted speech."""
 
     def __init__(self, shape: Shape = PUBLISHED) -> None:
         super().__init__()
@@ -45,14 +45,14 @@ class Nisqa(nn.Module):
         self.time_dependency = Named(SelfAttention(shape.channels[-1] * 6, shape))
         self.pool_layers = nn.ModuleList(Named(AttentionPool(shape)) for _ in range(DIMENSIONS))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures of one sound (W, 1, 48, 15) -> (5,)."""
-        steps = self.time_dependency(self.cnn(pictures))
+    def forward(self, images: Tensor) -> Tensor:
+        """Images of one sound (W, 1, 48, 15) -> (5,)."""
+        steps = self.time_dependency(self.cnn(images))
         return torch.stack([pool(steps) for pool in self.pool_layers])
 
 
 class NisqaTts(nn.Module):
-    """NISQA-TTS v1.0: a recurrence over pictures, and the naturalness of synthetic speech."""
+    """NISQA-TTS v1.0: a recurrence over images, and the naturalness of synthetic speech."""
 
     def __init__(self, shape: Shape = PUBLISHED) -> None:
         super().__init__()
@@ -60,9 +60,9 @@ class NisqaTts(nn.Module):
         self.time_dependency = Named(Recurrence(shape))
         self.pool = Named(EndsPool(shape))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures of one sound (W, 1, 48, 15) -> (1,)."""
-        result: Tensor = self.pool(self.time_dependency(self.cnn(pictures)))
+    def forward(self, images: Tensor) -> Tensor:
+        """Images of one sound (W, 1, 48, 15) -> (1,)."""
+        result: Tensor = self.pool(self.time_dependency(self.cnn(images)))
         return result
 
 
@@ -105,9 +105,9 @@ class PoolingCnn(Convolutions):
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape, nn.Conv2d(shape.channels[-1], shape.channels[-1], 3, padding=(1, 0)))
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(W, 1, 48, 15) -> (W, C * 6)."""
-        hidden = F.adaptive_max_pool2d(self.step(1, pictures), (24, 7))
+        hidden = F.adaptive_max_pool2d(self.step(1, images), (24, 7))
         hidden = F.adaptive_max_pool2d(self.step(2, hidden), (12, 5))
         hidden = F.adaptive_max_pool2d(self.step(4, self.step(3, hidden)), (6, 3))
         return self.step(6, self.step(5, hidden)).flatten(1)
@@ -121,9 +121,9 @@ class StrideCnn(Convolutions):
         super().__init__(shape, nn.Conv2d(channels, channels, 3, padding=1))
         self.fc_out = nn.Linear(channels * 6 * 2, shape.features)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(W, 1, 48, 15) -> (W, F)."""
-        hidden = F.max_pool2d(self.step(1, pictures), 2, padding=(0, 1))
+        hidden = F.max_pool2d(self.step(1, images), 2, padding=(0, 1))
         hidden = F.max_pool2d(self.step(2, hidden), 2)
         hidden = F.max_pool2d(self.step(4, self.step(3, hidden)), 2)
         result: Tensor = self.fc_out(self.step(6, self.step(5, hidden)).flatten(1))
@@ -151,7 +151,7 @@ class SelfAttention(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """Mean over pictures under learned weights, then one number."""
+    """Mean over images under learned weights, then one number."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batch_for, batched
-from avbench.encoders.pixels import padded_sides, picture_batch, replicate_padded
+from avbench.encoders.pixels import image_batch, padded_sides, replicate_padded
 from avbench.media import All, Frames, Stride
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _load(context: LoadContext) -> Any:
 
 
 def large_enough(height: int, width: int) -> bool:
-    """Whether RAFT gives a flow for pictures of this size, once they are padded."""
+    """Whether RAFT gives a flow for images of this size, once they are padded."""
     return min(padded_sides(height, width, MULTIPLE)) >= SMALLEST
 
 
@@ -50,7 +50,7 @@ def _run(network: Any, clips: Sequence[ClipInput], *, fraction: float, ends: boo
 
 
 def _speeds(network: Any, frames: NDArray[np.uint8], fraction: float, ends: bool) -> Speeds:
-    """Mean length of the longest `fraction` of flow vectors for each pair, in pixels of the padded picture.
+    """Mean length of the longest `fraction` of flow vectors for each pair, in pixels of the padded image.
 
     A batch holds one clip, so no number depends on the clips beside it. Empty for frames that are too small.
     """
@@ -63,12 +63,12 @@ def _speeds(network: Any, frames: NDArray[np.uint8], fraction: float, ends: bool
         return np.zeros(0, dtype=np.float32)
     device = next(network.parameters()).device
 
-    def pictures(indices: Sequence[int]) -> Tensor:
-        values = picture_batch(frames, indices, device)
+    def images(indices: Sequence[int]) -> Tensor:
+        values = image_batch(frames, indices, device)
         return replicate_padded(2 * (values / 255) - 1, MULTIPLE)
 
     def forward(chosen: list[tuple[int, int]]) -> Tensor:
-        first, second = (pictures(indices) for indices in zip(*chosen, strict=True))
+        first, second = (images(indices) for indices in zip(*chosen, strict=True))
         lengths = torch.linalg.vector_norm(flow(network, first, second), dim=1).flatten(1)
         longest: Tensor = lengths.topk(int(fraction * lengths.shape[1])).values
         return longest.mean(dim=1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batched
 from avbench.encoders.mel import slaney_filters
-from avbench.encoders.networks.resemblyzer.trimming import RATE, Sound, without_pauses
+from avbench.encoders.networks.resemblyzer.trimming import RATE, Samples, without_pauses
 from avbench.media import Waveform
 from avbench.weights.locate import files
 
@@ -38,7 +38,7 @@ def _load(context: LoadContext) -> Any:
     return to_device(network, context)
 
 
-def mel_power(sound: Sound) -> NDArray[np.float32]:
+def mel_power(sound: Samples) -> NDArray[np.float32]:
     """Mel bands (T, 40) in power, not in decibels: windows of 25 ms every 10 ms, zeros beyond the ends."""
     padded = np.pad(sound, _FFT // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[::_HOP]  # (T, 400)
@@ -50,12 +50,12 @@ def mel_power(sound: Sound) -> NDArray[np.float32]:
 def starts(samples: int) -> list[int]:
     """First steps of 10 ms of the stretches of a sound; one at least."""
     count = -(-(samples + 1) // _HOP)
-    found = list(range(0, max(1, count - _LENGTH + _STEP + 1), _STEP))
-    filled = (samples / _HOP - found[-1]) / _LENGTH
-    return found if filled >= _LEAST or len(found) == 1 else found[:-1]
+    starts = list(range(0, max(1, count - _LENGTH + _STEP + 1), _STEP))
+    filled = (samples / _HOP - starts[-1]) / _LENGTH
+    return starts if filled >= _LEAST or len(starts) == 1 else starts[:-1]
 
 
-def stretches(sound: Sound) -> list[NDArray[np.float32]]:
+def stretches(sound: Samples) -> list[NDArray[np.float32]]:
     """Mel bands of the stretches of a sound, each (160, 40); zeros behind its end."""
     begins = starts(len(sound))
     missing = max((begins[-1] + _LENGTH) * _HOP - len(sound), 0)
@@ -80,7 +80,7 @@ def _run(network: Any, clips: Sequence[ClipInput]) -> list[NDArray[np.float32]]:
     return [np.array([next(means) for _ in clip], dtype=np.float32).reshape(-1, width) for clip in parts]
 
 
-def _parts(sound: Sound) -> list[Sound]:
+def _parts(sound: Samples) -> list[Samples]:
     speech = without_pauses(sound)
     half = len(speech) // 2
     return [speech, speech[:half], speech[half:]] if half else []

@@ -12,10 +12,10 @@ _SMOOTHED, _KEPT = 8, 6
 _TARGET_DBFS = -30.0
 _LARGEST = 32767
 
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 
-def without_pauses(sound: Sound) -> Sound:
+def without_pauses(sound: Samples) -> Samples:
     """A sound (N,) at -30 dBFS or louder, without pauses of more than 0.18 s; possibly nothing is left."""
     raised = _raised(sound)
     whole = raised[: len(raised) // _WINDOW * _WINDOW]
@@ -23,7 +23,7 @@ def without_pauses(sound: Sound) -> Sound:
     return np.asarray(whole[kept], dtype=np.float32)
 
 
-def _raised(sound: Sound) -> Sound:
+def _raised(sound: Samples) -> Samples:
     power = float(np.mean(np.square(sound, dtype=np.float64))) if len(sound) else 0.0
     if power == 0.0:
         return sound
@@ -31,7 +31,7 @@ def _raised(sound: Sound) -> Sound:
     return sound if gain < 1 else np.asarray(sound * gain, dtype=np.float32)
 
 
-def _spoken(sound: Sound) -> NDArray[np.bool_]:
+def _spoken(sound: Samples) -> NDArray[np.bool_]:
     """For each window of 30 ms whether it stays: the detector's voice, smoothed, widened by 0.09 s to either side."""
     from scipy.ndimage import binary_dilation
     from webrtcvad import Vad

@@ -31,7 +31,7 @@ Faces = NDArray[np.float64]
 
 
 def anchors(height: int, width: int, maps: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
-    """Centre x and y, width and height of each anchor as fractions of the picture, (A, 4).
+    """Centre x and y, width and height of each anchor as fractions of the image, (A, 4).
 
     Args:
         height, width: pixels of the network's input.
@@ -46,7 +46,7 @@ def anchors(height: int, width: int, maps: Sequence[tuple[int, int]]) -> NDArray
 
 
 def decoded(offsets: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Left, top, right and bottom as fractions of the picture, of offsets (A, 4) from anchors (A, 4)."""
+    """Left, top, right and bottom as fractions of the image, of offsets (A, 4) from anchors (A, 4)."""
     centres = anchors[:, :2] + offsets[:, :2] * np.float32(_CENTRE) * anchors[:, 2:]
     sides = anchors[:, 2:] * np.exp(offsets[:, 2:] * np.float32(_SIZE))
     corner = centres - sides / 2
@@ -66,15 +66,15 @@ def candidates(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArr
     return np.concatenate([scores[chosen, None], boxes[chosen]], axis=1)
 
 
-def faces_among(found: NDArray[np.floating], height: int, width: int, confidence: float = CONFIDENCE) -> Faces:
+def faces_among(detections: NDArray[np.floating], height: int, width: int, confidence: float = CONFIDENCE) -> Faces:
     """Left, top, right, bottom in pixels and score (N, 5) of candidates (M, 5) above a confidence.
 
     Args:
-        found: score and box as fractions; rows of zeros are none.
+        detections: score and box as fractions; rows of zeros are none.
         height, width: pixels of the frame.
         confidence: lowest score, itself excluded.
     """
-    sure = found[found[:, 0] > confidence]
+    sure = detections[detections[:, 0] > confidence]
     pixels = sure[:, 1:] * np.array([width, height, width, height], dtype=sure.dtype)
     faces = np.column_stack([pixels, sure[:, 0]]).astype(np.float64)
     return faces[kept(faces[:, :4], faces[:, 4], _LAST_OVERLAP)]
@@ -86,14 +86,14 @@ def find_faces(network: nn.Module, frames: NDArray[np.uint8]) -> list[Faces]:
     if len(frames) == 0 or min(height, width) < SMALLEST_FRAME:
         return [np.zeros((0, 5)) for _ in frames]
     size = max(1, int(_BATCH_PIXELS // (height * width * SCALE**2)))
-    found = batched_frames(lambda items: _candidates(network, items), frames, size, "S3FD")
-    return [faces_among(rows, height, width) for rows in found]
+    detections = batched_frames(lambda items: _candidates(network, items), frames, size, "S3FD")
+    return [faces_among(rows, height, width) for rows in detections]
 
 
 def network_input(frames: Sequence[NDArray[np.uint8]]) -> Tensor:
     """Frames (H, W, 3) scaled to a quarter, less the mean colour: (B, 3, h, w)."""
-    pictures = np.stack([_scaled(frame) for frame in frames]).astype(np.float32)
-    return torch.from_numpy(pictures - _MEAN_RGB).permute(0, 3, 1, 2)
+    images = np.stack([_scaled(frame) for frame in frames]).astype(np.float32)
+    return torch.from_numpy(images - _MEAN_RGB).permute(0, 3, 1, 2)
 
 
 def _scaled(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -102,13 +102,13 @@ def _scaled(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _candidates(network: nn.Module, frames: Sequence[NDArray[np.uint8]]) -> Tensor:
     """Candidates of each frame, filled up with zeros, (B, 750, 5)."""
-    pictures = network_input(frames)
-    offsets, logits, maps = network(pictures.to(next(network.parameters())))
+    images = network_input(frames)
+    offsets, logits, maps = network(images.to(next(network.parameters())))
     scores = logits.float().softmax(dim=-1)[..., 1].cpu().numpy()
-    height, width = pictures.shape[2:]
+    height, width = images.shape[2:]
     priors = anchors(height, width, maps)
     rows = torch.zeros(len(frames), _MOST, 5)
     for row, offset, score in zip(rows, offsets.float().cpu().numpy(), scores, strict=True):
-        found = candidates(decoded(offset, priors), score)
-        row[: len(found)] = torch.from_numpy(found)
+        detections = candidates(decoded(offset, priors), score)
+        row[: len(detections)] = torch.from_numpy(detections)
     return rows

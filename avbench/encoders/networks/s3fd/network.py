@@ -55,21 +55,21 @@ class S3FD(nn.Module):
             nn.Conv2d(width, 2 if number else 4, 3, padding=1) for number, width in enumerate(widths)
         )
 
-    def forward(self, pictures: Tensor) -> Output:
+    def forward(self, images: Tensor) -> Output:
         """Offsets (B, A, 4) and logits of background and face (B, A, 2) of A anchors, and rows and columns of each map.
 
         Args:
-            pictures: RGB less its mean colour, (B, 3, H, W) with sides of 28 and more.
+            images: RGB less its mean colour, (B, 3, H, W) with sides of 28 and more.
         """
-        maps = self._maps(pictures)
+        maps = self._maps(images)
         offsets = [_by_anchor(head(map), 4) for head, map in zip(self.loc, maps, strict=True)]
         logits = [head(map) for head, map in zip(self.conf, maps, strict=True)]
         logits[0] = torch.cat([logits[0][:, :3].amax(dim=1, keepdim=True), logits[0][:, 3:]], dim=1)
         sizes = [(map.shape[2], map.shape[3]) for map in maps]
         return torch.cat(offsets, dim=1), torch.cat([_by_anchor(values, 2) for values in logits], dim=1), sizes
 
-    def _maps(self, pictures: Tensor) -> list[Tensor]:
-        hidden, start, maps = pictures, 0, []
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        hidden, start, maps = images, 0, []
         for end, norm in zip(_TAPS, (self.L2Norm3_3, self.L2Norm4_3, self.L2Norm5_3), strict=True):
             hidden = _through(self.vgg[start:end], hidden)
             maps.append(norm(hidden))

@@ -17,8 +17,8 @@ from avbench.encoders.networks.synchformer.frames import FpsFilter, square
 from avbench.encoders.networks.synchformer.segments import RATE, Recipe
 from avbench.media import Frames, Waveform
 
-PICTURE = Frames(FpsFilter(), square)
-SOUND = Waveform(rate=RATE, mono=True, resampler="sinc")
+VIDEO = Frames(FpsFilter(), square)
+AUDIO = Waveform(rate=RATE, mono=True, resampler="sinc")
 
 
 def _load(context: LoadContext) -> Any:
@@ -37,11 +37,11 @@ BACKBONE = Backbone(name="synchformer", load=_load, row="synchformer", packages=
 
 
 def _encoder(name: str, recipe: Recipe) -> Encoder:
-    return Encoder(name, 1, BACKBONE, partial(_run, recipe=recipe), (PICTURE, SOUND))
+    return Encoder(name, 1, BACKBONE, partial(_run, recipe=recipe), (VIDEO, AUDIO))
 
 
 OWN_LENGTH = _encoder("synchformer", Recipe())
 FOUR_SECONDS = _encoder("synchformer_4s", Recipe(length_s=4.0, desync_drop_last=True))
 EIGHT_SECONDS = _encoder("synchformer_8s", Recipe(length_s=8.0, desync_drop_last=True))
 
-__all__ = ["BACKBONE", "EIGHT_SECONDS", "FOUR_SECONDS", "OWN_LENGTH", "PICTURE", "SOUND", "Recipe"]
+__all__ = ["AUDIO", "BACKBONE", "EIGHT_SECONDS", "FOUR_SECONDS", "OWN_LENGTH", "VIDEO", "Recipe"]

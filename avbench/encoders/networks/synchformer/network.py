@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from avbench.encoders.base import LoadContext
 from avbench.encoders.loading import fill_keyed_random, load_strict, read_state_dict, to_device
-from avbench.encoders.networks.synchformer import picture, sound
+from avbench.encoders.networks.synchformer import audio, video
 from avbench.encoders.networks.synchformer.attention import attend_by_head
-from avbench.encoders.networks.synchformer.picture import VideoTransformer
+from avbench.encoders.networks.synchformer.audio import AudioTransformer
 from avbench.encoders.networks.synchformer.segments import BLOCK
-from avbench.encoders.networks.synchformer.sound import AudioTransformer
+from avbench.encoders.networks.synchformer.video import VideoTransformer
 from avbench.encoders.packing import pack
 from avbench.weights.locate import files
 
@@ -83,7 +83,7 @@ class Comparison(nn.Module):
         self.MOD_tok = nn.Parameter(torch.zeros(1, 1, width))
         self.vis_in_lnorm = nn.LayerNorm(width)
         self.aud_in_lnorm = nn.LayerNorm(width)
-        length = 2 + BLOCK * (picture.STEPS + sound.STEPS)
+        length = 2 + BLOCK * (video.STEPS + audio.STEPS)
         self.pos_emb_cfg = nn.ParameterDict({"pos_emb": torch.zeros(1, length, width)})
         self.blocks = nn.Sequential(*(ComparisonLayer(width, size.compare_heads) for _ in range(size.compare_layers)))
         self.ln_f = nn.LayerNorm(width)

@@ -20,11 +20,11 @@ from avbench.encoders.networks.syncnet.windows import (
     FPS,
     FRAMES,
     SAMPLES,
-    cut_sound,
+    audio_windows,
+    cut_audio,
     distances,
     row_count,
     sixteen_bit,
-    sound_windows,
 )
 from avbench.encoders.scene_cuts import scenes
 from avbench.media import Frames, VideoInfo, Waveform
@@ -82,7 +82,7 @@ class LipReader:
             embeddings: Tensor = self.network.sound(torch.from_numpy(np.stack(windows)).to(weight))
             return embeddings
 
-        return batched(forward, [list(sound_windows(mfcc(samples), rows))], BATCH, "SyncNet")[0]
+        return batched(forward, [list(audio_windows(mfcc(samples), rows))], BATCH, "SyncNet")[0]
 
 
 def _load(context: LoadContext) -> LipReader:
@@ -114,11 +114,11 @@ def _usable(faces: Sequence[NDArray[np.float64]], frames: Pixels) -> list[FaceTr
     """Tracks within scenes that are long and large enough."""
     if not any(len(boxes) for boxes in faces):
         return []  # spares reading the frames again
-    found = [track for start, end in scenes(frames) for track in face_tracks(faces, start=start, end=end)]
+    tracks = [track for start, end in scenes(frames) for track in face_tracks(faces, start=start, end=end)]
     largest = _LARGEST * max(frames.shape[1:3])
     return [
         track
-        for track in found
+        for track in tracks
         if track.detections >= LEAST_DETECTIONS and track.size > SMALLEST_FACE and np.abs(track.boxes).max() <= largest
     ]
 
@@ -130,7 +130,7 @@ def _first_tick(video: VideoInfo) -> int:
 def _compared(reader: LipReader, frames: Pixels, sound: NDArray[np.float32], track: FaceTrack, origin: int) -> LipTrack:
     """A track with the distances of its lips from its part of the sound."""
     count = len(track.boxes)
-    samples = sixteen_bit(cut_sound(sound, origin + track.first * SAMPLES, count * SAMPLES))
+    samples = sixteen_bit(cut_audio(sound, origin + track.first * SAMPLES, count * SAMPLES))
     rows = row_count(count, len(samples))
     table = np.zeros((0, SHIFTS), dtype=np.float32)
     if rows:

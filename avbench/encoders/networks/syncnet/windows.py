@@ -27,13 +27,13 @@ def sixteen_bit(sound: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
 
 
-def sound_windows(coefficients: Coefficients, rows: int) -> NDArray[np.float32]:
+def audio_windows(coefficients: Coefficients, rows: int) -> NDArray[np.float32]:
     """The first windows (rows, 1, 13, 20) of coefficients (13, N)."""
     windows = [coefficients[None, :, _PER_FRAME * row : _PER_FRAME * row + COLUMNS] for row in range(rows)]
     return np.array(windows, dtype=np.float32).reshape(rows, 1, len(coefficients), COLUMNS)
 
 
-def cut_sound(sound: NDArray[np.float32], begin: int, count: int) -> NDArray[np.float32]:
+def cut_audio(sound: NDArray[np.float32], begin: int, count: int) -> NDArray[np.float32]:
     """Up to `count` samples from sample `begin` on, with zeros before the sound and nothing after it."""
     zeros = np.zeros(min(max(-begin, 0), count), dtype=np.float32)
     return np.concatenate([zeros, sound[max(begin, 0) : max(begin + count, 0)]])

@@ -99,8 +99,8 @@ def beam_search(decoder: Decoder, prompt: list[int], texts: int, rules: Rules, d
     searches = [_Search(rules, [(0.0, prompt)]) for _ in range(texts)]
     logits = decoder.start(torch.tensor([prompt] * texts, device=device))  # (N, V)
     for length in range(len(prompt), rules.longest):
-        found = _candidates(logits, searches, rules, may_end=length >= rules.shortest)
-        moves = [search.advance(candidates) for search, candidates in zip(searches, found, strict=True)]
+        candidates = _candidates(logits, searches, rules, may_end=length >= rules.shortest)
+        moves = [search.advance(options) for search, options in zip(searches, candidates, strict=True)]
         if all(search.done for search in searches) or length + 1 == rules.longest:
             break
         before = len(logits) // texts
@@ -122,6 +122,6 @@ def _candidates(
     values, indices = (steps + sums[..., None]).flatten(1).topk(2 * rules.beams)
     words = steps.shape[-1]
     return [
-        [(score, index // words, index % words) for score, index in zip(scores, places, strict=True)]
-        for scores, places in zip(values.tolist(), indices.tolist(), strict=True)
+        [(score, index // words, index % words) for score, index in zip(scores, flat, strict=True)]
+        for scores, flat in zip(values.tolist(), indices.tolist(), strict=True)
     ]

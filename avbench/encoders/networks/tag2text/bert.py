@@ -1,4 +1,4 @@
-"""Layers of BERT that also look at a picture or at a text: normalised after each addition. Imports torch.
+"""Layers of BERT that also look at an image or at a text: normalised after each addition. Imports torch.
 
 Entries are named as in BERT's checkpoints.
 """

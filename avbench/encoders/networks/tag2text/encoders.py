@@ -81,7 +81,7 @@ def network_input(frames: Tensor) -> Tensor:
 
 
 def tag_text(logits: NDArray[np.float32]) -> str:
-    """The tags of a picture that are likely enough, of their logits (3429,)."""
+    """The tags of an image that are likely enough, of their logits (3429,)."""
     likely = 1 / (1 + np.exp(-logits)) > _THRESHOLD
     likely[list(_LEFT_OUT)] = False
     return " | ".join(tags()[index] for index in np.flatnonzero(likely))
@@ -110,8 +110,8 @@ def _captions(captioner: Captioner, clips: Sequence[ClipInput]) -> list[NDArray[
         image = network.visual_encoder(network_input(pixels).to(weight.dtype))  # (B, L, V)
         logits = network.tag_logits(image).float().cpu().numpy()
         ids = torch.tensor([tag_ids(tag_text(row), words) for row in logits], device=weight.device)
-        found = network.captions(network.context(ids, image), prompt)
-        return torch.tensor([text + [wordpieces.PADDING] * (CAPTION.longest - len(text)) for text in found])
+        captions = network.captions(network.context(ids, image), prompt)
+        return torch.tensor([text + [wordpieces.PADDING] * (CAPTION.longest - len(text)) for text in captions])
 
     frames: list[Sequence[Pixels]] = [list(clip.views[0]) for clip in clips]
     texts = batched(forward, frames, _BATCH, "Tag2Text")  # (16, 30) per clip

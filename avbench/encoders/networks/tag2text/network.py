@@ -1,4 +1,4 @@
-"""Tag2Text as a network: tags of a picture, and a caption read off those tags and the picture. Imports torch.
+"""Tag2Text as a network: tags of an image, and a caption read off those tags and the image. Imports torch.
 
 Entries are named as in the published checkpoint, which holds some of them under a second name, too.
 """

@@ -1,4 +1,4 @@
-"""Swin-B over a picture of 384 x 384, built of timm's blocks under the names of the published checkpoint."""
+"""Swin-B over an image of 384 x 384, built of timm's blocks under the names of the published checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WINDOW = 12
 
 
 class Swin(nn.Module):
-    """Pictures to tokens: the mean token, then one for each patch."""
+    """Images to tokens: the mean token, then one for each patch."""
 
     def __init__(self, width: int, depths: Sequence[int], heads: Sequence[int], patch: int) -> None:
         super().__init__()
@@ -33,14 +33,14 @@ class Swin(nn.Module):
         self.layers = nn.Sequential(*map(Stage, [stage.blocks for stage in stages], [*halvings, None]))
         self.norm = parts.norm
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, 384, 384) to tokens (B, 1 + P, W)."""
-        tokens = self.norm(self.layers(self.patch_embed(pictures))).flatten(1, 2)
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (B, 3, 384, 384) to tokens (B, 1 + P, W)."""
+        tokens = self.norm(self.layers(self.patch_embed(images))).flatten(1, 2)
         return torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)
 
 
 class Stage(nn.Module):
-    """Blocks, then a halving of the picture but for the last stage; timm halves at the start of the next stage."""
+    """Blocks, then a halving of the image but for the last stage; timm halves at the start of the next stage."""
 
     def __init__(self, blocks: nn.Module, halving: nn.Module | None) -> None:
         super().__init__()

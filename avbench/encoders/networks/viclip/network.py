@@ -1,4 +1,4 @@
-"""ViCLIP as a network: CLIP's two towers, of which the one for pictures looks at all frames at once.
+"""ViCLIP as a network: CLIP's two towers, of which the one for images looks at all frames at once.
 
 Entries are named as in the published checkpoint. Imports torch.
 """

@@ -15,10 +15,10 @@ _FFT = 400
 # A cut is looked for in the last five seconds of a window, at the quietest tenth of a second.
 _SEARCHED, _STEP = 5 * RATE, RATE // 10
 
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 
-def log_mel(sound: Sound, mels: int) -> NDArray[np.float32]:
+def log_mel(sound: Samples, mels: int) -> NDArray[np.float32]:
     """Log-mel spectrogram (mels, 3000) of up to 30 s at 16 kHz (N,), zeros behind its end.
 
     Frames of 25 ms every 10 ms, Hann, power, Slaney's triangles of equal area from 0 to 8 kHz; log10, cut 8 below the
@@ -34,13 +34,13 @@ def log_mel(sound: Sound, mels: int) -> NDArray[np.float32]:
     return np.asarray((np.maximum(mel, mel.max() - 8) + 4) / 4, dtype=np.float32)
 
 
-def pieces(sound: Sound) -> list[tuple[int, int]]:
+def pieces(sound: Samples) -> list[tuple[int, int]]:
     """First and last sample + 1 of stretches of at most 30 s; longer sound is cut where it is quiet."""
-    found, start = [], 0
+    spans, start = [], 0
     while len(sound) - start > _WINDOW:
         first = start + _WINDOW - _SEARCHED
         power = np.square(sound[first : start + _WINDOW], dtype=np.float64).reshape(-1, _STEP).mean(axis=1)
         end = first + int(np.argmin(power)) * _STEP + _STEP // 2
-        found.append((start, end))
+        spans.append((start, end))
         start = end
-    return [*found, (start, len(sound))] if len(sound) > start else found
+    return [*spans, (start, len(sound))] if len(sound) > start else spans

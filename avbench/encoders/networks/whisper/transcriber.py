@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from avbench.encoders.networks.whisper.log_mel import HOP, RATE, Sound, log_mel, pieces
+from avbench.encoders.networks.whisper.log_mel import HOP, RATE, Samples, log_mel, pieces
 from avbench.encoders.networks.whisper.transcript import Segment, Transcript, Word
 
 BEAMS = 5
@@ -28,7 +28,7 @@ class Transcriber:
     model: Any
     tokenizer: Any
 
-    def transcribe(self, sound: Sound, language: str | None = None) -> Transcript:
+    def transcribe(self, sound: Samples, language: str | None = None) -> Transcript:
         """What is spoken, without conditions on earlier text and without a second try at a higher temperature.
 
         Args:
@@ -43,7 +43,7 @@ class Transcriber:
         segments = [self._segment(*piece, language) for piece in encoded] if known else []
         return Transcript(language, known, languages, tuple(segments))
 
-    def _encode(self, sound: Sound) -> Any:
+    def _encode(self, sound: Samples) -> Any:
         from ctranslate2 import StorageView
 
         return self.model.encode(StorageView.from_array(log_mel(sound, self.model.n_mels)[None]), to_cpu=False)
@@ -81,8 +81,8 @@ class Transcriber:
         if not ids:
             return ()
         frames = max((end - start) // HOP, 2)
-        (found,) = self.model.align(encoded, [self._id(token) for token in prompt], [ids], [frames])
-        pairs = np.asarray(found.alignments)  # (K, 2): number of the token, tick of 20 ms
+        (alignment,) = self.model.align(encoded, [self._id(token) for token in prompt], [ids], [frames])
+        pairs = np.asarray(alignment.alignments)  # (K, 2): number of the token, tick of 20 ms
         # A token begins at the first tick of its own.
         begins = [float(pairs[pairs[:, 0] >= number, 1].min(initial=pairs[-1, 1])) for number in range(len(ids) + 1)]
         offset, length = start / RATE, (end - start) / RATE

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.networks.audiobox.encoders import AUDIOBOX_AXES, AUDIOBOX_AXES_COMPAT, AXES
 from avbench.encoders.networks.audiobox.heads import INVENTED_TARGETS, head_config
-from avbench.encoders.networks.audiobox.inputs import RATE, WINDOW, javisbench_sound, pad_windows, split_windows
+from avbench.encoders.networks.audiobox.inputs import RATE, WINDOW, javisbench_audio, pad_windows, split_windows
 from avbench.errors import EnvironmentProblem
 from avbench.media import AudioInfo
 from avbench.media.resample import resample_sinc
 from avbench.weights.config import Precision
 
 torch = pytest.importorskip("torch")
-Sound = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 CONFIG = {
     "proj_num_layer": 5,
@@ -46,11 +46,11 @@ def network() -> Any:
     return load()
 
 
-def noise(samples: int, seed: int = 0) -> Sound:
+def noise(samples: int, seed: int = 0) -> Samples:
     return (0.2 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
-def rate(network: Any, *sounds: Sound) -> list[Sound]:
+def rate(network: Any, *sounds: Samples) -> list[Samples]:
     clips = [ClipInput((sound[None],), audio=AudioInfo(RATE, 1, len(sound))) for sound in sounds]
     return [np.asarray(rating) for rating in AUDIOBOX_AXES.run(network, clips)]
 
@@ -175,9 +175,9 @@ def test_a_configuration_that_is_not_built_is_refused(change: dict[str, Any]) ->
 )
 def test_resampling_bug_scales_instead(sample_rate: int, gain: float) -> None:
     sound = noise(1000)
-    wrong = javisbench_sound(sound, sample_rate, aq_pad_as_valid=False)
+    wrong = javisbench_audio(sound, sample_rate, aq_pad_as_valid=False)
     np.testing.assert_allclose(wrong, sound * gain, rtol=2e-4)
-    right = javisbench_sound(sound, sample_rate, aq_pad_as_valid=False, aq_resample_bug=False)
+    right = javisbench_audio(sound, sample_rate, aq_pad_as_valid=False, aq_resample_bug=False)
     np.testing.assert_array_equal(right, resample_sinc(sound[None], sample_rate, RATE)[0])
 
 
@@ -185,15 +185,15 @@ def test_resampling_bug_averages_the_samples_that_one_becomes() -> None:
     sound = noise(1000)
     one = np.zeros((1, 1), dtype=np.float32) + 1
     expected = sound * resample_sinc(one, 8000, RATE).mean()
-    np.testing.assert_allclose(javisbench_sound(sound, 8000, aq_pad_as_valid=False), expected, rtol=1e-6)
+    np.testing.assert_allclose(javisbench_audio(sound, 8000, aq_pad_as_valid=False), expected, rtol=1e-6)
 
 
 def test_padding_as_sound() -> None:
     sound = noise(1000)
-    with_silence = javisbench_sound(sound, RATE, max_audio_len_s=0.1)
+    with_silence = javisbench_audio(sound, RATE, max_audio_len_s=0.1)
     np.testing.assert_array_equal(with_silence, np.pad(sound, (0, 600)))
-    np.testing.assert_array_equal(javisbench_sound(sound, RATE, aq_pad_as_valid=False, max_audio_len_s=0.1), sound)
-    np.testing.assert_array_equal(javisbench_sound(sound, RATE, max_audio_len_s=0.05), sound[:800])
+    np.testing.assert_array_equal(javisbench_audio(sound, RATE, aq_pad_as_valid=False, max_audio_len_s=0.1), sound)
+    np.testing.assert_array_equal(javisbench_audio(sound, RATE, max_audio_len_s=0.05), sound[:800])
 
 
 def test_the_compat_encoder_hears_another_sound(network: Any) -> None:
@@ -209,7 +209,7 @@ def test_invented_statistics_are_the_golden_ones(golden: Callable[[str], Any]) -
     assert tuple((table[axis]["mean"], table[axis]["std"]) for axis in AXES) == INVENTED_TARGETS
 
 
-def read_wav(path: Path) -> tuple[Sound, int]:
+def read_wav(path: Path) -> tuple[Samples, int]:
     import soundfile
 
     sound, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -221,13 +221,13 @@ def test_full_size_equals_the_reference(golden: Callable[[str], Any], golden_cli
     full = AUDIOBOX_AXES.backbone.load(LoadContext(WeightsConfig("keyed-random"), "cpu"))
     expected = golden("audiobox")["results"]
 
-    def check(sound: Sound, axes: dict[str, float]) -> None:
+    def check(sound: Samples, axes: dict[str, float]) -> None:
         np.testing.assert_allclose(rate(full, sound)[0], [axes[axis] for axis in AXES], rtol=0, atol=2e-5)
 
     for clip in ("clip_a", "clip_b", "clip_c", "clip_d"):
         sound, sample_rate = read_wav(golden_clips / f"{clip}.wav")
         check(resample_sinc(sound[None], sample_rate, RATE)[0], expected[clip]["path_axes"])
         length = expected[clip]["max_audio_len_s"]
-        check(javisbench_sound(sound, sample_rate, max_audio_len_s=length), expected[clip]["javis_axes"])
+        check(javisbench_audio(sound, sample_rate, max_audio_len_s=length), expected[clip]["javis_axes"])
     sound, _ = read_wav(golden_clips / "clip_a.wav")
     check(np.tile(sound, 3), expected["clip_a_tiled3"]["path_axes"])

@@ -47,11 +47,11 @@ def network():
     return CAVP.backbone.load(REDUCED)
 
 
-def drawn(seconds: float, sound_seconds: float, fps: float = 8.0, seed: int = 0) -> Media:
+def drawn(seconds: float, audio_seconds: float, fps: float = 8.0, seed: int = 0) -> Media:
     generator = np.random.default_rng(seed)
     frames = generator.integers(0, 256, (round(seconds * fps), 24, 32, 3)).astype(np.uint8)
-    sound = 0.1 * generator.standard_normal(round(sound_seconds * 16000))
-    return Media.from_arrays(f"{seconds} {sound_seconds} {seed}", frames, fps, sound, 16000)
+    sound = 0.1 * generator.standard_normal(round(audio_seconds * 16000))
+    return Media.from_arrays(f"{seconds} {audio_seconds} {seed}", frames, fps, sound, 16000)
 
 
 def given(media: Media) -> ClipInput:

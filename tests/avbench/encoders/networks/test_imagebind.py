@@ -28,7 +28,7 @@ from avbench.encoders.networks.imagebind.encoders import (
     IMAGEBIND_TEXT,
     IMAGEBIND_TEXT_COMPAT,
     IMAGEBIND_VIDEO,
-    SOUND,
+    WAVEFORM,
 )
 from avbench.encoders.networks.imagebind.geometry import audio_clips, clip_ends, crop_corners
 from avbench.encoders.networks.imagebind.inputs import mel_spectrograms, normalise_images, plan_audio
@@ -57,7 +57,7 @@ def decoded(golden_clips):
         name: decode_clip(
             Clip(name, golden_clips / f"{name}.mp4", golden_clips / f"{name}.wav"),
             name,
-            [CLIP_ENDS, EVERY_FRAME, SOUND],
+            [CLIP_ENDS, EVERY_FRAME, WAVEFORM],
         )
         for name in ("clip_a", "clip_b", "clip_c", "clip_d")
     }
@@ -110,7 +110,7 @@ def test_pictures_equal_the_reference(name, decoded):
 @CLIPS
 def test_sound_equals_the_reference(name, decoded, golden):
     expected = np.load(GOLDENS / f"imagebind_pre_{name}.npz")
-    sound = decoded[name].view(SOUND)
+    sound = decoded[name].view(WAVEFORM)
     assert sound.shape[1] == golden("imagebind_pre")[name]["audio_len16k"]
     plan = plan_audio(sound, ib_inplace_mean=True)
     mels = mel_spectrograms(plan.slices, CPU).numpy()

@@ -17,21 +17,21 @@ from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.loading import load_strict
 from avbench.encoders.networks.synchformer import picture as picture_module
 from avbench.encoders.networks.synchformer.attention import Summary
+from avbench.encoders.networks.synchformer.audio import SpectrogramTransformer
 from avbench.encoders.networks.synchformer.encoders import (
+    AUDIO,
     BACKBONE,
     EIGHT_SECONDS,
     FOUR_SECONDS,
     OWN_LENGTH,
-    PICTURE,
-    SOUND,
+    VIDEO,
     Recipe,
 )
 from avbench.encoders.networks.synchformer.inference import Description, compare, describe
 from avbench.encoders.networks.synchformer.inputs import log_mel, normalise
 from avbench.encoders.networks.synchformer.network import REDUCED, Size, Synchformer
-from avbench.encoders.networks.synchformer.picture import DividedAttention
 from avbench.encoders.networks.synchformer.segments import blocks, cut_segments, distinct
-from avbench.encoders.networks.synchformer.sound import SpectrogramTransformer
+from avbench.encoders.networks.synchformer.video import DividedAttention
 from avbench.media import AudioInfo, VideoInfo, decode_clip
 from avbench.metrics.desync import margins, mean_offset
 
@@ -61,8 +61,8 @@ def golden_inputs(golden_clips):
     inputs = {}
     for name in GOLDEN_CLIPS:
         clip = Clip(name, golden_clips / f"{name}.mp4", golden_clips / f"{name}.wav")
-        media = decode_clip(clip, name, (PICTURE, SOUND))
-        inputs[name] = ClipInput((media.view(PICTURE), media.view(SOUND)), None, media.video, media.audio)
+        media = decode_clip(clip, name, (VIDEO, AUDIO))
+        inputs[name] = ClipInput((media.view(VIDEO), media.view(AUDIO)), None, media.video, media.audio)
     return inputs
 
 
@@ -72,13 +72,13 @@ def golden_arrays(golden_clips):
     return lambda name: np.load(golden_clips.parent / f"{name}.npz")
 
 
-def drawn(frames=60, seconds=2.4, *, seed=0, fps=25.0, sound_start=0.0):
+def drawn(frames=60, seconds=2.4, *, seed=0, fps=25.0, audio_start=0.0):
     """A clip of noise. 2.4 s: six segments."""
     generator = np.random.default_rng(seed)
     view = generator.integers(0, 256, (frames, 224, 224, 3)).astype(np.uint8)
     sound = 0.1 * generator.standard_normal((1, round(seconds * 16000))).astype(np.float32)
     video = VideoInfo(np.arange(frames) / fps, fps, 224, 224)
-    return ClipInput((view, sound), None, video, AudioInfo(16000, 1, sound.shape[1], sound_start))
+    return ClipInput((view, sound), None, video, AudioInfo(16000, 1, sound.shape[1], audio_start))
 
 
 # --- preprocessing ----------------------------------------------------------------------------------------------------
@@ -149,17 +149,17 @@ def test_a_clip_without_a_frame_for_the_reference_has_no_segment():
 
 def test_tracks_are_aligned_on_the_timeline():
     """Sound that starts 0.1 s late: the first segment begins where both tracks are, 0.12 s into the picture."""
-    late = cut_segments(drawn(sound_start=0.1), Recipe())
+    late = cut_segments(drawn(audio_start=0.1), Recipe())
     assert late.video[0].indices[0] == 3
     np.testing.assert_array_equal(late.audio[0], drawn().views[1][0][320 : 320 + 10240])
-    early = cut_segments(drawn(sound_start=-0.1), Recipe())
+    early = cut_segments(drawn(audio_start=-0.1), Recipe())
     assert early.video[0].indices[0] == 0
     np.testing.assert_array_equal(early.audio[0], drawn().views[1][0][1600 : 1600 + 10240])
-    assert len(cut_segments(drawn(sound_start=60.0), Recipe())) == 0
+    assert len(cut_segments(drawn(audio_start=60.0), Recipe())) == 0
 
 
 def test_a_fixed_length_pads_with_black_and_silence_and_ignores_the_timeline():
-    clip = drawn(100, 4.0, sound_start=0.5)
+    clip = drawn(100, 4.0, audio_start=0.5)
     segments = cut_segments(clip, Recipe(8.0))
     assert len(segments) == 24
     assert segments.video[13].indices == (-1,) * 16

@@ -22,7 +22,7 @@ from avbench.encoders.networks.syncnet.crops import SIDE, Centre, crop, smoothed
 from avbench.encoders.networks.syncnet.encoders import LIPS, LipReader
 from avbench.encoders.networks.syncnet.lip_tracks import LipTracks
 from avbench.encoders.networks.syncnet.mfcc import mfcc
-from avbench.encoders.networks.syncnet.windows import cut_sound, distances, row_count, sixteen_bit
+from avbench.encoders.networks.syncnet.windows import cut_audio, distances, row_count, sixteen_bit
 from avbench.errors import EnvironmentProblem
 from avbench.media import AudioInfo, Frames, VideoInfo, decode_clip
 
@@ -154,10 +154,10 @@ def test_rows_are_what_lips_and_sound_share() -> None:
 def test_sound_before_the_track_is_silent_and_after_it_absent() -> None:
     sound = np.array([0.5, -1.0, 1.0, 2.0], np.float32)
     assert sixteen_bit(sound).tolist() == [16384, -32768, 32767, 32767]
-    assert cut_sound(sound, -2, 4).tolist() == [0, 0, 0.5, -1]
-    assert cut_sound(sound, 3, 4).tolist() == [2]
-    assert cut_sound(sound, -9, 4).tolist() == [0, 0, 0, 0]
-    assert cut_sound(sound, 9, 4).tolist() == []
+    assert cut_audio(sound, -2, 4).tolist() == [0, 0, 0.5, -1]
+    assert cut_audio(sound, 3, 4).tolist() == [2]
+    assert cut_audio(sound, -9, 4).tolist() == [0, 0, 0, 0]
+    assert cut_audio(sound, 9, 4).tolist() == []
 
 
 def test_a_checkpoint_is_read_strictly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

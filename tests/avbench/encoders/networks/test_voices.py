@@ -19,7 +19,7 @@ from avbench.encoders.loading import fill_keyed_random, load_strict, read_state_
 from avbench.encoders.mel import slaney_filters
 from avbench.encoders.networks.distillmos.encoder import DISTILLMOS, pieces
 from avbench.encoders.networks.distillmos.network import DistillMos
-from avbench.encoders.networks.nisqa.encoders import NISQA, NISQA_16K, NISQA_TTS, pictures_of
+from avbench.encoders.networks.nisqa.encoders import NISQA, NISQA_16K, NISQA_TTS, images_of
 from avbench.encoders.networks.nisqa.features import mel_decibels
 from avbench.encoders.networks.nisqa.network import Nisqa, NisqaTts
 from avbench.encoders.networks.resemblyzer.encoder import VOICE, mel_power, starts, stretches
@@ -118,9 +118,9 @@ class TestNisqa:
 
     def test_pictures_overlap(self) -> None:
         sound = tones(16000, 1.5)
-        every_fourth = pictures_of(sound, 16000, 20000, 4)
+        every_fourth = images_of(sound, 16000, 20000, 4)
         assert len(every_fourth) == EXPECTED["nisqa_16000"]["windows"]
-        each = pictures_of(sound, 16000, 20000, 1)
+        each = images_of(sound, 16000, 20000, 1)
         assert np.array_equal(each[::4], every_fourth)
         assert np.array_equal(each[1][0, :, :-1], each[0][0, :, 1:])
 

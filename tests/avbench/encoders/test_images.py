@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avbench.encoders.pictures import bicubic_crop_224, bilinear_224, resize_crop_224, short_side_224
+from avbench.encoders.images import bicubic_crop_224, bilinear_224, resize_crop_224, short_side_224
 
 torch = pytest.importorskip("torch")
 transforms = pytest.importorskip("torchvision.transforms")
