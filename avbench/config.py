@@ -10,12 +10,13 @@ import dataclasses
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from avbench.errors import UsageError, near
+from avbench.errors import SettingError, UsageError, near
 from avbench.toml import ConfigError, KeyPath, Origin, parse_toml, read_text, toml_key, toml_value
 
 T = TypeVar("T")
@@ -88,6 +89,29 @@ def refuse(where: Origin | Sequence[Origin], path: KeyPath, reason: str) -> Conf
     return _Builder(_listed(where)).error(path, reason)
 
 
+@contextmanager
+def located(where: Origin | Sequence[Origin]) -> Iterator[None]:
+    """Errors of values that do not go together, raised inside, name the file and the line that was read last.
+
+    Raises:
+        ConfigError: for each `SettingError`.
+    """
+    try:
+        yield
+    except SettingError as error:
+        origins, paths = _listed(where), key_paths(error)
+        last = next(
+            (path for origin in reversed(origins) for path in paths if origin.line(path)), paths[0] if paths else ()
+        )
+        raise refuse(origins, last, str(error)) from error
+
+
+def key_paths(error: Exception) -> list[KeyPath]:
+    """The keys that a `SettingError` names, as paths; none of other errors."""
+    keys = error.keys if isinstance(error, SettingError) else ()
+    return [tuple(key.split(".")) if isinstance(key, str) else key for key in keys]
+
+
 def _listed(where: Origin | Sequence[Origin]) -> Sequence[Origin]:
     return [where] if isinstance(where, Origin) else where
 
@@ -104,8 +128,8 @@ class _Builder:
         for end in range(len(path), 0, -1):
             for origin in reversed(owner or self._origins):
                 if line := origin.line(path[:end]):
-                    return ConfigError(origin.name, line if origin.numbered else 0, reason)
-        return ConfigError(self._origins[-1].name, 0, reason)
+                    return ConfigError(origin.name, line if origin.numbered else 0, reason, path)
+        return ConfigError(self._origins[-1].name, 0, reason, path)
 
     def value(self, kind: Any, data: Any, path: KeyPath) -> Any:
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)

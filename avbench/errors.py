@@ -6,6 +6,7 @@ avbench itself; 130, 143 and 129 interrupted by SIGINT, SIGTERM and SIGHUP.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 CRASH = 70
 INTERRUPTED = 130
@@ -39,6 +40,21 @@ class UsageError(AvbenchError):
     """Wrong option, unknown metric, malformed manifest, forbidden path."""
 
     exit_code = 2
+
+
+class SettingError(UsageError):
+    """A value of a configuration that does not go with others or with what is there. Whoever read the files adds where.
+
+    Attributes:
+        keys: the values' keys, such as "run.best_by", or a path with indices.
+    """
+
+    def __init__(self, reason: str, *keys: str | tuple[str | int, ...]) -> None:
+        super().__init__(reason)
+        self.keys = keys
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SettingError, (str(self), *self.keys)  # between processes
 
 
 class MediaError(AvbenchError):

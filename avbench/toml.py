@@ -24,14 +24,14 @@ _OTHER = re.compile(r"[^,\]}\n#]*")
 
 
 class ConfigError(UsageError):
-    """A value or key that does not fit. `file`, `line` (0 for none) and `reason` are parts of the message."""
+    """A value or key that does not fit. The message has `file`, `line` (0 for none) and `reason`; `path` is the key."""
 
-    def __init__(self, file: str, line: int, reason: str) -> None:
+    def __init__(self, file: str, line: int, reason: str, path: KeyPath = ()) -> None:
         super().__init__(": ".join(part for part in (f"{file} line {line}" if line else file, reason) if part))
-        self.file, self.line, self.reason = file, line, reason
+        self.file, self.line, self.reason, self.path = file, line, reason, path
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ConfigError, (self.file, self.line, self.reason)  # between processes
+        return ConfigError, (self.file, self.line, self.reason, self.path)  # between processes
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ Exit codes: 0 ok, 2 wrong usage, 3 stopped because of what was being trained (no
 4 environment (packages, weights, device, disk), 70 a fault of the trainer itself, 130 interrupted.
 """
 
-from avbench.errors import AvbenchError, EnvironmentProblem, UsageError, near
+from avbench.errors import AvbenchError, EnvironmentProblem, SettingError, UsageError, near
 
-__all__ = ["AvbenchError", "EnvironmentProblem", "TrainingStopped", "UsageError", "near"]
+__all__ = ["AvbenchError", "EnvironmentProblem", "SettingError", "TrainingStopped", "UsageError", "near"]
 
 
 class TrainingStopped(AvbenchError):  # noqa: N818

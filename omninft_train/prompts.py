@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from omninft_train.errors import UsageError, near
+from omninft_train.errors import SettingError, UsageError, near
 
 FIELDS = ("prompt_av", "prompt_v", "prompt_a")
 _MAX_BYTES = 256 << 20
@@ -128,9 +128,10 @@ def draw(prompts: Sequence[TrainPrompt], seed: int, step: int, options: DrawOpti
         UsageError: fewer prompts than a step needs, or classes and weights that do not fit each other.
     """
     if options.groups > len(prompts):
-        raise UsageError(
+        raise SettingError(
             f"prompts.groups = {options.groups}, but there are {len(prompts)} prompts, and those of a step must "
-            "differ. Lower prompts.groups or add prompts."
+            "differ. Lower prompts.groups or add prompts.",
+            "prompts.groups",
         )
     chosen = (
         _by_class(prompts, seed, step, options) if options.class_key else _by_epoch(len(prompts), seed, step, options)
@@ -169,9 +170,10 @@ def _classes(prompts: Sequence[TrainPrompt], key: str) -> dict[str, list[int]]:
     members: dict[str, list[int]] = {}
     for index, prompt in enumerate(prompts):
         if key not in prompt.metadata:
-            raise UsageError(
+            raise SettingError(
                 f"prompts.class_key = '{key}': prompt {index + 1} ({prompt.prompt_av[:40]!r}) has no such key; it has: "
-                f"{', '.join(prompt.metadata) or 'none'}."
+                f"{', '.join(prompt.metadata) or 'none'}.",
+                "prompts.class_key",
             )
         members.setdefault(str(prompt.metadata[key]), []).append(index)
     return dict(sorted(members.items()))
@@ -181,22 +183,32 @@ def _fractions(members: Mapping[str, Sequence[int]], options: DrawOptions) -> di
     weights = options.class_weights or dict.fromkeys(members, 1.0)
     for name, weight in weights.items():
         if name not in members:
-            raise UsageError(f"prompts.class_weights: no prompt is of class '{name}'. {near(name, members)}")
+            raise SettingError(
+                f"prompts.class_weights: no prompt is of class '{name}'. {near(name, members)}",
+                ("prompts", "class_weights", name),
+            )
         if not (math.isfinite(weight) and weight >= 0):
-            raise UsageError(f"prompts.class_weights.{name} = {weight}: must be 0 or more.")
+            raise SettingError(
+                f"prompts.class_weights.{name} = {weight}: must be 0 or more.", ("prompts", "class_weights", name)
+            )
     unnamed = [name for name in members if name not in weights]
     if unnamed:
-        raise UsageError(f"prompts.class_weights: no weight for {', '.join(unnamed)}. Give 0 to leave a class out.")
+        raise SettingError(
+            f"prompts.class_weights: no weight for {', '.join(unnamed)}. Give 0 to leave a class out.",
+            "prompts.class_weights",
+        )
     total = math.fsum(weights.values())
     if total == 0:
-        raise UsageError("prompts.class_weights: all are 0.")
+        raise SettingError("prompts.class_weights: all are 0.", "prompts.class_weights")
     fractions = {name: weights[name] / total for name in members}
     for name, fraction in fractions.items():
         most = math.ceil(fraction * options.groups - 1e-9)
         if most > len(members[name]):
-            raise UsageError(
+            raise SettingError(
                 f"class '{name}' has {len(members[name])} prompts, and its fraction {fraction:.3g} of prompts.groups = "
-                f"{options.groups} can ask for {most} different ones in a step. Lower its weight or prompts.groups."
+                f"{options.groups} can ask for {most} different ones in a step. Lower its weight or prompts.groups.",
+                ("prompts", "class_weights", name),
+                "prompts.groups",
             )
     return fractions
 

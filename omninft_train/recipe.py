@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from avbench.config import build, refuse
+from avbench.config import build, located, refuse
 from avbench.toml import Origin, merge, parse_toml, read_text, toml_key, toml_value
 from omninft_train.config import Config
 from omninft_train.config_checks import check
-from omninft_train.errors import UsageError, near
+from omninft_train.errors import SettingError, UsageError, near
 
 RECIPES = ("vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft", "diffusionnft", "marble", "arr")
 BACKBONES = ("miniature", "crowd", "ltx2")
@@ -30,7 +31,20 @@ class _Layer:
     origin: Origin
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """A configuration, and the files and overrides that it was read from, the last of which wins."""
+
+    config: Config
+    origins: Sequence[Origin]
+
+
 def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a recipe; see `read`."""
+    return read(recipe, backbone, overrides).config
+
+
+def read(recipe: str | Path, backbone: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe.
 
     Layers, later ones win: defaults, the preset's file, the backbone's, the recipe, the overrides.
@@ -41,19 +55,21 @@ def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
         overrides: "section.key=value", with TOML values; a bare word is a string.
 
     Raises:
-        UsageError: an unknown key or value, or sizes that do not fit.
+        UsageError: an unknown key or value, or sizes that do not fit; file and line are named.
     """
     user = _user_file(recipe)
     named = user.content.pop("recipe", None)
     if not isinstance(named, str | None):
         raise refuse(user.origin, ("recipe",), f"recipe = {toml_value(named)}: expected one of {', '.join(RECIPES)}.")
     kind = user.content.get("backbone", {})
-    backbone = backbone or (str(kind["kind"]) if isinstance(kind, Mapping) and "kind" in kind else "miniature")
+    asked = None if backbone else (str(kind["kind"]) if isinstance(kind, Mapping) and "kind" in kind else None)
+    backbone = backbone or asked or "miniature"
     changes = [_parse_override(text) for text in overrides]
-    base = _kind(backbone)
+    with located(user.origin) if asked else nullcontext():
+        base = _kind(backbone)
     layers = [_recipe_file(f"backbones/{name}.toml") for name in dict.fromkeys((base, backbone))]
     if named is not None:
-        layers.append(_shipped(f"{named}.toml", RECIPES, named))
+        layers.append(_shipped(named, user.origin))
     layers += [user, *changes]
     preset = next((layer.content["preset"] for layer in reversed(layers) if "preset" in layer.content), "release")
     if preset == "paper":
@@ -61,20 +77,24 @@ def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = merge(merged, layer.content)
-    config = build(Config, merged, [layer.origin for layer in layers])
+    origins = [layer.origin for layer in layers]
+    config = build(Config, merged, origins)
     if config.backbone.kind != base:
-        raise UsageError(
+        reason = (
             f"backbone.kind = '{config.backbone.kind}', but the recipe is laid out for '{backbone}'. Name the backbone "
             "(--backbone)."
         )
-    check(config)
-    return config
+        raise refuse(origins, ("backbone", "kind"), reason)
+    with located(origins):
+        check(config)
+    return Recipe(config, origins)
 
 
 def _kind(backbone: str) -> str:
     """The backbone that a name stands for, or that a variant builds on."""
     if backbone not in (*BACKBONES, *VARIANTS):
-        raise UsageError(f"unknown recipe or backbone '{backbone}'. {near(backbone, (*BACKBONES, *VARIANTS))}")
+        reason = f"unknown recipe or backbone '{backbone}'. {near(backbone, (*BACKBONES, *VARIANTS))}"
+        raise SettingError(reason, "backbone.kind")
     return next(kind for kind in BACKBONES if backbone.startswith(kind))
 
 
@@ -86,10 +106,11 @@ def _user_file(recipe: str | Path) -> _Layer:
     return _Layer(parse_toml(text, str(path)), Origin(str(path), text))
 
 
-def _shipped(name: str, known: Sequence[str], asked: str) -> _Layer:
-    if asked not in known:
-        raise UsageError(f"unknown recipe or backbone '{asked}'. {near(asked, known)}")
-    return _recipe_file(name)
+def _shipped(name: str, origin: Origin) -> _Layer:
+    if name not in RECIPES:
+        reason = f"unknown recipe or backbone '{name}'. {near(name, RECIPES)}"
+        raise refuse(origin, ("recipe",), reason) if origin.text else UsageError(reason)
+    return _recipe_file(f"{name}.toml")
 
 
 def _recipe_file(name: str) -> _Layer:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from avbench.check.pairing import Matched
-from avbench.errors import UsageError
+from avbench.errors import SettingError, UsageError
 from avbench.results import UNAVAILABLE, Run
 from avbench.sources.spelling import composed
 
@@ -43,7 +43,8 @@ def shared_metrics(runs: Sequence[Run], wanted: Sequence[str] | None) -> tuple[l
         names = list(wanted)
     for run, available in zip(runs, scored, strict=True):
         if missing := [name for name in names if not available.get(name)]:
-            raise UsageError(_missing(run, missing, available))
+            reason = _missing(run, missing, available)
+            raise UsageError(reason) if wanted is None else SettingError(reason, "metrics")
     if not names:
         raise UsageError(f"{runs[0].path} has no scores to compare. 'avbench report {runs[0].path}' shows why.")
     return names, notes

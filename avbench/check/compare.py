@@ -13,9 +13,11 @@ from avbench.check.noise import Noise, load_noise
 from avbench.check.pairing import Matched, MatchedBy, match_clips, read_run
 from avbench.check.policy import Goal, Policy
 from avbench.check.verdict import Finding, Verdict, judge
+from avbench.config import located
 from avbench.direction import Direction
 from avbench.errors import UsageError, near
 from avbench.statistics.tests import Floats
+from avbench.toml import Origin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +84,8 @@ def compare_runs(candidate: Path, baseline: Path, policy: Policy | None = None) 
     noise = load_noise(policy.noise) if policy.noise else None
     runs = (read_run(baseline), read_run(candidate))
     matched = match_clips(runs)
-    names, notes = shared_metrics(runs, policy.metrics)
+    with located(policy.origin or Origin(policy.source)):
+        names, notes = shared_metrics(runs, policy.metrics)
     _refuse_unknown_metrics(policy, names)
     refuse_differences(matched, names)
     notes += _environment_notes(matched, policy)
@@ -104,7 +107,7 @@ def compare_runs(candidate: Path, baseline: Path, policy: Policy | None = None) 
 def _refuse_unknown_metrics(policy: Policy, names: Sequence[str]) -> None:
     for name in policy.metric:
         if name not in names:
-            raise UsageError(f"{policy.source} [metric.{name}]: no such metric is compared. {near(name, names)}")
+            raise policy.refuse(("metric", name), f"[metric.{name}]: no such metric is compared. {near(name, names)}")
 
 
 def _environment_notes(matched: Matched, policy: Policy) -> list[str]:

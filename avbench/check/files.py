@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -23,6 +23,7 @@ def comparison_json(comparison: Comparison, *, strict: bool = False) -> str:
         strict: whether undecided metrics count, for `exit_code`.
     """
     policy = comparison.policy
+    rules = {name: value for name, value in asdict(replace(policy, origin=None)).items() if name != "origin"}
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "candidate": str(comparison.candidate),
@@ -32,7 +33,7 @@ def comparison_json(comparison: Comparison, *, strict: bool = False) -> str:
         "paired_by": comparison.by,
         "prompts": comparison.prompts,
         "clips": comparison.clips,
-        "policy": asdict(policy) | {"noise": str(policy.noise) if policy.noise else None},
+        "policy": rules | {"noise": str(policy.noise) if policy.noise else None},
         "strict": strict,
         "exit_code": comparison.exit_code(strict),
         "headline": comparison.headline,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from avbench.check.comparable import environment_differences, refuse_differences, set_row, shared_metrics
 from avbench.check.pairing import Matched, match_clips, read_run
-from avbench.config import at_least, build
+from avbench.config import at_least, build, refuse
 from avbench.errors import UsageError
 from avbench.files import write_atomically
 from avbench.results import Run
@@ -63,7 +63,7 @@ class Noise:
         runs: the run folders, as they were given.
         metric: floors by metric.
         notes: what to know about them.
-        source: the file, for messages.
+        source: the file, for messages. origin: its text, for the lines in them.
     """
 
     prompts_digest: str
@@ -72,6 +72,7 @@ class Noise:
     metric: Mapping[str, MetricNoise]
     notes: tuple[str, ...] = ()
     source: str = "the noise file"
+    origin: Origin | None = field(default=None, compare=False, repr=False)
 
     def of(self, name: str, run: Run) -> MetricNoise | None:
         """The floor of a metric as this run computed it, None where it was not calibrated.
@@ -84,17 +85,19 @@ class Noise:
             return None
         row = run.scores[run.scores["metric"] == name].iloc[0]
         parameters = str(row["params_digest"]) if noise.kind == "set" else ""
-        for label, now, calibrated in (
-            ("protocol", str(run.info.get("protocol") or ""), self.protocol),
-            ("version", int(row["metric_version"]), noise.version),
-            ("weights digest", str(row["weights_digest"]), noise.weights_digest),
-            ("reference set or parameters", parameters, noise.params_digest),
+        for key, label, now, calibrated in (
+            ("protocol", "protocol", str(run.info.get("protocol") or ""), self.protocol),
+            ("version", "version", int(row["metric_version"]), noise.version),
+            ("weights_digest", "weights digest", str(row["weights_digest"]), noise.weights_digest),
+            ("params_digest", "reference set or parameters", parameters, noise.params_digest),
         ):
             if now != calibrated:
-                raise UsageError(
-                    f"{self.source}: {name} was calibrated with {label} {calibrated or 'none'}, and {run.path} has "
-                    f"{now or 'none'}. Calibrate again with 'avbench check calibrate'."
+                reason = (
+                    f"{name} was calibrated with {label} {calibrated or 'none'}, and {run.path} has {now or 'none'}. "
+                    "Calibrate again with 'avbench check calibrate'."
                 )
+                path = (key,) if key == "protocol" else ("metric", name, key)
+                raise refuse(self.origin or Origin(self.source), path, reason)
         return noise
 
 
@@ -187,15 +190,16 @@ def load_noise(path: Path) -> Noise:
         UsageError: no such file, no TOML, or not the content of one; with the line.
     """
     text = read_text(path)
-    content = parse_toml(text, str(path))
+    content, origin = parse_toml(text, str(path)), Origin(str(path), text)
     version = content.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:  # first: other keys may be unknown for that reason
-        raise UsageError(f"{path} has schema {version}, this avbench reads up to {SCHEMA_VERSION}.")
+        reason = f"schema_version = {version}: this avbench reads up to {SCHEMA_VERSION}."
+        raise refuse(origin, ("schema_version",), reason)
     try:
-        file = build(_File, content, Origin(str(path), text))
+        file = build(_File, content, origin)
     except UsageError as error:
         raise UsageError(f"{error} Write the file with 'avbench check calibrate'.") from error
-    return Noise(file.prompts_digest, file.protocol, file.runs, file.metric, file.notes, str(path))
+    return Noise(file.prompts_digest, file.protocol, file.runs, file.metric, file.notes, str(path), origin)
 
 
 @dataclass(frozen=True)

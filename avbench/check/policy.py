@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from avbench.config import NOT_EMPTY, at_least, between, key, load
+from avbench.config import NOT_EMPTY, at_least, between, build, key, refuse
+from avbench.errors import UsageError
+from avbench.toml import KeyPath, Origin, parse_toml, read_text
 
 Goal = Literal["higher", "lower", "keep"]
 Environment = Literal["note", "refuse", "ignore"]
@@ -39,7 +41,7 @@ class Policy:
         environment: what a difference between package versions or platforms does.
         noise: noise floors of `avbench check calibrate`, or None.
         metric: what is asked of single metrics, by name.
-        source: the file, for messages.
+        source: the file, for messages. origin: its text, for the lines in them.
     """
 
     alpha: Annotated[float, between(1e-6, 0.5)] = 0.05
@@ -50,10 +52,15 @@ class Policy:
     noise: Path | None = None
     metric: Mapping[str, MetricPolicy] = field(default_factory=dict)
     source: str = key(None, default="the policy")
+    origin: Origin | None = key(None, default=None, compare=False, repr=False)  # noqa: RUF009 - makes a field
 
     def of(self, name: str) -> MetricPolicy:
         """Rules for a metric."""
         return self.metric.get(name, MetricPolicy())
+
+    def refuse(self, path: KeyPath, reason: str) -> UsageError:
+        """The error to raise for a value that does not fit the runs; it names file and line."""
+        return refuse(self.origin or Origin(self.source), path, reason)
 
 
 def load_policy(path: Path) -> Policy:
@@ -62,10 +69,13 @@ def load_policy(path: Path) -> Policy:
     Raises:
         UsageError: no such file, no TOML, an unknown key, a value of a wrong kind or size; with the line.
     """
-    policy = load(Policy, path)
+    text = read_text(path)
+    origin = Origin(str(path), text)
+    policy = build(Policy, parse_toml(text, str(path)), origin)
     return replace(
         policy,
         metrics=None if policy.metrics is None else tuple(dict.fromkeys(policy.metrics)),
         noise=path.parent / policy.noise if policy.noise else None,
         source=str(path),
+        origin=origin,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from avbench.config import NOT_EMPTY, Must, build, key
 from avbench.errors import UsageError, near
 from avbench.leaderboard.lines import read_toml
 from avbench.leaderboard.schema import Board, Figure, Problem
-from avbench.toml import ConfigError
+from avbench.toml import ConfigError, KeyPath, Origin
 
 Selector = Mapping[Literal["provenance", "paper", "table", "benchmark", "row", "setting", "backbone", "method"], str]
 """Fields of figures and what they are to be."""
@@ -47,6 +47,7 @@ class ViewSpec:
         columns: quantities, in order; empty for those that the rows have, in order of first appearance.
         group_by: fields of figures that make groups of rows, with `select`.
         baseline: label of the row that differences are taken from; empty for none.
+        origin, path: what it was read from, for the lines in messages.
 
     Raises:
         UsageError: both of `rows` and `select`, or what the kind needs is missing.
@@ -61,6 +62,14 @@ class ViewSpec:
     select: Selector | None = None
     group_by: tuple[Literal["table", "benchmark", "setting", "backbone"], ...] = ()
     baseline: str = ""
+    origin: Origin | None = key(None, default=None, compare=False, repr=False)  # noqa: RUF009 - makes a field
+    path: KeyPath = key(None, default=(), compare=False)  # noqa: RUF009 - makes a field
+
+    def line(self, *path: str | int) -> int:
+        """The line of views.toml that sets a key of the view, or else the view; 0 where it was not read from a file."""
+        whole = (*self.path, *path)
+        lines = (self.origin.line(whole[:end]) for end in range(len(whole), 0, -1)) if self.origin else ()
+        return next(filter(None, lines), 0)
 
     def __post_init__(self) -> None:
         if bool(self.rows) == (self.select is not None):
@@ -99,7 +108,7 @@ def read_views(path: Path, name: str, problems: list[Problem]) -> list[ViewSpec]
     for number, entry in enumerate(listed):
         label = f"view {entry.get('name', number + 1)}"
         try:
-            view = build(ViewSpec, entry, origin, ("view", number))
+            view = replace(build(ViewSpec, entry, origin, ("view", number)), origin=origin, path=("view", number))
         except ConfigError as error:
             problems.append(Problem(name, error.line, label, error.reason))
             continue
@@ -116,25 +125,28 @@ def view_problems(views: Sequence[ViewSpec], board: Board) -> list[Problem]:
     problems = []
     known = entries(board.figures)
     for view in views:
-        for message in _missing(view, board, known):
-            problems.append(Problem("views.toml", 0, f"view {view.name}", message))
+        for path, message in _missing(view, board, known):
+            problems.append(Problem("views.toml", view.line(*path), f"view {view.name}", message))
     return problems
 
 
-def _missing(view: ViewSpec, board: Board, known: Sequence[Entry]) -> Iterable[str]:
-    for column in view.columns:
+def _missing(view: ViewSpec, board: Board, known: Sequence[Entry]) -> Iterable[tuple[KeyPath, str]]:
+    for i, column in enumerate(view.columns):
         if column not in board.quantities:
-            yield f"unknown quantity {column!r}. {near(column, list(board.quantities))}"
-    for row in view.rows:
-        for selector in row.sources:
+            yield ("columns", i), f"unknown quantity {column!r}. {near(column, list(board.quantities))}"
+    for i, row in enumerate(view.rows):
+        for j, selector in enumerate(row.sources):
             count = len(select(known, selector))
             if count != 1:
-                yield f"row {row.label}: {dict(selector)} fits {count} rows, expected 1."
+                yield ("rows", i, "from", j), f"row {row.label}: {dict(selector)} fits {count} rows, expected 1."
         for name in row.conflicts:
             if name not in board.conflicts:
-                yield f"row {row.label}: unknown conflict {name!r}. {near(name, board.conflicts)}"
+                yield (
+                    ("rows", i, "conflicts"),
+                    f"row {row.label}: unknown conflict {name!r}. {near(name, board.conflicts)}",
+                )
     if view.select is not None and view.select.get("provenance") != "measured" and not select(known, view.select):
-        yield f"select fits no row: {dict(view.select)}."
+        yield ("select",), f"select fits no row: {dict(view.select)}."
     labels = [row.label for row in view.rows] or [entry[0].row for entry in select(known, view.select or {})]
     if view.baseline and view.baseline not in labels:
-        yield f"baseline {view.baseline!r} is the label of no row. {near(view.baseline, labels)}"
+        yield ("baseline",), f"baseline {view.baseline!r} is the label of no row. {near(view.baseline, labels)}"

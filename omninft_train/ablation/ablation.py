@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from avbench.config import located
 from avbench.errors import UsageError
 from avbench.files import make_folder
+from avbench.metrics.base import get_scorers
 from omninft_train.ablation.backends import Backend
 from omninft_train.ablation.grid import Grid
 from omninft_train.ablation.outcome import Outcome, make_outcome
@@ -115,12 +117,22 @@ def open_ablation(request: Request) -> Ablation:
     if request.jobs is not None:
         grid = replace(grid, jobs=request.jobs)
     check_choice(grid, request.choice)
-    check_command(grid.trainer.command, grid.source)
+    _check_metrics(grid)
+    with located(grid.origins):
+        check_command(grid.trainer.command, grid.source)
     steps = make_steps(grid, resolve(grid, grid.used), pretraining(grid))
     name = f"runs/ablate-{grid.name}" + (f"-{grid.budget}" if grid.budget else "")
     out = request.out or Path(name)
     chosen = chosen_steps(steps, request.choice)
     return Ablation(grid, out, tuple(steps), tuple(chosen), request.choice, _command(request))
+
+
+def _check_metrics(grid: Grid) -> None:
+    for number, name in enumerate(grid.evaluation.metrics):
+        try:
+            get_scorers([name])
+        except UsageError as error:
+            raise grid.refuse(f"[evaluate] metrics: {error}", ("evaluate", "metrics", number)) from error
 
 
 def _quoted(part: str) -> str:

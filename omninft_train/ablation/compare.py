@@ -199,8 +199,8 @@ def _paired(
         return by_seed, np.asarray(per_prompt.to_numpy(dtype=np.float64)), len(both)
     frames = [_of(results.sets, variant, metric) for variant in variants]
     values = [[_value(frame.loc[frame["seed"] == seed, "value"]) for seed in seeds] for frame in frames]
-    found = [None if a is None or b is None else a - b for a, b in zip(*values, strict=True)]
-    return found, np.zeros(0), 0
+    differences = [None if a is None or b is None else a - b for a, b in zip(*values, strict=True)]
+    return differences, np.zeros(0), 0
 
 
 def judge(

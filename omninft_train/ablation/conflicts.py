@@ -211,7 +211,7 @@ def sentence(result: Study) -> str:
     if low is None or high is None:
         where = f"no interval: {result.fraction_interval.reason}"
     elif low > 0.5:
-        where = "more than half: what makes the picture better tends to make the sound worse"
+        where = "more than half: what makes the video better tends to make the sound worse"
     elif high < 0.5:
         where = "less than half: the two tend to agree, and still disagree in the others"
     ends = "" if low is None or high is None else f" [{low:.1%}, {high:.1%}]"

@@ -17,8 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from avbench.config import located
 from avbench.errors import AvbenchError, EnvironmentProblem
 from avbench.files import make_folder
+from avbench.toml import Origin
 from omninft_train.ablation.grid import Grid
 from omninft_train.ablation.processes import environment, failure, filled
 from omninft_train.ablation.prompt_files import write_prompts
@@ -162,7 +164,8 @@ def _now() -> str:
 
 def _run(grid: Grid, out: Path, step: Step, held: int, children: Children) -> dict[str, Any]:
     """The step's command, its output into a log; resources that it used."""
-    command = filled(step.command, grid.source, out)
+    with located(grid.origins or Origin(grid.source)):
+        command = filled(step.command, out)
     folder = out / step.folder
     make_folder(folder, "--out")
     log, error_file = folder / f"{step.record}.log", folder / f"{step.record}.error.json"

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from avbench.config import NOT_EMPTY, at_least, key
+from avbench.config import NOT_EMPTY, at_least, key, refuse
 from avbench.errors import UsageError
+from avbench.toml import KeyPath, Origin
 
 Count = Annotated[int, at_least(1)]
 Direction = Literal["higher", "lower", "none"]
@@ -193,6 +194,7 @@ class Grid:
         train: overrides of the trainer's configuration for all variants.
         train_prompts: suite or file; empty for the trainer's own. Prompts that are evaluated are left out.
         gpus: of a step, by kind; for Ray.
+        origins: what the grid was read from, for messages.
     """
 
     name: str
@@ -216,6 +218,13 @@ class Grid:
     published: Published
     cost: Cost
     gpus: Mapping[str, float]
+    origins: tuple[Origin, ...] = ()
+
+    def refuse(self, reason: str, *paths: KeyPath) -> UsageError:
+        """The error to raise for a value that does not fit; it names the file and the line of the first path set."""
+        origins = self.origins or (Origin(self.source),)
+        path = next((path for path in paths for origin in reversed(origins) if origin.line(path)), paths[0])
+        return refuse(origins, path, reason)
 
     @property
     def used(self) -> list[str]:

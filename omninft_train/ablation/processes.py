@@ -9,26 +9,26 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from avbench.errors import EnvironmentProblem, UsageError
+from avbench.errors import EnvironmentProblem, SettingError
 from avbench.terminal.entry import ERROR_FILE
 
 
-def filled(command: Sequence[str], source: str, out: Path | None = None) -> list[str]:
+def filled(command: Sequence[str], out: Path | None = None) -> list[str]:
     """A command with its placeholders and environment variables filled in.
 
     Args:
         command: with "{python}", "{out}" and "$NAME".
-        source: the grid, for messages.
         out: the ablation's folder; None where the command does not name it.
 
     Raises:
-        UsageError: an environment variable is not set.
+        SettingError: an environment variable is not set.
     """
     done = []
     for part in with_paths(command, out):
         expanded = os.path.expandvars(part) if "$" in part else part
         if "$" in expanded and expanded == part:
-            raise UsageError(f"{source}: {part!r} names an environment variable that is not set. Set it.")
+            reason = f"[trainer] {part!r} names an environment variable that is not set. Set it."
+            raise SettingError(reason, "trainer.command", "trainer.launch")
         done.append(expanded)
     return done
 
@@ -43,10 +43,10 @@ def check_command(command: Sequence[str], source: str) -> None:
     """Whether there is such a program, before anything is made.
 
     Raises:
-        UsageError: an environment variable is not set.
+        SettingError: an environment variable is not set.
         EnvironmentProblem: there is none.
     """
-    program = filled(command, source)[0]
+    program = filled(command)[0]
     if shutil.which(program) is None:
         raise EnvironmentProblem(f"cannot start {program}: no such program. Check [trainer] command of {source}.")
 

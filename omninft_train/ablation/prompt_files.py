@@ -11,6 +11,7 @@ from avbench.errors import UsageError
 from avbench.files import write_atomically
 from avbench.prompts import as_records, get_prompt_suite, list_prompt_suites, prompt_file, select_rows
 from avbench.sources.prompts import read_prompts
+from avbench.toml import KeyPath
 from omninft_train.ablation.grid import Grid
 
 _TEXTS = ("prompt_av", "prompt_v", "prompt_a")
@@ -42,9 +43,10 @@ def evaluated_count(grid: Grid) -> int:
     else:
         count = len(read_prompts(_file(grid, how.prompts)).rows)
     if how.parts > min(count, how.limit or count):
-        raise UsageError(
-            f"{grid.source}: [evaluate] parts {how.parts} > {min(count, how.limit or count)} prompts: a part would be "
-            "empty. Make fewer parts."
+        raise grid.refuse(
+            f"[evaluate] parts {how.parts} > {min(count, how.limit or count)} prompts: a part would be empty. Make "
+            "fewer parts.",
+            ("evaluate", "parts"),
         )
     return min(count, how.limit or count)
 
@@ -69,7 +71,8 @@ def write_prompts(grid: Grid, folder: Path) -> None:
         held_out = {record["prompt_av"] for record in judged}
         kept = [r for r in _records(grid, grid.train_prompts, None) if r["prompt_av"] not in held_out]
         if not kept:
-            raise UsageError(f"{grid.source}: every prompt of train_prompts is evaluated as well. Name another list.")
+            reason = "every prompt of train_prompts is evaluated as well. Name another list."
+            raise grid.refuse(reason, ("train_prompts",))
         _write(folder / "train.jsonl", kept)
 
 
@@ -77,10 +80,14 @@ def _file(grid: Grid, name: str) -> Path:
     if name in {suite.name for suite in list_prompt_suites()}:
         return prompt_file(name)
     path = grid.folder / name
+    key: KeyPath = ("train_prompts",) if name == grid.train_prompts else ("evaluate", "prompts")
     if not path.is_file():
         if "." not in name:
-            get_prompt_suite(name)  # says which suites there are
-        raise UsageError(f"{grid.source}: no prompt list {path}. Name a suite of 'avbench prompts list', or a file.")
+            try:
+                get_prompt_suite(name)  # says which suites there are
+            except UsageError as error:
+                raise grid.refuse(str(error), key) from error
+        raise grid.refuse(f"no prompt list {path}. Name a suite of 'avbench prompts list', or a file.", key)
     return path
 
 

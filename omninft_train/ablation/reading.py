@@ -87,8 +87,8 @@ def load_grid(grid: str | Path, budget: str = "", *, all_tables: bool = False) -
     name, text, folder = _find(str(grid))
     content, origin = parse_toml(text, name), Origin(name, text)
     whole = _checked(content, [origin])
-    budgets = {key: _checked(merge(content, content["budget"][key]), [origin, replace(origin, root=("budget", key))])
-               for key in whole.budget}  # fmt: skip
+    origins = {key: (origin, replace(origin, root=("budget", key))) for key in whole.budget}
+    budgets = {key: _checked(merge(content, content["budget"][key]), origins[key]) for key in whole.budget}
     if budget and budget not in budgets:
         known = near(budget, budgets) if budgets else "The grid has none."
         raise UsageError(f"{name}: unknown budget {budget!r}. {known}")
@@ -118,6 +118,7 @@ def load_grid(grid: str | Path, budget: str = "", *, all_tables: bool = False) -
         published=chosen.published,
         cost=chosen.cost,
         gpus={str(kind): count for kind, count in chosen.gpus.items()},
+        origins=origins[budget] if budget else (origin,),
     )
 
 

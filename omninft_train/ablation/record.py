@@ -41,7 +41,7 @@ def check_record(grid: Grid, leaderboards: Path) -> None:
         UsageError: the grid names no benchmark, or the folder has a problem.
     """
     if not grid.benchmark:
-        raise UsageError(f"{grid.source}: benchmark is empty. Rows of leaderboards say which prompts they are of.")
+        raise grid.refuse("benchmark is empty. Rows of leaderboards say which prompts they are of.", ("benchmark",))
     problems = read_folder(leaderboards).problems
     if problems:
         raise UsageError(f"{leaderboards}/{problems[0]} Fix it before you add rows.")

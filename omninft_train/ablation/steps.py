@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from avbench.errors import UsageError
 from omninft_train.ablation.grid import Grid, Variant
 from omninft_train.ablation.prompt_files import evaluated_count, prompt_metadata
 from omninft_train.ablation.variants import pretrain_arguments, rollouts, training_arguments
@@ -68,9 +67,9 @@ def make_steps(grid: Grid, resolved: Mapping[str, Mapping[str, Any]], pretrainin
     chosen = [name for name in grid.used if grid.variants[name].recipe]
     bases = [name for name in grid.used if not grid.variants[name].recipe]
     if not chosen:
-        raise UsageError(
-            f"{grid.source}: no variant is trained. The base policy is sampled from a run's reference: "
-            "add a variant with a recipe."
+        raise grid.refuse(
+            "no variant is trained. The base policy is sampled from a run's reference: add a variant with a recipe.",
+            ("variant",),
         )
     for seed in grid.seeds:
         for name in chosen:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from avbench.config import key_paths
 from avbench.errors import UsageError
-from avbench.toml import ConfigError, toml_value
+from avbench.toml import ConfigError, KeyPath, toml_value
 from omninft_train import recipe
 from omninft_train.ablation.grid import Grid, Variant
 from omninft_train.config import MINIATURES
@@ -56,14 +57,25 @@ def _resolve(grid: Grid, variant: Variant) -> dict[str, Any]:
         config = recipe.load(recipe_of(grid, variant), grid.trainer.backbone, settings(grid, variant))
         check(config, grid.trainer.processes)
     except UsageError as error:
-        reason = error.reason if isinstance(error, ConfigError) else error
-        raise UsageError(f"{grid.source} [variant.{variant.name}]: {reason}") from error
+        reason = error.reason if isinstance(error, ConfigError) else str(error)
+        raise grid.refuse(f"[variant.{variant.name}]: {reason}", *_paths(variant, error)) from error
     # As its file has it, without empty tables and nulls: the digests of steps are over this form.
     content = tomllib.loads(recipe.to_toml(config))
     for section, keys in _APART.items():
         for key in keys:
             content.get(section, {}).pop(key, None)
     return content
+
+
+def _paths(variant: Variant, error: UsageError) -> Iterator[KeyPath]:
+    """Where a grid may set what is wrong with a variant's configuration, the most likely first."""
+    wrong = [error.path] if isinstance(error, ConfigError) else key_paths(error)
+    for whole in [path[:length] for path in wrong for length in range(len(path), 0, -1)]:
+        for key in (whole, (".".join(map(str, whole)),)):
+            yield ("variant", variant.name, "set", *key)
+            yield ("train", *key)
+    yield ("variant", variant.name, "recipe")
+    yield ("variant", variant.name)
 
 
 def pretraining(grid: Grid) -> str:
@@ -77,7 +89,7 @@ def pretraining(grid: Grid) -> str:
     if grid.base.path:
         return ""
     if grid.trainer.backbone not in MINIATURES:
-        raise UsageError(f"{grid.source}: [base] has no path; only miniatures are pretrained here.")
+        raise grid.refuse("[base] has no path; only miniatures are pretrained here.", ("base",), ("trainer",))
     options = replace(shipped(grid.trainer.backbone), seed=grid.base.pretrain_seed)
     if grid.base.pretrain_steps is not None:
         options = replace(options, steps=grid.base.pretrain_steps)

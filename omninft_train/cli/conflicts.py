@@ -42,8 +42,8 @@ def command(
         size = group_size or config.prompts.group_size
         noise = config.run.seed if seed is None else seed
         how = Generation(role, size, sampling.steps, sampling.guidance, noise, sampling.batch)
-        found = group_rewards(trained, chosen, how, out, world)
-        if found is not None:
-            write_json(found, out)
+        rewards = group_rewards(trained, chosen, how, out, world)
+        if rewards is not None:
+            write_json(rewards, out)
             clear(out)
             say(str(out))

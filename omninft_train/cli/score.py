@@ -20,14 +20,18 @@ def command(
     set_: Overrides = None,
 ) -> None:
     """Print what a recipe's rewards say of clips on disk: means with 95 % intervals over prompts, and failures."""
+    from avbench.config import located
     from avbench.pages.table import Column, Table, row_of
     from avbench.pages.terminal import print_table
-    from omninft_train.recipe import load
+    from omninft_train.recipe import read
     from omninft_train.rewards.local import make_rewards, read_clips
 
-    config = load(recipe, backbone, set_ or [])
+    loaded = read(recipe, backbone, set_ or [])
+    config = loaded.config
     decoded, prompts = read_clips(clips)
-    scored = make_rewards(config.rewards).score(decoded, prompts, [str(i) for i in range(len(decoded))])
+    with located(loaded.origins):
+        rewards = make_rewards(config.rewards)
+    scored = rewards.score(decoded, prompts, [str(i) for i in range(len(decoded))])
     rows = [
         row_of((spec.name, *figures(scored.values[:, index].tolist(), prompts)))
         for index, spec in enumerate(config.rewards.reward)

@@ -17,11 +17,12 @@ def command(
     set_: Overrides = None,
 ) -> None:
     """Train. Start it by torchrun for several processes; run the same command again to go on after an interruption."""
-    from omninft_train.recipe import load
+    from avbench.config import located
+    from omninft_train.recipe import read
     from omninft_train.training.assemble import assemble
     from omninft_train.training.distributed import joined
     from omninft_train.training.trainer import train
 
-    config = load(recipe, backbone, set_ or [])
-    with joined() as world:
-        train(assemble(config, out, world))
+    loaded = read(recipe, backbone, set_ or [])
+    with joined() as world, located(loaded.origins):
+        train(assemble(loaded.config, out, world))

@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from omninft_train.errors import UsageError
+from omninft_train.errors import SettingError
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 COMFYUI_FILE = "comfyui_lora.safetensors"
@@ -56,20 +56,22 @@ def start_of(path: Path, shapes: Mapping[str, tuple[int, ...]], alpha: int, arch
     Raises:
         UsageError: it cannot be read, or anything of it does not fit; the message says what to do.
     """
-    found = read_adapter(path)
-    _check_names(found, shapes)
-    _check_shapes(found, shapes)
-    if found.alpha != alpha:
-        raise UsageError(
-            f"policy.init: {found.path} has alpha {found.alpha:g}, and policy.alpha is {alpha}. "
-            f"Set policy.alpha={found.alpha:g}."
+    adapter = read_adapter(path)
+    _check_names(adapter, shapes)
+    _check_shapes(adapter, shapes)
+    if adapter.alpha != alpha:
+        raise SettingError(
+            f"policy.init: {adapter.path} has alpha {adapter.alpha:g}, and policy.alpha is {alpha}. "
+            f"Set policy.alpha={adapter.alpha:g}.",
+            "policy.init",
         )
-    if found.architecture is not None and found.architecture != architecture:
-        raise UsageError(
-            f"policy.init: {found.path} was trained on another base (architecture {found.architecture}) than this "
-            f"backbone (architecture {architecture}). Name a LoRA for this one, or its own base in backbone.path."
+    if adapter.architecture is not None and adapter.architecture != architecture:
+        raise SettingError(
+            f"policy.init: {adapter.path} was trained on another base (architecture {adapter.architecture}) than this "
+            f"backbone (architecture {architecture}). Name a LoRA for this one, or its own base in backbone.path.",
+            "policy.init",
         )
-    return found
+    return adapter
 
 
 def read_adapter(path: Path) -> AdapterFile:
@@ -86,12 +88,15 @@ def read_adapter(path: Path) -> AdapterFile:
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"policy.init: {file} cannot be read ({error}). Name a LoRA in safetensors.") from error
+        raise SettingError(
+            f"policy.init: {file} cannot be read ({error}). Name a LoRA in safetensors.", "policy.init"
+        ) from error
     prefix = next((known for known in _PREFIXES if any(name.startswith(known) for name in tensors)), None)
     if prefix is None:
-        raise UsageError(
+        raise SettingError(
             f"policy.init: {file} is no LoRA in the layout of diffusers, peft or ComfyUI. Of a run, name "
-            "what 'omninft-train export' writes."
+            "what 'omninft-train export' writes.",
+            "policy.init",
         )
     named = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     alphas = {name: float(named.pop(name)) for name in list(named) if name.endswith(_ALPHA)}
@@ -105,12 +110,15 @@ def _locate(path: Path) -> Path:
     for folder in (path, path / _RELEASE):
         there = [folder / name for name in _FILES if (folder / name).is_file()]
         if len(there) > 1:
-            raise UsageError(f"policy.init: {folder} holds {len(there)} LoRAs. Name the file: {', '.join(_FILES)}.")
+            raise SettingError(
+                f"policy.init: {folder} holds {len(there)} LoRAs. Name the file: {', '.join(_FILES)}.", "policy.init"
+            )
         if there:
             return there[0]
-    raise UsageError(
+    raise SettingError(
         f"policy.init: {path} is no file, nor a folder with {', '.join(_FILES)}. Name a LoRA as 'omninft-train "
-        "export' writes it."
+        "export' writes it.",
+        "policy.init",
     )
 
 
@@ -125,15 +133,17 @@ def _alpha(
         stated = _parsed(metadata.get("lora_adapter_metadata", "{}"), file)
         config = {key.removeprefix("transformer."): value for key, value in stated.items()}
     if odd := [key for key in _OTHERWISE if config.get(key)]:
-        raise UsageError(
+        raise SettingError(
             f"policy.init: {file} has {', '.join(odd)}; only LoRAs of one rank, scaled by alpha / rank, can be "
-            "started from. Merge it into the base instead, and name that in backbone.path."
+            "started from. Merge it into the base instead, and name that in backbone.path.",
+            "policy.init",
         )
     modules = {name.removesuffix(_A) for name in tensors if name.endswith(_A)}
     if alphas and (len(set(alphas.values())) > 1 or {name.removesuffix(_ALPHA) for name in alphas} != modules):
-        raise UsageError(
+        raise SettingError(
             f"policy.init: {file} gives its layers different scales (alpha). Merge it into the base instead, and name "
-            "that in backbone.path."
+            "that in backbone.path.",
+            "policy.init",
         )
     return next(iter(alphas.values()), float(config.get("lora_alpha", rank)))
 
@@ -142,8 +152,9 @@ def _json(path: Path) -> Mapping[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(
-            f"policy.init: {path} cannot be read ({error.strerror}), and only it says alpha. Put it beside the weights."
+        raise SettingError(
+            f"policy.init: {path} cannot be read ({error.strerror}), and only it has alpha. Put it beside the weights.",
+            "policy.init",
         ) from error
     return _parsed(text, path)
 
@@ -152,35 +163,41 @@ def _parsed(text: str, path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise UsageError(f"policy.init: {path} is damaged ({error}). Export the LoRA again.") from error
+        raise SettingError(
+            f"policy.init: {path} is damaged ({error}). Export the LoRA again.", "policy.init"
+        ) from error
     return content if isinstance(content, Mapping) else {}
 
 
-def _check_names(found: AdapterFile, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    unknown, missing = sorted(found.tensors.keys() - shapes.keys()), sorted(shapes.keys() - found.tensors.keys())
+def _check_names(adapter: AdapterFile, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    unknown, missing = sorted(adapter.tensors.keys() - shapes.keys()), sorted(shapes.keys() - adapter.tensors.keys())
     if unknown:
-        raise UsageError(
-            f"policy.init: {found.path} holds {len(unknown)} tensors that this policy has no layer for, for example "
-            f"{unknown[0]}. A LoRA on the layers that are trained here is needed, as 'omninft-train export' writes it."
+        raise SettingError(
+            f"policy.init: {adapter.path} holds {len(unknown)} tensors that this policy has no layer for, for example "
+            f"{unknown[0]}. A LoRA on the layers that are trained here is needed, as 'omninft-train export' writes it.",
+            "policy.init",
         )
     if missing:
-        raise UsageError(
-            f"policy.init: {found.path} lacks {len(missing)} of {len(shapes)} tensors, for example {missing[0]}. A "
-            "LoRA on all layers that are trained here is needed, for this number of blocks."
+        raise SettingError(
+            f"policy.init: {adapter.path} lacks {len(missing)} of {len(shapes)} tensors, for example {missing[0]}. A "
+            "LoRA on all layers that are trained here is needed, for this number of blocks.",
+            "policy.init",
         )
 
 
-def _check_shapes(found: AdapterFile, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _check_shapes(adapter: AdapterFile, shapes: Mapping[str, tuple[int, ...]]) -> None:
     for name, shape in shapes.items():
-        given = tuple(found.tensors[name].shape)
+        given = tuple(adapter.tensors[name].shape)
         side = 0 if name.endswith(_A) else 1
         if len(given) == 2 and given[1 - side] == shape[1 - side] and given[side] != shape[side]:
-            raise UsageError(
-                f"policy.init: {found.path} has rank {given[side]}, and policy.rank is {shape[side]}. "
-                f"Set policy.rank={given[side]}."
+            raise SettingError(
+                f"policy.init: {adapter.path} has rank {given[side]}, and policy.rank is {shape[side]}. "
+                f"Set policy.rank={given[side]}.",
+                "policy.init",
             )
         if given != shape:
-            raise UsageError(
-                f"policy.init: {found.path}: {name} has shape {given}, and this policy's {shape}. It is for another "
-                "base; name a LoRA for this one."
+            raise SettingError(
+                f"policy.init: {adapter.path}: {name} has shape {given}, and this policy's {shape}. It is for another "
+                "base; name a LoRA for this one.",
+                "policy.init",
             )

@@ -16,7 +16,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from torch import nn
 
-from omninft_train.errors import EnvironmentProblem, UsageError
+from omninft_train.errors import EnvironmentProblem, SettingError, UsageError
 from omninft_train.models.backbone import Decoded
 from omninft_train.models.latents import Condition, Geometry, Latents
 from omninft_train.models.ltx2_decoding import DecodeOptions, Decoders, decode_audio, decode_video
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from omninft_train.config import BackboneSection
 
 _CLASSES: dict[str, type[Any]] = {
-    found.__name__: found
-    for found in (
+    network.__name__: network
+    for network in (
         LTX2VideoTransformer3DModel,
         AutoencoderKLLTX2Video,
         AutoencoderKLLTX2Audio,
@@ -201,10 +201,13 @@ def clip_geometry(parts: dict[str, Any], section: BackboneSection) -> Geometry:
     vae, audio_vae, config = parts["vae"], parts["audio_vae"], parts["transformer"].config
     space, time = vae.spatial_compression_ratio, vae.temporal_compression_ratio
     if section.height % space or section.width % space or section.frames % time != 1 % time:
-        raise UsageError(
+        raise SettingError(
             f"{section.frames} frames of {section.width} x {section.height}: width and height have to be multiples of "
             f"{space}, and frames a multiple of {time} plus 1. Near: {_near(section.frames - 1, time) + 1} frames of "
-            f"{_near(section.width, space)} x {_near(section.height, space)}."
+            f"{_near(section.width, space)} x {_near(section.height, space)}.",
+            "backbone.height",
+            "backbone.width",
+            "backbone.frames",
         )
     if (config.patch_size, config.patch_size_t) != (1, 1) or tuple(config.vae_scale_factors) != (time, space, space):
         raise UsageError(
@@ -229,19 +232,23 @@ def _near(value: int, multiple: int) -> int:
     return max(1, round(value / multiple)) * multiple
 
 
-def _check_positions(section: BackboneSection, sound_seconds: float, config: Any) -> None:
+def _check_positions(section: BackboneSection, audio_seconds: float, config: Any) -> None:
     """The rotary positions run over seconds and pixels up to a largest one; beyond it the network was never trained."""
     limits = (
         ("seconds of video (frames / fps)", section.frames / section.fps, config.pos_embed_max_pos),
-        ("seconds of sound", sound_seconds, config.audio_pos_embed_max_pos),
+        ("seconds of sound", audio_seconds, config.audio_pos_embed_max_pos),
         ("pixels of height", section.height, config.base_height),
         ("pixels of width", section.width, config.base_width),
     )
     for what, value, largest in limits:
         if value > largest:
-            raise UsageError(
+            raise SettingError(
                 f"{value:g} {what}: the positions of this transformer end at {largest:g}. Lower backbone.frames, "
-                "height or width, or raise backbone.fps."
+                "height or width, or raise backbone.fps.",
+                "backbone.frames",
+                "backbone.height",
+                "backbone.width",
+                "backbone.fps",
             )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from avbench.metrics.base import Scorer
-from omninft_train.errors import UsageError
+from omninft_train.errors import SettingError
 from omninft_train.rewards.local import find_source
 from omninft_train.rewards.spec import RewardSpec
 
@@ -25,12 +25,17 @@ def held_out_specs(rewards: Sequence[RewardSpec], names: Sequence[str], kind: st
     weights = {spec.scorer: spec.weight for spec in rewards}
     for name in names:
         if weights.get(name):
-            raise UsageError(f"evaluation.heldout: '{name}' is a reward of this run, so it is not held out.")
+            raise SettingError(
+                f"evaluation.heldout: '{name}' is a reward of this run, so it is not held out.", "evaluation.heldout"
+            )
     wanted = dict.fromkeys((*_own(kind), *names))
     specs = tuple(RewardSpec(name, 0.0, "both") for name in wanted if name not in weights)
     count = Counter(spec.name for spec in (*rewards, *specs))
     if repeated := [name for name, times in count.items() if times > 1]:
-        raise UsageError(f"rewards and evaluation.heldout have two metrics named {', '.join(repeated)}; leave one out.")
+        raise SettingError(
+            f"rewards and evaluation.heldout have two metrics named {', '.join(repeated)}; leave one out.",
+            "evaluation.heldout",
+        )
     return specs
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from avbench.clips import Expected, Prompt
 from avbench.encoders import EncoderStore, Setup
 from avbench.encoders.store import GROUP
-from avbench.errors import AvbenchError, EnvironmentProblem, MediaError, UsageError, near
+from avbench.errors import AvbenchError, EnvironmentProblem, MediaError, SettingError, UsageError, near
 from avbench.media import Frames, Media, Waveform, decode_clip
 from avbench.metrics.base import Scorer, no_prompt, registry
 from avbench.sources import load_source
@@ -158,12 +158,15 @@ def make_rewards(options: RewardOptions) -> Rewards:
     """
     specs = options.reward
     if not specs:
-        raise UsageError("no rewards: add [[rewards.reward]] with scorer, weight and route.")
+        raise SettingError("no rewards: add [[rewards.reward]] with scorer, weight and route.", "rewards")
     repeated = [name for name, count in Counter(spec.name for spec in specs).items() if count > 1]
     if repeated:
-        raise UsageError(f"two rewards are named {', '.join(repeated)}; names must differ.")
-    for spec in specs:
-        _warn_of_direction(spec, find_source(spec))
+        raise SettingError(f"two rewards are named {', '.join(repeated)}; names must differ.", "rewards.reward")
+    for number, spec in enumerate(specs):
+        try:
+            _warn_of_direction(spec, find_source(spec))
+        except UsageError as error:
+            raise SettingError(str(error), ("rewards", "reward", number, "scorer")) from error
     folder = Path(options.weights_dir) if options.weights_dir else None
     setup = Setup(options.weights, folder, options.precision, frozenset(options.accepted))
     if options.backend == "local":

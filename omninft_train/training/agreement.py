@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omninft_train.errors import AvbenchError, EnvironmentProblem, UsageError
+from omninft_train.errors import AvbenchError, EnvironmentProblem, SettingError, UsageError
 from omninft_train.files import make_folder
 from omninft_train.training import checkpoint
 from omninft_train.training.distributed import World
@@ -44,8 +44,8 @@ def last_checkpoint(out: Path, world: World) -> Path | None:
     """
     if world.size == 1:
         return checkpoint.latest(out)
-    found = checkpoint.latest(out) if world.is_main else None
-    name: str | None = world.gather_objects(found.name if found else None)[0]  # type: ignore[assignment]
+    newest = checkpoint.latest(out) if world.is_main else None
+    name: str | None = world.gather_objects(newest.name if newest else None)[0]  # type: ignore[assignment]
     if name is None:
         return None
     seen = world.gather_objects(_identity(out / name))
@@ -72,9 +72,10 @@ def check_conditions(backbone: Backbone, prompts: Sequence[str], world: World) -
     counts: Any = world.gather_objects(len(backbone.missing(prompts)))
     blind = [rank for rank, count in enumerate(counts) if count]
     if blind:
-        raise UsageError(
+        raise SettingError(
             f"backbone.cache is not shared: {_processes(blind)} (node {blind[0] // world.node_size}) lacks "
-            f"{counts[blind[0]]} of the prompts, which others have encoded. Name a folder that all nodes share."
+            f"{counts[blind[0]]} of the prompts, which others have encoded. Name a folder that all nodes share.",
+            "backbone.cache",
         )
 
 
@@ -119,7 +120,7 @@ def _check_shared(out: Path, world: World) -> None:
         marker.unlink(missing_ok=True)
     if blind:
         raise UsageError(
-            f"--out {out} is not shared: {_processes(blind)} cannot see what process 0 writes there. Name a folder "
+            f"{out} (--out) is not shared: {_processes(blind)} cannot see what process 0 writes there. Name a folder "
             "that all nodes have in common."
         )
 

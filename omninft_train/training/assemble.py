@@ -12,7 +12,7 @@ import torch
 
 from omninft_train.config import MINIATURES, Config
 from omninft_train.config_checks import check
-from omninft_train.errors import UsageError
+from omninft_train.errors import SettingError
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.method.surgery import PRESETS, keep_by_block, preset_keep
 from omninft_train.models.adapter_files import start_of
@@ -124,7 +124,10 @@ def load_backbone(config: Config, device: str, prompts: Sequence[str] = (), *, e
     blocks = depth(backbone.transformer)
     for block in config.sampling.guidance.stg_blocks:
         if not 0 <= block < blocks:
-            raise UsageError(f"sampling.guidance.stg_blocks: {block}, but the network has blocks 0 to {blocks - 1}.")
+            raise SettingError(
+                f"sampling.guidance.stg_blocks: {block}, but the network has blocks 0 to {blocks - 1}.",
+                "sampling.guidance.stg_blocks",
+            )
     return backbone
 
 
@@ -134,20 +137,24 @@ def _load(config: Config, device: str, prompts: Sequence[str], empty: bool) -> B
         from omninft_train.miniature.backbone import MiniatureBackbone
 
         if not section.path:
-            raise UsageError(
-                "backbone.path is empty: give the folder of a pretrained miniature. 'omninft-train pretrain' makes one."
+            raise SettingError(
+                "backbone.path is empty: give the folder of a pretrained miniature. 'omninft-train pretrain' makes it.",
+                "backbone.path",
             )
         miniature = MiniatureBackbone.load(Path(section.path), device, empty=empty)
         if miniature.kind != section.kind:
-            raise UsageError(
+            raise SettingError(
                 f"{section.path}: pretrained in the world '{miniature.kind}', and the backbone is '{section.kind}'. "
-                "Name the other one (--backbone)."
+                "Name the other one (--backbone).",
+                "backbone.path",
             )
         return miniature
     from omninft_train.models.ltx2 import Ltx2Backbone
 
     if not section.path:
-        raise UsageError("backbone.path is empty: give the folder or hub id of a diffusers LTX-2 pipeline.")
+        raise SettingError(
+            "backbone.path is empty: give the folder or hub id of a diffusers LTX-2 pipeline.", "backbone.path"
+        )
     return Ltx2Backbone.load(section, device, prompts=prompts, empty=empty)
 
 
@@ -165,12 +172,20 @@ def _weights(config: Config) -> Path:
 def load_training_prompts(config: Config) -> list[TrainPrompt]:
     """The prompts of a run; the miniature world makes its own where no file is named."""
     if config.prompts.path:
-        return load_prompts(Path(config.prompts.path))
+        return _read_prompts(config.prompts.path, "prompts.path")
     if config.backbone.kind in MINIATURES:
         from omninft_train.miniature.worlds import WORLDS
 
         return WORLDS[config.backbone.kind].training_prompts()
-    raise UsageError("prompts.path is empty: give a JSONL file with prompt_av, prompt_v and prompt_a on each line.")
+    raise SettingError(
+        "prompts.path is empty: give a JSONL file with prompt_av, prompt_v and prompt_a on each line.", "prompts.path"
+    )
+
+
+def _read_prompts(path: str, key: str) -> list[TrainPrompt]:
+    if not Path(path).is_file():
+        raise SettingError(f"{key} = '{path}': no such file. Name a JSONL file of prompts.", key)
+    return load_prompts(Path(path))
 
 
 def load_evaluation_prompts(config: Config) -> list[TrainPrompt]:
@@ -182,9 +197,12 @@ def load_evaluation_prompts(config: Config) -> list[TrainPrompt]:
     if not config.run.eval_every:
         return []
     if config.evaluation.prompts:
-        return load_prompts(Path(config.evaluation.prompts))
+        return _read_prompts(config.evaluation.prompts, "evaluation.prompts")
     if config.backbone.kind not in MINIATURES:
-        raise UsageError("evaluation.prompts is empty: give a JSONL file of prompts that the run is not trained on.")
+        raise SettingError(
+            "evaluation.prompts is empty: give a JSONL file of prompts that the run is not trained on.",
+            "evaluation.prompts", "run.eval_every",
+        )  # fmt: skip
     from omninft_train.miniature.worlds import WORLDS
 
     return WORLDS[config.backbone.kind].evaluation_prompts()
@@ -194,7 +212,10 @@ def _check_held_out(config: Config) -> None:
     """Open the held-out metrics of a run once: what is missing is said before anything is trained."""
     extra = held_out_specs(config.rewards.reward, config.evaluation.heldout, config.backbone.kind)
     if config.run.eval_every and extra:
-        make_rewards(replace(config.rewards, reward=extra, backend="local")).close()
+        try:
+            make_rewards(replace(config.rewards, reward=extra, backend="local")).close()
+        except SettingError as error:
+            raise SettingError(str(error), "evaluation.heldout") from error
 
 
 def make_policy(config: Config, backbone: Backbone) -> Policy:
@@ -267,7 +288,7 @@ def make_capture(config: Config, policy: Policy, role: Role = "old") -> Attentio
     blocks = depth(transformer)
     first = int(section.first_block * blocks) if section.first_block < 1 else int(section.first_block)
     if first >= blocks:
-        raise UsageError(f"regions.first_block {first}: the network has {blocks} blocks.")
+        raise SettingError(f"regions.first_block {first}: the network has {blocks} blocks.", "regions.first_block")
     return AttentionCapture(transformer, tuple(range(first, blocks)), rope=section.rope)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from omninft_train.config import Config
-from omninft_train.errors import UsageError, near
+from omninft_train.errors import SettingError, UsageError, near
 from omninft_train.evaluation import read_evaluations
 from omninft_train.rewards.held_out import held_out_specs, higher_is_better
 from omninft_train.training import checkpoint
@@ -33,20 +33,23 @@ def check_best(config: Config) -> None:
     run = config.run
     if run.best_by is None:
         if run.keep_policies == "best":
-            raise UsageError(
-                'run.keep_policies = "best": run.best_by has to name a logged value, as "reward_sync_mean".'
+            raise SettingError(
+                'run.keep_policies = "best": run.best_by has to name a logged value, as "reward_sync_mean".',
+                "run.keep_policies",
             )
         return
     if not by_evaluations(run.best_by):
         return
     if not run.eval_every:
-        raise UsageError(f"run.best_by = '{run.best_by}': nothing is evaluated; set run.eval_every.")
+        raise SettingError(f"run.best_by = '{run.best_by}': nothing is evaluated; set run.eval_every.", "run.best_by")
     extra = held_out_specs(config.rewards.reward, config.evaluation.heldout, config.backbone.kind)
     known = {eval_key(spec.name): spec for spec in (*config.rewards.reward, *extra)}
     if run.best_by not in known:
-        raise UsageError(f"run.best_by = '{run.best_by}': no evaluation has that. {near(run.best_by, known)}")
+        raise SettingError(
+            f"run.best_by = '{run.best_by}': no evaluation has that. {near(run.best_by, known)}", "run.best_by"
+        )
     if higher_is_better(known[run.best_by]) is None:
-        raise UsageError(f"run.best_by = '{run.best_by}': neither direction of this metric is better.")
+        raise SettingError(f"run.best_by = '{run.best_by}': neither direction of this metric is better.", "run.best_by")
 
 
 def best_policy(folder: Path, key: str, window: int) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from omninft_train.config import MINIATURES
-from omninft_train.errors import UsageError
+from omninft_train.errors import SettingError
 
 if TYPE_CHECKING:
     from omninft_train.config import Config
@@ -51,13 +51,16 @@ def choose_layout(config: Config, world: World) -> Layout:
     wanted = config.run.shard
     if config.backbone.quantize != "none":
         if wanted not in (None, "none"):
-            raise UsageError(f'run.shard = "{wanted}" with backbone.quantize: weights in 8 bits are not spread.')
+            raise SettingError(
+                f'run.shard = "{wanted}" with backbone.quantize: weights in 8 bits are not spread.', "run.shard"
+            )
         return Layout("none", 1, "weights in 8 bits are not spread")
     if wanted is not None:
         if wanted == "node" and world.size % world.node_size:
-            raise UsageError(
+            raise SettingError(
                 f'run.shard = "node": {world.size} processes do not fill nodes of {world.node_size}. Start equally '
-                'many on each node, or choose "all".'
+                'many on each node, or choose "all".',
+                "run.shard",
             )
         return Layout(wanted, dict(_layouts(world))[wanted], "the recipe says so")
     return layout_by_memory(config, world, _least_memory(world))
@@ -99,5 +102,5 @@ def _layouts(world: World) -> Iterator[tuple[LayoutName, int]]:
 def _least_memory(world: World) -> int | None:
     """Bytes of the smallest GPU of all processes."""
     mine = torch.cuda.get_device_properties(world.device).total_memory if world.device != "cpu" else None
-    found = [memory for memory in world.gather_objects(mine) if isinstance(memory, int)]
-    return min(found) if found else None
+    memories = [memory for memory in world.gather_objects(mine) if isinstance(memory, int)]
+    return min(memories) if memories else None

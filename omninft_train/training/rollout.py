@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import torch
 from torch import Tensor
 
-from omninft_train.errors import UsageError
+from omninft_train.errors import SettingError, UsageError
 from omninft_train.models.latents import Condition, Latents
 
 if TYPE_CHECKING:
@@ -194,15 +194,18 @@ def _calls(guidance: Guidance, condition: Condition, negative: Condition | None,
     calls: dict[Pass, _Call] = {"conditional": _Call(condition)}
     if "negative" in guidance.passes:
         if negative is None:
-            raise UsageError(
+            raise SettingError(
                 f"guidance video {guidance.video}, audio {guidance.audio} needs the conditioning of a negative prompt; "
-                "give one, or set both to 1."
+                "give one, or set both to 1.",
+                "sampling.guidance.video",
+                "sampling.guidance.audio",
             )
         calls["negative"] = _Call(_expanded(negative, batch))
     if "stg" in guidance.passes:
         if not guidance.stg_blocks:
-            raise UsageError(
-                f"guidance stg {guidance.stg} without stg_blocks: name blocks, [29] for LTX-2.0, or set stg to 0."
+            raise SettingError(
+                f"guidance stg {guidance.stg} without stg_blocks: name blocks, [29] for LTX-2.0, or set stg to 0.",
+                "sampling.guidance.stg",
             )
         calls["stg"] = _Call(condition, guidance.stg_blocks)
     return calls

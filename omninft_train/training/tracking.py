@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol, cast
 
-from omninft_train.errors import EnvironmentProblem, UsageError, near
+from omninft_train.errors import EnvironmentProblem, SettingError, UsageError, near
 from omninft_train.files import write_atomically
 from omninft_train.training.trackers import ShownClip
 
@@ -206,9 +206,10 @@ def _find(name: str) -> Any:
     try:
         function = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"tracker '{name}' cannot be found ({error}). Expected package.module:name.") from error
+        reason = f"tracker '{name}' cannot be found ({error}). Expected package.module:name."
+        raise SettingError(reason, "run.mirror") from error
     if not callable(function):
-        raise UsageError(f"tracker '{name}' is not callable. Expected a function of the run's folder.")
+        raise SettingError(f"tracker '{name}' is not callable. Expected a function of the run's folder.", "run.mirror")
     return function
 
 

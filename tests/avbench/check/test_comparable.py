@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avbench.check import Policy, compare_runs
+from avbench.check import Policy, compare_runs, load_policy
 from avbench.errors import UsageError
 
 VALUES = {"av_align": np.linspace(0, 1, 20), "desync": np.linspace(1, 0, 20)}
@@ -129,3 +129,20 @@ def test_an_unknown_metric_in_the_policy_is_refused(against):
         against(Policy(metrics=("desnc",)))
     with pytest.raises(UsageError, match=r"\[metric.desnc\].* Did you mean desync"):
         against(Policy(metric={"desnc": MetricPolicy()}))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("alpha = 0.1\nmetrics = ['desync', 'desnc']", "line 2: .*metric desnc is not there"),
+        (
+            "[metric.desync]\n[metric.desnc]",
+            r"line 2: \[metric.desnc\]: no such metric is compared. Did you mean desync",
+        ),
+    ],
+)
+def test_a_policy_that_does_not_fit_the_runs_is_named_with_its_line(against, tmp_path, text, words):
+    path = tmp_path / "check.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=f"check.toml {words}"):
+        against(load_policy(path))

@@ -149,10 +149,10 @@ def test_bytes_that_are_not_utf8_are_named(make_folder):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('columns = ["vq",', 'columns = ["vqq",', ["unknown quantity 'vqq'", "vq"]),
+        ('columns = ["vq",', 'columns = ["vqq",', ["line 4, view main: unknown quantity 'vqq'", "vq"]),
         ('columns = ["vq",', "columns = [1,", ["line 4, view main: view[0].columns[0] = 1: expected a text"]),
         ("rows = [", 'rows = ["x",', ['view[0].rows[0] = "x": expected a table']),
-        ('row = "tuned"', 'row = "gone"', ["row tuned", "fits 0 rows"]),
+        ('row = "tuned"', 'row = "gone"', ["line 8, view main: row tuned", "fits 0 rows"]),
         (', row = "tuned"', "", ["row tuned", "fits 2 rows"]),
         ('baseline = "base"', 'baseline = "bass"', ["'bass'", "Did you mean base"]),
         ('name = "measured"', 'name = "main"', ["two views"]),

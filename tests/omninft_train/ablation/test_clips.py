@@ -154,14 +154,17 @@ def test_prompts_that_do_not_fit_are_one_line(place, tmp_path):
     clip_grid = place / "clips.toml"
     text = clip_grid.read_text()
     for old, new, message in (
-        ("parts = 2", "parts = 3", "parts 3 > 2 prompts: a part would be empty"),
+        ("parts = 2", "parts = 3", ": [evaluate] parts 3 > 2 prompts: a part would be empty"),
         ('prompts = "avbench-175"\nlimit', 'prompts = "avbench-17"\nlimit', "unknown prompt suite 'avbench-17'"),
         ('prompts = "avbench-175"\nlimit', 'prompts = "none.txt"\nlimit', "no prompt list"),
+        ('"loudness"]\nrew', '"loudnes"]\nrew', "unknown metric 'loudnes'. Did you mean loudness"),
+        ('command = ["{python}"', 'command = ["$NO_SUCH"', "'$NO_SUCH' names an environment variable that is not set"),
     ):
         clip_grid.write_text(text.replace(old, new, 1))
         with pytest.raises(UsageError, match=r"^[^\n]*$") as error:
             open_ablation(Request(str(clip_grid), out=tmp_path / "out"))
-        assert message in str(error.value)
+        line = text.replace(old, new, 1)[: text.index(old) + len(new)].count("\n") + 1 - new.count("\n")
+        assert f"{clip_grid} line {line}: " in str(error.value) and message in str(error.value)
     clip_grid.write_text(text.replace('train_prompts = "avbench-175"', 'train_prompts = "vbench"', 1))
     ablation = open_ablation(Request(str(clip_grid), out=tmp_path / "out", choice=Choice(only=("prompts",))))
     with pytest.raises((UsageError, EnvironmentProblem), match="The trainer needs all three texts"):

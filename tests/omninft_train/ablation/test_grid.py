@@ -101,6 +101,29 @@ def test_what_is_wrong_is_one_line_with_its_place(tmp_path, grid_text, old, new,
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("run.steps = 4", "run.stepz = 4", "line 13: [variant.vanilla]: unknown key 'run.stepz'. Did you mean steps?"),
+        ("{ lr = 2e-4 }", "{ lr = -1 }", "line 28: [variant.routing]: optimizer.lr = -1: expected a number above 0."),
+        (
+            "set.optimizer = { lr = 2e-4 }",
+            "set.loss.beta = 0",
+            "line 28: [variant.routing]: loss.beta = 0: must be above 0",
+        ),
+        ("set.optimizer = { lr = 2e-4 }", 'set."loss.beta" = 0', "line 28: [variant.routing]: loss.beta = 0: must be"),
+        ('"omninft-routing"', '"rooting"', "line 27: [variant.routing]: unknown recipe or backbone 'rooting'."),
+    ],
+)
+def test_what_is_wrong_with_a_variant_has_the_line_that_sets_it(tmp_path, grid_text, old, new, message):
+    path = tmp_path / "tiny.toml"
+    path.write_text(grid_text.replace(old, new, 1))
+    grid = load_grid(path)
+    with pytest.raises(UsageError, match=r"^[^\n]*$") as error:
+        resolve(grid, grid.used)
+    assert f"{path} {message}" in str(error.value)
+
+
 def test_unknown_grids_and_budgets_are_named_with_near_matches(grid_file, tmp_path):
     for call, words in (
         (("miniture",), "unknown grid 'miniture'. Did you mean miniature?"),
