@@ -14,7 +14,7 @@ from avbench.clips import Prompt
 from avbench.encoders import EncoderStore, LoadContext, WeightsConfig
 from avbench.encoders.networks.distillmos.encoder import DISTILLMOS
 from avbench.encoders.networks.dnsmos import DNSMOS
-from avbench.encoders.networks.nisqa.encoders import NISQA, NISQA_16K, NISQA_TTS, pictures_of
+from avbench.encoders.networks.nisqa.encoders import NISQA, NISQA_16K, NISQA_TTS, images_of
 from avbench.encoders.networks.resemblyzer.encoder import VOICE
 from avbench.encoders.networks.resemblyzer.trimming import without_pauses
 from avbench.encoders.networks.silero import SILERO
@@ -210,7 +210,7 @@ class TestTrainedNisqa:
         """At the rate of the sound of the goldens: at 48 kHz, which the metric takes, FFmpeg resampled for them."""
         torch = pytest.importorskip("torch")
         network = NISQA_TTS.backbone.load(LoadContext(store.setup, "cpu"))
-        (value,) = network(torch.from_numpy(pictures_of(sound(name), RATE, 8000, 1))).tolist()
+        (value,) = network(torch.from_numpy(images_of(sound(name), RATE, 8000, 1))).tolist()
         assert value == pytest.approx(EXPECTED["nisqa"]["nisqa_tts"]["16k"][name]["mos_pred"], abs=5e-3)
 
 

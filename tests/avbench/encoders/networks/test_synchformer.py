@@ -15,7 +15,7 @@ from torch.nn import functional
 from avbench.clips import Clip
 from avbench.encoders import ClipInput, LoadContext, WeightsConfig
 from avbench.encoders.loading import load_strict
-from avbench.encoders.networks.synchformer import picture as picture_module
+from avbench.encoders.networks.synchformer import video as video_module
 from avbench.encoders.networks.synchformer.attention import Summary
 from avbench.encoders.networks.synchformer.audio import SpectrogramTransformer
 from avbench.encoders.networks.synchformer.encoders import (
@@ -196,8 +196,8 @@ def test_keys_and_shapes_are_those_of_the_checkpoint(golden):
 def test_divided_attention_is_masked_attention(axis, monkeypatch):
     """Each patch sees the class token and its own line of the grid; the class token sees everything."""
     steps, patches, width, heads = 3, 4, 8, 2
-    monkeypatch.setattr(picture_module, "STEPS", steps)
-    monkeypatch.setattr(picture_module, "PATCHES", patches)
+    monkeypatch.setattr(video_module, "STEPS", steps)
+    monkeypatch.setattr(video_module, "PATCHES", patches)
     torch.manual_seed(0)
     layer = DividedAttention(width, heads)
     x = torch.randn(2, 1 + steps * patches, width)
