@@ -17,7 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from avbench.clips import Expected, Prompt
-from avbench.encoders import EncoderStore, Setup
+from avbench.encoders import EncoderStore, WeightsConfig
 from avbench.encoders.store import GROUP
 from avbench.errors import AvbenchError, EnvironmentProblem, MediaError, SettingError, UsageError, near
 from avbench.media import Frames, Media, Waveform, decode_clip
@@ -64,7 +64,7 @@ class LocalRewardBackend:
         EnvironmentProblem: weights or packages of one are missing; the message says how to get them.
     """
 
-    def __init__(self, specs: Sequence[RewardSpec], device: str, setup: Setup, offload: bool = False) -> None:
+    def __init__(self, specs: Sequence[RewardSpec], device: str, setup: WeightsConfig, offload: bool = False) -> None:
         self._specs = tuple(specs)
         self._sources = [find_source(spec) for spec in specs]
         scorers = [source for source in self._sources if isinstance(source, Scorer)]
@@ -168,7 +168,7 @@ def make_rewards(options: RewardOptions) -> Rewards:
         except UsageError as error:
             raise SettingError(str(error), ("rewards", "reward", number, "scorer")) from error
     folder = Path(options.weights_dir) if options.weights_dir else None
-    setup = Setup(options.weights, folder, options.precision, frozenset(options.accepted))
+    setup = WeightsConfig(options.weights, folder, options.precision, frozenset(options.accepted))
     if options.backend == "local":
         return Rewards(
             specs, LocalRewardBackend(specs, options.device, setup, options.offload), options.max_failed_fraction

@@ -17,7 +17,7 @@ from synthetic import SOUND_RATE, draw_frames, draw_sound, write_clip
 
 from avbench.clips import Prompt
 from avbench.config import build
-from avbench.encoders import Backbone, Encoder, EncoderStore, Setup
+from avbench.encoders import Backbone, Encoder, EncoderStore, WeightsConfig
 from avbench.media import Media, Waveform
 from avbench.metrics import base
 from avbench.metrics.base import Score, get_scorers
@@ -182,7 +182,7 @@ def test_metrics_of_avbench_give_the_same_numbers_here():
     names = ["av_align", "loudness", "flicker_vbench"]
     known = base.registry()
     names = [name for name in names if name in known] + ["reward_clap"]
-    setup = Setup(weights="keyed-random-reduced")
+    setup = WeightsConfig(weights="keyed-random-reduced")
     rewards = make_rewards(section(*[spec(name) for name in names], weights="keyed-random-reduced"))
     clips, prompts = [clip(i, 2.0) for i in range(3)], [prompt(f"ball {i}") for i in range(3)]
     scored = score(rewards, clips, prompts)
