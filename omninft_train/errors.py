@@ -1,4 +1,4 @@
-"""The exceptions that reach a user: those of avbench, so that both command lines tell them alike, and one more.
+"""The exceptions that reach a user: those of avbench, reported in the same way by both command lines, and one more.
 
 Exit codes: 0 ok, 2 wrong usage, 3 stopped because of what was being trained (non-finite loss, failed rewards),
 4 environment (packages, weights, device, disk), 70 a fault of the trainer itself, 130 interrupted.

@@ -1,4 +1,4 @@
-"""Tell when rewards rise while held-out metrics fall, which is how a policy that games its rewards looks."""
+"""Warn when rewards rise while held-out metrics fall, which is how a policy that games its rewards looks."""
 
 from __future__ import annotations
 

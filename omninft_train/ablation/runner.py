@@ -17,7 +17,7 @@ from omninft_train.ablation.steps import Step
 _POLL = 0.5  # seconds between looks at what is running
 _RETRY = 3.0  # seconds until a step that another process was at is looked at again
 Report = Callable[[Finished, int, int], None]
-"""Told of a finished step, how many are done, and of how many."""
+"""Called after each step: the step, how many are done, and of how many."""
 
 
 @dataclass

@@ -86,7 +86,7 @@ def _drawn(config: Config, prompts: list[TrainPrompt]) -> list[str]:
 
 
 def _announce(config: Config, layout: Layout, world: World) -> None:
-    """Tell how weights will lie, and what memory that takes."""
+    """Log how the weights are laid out, and what memory that takes."""
     if not world.is_main:
         return
     if world.size > 1:
