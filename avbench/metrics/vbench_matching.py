@@ -57,7 +57,7 @@ def color_frames(
     """Frames that show the object in a colour that its caption names, and those among them in the wanted colour.
 
     Args:
-        detections: detections with captions.
+        detections: of each frame, with captions.
         name: the object.
         color: the wanted colour.
         first_name: take the name of a frame's first detection for all of them, as the reference does.
@@ -88,7 +88,7 @@ def relation_scores(
     """How well the best pair of each frame stands in a relation, 0 without a pair.
 
     Args:
-        detections: detections.
+        detections: of each frame.
         first, relation, second: as in "bicycle", "on the left of", "car"; the relation is a key of `RELATIONS`.
         unsigned: let left pass for right and top for bottom, as the reference does.
         same_name: let two boxes of one name pass for a pair, as the reference does.
