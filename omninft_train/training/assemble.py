@@ -12,7 +12,7 @@ import torch
 
 from omninft_train.config import MINIATURES, Config
 from omninft_train.config_checks import check
-from omninft_train.errors import SettingError
+from omninft_train.errors import SettingError, UsageError
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.method.surgery import PRESETS, keep_by_block, preset_keep
 from omninft_train.models.adapter_files import start_of
@@ -183,9 +183,10 @@ def load_training_prompts(config: Config) -> list[TrainPrompt]:
 
 
 def _read_prompts(path: str, key: str) -> list[TrainPrompt]:
-    if not Path(path).is_file():
-        raise SettingError(f"{key} = '{path}': no such file. Name a JSONL file of prompts.", key)
-    return load_prompts(Path(path))
+    try:
+        return load_prompts(Path(path))
+    except UsageError as error:
+        raise SettingError(f"{key}: {error}", key) from error
 
 
 def load_evaluation_prompts(config: Config) -> list[TrainPrompt]:

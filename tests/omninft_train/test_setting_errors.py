@@ -69,7 +69,7 @@ def test_no_error_speaks_of_a_key_without_naming_it():
     [
         ('[run]\nkeep_policies = "best"\n', 2, 'run.keep_policies = "best": run.best_by has to name'),
         ('[run]\neval_every = 1\nbest_by = "eval_gone"\n', 3, "run.best_by = 'eval_gone': no evaluation has that."),
-        ('[prompts]\npath = "gone.jsonl"\n', 2, "prompts.path = 'gone.jsonl': no such file."),
+        ('[prompts]\npath = "gone.jsonl"\n', 2, "prompts.path: gone.jsonl: cannot be read"),
         ('[backbone]\npath = ""\n', 2, "backbone.path is empty"),
     ],
 )
