@@ -18,7 +18,9 @@ from omninft_train.config import Config
 from omninft_train.recipe import read
 from omninft_train.rewards.local import make_rewards
 
-SOURCES = sorted(Path(omninft_train.__file__).parent.rglob("*.py"))
+PACKAGE = Path(omninft_train.__file__).parent
+# Keys of the ablation are those of grids.
+SOURCES = [path for path in sorted(PACKAGE.rglob("*.py")) if "ablation" not in path.relative_to(PACKAGE).parts]
 SECTIONS = "|".join(name for name, kind in get_type_hints(Config).items() if is_dataclass(kind))
 
 
