@@ -135,7 +135,7 @@ class RemoteFile:
         url: its address; never shown as it is, because signed links carry secrets.
         start: first byte that is meant.
         size: bytes that are meant; None for all from `start` on.
-        identity: what told its state when it was listed; empty if unknown.
+        identity: what told its state when it was listed; empty if unknown. A part is of that state, or cannot be read.
         hosts: hosts that the user named, which may be on private ranges.
     """
 

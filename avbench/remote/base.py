@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 CHUNK = 4 * 2**20
 """Bytes that are asked for at a time, at most."""
+REPLACED = "it was replaced after it was listed or while it was read"
 
 
 @dataclass

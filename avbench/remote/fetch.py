@@ -14,6 +14,7 @@ from pathlib import Path
 
 from avbench.clips import RemoteFile
 from avbench.errors import EnvironmentProblem, MediaError
+from avbench.files import new_file
 from avbench.remote.addresses import WEB, scheme_of
 from avbench.remote.base import Opened
 from avbench.remote.stores import file_system, look_at_store, open_store, why
@@ -86,19 +87,18 @@ def fetch(file: RemoteFile, target: Path, most: float, retries: Retries | None =
     raise MediaError(f"could not be fetched in {retries.attempts} attempts: {problem}")
 
 
-def read_whole(file: RemoteFile, folder: Path, most: float) -> bytes:
-    """The content of a small file; `folder` holds it meanwhile. Raises what `fetch` raises."""
-    target = folder / ".fetched"
+def read_part(file: RemoteFile, start: int, size: int, folder: Path) -> tuple[bytes, str]:
+    """`size` bytes of a file from `start` on, and the state that they are of as far as reading tells it.
+
+    `folder` holds the bytes meanwhile. Raises what `fetch` raises.
+    """
+    target, empty = new_file(folder, prefix=".fetched-")
+    empty.close()
     try:
-        fetch(file, target, most)
-        return target.read_bytes()
+        fetched = fetch(replace(file, start=start, size=size, identity=""), target, size)
+        return target.read_bytes(), fetched.identity
     finally:
         target.unlink(missing_ok=True)
-
-
-def read_part(file: RemoteFile, start: int, size: int, folder: Path) -> bytes:
-    """`size` bytes of a file from `start` on. Raises what `fetch` raises."""
-    return read_whole(replace(file, start=start, size=size), folder, size)
 
 
 def current_identity(file: RemoteFile) -> str:

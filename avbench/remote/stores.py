@@ -12,12 +12,13 @@ from typing import Any
 from avbench.clips import RemoteFile
 from avbench.errors import EnvironmentProblem
 from avbench.remote.addresses import STORES, scheme_of, shown, without_secrets
-from avbench.remote.base import CHUNK, Opened
+from avbench.remote.base import CHUNK, REPLACED, Opened
 
 # Of what a listing says, the first that is there tells one state from another. Times come last: they are coarse.
 _TAGS = ("ETag", "etag", "md5Hash", "content_md5", "generation", "blob_id", "oid", "sha256")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
-_FIRST = 2**18
+_FIRST = 2**20
+_SLOW = 2**18
 _QUICK_S = 1.0
 
 
@@ -69,16 +70,15 @@ def identity_of(entry: Mapping[str, Any]) -> str:
 def open_store(file: RemoteFile, files: Any) -> Iterator[Opened]:
     """Open an object, or the part of it that is meant, for one reading from its file system.
 
+    A part needs no look at the object before: size and state are those of the list of parts, and of a part without a
+    state nothing is asked but its bytes.
+
     Raises:
         Exception: whatever the file system raises.
     """
-    entry = _entry(file, files)
-    if entry.get("type") == "directory":
-        raise FileNotFoundError("it is a folder")
-    identity, whole = identity_of(entry), int(entry["size"])
+    identity, end = (file.identity, file.start + file.size) if file.size is not None else _whole(file, files)
     # What does not ask for ranges by itself reads through a buffer, which would fetch ahead of what is asked for.
     exact = {} if getattr(files, "async_impl", False) else {"cache_type": "none"}
-    end = whole if file.size is None else file.start + file.size
 
     def chunks() -> Iterator[bytes]:
         position, size = file.start, _FIRST
@@ -88,14 +88,22 @@ def open_store(file: RemoteFile, files: Any) -> Iterator[Opened]:
             if not data:
                 return
             # A range comes as a whole: from a slow store a large one would take as long as one that stalls.
-            size = min(4 * size, CHUNK) if time.monotonic() - began < _QUICK_S else _FIRST
+            size = min(4 * size, CHUNK) if time.monotonic() - began < _QUICK_S else _SLOW
             yield data
             position += len(data)
-        # Parts of two states of the object must not be joined.
-        if look_at_store(file, files) != identity:
-            raise OSError("it was replaced while it was read")
+        # Ranges of two states of the object must not be joined, nor may another state lie where a part was listed.
+        if identity and look_at_store(file, files) != identity:
+            raise OSError(REPLACED)
 
     yield Opened(end - file.start, identity, chunks())
+
+
+def _whole(file: RemoteFile, files: Any) -> tuple[str, int]:
+    """State and size of an object."""
+    entry = _entry(file, files)
+    if entry.get("type") == "directory":
+        raise FileNotFoundError("it is a folder")
+    return identity_of(entry), int(entry["size"])
 
 
 def look_at_store(file: RemoteFile, files: Any) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from avbench.clips import RemoteFile
 from avbench.remote.addresses import WEB, scheme_of
-from avbench.remote.base import CHUNK, Opened
+from avbench.remote.base import CHUNK, REPLACED, Opened
 from avbench.remote.hosts import RefusedHostError, connect, host_and_port
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -47,16 +47,18 @@ def open_web(file: RemoteFile, timeout: float) -> Iterator[Opened]:
         OSError, HTTPException: whatever else fails.
     """
     with _responding(file.url, "GET", file.hosts, timeout, _range(file)) as response:
-        size = response.length
+        size, identity = response.length, _identity(response)
         if file.size is not None and response.status != 206:
             raise OSError("the server sends no parts of files, which a tar archive is read by")
+        if file.size is not None and file.identity and identity and identity != file.identity:
+            raise OSError(REPLACED)
 
         def chunks() -> Iterator[bytes]:
             # What has come, and not until so much has: a server that is slow but sends is not one that stalls.
             while data := response.read1(CHUNK):
                 yield data
 
-        yield Opened(size, _identity(response), chunks())
+        yield Opened(size, identity, chunks())
 
 
 def look_at_web(file: RemoteFile, timeout: float) -> str:

@@ -16,7 +16,7 @@ from avbench.clips import Clip
 from avbench.errors import EnvironmentProblem
 from avbench.files import make_folder, read_regular, write_atomically
 from avbench.run.content import Content, Stamps, look, read_content
-from avbench.run.threads import map_in_threads
+from avbench.threads import map_in_threads
 
 SETTLED_SECONDS = 2.0
 """A file that changed less than this before it was read can change again without another time stamp."""

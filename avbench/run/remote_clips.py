@@ -21,7 +21,7 @@ from avbench.media import Limits
 from avbench.remote.fetch import TooLargeError, current_identity, fetch
 from avbench.results.lines import cut_torn_line
 from avbench.run.content import ChangedError, Content, look, open_file, unreadable
-from avbench.run.threads import map_in_threads
+from avbench.threads import map_in_threads
 
 NAME = "digests.jsonl"
 """File of a run folder with the digests of remote files."""

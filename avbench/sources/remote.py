@@ -267,7 +267,7 @@ def _fetch_head(mirror: _Mirror, name: str, file: RemoteFile) -> None:
     if not name.lower().endswith((".ts", ".mts")) or not target.is_file():
         return
     try:
-        target.write_bytes(read_part(file, 0, _HEAD, mirror.folder))
+        target.write_bytes(read_part(file, 0, _HEAD, mirror.folder)[0])
     except MediaError:
         return  # shorter than that, or not readable: it is taken, and says itself what is wrong
 

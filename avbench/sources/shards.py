@@ -6,20 +6,24 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from avbench.clips import RemoteFile
-from avbench.errors import AvbenchError, UsageError
-from avbench.remote.addresses import shown
-from avbench.remote.fetch import read_part
+from avbench.errors import AvbenchError, MediaError, UsageError
+from avbench.remote.addresses import WEB, scheme_of, shown
+from avbench.remote.base import REPLACED
+from avbench.remote.fetch import current_identity, read_part
 from avbench.sources.columns import CLIP_ID, GENERATED_AUDIO, GENERATED_VIDEO, PLAIN_AUDIO, PLAIN_VIDEO, TEXT
 from avbench.sources.suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from avbench.threads import map_in_threads
 
 _MOST_SHARDS = 100_000
 _MOST_TEXT = 2**20
-_BUFFER = 4096
+_THREADS = 16
+# A header, the texts of a sample and the next header are mostly in one range of so many bytes.
+_AHEAD = 2**14
 _RANGE = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
 _TEXTS = (".txt", ".json")
 _FILE_COLUMNS = frozenset((*CLIP_ID, *GENERATED_AUDIO, *GENERATED_VIDEO, *PLAIN_AUDIO, *PLAIN_VIDEO))
@@ -54,7 +58,7 @@ def expand(url: str) -> list[str]:
 
 
 def index_shards(shards: dict[str, RemoteFile], folder: Path) -> Shards:
-    """Look through tar archives; only headers and small texts are read.
+    """Look through tar archives, several at a time; only headers and small texts are read.
 
     Args:
         shards: archives by name.
@@ -64,38 +68,51 @@ def index_shards(shards: dict[str, RemoteFile], folder: Path) -> Shards:
         UsageError: one cannot be read as a tar archive, or holds a malformed JSON file.
     """
     result = Shards({}, [], False)
-    for name, shard in shards.items():
-        try:
-            for members in _samples(shard, folder):
-                _add_sample(result, name, members, shard, folder)
-        except (tarfile.TarError, AvbenchError) as error:
-            raise UsageError(f"{shown(shard.url)}: it cannot be read as a tar archive ({error}).") from error
+    for name, samples in zip(
+        shards, map_in_threads(partial(_samples, folder), [*shards.values()], _THREADS), strict=True
+    ):
+        for sample in samples:
+            _add_sample(result, name, sample)
     return result
 
 
-def _samples(shard: RemoteFile, folder: Path) -> Iterator[dict[str, RemoteFile]]:
-    """Members of each sample: those whose paths are equal up to the first dot of the name."""
-    samples: dict[str, dict[str, RemoteFile]] = {}
-    with tarfile.open(fileobj=_Ranges(shard, folder), mode="r:") as archive:
-        for member in archive:
-            archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
-            path = PurePosixPath(member.name)
-            if not member.isreg() or path.is_absolute() or ".." in path.parts or path.name.startswith("."):
-                continue
-            key = str(path.with_name(path.name.partition(".")[0]))
-            part = replace(shard, start=member.offset_data, size=member.size)
-            samples.setdefault(key, {})[path.as_posix()] = part
-    yield from samples.values()
+@dataclass
+class _Sample:
+    """Files of an archive whose paths are equal up to the first dot of the name: media by path, and texts."""
+
+    media: dict[str, RemoteFile] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
 
 
-def _add_sample(result: Shards, shard: str, members: dict[str, RemoteFile], archive: RemoteFile, folder: Path) -> None:
-    videos = [name for name in members if name.lower().endswith(VIDEO_SUFFIXES)]
-    sounds = [name for name in members if name.lower().endswith(AUDIO_SUFFIXES)]
+def _samples(folder: Path, shard: RemoteFile) -> list[_Sample]:
+    samples: dict[str, _Sample] = {}
+    file = _Ranges(shard, folder)
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            for member in archive:
+                archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
+                path = PurePosixPath(member.name)
+                if not member.isreg() or path.is_absolute() or ".." in path.parts or path.name.startswith("."):
+                    continue
+                sample = samples.setdefault(str(path.with_name(path.name.partition(".")[0])), _Sample())
+                if path.suffix.lower() in _TEXTS:  # now, as it mostly was read ahead with its header
+                    sample.texts[path.as_posix()] = file.read_at(member.offset_data, min(member.size, _MOST_TEXT))
+                elif path.suffix.lower() in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES):
+                    part = replace(shard, start=member.offset_data, size=member.size, identity=file.state)
+                    sample.media[path.as_posix()] = part
+        file.require_unchanged()
+    except (tarfile.TarError, AvbenchError) as error:
+        raise UsageError(f"{shown(shard.url)}: it cannot be read as a tar archive ({error}).") from error
+    return list(samples.values())
+
+
+def _add_sample(result: Shards, shard: str, sample: _Sample) -> None:
+    videos = [name for name in sample.media if name.lower().endswith(VIDEO_SUFFIXES)]
+    sounds = [name for name in sample.media if name.lower().endswith(AUDIO_SUFFIXES)]
     row: dict[str, object] = {}
-    for name, part in members.items() if videos else ():
-        if PurePosixPath(name).suffix.lower() in _TEXTS:
-            row |= _texts(name, read_part(archive, part.start, min(part.size or 0, _MOST_TEXT), folder))
-    result.files |= {f"{shard}/{name}": members[name] for name in (*videos, *sounds)}
+    for name, content in sample.texts.items() if videos else ():
+        row |= _texts(f"{shard}/{name}", content)
+    result.files |= {f"{shard}/{name}": sample.media[name] for name in (*videos, *sounds)}
     result.has_texts = result.has_texts or bool(row)
     result.rows += [{**row, "video": f"{shard}/{name}"} for name in videos]
 
@@ -123,11 +140,20 @@ def _texts(name: str, content: bytes) -> dict[str, object]:
 
 
 class _Ranges(io.RawIOBase):
-    """A remote archive as a file that can be sought in: what is skipped is not read."""
+    """A remote archive as a file that can be sought in: what is skipped is not read.
+
+    `state` tells which state of the archive is read; empty if unknown.
+    """
 
     def __init__(self, file: RemoteFile, folder: Path) -> None:
         self._file, self._folder = file, folder
         self._position, self._start, self._buffer = 0, 0, b""
+        # A web server says with each range what it is of; a store is asked before and after.
+        self.state = "" if self._is_web else current_identity(replace(file, identity=""))
+
+    @property
+    def _is_web(self) -> bool:
+        return scheme_of(self._file.url) in WEB
 
     def readable(self) -> bool:
         return True
@@ -145,14 +171,32 @@ class _Ranges(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        end = self._position + size
-        if not self._start <= self._position <= end <= self._start + len(self._buffer):
-            self._start, self._buffer = self._position, self._part(self._position, max(size, _BUFFER))
-        data = self._buffer[self._position - self._start : end - self._start]
+        data = self.read_at(self._position, size)
         self._position += len(data)
         return data
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Bytes from `start` on; where the file stands stays as it is."""
+        if not self._start <= start <= start + size <= self._start + len(self._buffer):
+            self._start, self._buffer = start, self._part(start, max(size, _AHEAD))
+        return self._buffer[start - self._start : start - self._start + size]
+
+    def require_unchanged(self) -> None:
+        """Refuse to have read ranges of two states.
+
+        Raises:
+            MediaError: the archive was replaced meanwhile.
+        """
+        if not self._is_web and self.state != current_identity(replace(self._file, identity="")):
+            raise MediaError(REPLACED)
 
     def _part(self, start: int, size: int) -> bytes:
         known = self._file.size
         size = size if known is None else max(0, min(size, known - start))
-        return read_part(self._file, start, size, self._folder) if size else b""
+        if not size:
+            return b""
+        content, state = read_part(self._file, start, size, self._folder)
+        self.state = self.state or state
+        if state and state != self.state:
+            raise MediaError(REPLACED)
+        return content

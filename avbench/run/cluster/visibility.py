@@ -12,7 +12,7 @@ from avbench.remote.addresses import scheme_of, shown
 from avbench.remote.fetch import look_at
 from avbench.remote.stores import why
 from avbench.run.content import open_file
-from avbench.run.threads import map_in_threads
+from avbench.threads import map_in_threads
 
 _THREADS = 16
 _MOST_ASKED = 64

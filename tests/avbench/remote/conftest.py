@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +24,7 @@ class Store:
     """fsspec's file system in memory below a folder of its own, with faults of reads to order.
 
     `faults` maps the end of a path to what its next reads do: "fail", "short", "slow", "empty" or "ok"; the last one
-    stays. `reads` counts bytes that were read, by path.
+    stays. `reads` counts bytes that were read, by path; `asked` counts ranges and looks at objects.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,8 @@ class Store:
         self.url = f"memory://{uuid.uuid4().hex}"
         self.faults: dict[str, list[str]] = {}
         self.reads: dict[str, int] = {}
-        self._read = self.files.cat_file
+        self.asked: Counter[str] = Counter()
+        self._read, self._info = self.files.cat_file, self.files.info
 
     def put(self, folder: Path, below: str = "clips") -> str:
         """Copy a folder; returns its address."""
@@ -46,6 +48,7 @@ class Store:
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **more: Any) -> bytes:
         data: bytes = self._read(path, start=start, end=end, **more)
+        self.asked["ranges"] += 1
         fault = self._fault(path)
         if fault == "fail":
             raise ConnectionResetError("reset by peer at https://host/x?X-Amz-Signature=secret")
@@ -58,6 +61,10 @@ class Store:
         self.reads[path] = self.reads.get(path, 0) + len(data)
         return data
 
+    def info(self, path: str, **more: Any) -> Any:
+        self.asked["looks"] += 1
+        return self._info(path, **more)
+
     def _fault(self, path: str) -> str:
         for end, faults in self.faults.items():
             if path.endswith(end):
@@ -69,10 +76,13 @@ class Store:
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A store in memory; reads are tried again at once."""
     made = Store()
-    monkeypatch.setattr(made.files, "cat_file", made.cat_file, raising=False)
+    # Of the class: fsspec makes another file system for each thread.
+    for name, method in (("cat_file", made.cat_file), ("info", made.info)):
+        monkeypatch.setattr(type(made.files), name, staticmethod(method), raising=False)
     monkeypatch.setattr(fetch, "RETRIES", Retries(attempts=3, wait=0.01, stall=1.0))
     yield made
-    made.files.rm(made.url, recursive=True)
+    if made.files.exists(made.url):
+        made.files.rm(made.url, recursive=True)
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -88,7 +98,20 @@ class _Quiet(SimpleHTTPRequestHandler):
             self.send_header("Location", target)
             self.end_headers()
             return
+        if (wanted := self.headers["Range"]) and (path := Path(self.translate_path(self.path))).is_file():
+            self._send_range(path, *map(int, wanted.removeprefix("bytes=").split("-")))
+            return
         super().do_GET()
+
+    def _send_range(self, path: Path, start: int, end: int) -> None:
+        content, time_of_change = path.read_bytes(), self.date_time_string(path.stat().st_mtime)
+        part = content[start : end + 1]
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {start}-{start + len(part) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.send_header("Last-Modified", time_of_change)
+        self.end_headers()
+        self.wfile.write(part)
 
 
 class Web:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -224,6 +225,54 @@ def test_tar_shards(store, small_clip, golden_clips, tmp_path, source):
     local = scores(tmp_path / "local", tmp_path / "other")
     same = ["metric", "value", "status", "clip_sha256", "detail"]
     pd.testing.assert_frame_equal(table[same], local[same])
+
+
+def sample(name: str, video: bytes) -> dict[str, bytes]:
+    return {f"{name}.json": b'{"model": "m"}', f"{name}.mp4": video, f"{name}.txt": b"A ball."}
+
+
+def test_requests_for_tar_shards(store, small_clip, tmp_path):
+    video = small_clip.read_bytes() + bytes(2**16)  # more than is read ahead
+    for shard in range(2):
+        samples = [sample(f"{shard}-{number}", video) for number in range(10)]
+        store.write(f"shards/{shard}.tar", archive({name: data for each in samples for name, data in each.items()}))
+    source = load_source(f"{store.url}/shards")
+    assert len(source.clips) == 20
+    assert store.asked["ranges"] <= 20 + 2 * 2, "one for each clip, with its texts, and two for each shard"
+    assert store.asked["looks"] <= 2 * 2
+    store.asked.clear()
+    assert (scores(source, tmp_path / "run")["status"] == "ok").all()
+    assert store.asked == {"ranges": 20, "looks": 20}, "one for each clip, and whether it is still the same shard"
+
+
+def test_texts_beyond_what_is_read_ahead(store, small_clip):
+    words = "word " * 10_000
+    members = {"0.txt": words.encode(), "0.mp4": small_clip.read_bytes(), "0.json": b'{"model": "m"}'}
+    url = store.write("shards/s.tar", archive(members))
+    (clip,) = load_source(url).clips
+    assert (clip.prompt.text, clip.model) == (words.strip(), "m")
+
+
+@pytest.mark.parametrize("kind", ["store", "web"])
+def test_a_shard_that_is_replaced_after_it_was_listed(store, web, small_clip, tmp_path, monkeypatch, kind):
+    """What lies where a clip was is never scored in its place."""
+    monkeypatch.setattr(fetch, "RETRIES", Retries(attempts=2, wait=0.01, stall=5))
+    video = small_clip.read_bytes()
+
+    def write(content: bytes) -> str:
+        if kind == "store":
+            return store.write("shards/s.tar", content)
+        (web.folder / "s.tar").write_bytes(content)
+        os.utime(web.folder / "s.tar", (len(content), len(content)))  # the server states whole seconds
+        return f"{web.url}/s.tar"
+
+    url = write(archive({"0.mp4": video, "1.mp4": video}))
+    assert (scores(load_source(url), tmp_path / "before")["status"] == "ok").all()
+    source = load_source(url)
+    write(archive({"9.mp4": video, "8.mp4": video, "7.mp4": video}))
+    table = scores(source, tmp_path / "run")
+    assert set(table["status"]) == {"error"}
+    assert table["reason"].str.contains("it was replaced after it was listed").all()
 
 
 def test_missing_metrics_have_rows(store, folder, tmp_path):
