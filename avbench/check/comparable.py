@@ -38,7 +38,7 @@ def shared_metrics(runs: Sequence[Run], wanted: Sequence[str] | None) -> tuple[l
         if nowhere:
             notes.append(f"without scores in any run, not compared: {', '.join(nowhere)}")
         if extra:
-            notes.append(f"not in {runs[0].path}, not compared: {', '.join(dict.fromkeys(extra))}")
+            notes.append(f"not in {runs[0].name}, not compared: {', '.join(dict.fromkeys(extra))}")
     else:
         names = list(wanted)
     for run, available in zip(runs, scored, strict=True):
@@ -46,7 +46,7 @@ def shared_metrics(runs: Sequence[Run], wanted: Sequence[str] | None) -> tuple[l
             reason = _missing(run, missing, available)
             raise UsageError(reason) if wanted is None else SettingError(reason, "metrics")
     if not names:
-        raise UsageError(f"{runs[0].path} has no scores to compare. 'avbench report {runs[0].path}' shows why.")
+        raise UsageError(f"{runs[0].name} has no scores to compare. 'avbench report {runs[0].name}' shows why.")
     return names, notes
 
 
@@ -66,7 +66,7 @@ def _missing(run: Run, missing: Sequence[str], available: dict[str, bool]) -> st
         why = f"could not run: {' '.join(str(rows['reason'].iloc[0]).split())}"
     else:
         why = f"is not there; {other}, the other mode, is" if other in available else "is not there"
-    return f"{run.path}: metric {name}{more} {why}. Score it there too, or name others in the policy's 'metrics'."
+    return f"{run.name}: metric {name}{more} {why}. Score it there too, or name others in the policy's 'metrics'."
 
 
 def refuse_differences(matched: Matched, names: Sequence[str]) -> None:
@@ -84,7 +84,7 @@ def refuse_differences(matched: Matched, names: Sequence[str]) -> None:
         if differences:
             more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
             raise UsageError(
-                f"{run.path} cannot be compared with {first.path}: {'; '.join(differences[:_SHOWN])}{more}. "
+                f"{run.name} cannot be compared with {first.name}: {'; '.join(differences[:_SHOWN])}{more}. "
                 "Score both with the same avbench, options and weights."
             )
     _refuse_test_weights(matched.runs, names)
@@ -133,11 +133,11 @@ def _incomplete(run: Run, name: str, rows: pd.DataFrame) -> str | None:
     """A metric that was not asked of all clips, or could not run on all."""
     absent = int(rows["metric"].isna().sum()) if len(rows) else 1
     if absent:
-        return f"{name} is missing for {absent} of {max(len(rows), 1)} clips of {run.path}"
+        return f"{name} is missing for {absent} of {max(len(rows), 1)} clips of {run.name}"
     stopped = rows[rows["weights_digest"] == UNAVAILABLE]
     if len(stopped):
         reason = " ".join(str(stopped["reason"].iloc[0]).split())
-        return f"{name} could not run on {len(stopped)} of {len(rows)} clips of {run.path} ({reason})"
+        return f"{name} could not run on {len(stopped)} of {len(rows)} clips of {run.name} ({reason})"
     return None
 
 
@@ -175,7 +175,7 @@ def _refuse_test_weights(runs: Sequence[Run], names: Iterable[str]) -> None:
         learned = [name for name in names if _metadata(run, name).get("checkpoint")]
         if mode != "checkpoints" and learned:
             raise UsageError(
-                f"{run.path} has {mode} weights, so its {learned[0]} means nothing. Score with checkpoints, or name "
+                f"{run.name} has {mode} weights, so its {learned[0]} means nothing. Score with checkpoints, or name "
                 "metrics without networks in the policy's 'metrics'."
             )
 
@@ -187,8 +187,8 @@ def environment_differences(runs: Sequence[Run]) -> list[str]:
         versions = dict(run.info.get("environment") or {})
         for name in sorted({*first, *versions}):
             if versions.get(name) != first.get(name):
-                elsewhere = f"{first.get(name, 'absent')} in {runs[0].path}"
-                differences.append(f"{name} {versions.get(name, 'absent')} in {run.path}, {elsewhere}")
+                elsewhere = f"{first.get(name, 'absent')} in {runs[0].name}"
+                differences.append(f"{name} {versions.get(name, 'absent')} in {run.name}, {elsewhere}")
     return differences
 
 

@@ -30,7 +30,7 @@ class Comparison:
     """Result of `compare_runs`.
 
     Attributes:
-        candidate, baseline: the run folders, as they were given.
+        candidate, baseline: the run folders, by path or address.
         run_ids: of the two.
         by: how prompts were identified.
         prompts, clips: in each run.
@@ -39,8 +39,8 @@ class Comparison:
         notes: what to know about the comparison.
     """
 
-    candidate: Path
-    baseline: Path
+    candidate: str
+    baseline: str
     run_ids: tuple[str, str]
     by: MatchedBy
     prompts: int
@@ -68,11 +68,11 @@ class Comparison:
         return (f"regression in {', '.join(worse)}" if worse else "no regression found") + f" ({counts})"
 
 
-def compare_runs(candidate: Path, baseline: Path, policy: Policy | None = None) -> Comparison:
+def compare_runs(candidate: Path | str, baseline: Path | str, policy: Policy | None = None) -> Comparison:
     """Compare two run folders, clip by clip.
 
     Args:
-        candidate: run of the new checkpoint.
+        candidate: run of the new checkpoint; a folder, also by its address.
         baseline: run of the old one, over the same prompts and samples.
         policy: what counts as a regression.
 
@@ -97,10 +97,18 @@ def compare_runs(candidate: Path, baseline: Path, policy: Policy | None = None) 
     if noise and (left := [f.metric for f in findings if f.direction and f.metric not in noise.metric]):
         notes.append(f"no noise floor in {noise.source}: {', '.join(left)}")
     if not any(finding.direction for finding in findings):
-        raise UsageError(f"no metric of {baseline} has a better direction; set one in the policy: [metric.NAME]")
+        raise UsageError(f"no metric of {runs[0].name} has a better direction; set one in the policy: [metric.NAME]")
     ids = (str(runs[1].info.get("run_id", "")), str(runs[0].info.get("run_id", "")))
     return Comparison(
-        candidate, baseline, ids, matched.by, matched.prompts, len(matched.clips), policy, tuple(findings), tuple(notes)
+        candidate=runs[1].name,
+        baseline=runs[0].name,
+        run_ids=ids,
+        by=matched.by,
+        prompts=matched.prompts,
+        clips=len(matched.clips),
+        policy=policy,
+        findings=tuple(findings),
+        notes=tuple(notes),
     )
 
 

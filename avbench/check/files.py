@@ -26,8 +26,8 @@ def comparison_json(comparison: Comparison, *, strict: bool = False) -> str:
     rules = {name: value for name, value in asdict(replace(policy, origin=None)).items() if name != "origin"}
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "candidate": str(comparison.candidate),
-        "baseline": str(comparison.baseline),
+        "candidate": comparison.candidate,
+        "baseline": comparison.baseline,
         "candidate_run_id": comparison.run_ids[0],
         "baseline_run_id": comparison.run_ids[1],
         "paired_by": comparison.by,

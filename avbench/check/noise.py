@@ -93,7 +93,7 @@ class Noise:
         ):
             if now != calibrated:
                 reason = (
-                    f"{name} was calibrated with {label} {calibrated or 'none'}, and {run.path} has {now or 'none'}. "
+                    f"{name} was calibrated with {label} {calibrated or 'none'}, and {run.name} has {now or 'none'}. "
                     "Calibrate again with 'avbench check calibrate'."
                 )
                 path = (key,) if key == "protocol" else ("metric", name, key)
@@ -101,11 +101,11 @@ class Noise:
         return noise
 
 
-def calibrate(paths: Sequence[Path]) -> Noise:
+def calibrate(paths: Sequence[Path | str]) -> Noise:
     """Measure the noise floor of every metric from runs of one checkpoint.
 
     Args:
-        paths: run folders, at least two; the same prompts and samples, generated anew each time.
+        paths: run folders or their addresses, at least two; the same prompts and samples, generated anew each time.
 
     Raises:
         UsageError: fewer than two runs, one given twice, or runs that cannot be compared.
@@ -116,7 +116,7 @@ def calibrate(paths: Sequence[Path]) -> Noise:
     for number, run in enumerate(runs):
         for other in runs[:number]:
             if run.info.get("run_id") == other.info.get("run_id"):
-                raise UsageError(f"{run.path} and {other.path} are the same run. Give runs that were generated anew.")
+                raise UsageError(f"{run.name} and {other.name} are the same run. Give runs that were generated anew.")
     names, notes = shared_metrics(runs, None)
     matched = match_clips(runs)
     refuse_differences(matched, names)
@@ -127,7 +127,7 @@ def calibrate(paths: Sequence[Path]) -> Noise:
     if left := [name for name in names if name not in floors]:
         notes.append(f"fewer than 2 prompts with a score in every run: {', '.join(left)}")
     protocol = str(runs[0].info.get("protocol") or "")
-    return Noise(matched.digest, protocol, tuple(str(path) for path in paths), floors, tuple(notes))
+    return Noise(matched.digest, protocol, tuple(run.name for run in runs), floors, tuple(notes))
 
 
 def _calibrate_metric(matched: Matched, name: str) -> MetricNoise | None:

@@ -65,7 +65,7 @@ class Matched:
         return len(set(columns)) < len(columns)
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path | str) -> Run:
     """Read a run folder that was scored before; texts of scores are categories, and clips have no details.
 
     Raises:
@@ -73,7 +73,7 @@ def read_run(path: Path) -> Run:
     """
     run = load_run(path, slim=True)
     if run.scores.empty:
-        raise UsageError(f"{path} holds no scores. Score the clips first: avbench score SOURCE --out {path}")
+        raise UsageError(f"{run.name} holds no scores. Score the clips first: avbench score SOURCE")
     return run
 
 
@@ -95,7 +95,7 @@ def match_clips(runs: Sequence[Run]) -> Matched:
         keys.append("name")
     joined = tables[0][["prompt", "sample_index", "name"]].assign(clip_0=tables[0]["clip_id"])
     for number, (run, table) in enumerate(zip(runs[1:], tables[1:], strict=True), 1):
-        _refuse_other_clips(runs[0].path, run.path, tables[0], table, keys)
+        _refuse_other_clips(runs[0].name, run.name, tables[0], table, keys)
         other = table[keys].assign(**{f"clip_{number}": table["clip_id"]})
         joined = joined.merge(other, on=keys, how="left", validate="one_to_one")
     return Matched(tuple(runs), by, joined.drop(columns="name").reset_index(drop=True))
@@ -125,7 +125,7 @@ def _keyed(run: Run, by: MatchedBy, texts: list[str]) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def _refuse_other_clips(first: Path, second: Path, one: pd.DataFrame, other: pd.DataFrame, keys: list[str]) -> None:
+def _refuse_other_clips(first: str, second: str, one: pd.DataFrame, other: pd.DataFrame, keys: list[str]) -> None:
     sides = one[keys].merge(other[keys], on=keys, how="outer", indicator="side")
     only = {name: sides[sides["side"] == side] for name, side in ((first, "left_only"), (second, "right_only"))}
     parts = [f"{len(rows)} only in {name} ({_named(rows)})" for name, rows in only.items() if len(rows)]

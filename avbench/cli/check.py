@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from avbench.cli.options import written_here
 from avbench.terminal.output import say
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ MarkdownOption = Annotated[Path | None, typer.Option("--markdown", help="Write t
     "5 undecided with --strict.",
 )
 def compare(
-    candidate: Annotated[Path, typer.Argument(help="Run folder of the new checkpoint.")],
-    baseline: Annotated[Path, typer.Option("--baseline", "-b", help="Run folder of the old one, same prompts.")],
+    candidate: Annotated[str, typer.Argument(help="Run folder of the new checkpoint, also in object storage.")],
+    baseline: Annotated[str, typer.Option("--baseline", "-b", help="Run folder of the old one, same prompts.")],
     policy: Annotated[Path | None, typer.Option("--policy", "-p", help="What counts as a regression (TOML).")] = None,
     noise: Annotated[
         Path | None, typer.Option("--noise", help="Noise floors of 'check calibrate'; instead of the policy's.")
@@ -91,8 +92,10 @@ def compare(
 
 @app.command("calibrate")
 def calibrate_runs(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders of one checkpoint, generated anew each time.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write (TOML).")] = Path("noise.toml"),
+    runs: Annotated[list[str], typer.Argument(help="Run folders of one checkpoint, generated anew each time.")],
+    out: Annotated[Path, typer.Option("--out", "-o", callback=written_here, help="File to write (TOML).")] = Path(
+        "noise.toml"
+    ),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table.")] = False,
 ) -> None:
     """Measure how much runs of one and the same checkpoint differ, for 'avbench check --noise'."""

@@ -58,7 +58,9 @@ def build(
 
 @app.command("add")
 def add(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders of 'avbench score'.", metavar="RUN...")],
+    runs: Annotated[
+        list[str], typer.Argument(help="Run folders of 'avbench score', also in object storage.", metavar="RUN...")
+    ],
     benchmark: Annotated[str, typer.Option(help="Prompts and protocol; rows of one benchmark are compared.")],
     seeds: Annotated[str, typer.Option(help="Seeds of the generator or of training: 0,1,2; 'none' for recordings.")],
     folder: FolderOption = FOLDER,

@@ -8,12 +8,19 @@ from typing import Annotated
 
 import typer
 
+from avbench.cli.options import written_here
 from avbench.terminal.output import print_json, say
 
 
 def command(
-    shards: Annotated[list[Path], typer.Argument(metavar="SHARDS...", help="Run folders of 'avbench score --shard'.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make.")],
+    shards: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SHARDS...",
+            help="Run folders of 'avbench score --shard', also in object storage: s3://bucket/runs/x-1.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", callback=written_here, help="Run folder to make.")],
     reference: Annotated[
         Path | None, typer.Option(help="Features of real clips that fvd, kvd and fad compare with (.npz or .pt).")
     ] = None,

@@ -13,6 +13,24 @@ if TYPE_CHECKING:
 
 Layout = Literal["auto", "folder", "javisbench", "vbench"]
 
+
+def written_here(path: Path | None) -> Path | None:
+    """The path of a file or folder that is to be written.
+
+    Raises:
+        UsageError: an address was given, of which a path would be a folder of this machine.
+    """
+    from avbench.errors import UsageError
+    from avbench.remote.addresses import was_address
+
+    if path is not None and was_address(path):
+        raise UsageError(
+            "--out is an address, and what is written lies on this machine: name a path. "
+            "'avbench score --upload' copies a finished run folder to object storage."
+        )
+    return path
+
+
 SourceArgument = Annotated[
     str,
     typer.Argument(

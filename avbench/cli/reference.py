@@ -20,13 +20,16 @@ from avbench.cli.options import (
     WeightsDirOption,
     WeightsOption,
     make_setup,
+    written_here,
 )
 from avbench.terminal.output import say
 
 
 def command(
     source: SourceArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, .npz.")] = Path("reference.npz"),
+    out: Annotated[Path, typer.Option("--out", "-o", callback=written_here, help="File to write, .npz.")] = Path(
+        "reference.npz"
+    ),
     mode: Annotated[
         Literal["fixed", "compat"] | None,
         typer.Option(help="fixed: for fvd, kvd, fad (the default). compat: for fvd_compat, kvd_compat, fad_compat."),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from avbench.cli.options import written_here
 from avbench.terminal.output import say
 
 
@@ -14,7 +15,12 @@ def command(
     run: Annotated[str, typer.Argument(help="Run folder, also in object storage: s3://bucket/runs/x.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Page to write; default RUN/report.html, ./report.html for a remote run."),
+        typer.Option(
+            "--out",
+            "-o",
+            callback=written_here,
+            help="Page to write; default RUN/report.html, ./report.html for a remote run.",
+        ),
     ] = None,
     media: Annotated[
         Literal["auto", "always", "never"],

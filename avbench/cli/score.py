@@ -25,6 +25,7 @@ from avbench.cli.options import (
     cache_folder,
     digest_folder,
     make_setup,
+    written_here,
 )
 from avbench.terminal.output import print_json, say
 
@@ -43,9 +44,9 @@ _NO_GROUPS = {
 
 def command(
     source: SourceArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; an existing one is continued.")] = Path(
-        "runs/latest"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", callback=written_here, help="Run folder; an existing one is continued.")
+    ] = Path("runs/latest"),
     suite: Annotated[str, typer.Option("--suite", "-s", help="Set of metrics, see 'avbench ls'.")] = "quick",
     metrics: Annotated[
         str | None, typer.Option("--metrics", "-m", help="Metric names with commas, instead of a suite.")

@@ -21,6 +21,7 @@ from avbench.cli.options import (
     WeightsDirOption,
     WeightsOption,
     make_setup,
+    written_here,
 )
 from avbench.terminal.output import say
 
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 
 def command(
     source: SourceArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and plot.")] = Path("runs/validate"),
+    out: Annotated[Path, typer.Option("--out", "-o", callback=written_here, help="Folder for tables and plot.")] = Path(
+        "runs/validate"
+    ),
     suite: Annotated[str, typer.Option("--suite", "-s", help="Set of metrics, see 'avbench ls'.")] = "quick",
     metrics: Annotated[
         str | None, typer.Option("--metrics", "-m", help="Metric names with commas, instead of a suite.")

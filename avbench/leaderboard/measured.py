@@ -88,7 +88,7 @@ def measured_rows(run: Run, about: About) -> list[MeasuredRow]:
     if len(models) > 1:
         if about.row:
             raise UsageError(
-                f"{run.path} has several models ({', '.join(models)}); leave out the name of the row (--row)."
+                f"{run.name} has several models ({', '.join(models)}); leave out the name of the row (--row)."
             )
         parts = (part[part["scope"] == "clip"] for part in by_metric(run.scores))
         clusters, ranges = clusters_of(run.clips), ranges_of(run.info)
@@ -101,7 +101,7 @@ def measured_rows(run: Run, about: About) -> list[MeasuredRow]:
     digest = run_digest(run)
     rows = [_row(run, about, digest, name, entry) for name, entry in summaries if entry["mean"] is not None]
     if not rows:
-        raise UsageError(f"{run.path} has no value: nothing to add. 'avbench report' shows the reasons.")
+        raise UsageError(f"{run.name} has no value: nothing to add. 'avbench report' shows the reasons.")
     return rows
 
 
@@ -110,7 +110,7 @@ def _refuse_test_weights(run: Run) -> None:
     if weights != REAL_WEIGHTS:
         kind = f"{weights} weights" if weights else "weights that run.json does not name"
         raise UsageError(
-            f"{run.path} was scored with {kind}: its numbers mean nothing and cannot enter a leaderboard. "
+            f"{run.name} was scored with {kind}: its numbers mean nothing and cannot enter a leaderboard. "
             "Score the clips again with real weights (--weights checkpoints)."
         )
 

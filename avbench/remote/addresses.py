@@ -15,6 +15,7 @@ MEMORY = "memory"
 SCHEMES = (*STORES, *WEB, MEMORY)
 
 _ADDRESS = re.compile(rf"(?:{'|'.join(SCHEMES)})://", re.IGNORECASE)
+_PATH_OF_ADDRESS = re.compile(rf"(?:{'|'.join(SCHEMES)}):/", re.IGNORECASE)
 _IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/?#'\"@]*@)?([^\s?#'\"<>]*)(?:[?#][^\s'\"<>]*)?")
 
 _STORE_SECRETS = re.compile(r"^([^:/]+://)[^/@]*:[^/@]*@|\?[\w.-]+=.*$", re.DOTALL)
@@ -23,6 +24,11 @@ _STORE_SECRETS = re.compile(r"^([^:/]+://)[^/@]*:[^/@]*@|\?[\w.-]+=.*$", re.DOTA
 def is_address(text: str) -> bool:
     """Whether a source or cell names a remote file or folder by an address that is read."""
     return _ADDRESS.match(text.strip()) is not None
+
+
+def was_address(path: Path) -> bool:
+    """Whether a path was made of an address: "s3:/bucket/x", with one slash."""
+    return _PATH_OF_ADDRESS.match(str(path)) is not None
 
 
 def scheme_of(url: str) -> str:

@@ -13,10 +13,11 @@ from io import BufferedWriter
 from pathlib import Path
 
 from avbench.clips import RemoteFile
-from avbench.errors import EnvironmentProblem, MediaError
+from avbench.errors import AvbenchError, EnvironmentProblem, MediaError, UsageError
 from avbench.files import new_file
 from avbench.remote.addresses import WEB, scheme_of
 from avbench.remote.base import Opened
+from avbench.remote.hosts import RefusedHostError
 from avbench.remote.stores import file_system, look_at_store, open_store, why
 from avbench.remote.web import look_at_web, open_web
 
@@ -47,6 +48,16 @@ class TooLargeError(MediaError):
         self.size = size
 
 
+class MissingError(MediaError):
+    """There is no such file."""
+
+
+def ending(what: str, error: MediaError) -> AvbenchError:
+    """The error of a command that cannot do without a file: wrong usage, unless its server does not let it be read."""
+    usage = isinstance(error, (MissingError, TooLargeError, RefusedHostError))
+    return (UsageError if usage else EnvironmentProblem)(f"{what} {error}.")
+
+
 @dataclass(frozen=True)
 class Fetched:
     """What was fetched: digest of its bytes, their number, and the state of the file that they are of."""
@@ -67,7 +78,8 @@ def fetch(file: RemoteFile, target: Path, most: float, retries: Retries | None =
 
     Raises:
         TooLargeError: it has more.
-        MediaError: it is not there, must not be read, or could not be read in any attempt.
+        MissingError: it is not there.
+        MediaError: it must not be read, or could not be read in any attempt.
         EnvironmentProblem: a package is missing, or the disk is full.
     """
     retries = retries or RETRIES
@@ -80,8 +92,9 @@ def fetch(file: RemoteFile, target: Path, most: float, retries: Retries | None =
         except (MediaError, EnvironmentProblem):
             raise
         except (FileNotFoundError, PermissionError) as error:
-            kind = "is not there" if isinstance(error, FileNotFoundError) else "must not be read"
-            raise MediaError(f"{kind} ({why(error)})") from error
+            missing = isinstance(error, FileNotFoundError)
+            kind = MissingError if missing else MediaError
+            raise kind(f"{'is not there' if missing else 'must not be read'} ({why(error)})") from error
         except Exception as error:  # noqa: BLE001 - each file system has exceptions of its own
             problem = why(error)
     raise MediaError(f"could not be fetched in {retries.attempts} attempts: {problem}")

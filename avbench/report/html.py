@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.direction import Direction
+from avbench.errors import UsageError
 from avbench.pages.media import Embed, MediaBundle, bundle_media
 from avbench.pages.shell import Kind, render, script_data, write_page
 from avbench.report.clip_data import MetricColumn, clip_data, clip_media
@@ -62,8 +63,11 @@ def write_report(
         The path of the page. The same run and media give the same bytes.
 
     Raises:
+        UsageError: the run was read from object storage, where details of its clips stay.
         EnvironmentProblem: the page cannot be written.
     """
+    if run.address:
+        raise UsageError(f"{run.address}: only 'avbench report' makes the page of a run in object storage.")
     page = out or run.path / "report.html"
     finder = MediaFinder(run, folders, search=search)
     write_page(page, render_report(run, page.parent, finder, embed=embed, max_clips=max_clips))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import UsageError
+from avbench.remote.addresses import as_path, is_address, shown, was_address
+from avbench.remote.run_folders import local_run
 from avbench.results.damage import RECORDS, TABLES, DamagedRunError
 from avbench.results.info import read_info
 from avbench.results.parquet import read_table
@@ -19,14 +20,14 @@ from avbench.statistics.summary import clusters_of, ranges_of, summarize_parts
 if TYPE_CHECKING:
     import pandas as pd
 
-# "s3://bucket/run" as a path; one letter is a drive.
-_OF_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _SUMMARISED = ("clip_id", "model", "scope", "metric", "value", "status", "reason", "weights_digest", "detail")
 
 
 @dataclass(frozen=True)
 class Run:
     """A run that was read back: `info` from run.json, the tables as data frames.
+
+    `path` is its folder; of a run in object storage it only names it, and `address` says where that is.
 
     `scores` has the columns of `ScoreRow`, `clips` those of `ClipRow`, `categories` clip_id, aspect, category. All
     values have the types of the schema; `value` is finite where `status` is "ok" and null elsewhere; a clip has one
@@ -38,20 +39,35 @@ class Run:
     scores: pd.DataFrame
     clips: pd.DataFrame
     categories: pd.DataFrame
+    address: str = ""
+
+    @property
+    def name(self) -> str:
+        """Where it lies, for messages."""
+        return self.address or str(self.path)
 
 
 def load_run(path: Path | str, *, slim: bool = False) -> Run:
     """Read a run folder.
 
     Args:
-        path: the run folder.
+        path: the run folder, also in object storage by its address: "s3://bucket/runs/x". What lies there is copied for
+            the time of reading.
         slim: for runs of many clips: texts of `scores` are categories, and details of single clips are null. It
             takes about a tenth of the memory.
 
     Raises:
         UsageError: the folder holds no finished run, one written by a newer avbench, or a damaged one.
+        EnvironmentProblem: a package for the address is missing, or its store refuses.
     """
-    folder = Path(path)
+    address = str(path)
+    if not is_address(address):
+        return _load(Path(path), slim)
+    with local_run(address) as folder:
+        return replace(_load(folder, slim), path=as_path(address), address=shown(address))
+
+
+def _load(folder: Path, slim: bool) -> Run:
     info = require_finished(folder)
     clips = read_clips(folder)
     return Run(folder, info, read_scores(folder, clips, slim=slim), clips, read_labels(folder, clips))
@@ -81,10 +97,9 @@ def require_run(folder: Path) -> None:
         UsageError: it is not there, or has none of the files of a run.
     """
     if not any(_is_there(folder / name) for name in ("run.json", *RECORDS, *TABLES)):
-        if _OF_ADDRESS.match(str(folder)):
+        if was_address(folder):
             raise UsageError(
-                f"{folder} is an address; of run folders in object storage only 'avbench report' reads the tables. "
-                "Copy the folder to this machine first."
+                f"{folder} is an address that was made a path of this machine. Give it as text: load_run('s3://...')."
             )
         raise UsageError(
             f"{folder} is not a run folder (no run.json). Give the folder that 'avbench score --out' wrote."

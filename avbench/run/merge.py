@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby, product
@@ -20,6 +21,7 @@ import numpy as np
 from avbench.errors import EnvironmentProblem, UsageError
 from avbench.files import make_folder, new_folder, rename
 from avbench.metrics.base import Scorer
+from avbench.remote.run_folders import local_shard
 from avbench.results import ClipRow, RunFolder, ScoreRow
 from avbench.run.earlier import EarlierRows
 from avbench.run.jobs import RunContext, Stopped
@@ -57,23 +59,29 @@ class _Whole:
         return {row.clip_id: row.clip_sha256 for row in self.rows}
 
 
-def merge_runs(paths: Sequence[Path], out: Path, *, reference: Path | None = None, command: str = "") -> Outcome:
+def merge_runs(paths: Sequence[Path | str], out: Path, *, reference: Path | None = None, command: str = "") -> Outcome:
     """Write the run that all clips of the shards make up. Either the whole folder appears or nothing.
 
     Args:
-        paths: run folders of all shards of one source; of a shard that is there twice, equal rows are kept once.
+        paths: run folders of all shards of one source, or their addresses; of a shard that is there twice, equal
+            rows are kept once.
         out: the run folder to make.
         reference: features of real clips, for set metrics.
         command: what the user typed, for the record.
 
     Raises:
         UsageError: the shards are not of one run, lack one, or contradict each other; or `out` holds something.
-        EnvironmentProblem: `out` cannot be written.
+        EnvironmentProblem: `out` cannot be written, or a store refuses.
     """
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise UsageError(f"{out} is there already: choose another run folder (--out), or move it away.")
-    runs = read_shards(paths)
-    _require_reference(runs, reference)
+    with ExitStack() as copies:
+        runs = read_shards([copies.enter_context(local_shard(str(path))) for path in paths])
+        _require_reference(runs, reference)
+        return _merge(runs, out, reference, command)
+
+
+def _merge(runs: Sequence[ShardRun], out: Path, reference: Path | None, command: str) -> Outcome:
     make_folder(out.absolute().parent, "--out")
     aside = new_folder(out.absolute().parent, prefix=f".{out.name}.merge-")
     try:

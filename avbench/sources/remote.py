@@ -18,7 +18,7 @@ from avbench.clips import Clip, RemoteFile
 from avbench.errors import AvbenchError, MediaError, UsageError
 from avbench.files import temporary_folder
 from avbench.remote.addresses import WEB, as_path, scheme_of, shown
-from avbench.remote.fetch import fetch, read_part
+from avbench.remote.fetch import ending, fetch, read_part
 from avbench.remote.hosts import host_and_port
 from avbench.remote.stores import file_system, identity_of, unreachable
 from avbench.sources.base import Source
@@ -276,7 +276,7 @@ def _fetch_table(file: RemoteFile, target: Path) -> None:
     try:
         fetch(file, target, _MOST_TABLE)
     except MediaError as error:
-        raise UsageError(f"{shown(file.url)}: {error}.") from error
+        raise ending(f"{shown(file.url)}:", error) from error
 
 
 def _with_shards(mirror: _Mirror, shards: dict[str, RemoteFile]) -> _Mirror:

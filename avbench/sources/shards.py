@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from avbench.clips import RemoteFile
-from avbench.errors import AvbenchError, MediaError, UsageError
+from avbench.errors import MediaError, UsageError
 from avbench.remote.addresses import WEB, scheme_of, shown
 from avbench.remote.base import REPLACED
-from avbench.remote.fetch import current_identity, read_part
+from avbench.remote.fetch import current_identity, ending, read_part
 from avbench.sources.columns import CLIP_ID, GENERATED_AUDIO, GENERATED_VIDEO, PLAIN_AUDIO, PLAIN_VIDEO, TEXT
 from avbench.sources.suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from avbench.threads import map_in_threads
@@ -101,7 +101,9 @@ def _samples(folder: Path, shard: RemoteFile) -> list[_Sample]:
                     part = replace(shard, start=member.offset_data, size=member.size, identity=file.state)
                     sample.media[path.as_posix()] = part
         file.require_unchanged()
-    except (tarfile.TarError, AvbenchError) as error:
+    except MediaError as error:
+        raise ending(f"{shown(shard.url)}:", error) from error
+    except tarfile.TarError as error:
         raise UsageError(f"{shown(shard.url)}: it cannot be read as a tar archive ({error}).") from error
     return list(samples.values())
 

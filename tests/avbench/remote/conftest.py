@@ -23,8 +23,8 @@ fsspec = pytest.importorskip("fsspec")
 class Store:
     """fsspec's file system in memory below a folder of its own, with faults of reads to order.
 
-    `faults` maps the end of a path to what its next reads do: "fail", "short", "slow", "empty" or "ok"; the last one
-    stays. `reads` counts bytes that were read, by path; `asked` counts ranges and looks at objects.
+    `faults` maps the end of a path to what its next reads do: "fail", "short", "slow", "empty", "refused" or
+    "ok"; the last one stays. `reads` counts bytes that were read, by path; `asked` counts ranges and looks at objects.
     """
 
     def __init__(self) -> None:
@@ -52,6 +52,8 @@ class Store:
         fault = self._fault(path)
         if fault == "fail":
             raise ConnectionResetError("reset by peer at https://host/x?X-Amz-Signature=secret")
+        if fault == "refused":
+            raise PermissionError("Access Denied")
         if fault == "slow":
             time.sleep(3)
         if fault == "empty":

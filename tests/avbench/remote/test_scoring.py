@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from tar_shards import archive
 
 from avbench.api import score_clips
 from avbench.clips import clip_digest
@@ -192,16 +191,6 @@ def test_manifest_in_the_store(store, folder, tmp_path):
     table = scores(source, tmp_path / "run")
     assert dict(zip(table.clip_id, table.status, strict=True)) == {"clip 2.mp4": "ok", "a/gone.mp4": "error"}
     assert table.loc[table.status == "error", "reason"].str.contains("is not there").all()
-
-
-def archive(members: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("source", ["shards/s-{00..01}.tar", "shards"])

@@ -420,6 +420,6 @@ def test_a_locked_folder_is_an_environment_problem(run: Path) -> None:
         RunFolder(run).__enter__()
 
 
-def test_a_run_folder_in_object_storage_is_named_as_one() -> None:
-    with pytest.raises(UsageError, match="Copy the folder to this machine first"):
-        load_run("s3://bucket/runs/x")
+def test_an_address_that_was_made_a_path_is_named_as_one() -> None:
+    with pytest.raises(UsageError, match="Give it as text"):
+        load_run(Path("s3://bucket/runs/x"))

@@ -22,10 +22,12 @@ from avbench.metrics import Score
 from avbench.metrics import base as registry_module
 from avbench.metrics.base import scorer, set_scorer
 from avbench.metrics.derived import derived_scorer
+from avbench.remote.run_folders import upload_run
 from avbench.run.merge import merge_runs
 from avbench.run.options import RunOptions
 from avbench.run.protocol import PROTOCOLS
 from avbench.run.reference_sets import ReferenceSet, save_reference
+from avbench.run.remote_clips import FileDigest, RemoteDigests
 from avbench.run.runner import run_source
 from avbench.shards import Shard, deal, parse_shard
 from avbench.sources import Source
@@ -170,6 +172,27 @@ def test_a_shard_that_is_there_twice_counts_once(shards: Callable[..., list[Path
     edit(tmp_path / "copy", lambda row: replace(row, seconds=9.0))  # it took longer there, and that is all
     merge_runs([*paths, tmp_path / "copy"], tmp_path / "twice")
     assert table(tmp_path / "twice") == table(tmp_path / "once")
+
+
+def test_shards_in_object_storage_are_merged_as_local_ones_are(
+    shards: Callable[..., list[Path]], reference: Path, tmp_path: Path
+) -> None:
+    """With features; and what a merged run takes over of remote clips."""
+    files = pytest.importorskip("fsspec").filesystem("memory")
+    paths = shards(2)
+    RemoteDigests(paths[0]).add([FileDigest("a", "state", "0" * 64)])
+    addresses = [f"memory://{tmp_path.name}/{path.name}" for path in paths]
+    for path, address in zip(paths, addresses, strict=True):
+        upload_run(path, address)
+    for found, name in ((paths, "local"), ([paths[0], addresses[1]], "mixed"), (addresses, "remote")):
+        merge_runs(found, tmp_path / name, reference=reference)
+    assert table(tmp_path / "remote") == table(tmp_path / "mixed") == table(tmp_path / "local")
+    assert (tmp_path / "remote" / "digests.jsonl").read_bytes() == (tmp_path / "local" / "digests.jsonl").read_bytes()
+    files.rm(f"memory://{tmp_path.name}/shard-2/shard.json")
+    with pytest.raises(UsageError, match=f"{addresses[1]} is no shard"):
+        merge_runs(addresses, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    files.rm(f"memory://{tmp_path.name}", recursive=True)
 
 
 @pytest.mark.parametrize(
