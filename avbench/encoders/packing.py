@@ -7,16 +7,11 @@ torch's own layers.
 
 from __future__ import annotations
 
-import ctypes
-import sys
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# From malloc.h of glibc.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGEST_ALLOCATION, _NEVER = 2**30, 2**31 - 1
+from avbench.encoders.freed_memory import keep_freed_memory
 
 
 def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -53,19 +48,7 @@ def pack(module: nn.Module) -> None:
             part.weight = packed(part.weight)
             part.__class__ = PackedLinear
             if part.weight.is_mkldnn:
-                _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """Let this process keep memory that tensors free.
-
-    glibc hands tensors over 32 MB back to the system and fetches zeroed pages for the next ones, which took 10 to 15 %
-    of the time of Synchformer and of a Qwen2-VL at bf16.
-    """
-    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        return
-    libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_ALLOCATION)
-    libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)
+                keep_freed_memory()
 
 
 def _can_pack() -> bool:

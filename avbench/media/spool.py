@@ -81,7 +81,9 @@ def release_pages(array: NDArray[Any]) -> None:
 
     A network that reads a long clip frame by frame holds all of it otherwise. Arrays in memory are left alone.
     """
-    base: object = array.base
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
 

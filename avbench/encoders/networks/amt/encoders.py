@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batch_for, batched
-from avbench.encoders.pixels import cropped, image_batch, padded_sides, replicate_padded
+from avbench.encoders.freed_memory import give_back_freed_memory
+from avbench.encoders.pixels import cropped, padded_sides, image_batch, replicate_padded
 from avbench.media import All, Frames
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def _differences(network: Any, frames: NDArray[np.uint8]) -> Differences:
         return cropped(network(*sides), height, width, MULTIPLE) * 255
 
     def forward(chosen: list[int]) -> Tensor:
+        if device.type == "cpu":
+            give_back_freed_memory()
         actual = image_batch(frames, chosen, device)
         levels = guess(chosen) if large_enough(height, width) else torch.zeros_like(actual)
         # Whole numbers, so that the sum over millions of pixels is exact.

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batch_for, batched
-from avbench.encoders.pixels import image_batch, padded_sides, replicate_padded
+from avbench.encoders.freed_memory import give_back_freed_memory
+from avbench.encoders.pixels import padded_sides, image_batch, replicate_padded
 from avbench.media import All, Frames, Stride
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def _speeds(network: Any, frames: NDArray[np.uint8], fraction: float, ends: bool
         return replicate_padded(2 * (values / 255) - 1, MULTIPLE)
 
     def forward(chosen: list[tuple[int, int]]) -> Tensor:
+        if device.type == "cpu":
+            give_back_freed_memory()
         first, second = (images(indices) for indices in zip(*chosen, strict=True))
         lengths = torch.linalg.vector_norm(flow(network, first, second), dim=1).flatten(1)
         longest: Tensor = lengths.topk(int(fraction * lengths.shape[1])).values
