@@ -33,6 +33,9 @@ class WindowCorrelation:
         # The first index of a window moves x, the second y: trained weights expect them in this order, as RAFT's do.
         steps = torch.arange(-radius, radius + 1, device=queries.device, dtype=queries.dtype)
         self._window = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), dim=-1)  # (k, k, 2)
+        # Each block takes the place of the one before: anew for each, a large frame would make gigabytes of gaps.
+        held = batch * min(self._rows, height) * width
+        self._space = [queries.new_empty(held * targets[0, 0].numel()) for targets in self._targets]
         self._kept = self._correlations(queries) if len(self._queries) == 1 else None
 
     def at(self, centres: Tensor) -> Tensor:
@@ -43,9 +46,13 @@ class WindowCorrelation:
     def _correlations(self, queries: Tensor) -> list[Tensor]:
         """(B * rows * w, 1, h', w') at each scale; the mean of correlations is the correlation with the mean."""
         flat = queries.flatten(2).transpose(1, 2)
-        return [
-            torch.matmul(flat, targets.flatten(2)).view(-1, 1, *targets.shape[-2:]) for targets in self._targets
-        ]  # fmt: skip
+        batch, count = flat.shape[:2]
+        levels = []
+        for targets, space in zip(self._targets, self._space, strict=True):
+            found = space[: batch * count * targets[0, 0].numel()].view(batch, count, -1)
+            torch.matmul(flat, targets.flatten(2), out=found)
+            levels.append(found.view(-1, 1, *targets.shape[-2:]))
+        return levels
 
     def _sampled(self, correlations: Sequence[Tensor], centres: Tensor) -> Tensor:
         batch, _, rows, width = centres.shape
