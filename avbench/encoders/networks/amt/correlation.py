@@ -49,9 +49,9 @@ class WindowCorrelation:
         batch, count = flat.shape[:2]
         levels = []
         for targets, space in zip(self._targets, self._space, strict=True):
-            found = space[: batch * count * targets[0, 0].numel()].view(batch, count, -1)
-            torch.matmul(flat, targets.flatten(2), out=found)
-            levels.append(found.view(-1, 1, *targets.shape[-2:]))
+            block = space[: batch * count * targets[0, 0].numel()].view(batch, count, -1)
+            torch.matmul(flat, targets.flatten(2), out=block)
+            levels.append(block.view(-1, 1, *targets.shape[-2:]))
         return levels
 
     def _sampled(self, correlations: Sequence[Tensor], centres: Tensor) -> Tensor:

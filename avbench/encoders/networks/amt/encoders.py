@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batch_for, batched
 from avbench.encoders.freed_memory import give_back_freed_memory
-from avbench.encoders.pixels import cropped, padded_sides, image_batch, replicate_padded
+from avbench.encoders.pixels import cropped, image_batch, padded_sides, replicate_padded
 from avbench.media import All, Frames
 
 if TYPE_CHECKING:

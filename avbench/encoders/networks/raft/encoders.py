@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batch_for, batched
 from avbench.encoders.freed_memory import give_back_freed_memory
-from avbench.encoders.pixels import padded_sides, image_batch, replicate_padded
+from avbench.encoders.pixels import image_batch, padded_sides, replicate_padded
 from avbench.media import All, Frames, Stride
 
 if TYPE_CHECKING:
