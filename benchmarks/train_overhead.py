@@ -41,10 +41,11 @@ from omninft_train.models.latents import Condition, Geometry, Latents
 from omninft_train.models.policy import LoraPolicy
 from omninft_train.recipe import load
 from omninft_train.rewards.local import make_rewards
-from omninft_train.training import trainer
+from omninft_train.training import experience, targets
 from omninft_train.training.assemble import make_capture, make_optimizer, make_policy, make_surgery
 from omninft_train.training.distributed import World
 from omninft_train.training.state import Training
+from omninft_train.training.update import update
 
 MID = Geometry(frames=4, height=8, width=8, audio_frames=64, video_channels=128, audio_channels=128, fps=24.0)
 TARGETS = {"full_over_vanilla": 1.03, "capture_share_of_sampling": 0.01}
@@ -122,10 +123,10 @@ def make(size: str, recipe: str, out: Path) -> Training:
 def one_step(training: Training, step: int) -> tuple[float, float]:
     """Seconds of a whole step: of the processor, and by the clock."""
     start, wall = time.process_time(), time.perf_counter()
-    rollouts = trainer.sample_rollouts(training, step)
-    scored = trainer.score_rollouts(training, rollouts, step)
-    _, judged = trainer.judge(training, rollouts, scored, step)
-    trainer.update(training, rollouts, judged, step)
+    rollouts = experience.sample_rollouts(training, step)
+    scored = experience.score_rollouts(training, rollouts, step)
+    _, judged = targets.judge(training, rollouts, scored, step)
+    update(training, rollouts, judged, step)
     training.policy.update_old(0.5)
     return time.process_time() - start, time.perf_counter() - wall
 
@@ -165,7 +166,7 @@ def measure(size: str, rounds: int) -> dict[str, Any]:
         runs = {recipe: make(size, recipe, Path(folder) / recipe) for recipe in ("vanilla", "omninft")}
         for training in runs.values():
             one_step(training, 0)
-            trainer.sample_rollouts(training, 0)
+            experience.sample_rollouts(training, 0)
         seconds: dict[str, list[tuple[float, float]]] = {recipe: [] for recipe in runs}
         for step in range(1, rounds + 1):
             order = list(runs) if step % 2 else list(runs)[::-1]

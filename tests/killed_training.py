@@ -20,12 +20,12 @@ torch.set_num_threads(1)  # forking needs a process without threads
 from tiny_training import make, run, tiny_config  # noqa: E402
 
 from omninft_train import judging  # noqa: E402
-from omninft_train.training import checkpoint, trainer  # noqa: E402
+from omninft_train.training import checkpoint, trainer, update  # noqa: E402
 
 PHASES: dict[str, tuple[Any, str]] = {
     "sample": (trainer, "sample_rollouts"),
     "score": (trainer, "score_rollouts"),
-    "update": (trainer, "accumulate"),
+    "update": (update, "accumulate"),
     "save": (checkpoint, "_write"),
     "evaluate": (judging, "judge"),
 }

@@ -58,7 +58,8 @@ class Mutant:
         return text.replace(self.old, self.new)
 
 
-_TRAINER, _POLICY, _ROLLOUT = "training/trainer.py", "models/policy.py", "training/rollout.py"
+_TRAINER, _EXPERIENCE, _TARGETS = "training/trainer.py", "training/experience.py", "training/targets.py"
+_UPDATE, _POLICY, _ROLLOUT = "training/update.py", "models/policy.py", "training/rollout.py"
 _LOSSES, _ADVANTAGES, _SURGERY = "method/losses.py", "method/advantages.py", "method/surgery.py"
 _REGIONS, _SCHEDULE, _HOOKS = "method/regions.py", "method/schedule.py", "models/hooks.py"
 
@@ -68,68 +69,68 @@ MUTANTS = (
     Mutant("eta off by one step", _TRAINER, "old_keep(config.old.decay, step + 1)", "old_keep(config.old.decay, step)"),
     Mutant(
         "loss takes the reference for old",
-        _TRAINER,
+        _UPDATE,
         'old = policy.velocity("old", x_t, t, condition)',
         'old = policy.velocity("reference", x_t, t, condition)',
     ),
-    Mutant("KL to old", _TRAINER, 'policy.velocity("reference", x_t', 'policy.velocity("old", x_t'),
+    Mutant("KL to old", _UPDATE, 'policy.velocity("reference", x_t', 'policy.velocity("old", x_t'),
     Mutant(
         "masks ignored",
-        _TRAINER,
+        _UPDATE,
         "valid = (judged.video_valid[rows].to(device), judged.audio_valid[rows].to(device))",
         "valid = (torch.ones_like(t).bool(), torch.ones_like(t).bool())",
     ),
     Mutant(
         "r of the branches swapped",
-        _TRAINER,
+        _UPDATE,
         "for r in (judged.video, judged.audio))",
         "for r in (judged.audio, judged.video))",
     ),
     Mutant(
         "masks of the branches swapped",
-        _TRAINER,
+        _TARGETS,
         "        step_advantages.video_valid[mine],\n        step_advantages.audio_valid[mine],\n",
         "        step_advantages.audio_valid[mine],\n        step_advantages.video_valid[mine],\n",
     ),
     Mutant(
         "the same update noise every step",
-        _TRAINER,
+        _UPDATE,
         "rollout_seed(config.run.seed, step, rollouts.index[row]",
         "rollout_seed(config.run.seed, 0, rollouts.index[row]",
     ),
     Mutant(
         "the same update noise for all levels",
-        _TRAINER,
+        _UPDATE,
         "rollouts.index[row], 1_000_000 + level)",
         "rollouts.index[row], 1_000_000)",
     ),
     Mutant(
         "the same rollout noise every step",
-        _TRAINER,
+        _EXPERIENCE,
         "rollout_seed(config.run.seed, step, i // size, i % size)",
         "rollout_seed(config.run.seed, 0, i // size, i % size)",
     ),
     Mutant(
         "the same noise for a whole group",
-        _TRAINER,
+        _EXPERIENCE,
         "rollout_seed(config.run.seed, step, i // size, i % size)",
         "rollout_seed(config.run.seed, step, i // size, 0)",
     ),
     Mutant(
         "the same random levels every step",
-        _TRAINER,
+        _UPDATE,
         "rollout_seed(config.run.seed, step, -1, -1)",
         "rollout_seed(config.run.seed, 0, -1, -1)",
     ),
     Mutant(
         "random levels taken for the first",
-        _TRAINER,
+        _UPDATE,
         'if config.levels.choice == "first"',
         'if config.levels.choice != "first"',
     ),
     Mutant(
         "no gradient clipping",
-        _TRAINER,
+        _UPDATE,
         "list(policy.trainable().values()), config.optimizer.max_norm)",
         "list(policy.trainable().values()), 1e9)",
     ),
@@ -142,46 +143,48 @@ MUTANTS = (
     ),
     Mutant(
         "KL of one stream twice",
-        _TRAINER,
+        _UPDATE,
         "kl_loss(now.audio, reference.audio, t, options.kl_space)",
         "kl_loss(now.video, reference.video, t, options.kl_space)",
     ),
-    Mutant("capture window ignored", _TRAINER, "window=config.capture_window", "window=None"),
+    Mutant("capture window ignored", _EXPERIENCE, "window=config.capture_window", "window=None"),
     Mutant(
         "wrong groups in the advantages",
-        _TRAINER,
+        _TARGETS,
         "torch.arange(config.prompts.rollouts) // config.prompts.group_size",
         "torch.arange(config.prompts.rollouts) % config.prompts.groups",
     ),
     Mutant(
-        "rollouts of the wrong prompts", _TRAINER, "[chosen[i // size] for i in index]", "[chosen[0] for i in index]"
+        "rollouts of the wrong prompts", _EXPERIENCE, "[chosen[i // size] for i in index]", "[chosen[0] for i in index]"
     ),
     Mutant(
         "rollouts without guidance",
-        _TRAINER,
+        _EXPERIENCE,
         "guidance=config.sampling.guidance",
         "guidance=type(config.sampling.guidance)(1.0, 1.0, 0.0)",
     ),
-    Mutant("rollouts of the policy", _TRAINER, '_sample(training, "old", noise', '_sample(training, "policy", noise'),
-    Mutant("token weights ignored", _TRAINER, "r_video, tokens, options)", "r_video, None, options)"),
+    Mutant(
+        "rollouts of the policy", _EXPERIENCE, '_sample(training, "old", noise', '_sample(training, "policy", noise'
+    ),
+    Mutant("token weights ignored", _UPDATE, "r_video, tokens, options)", "r_video, None, options)"),
     Mutant(
         "region warm-up off by one step",
-        _TRAINER,
+        _TARGETS,
         "frames, config.regions.weights, step)",
         "frames, config.regions.weights, step + 1)",
     ),
-    Mutant("surgery never on", _TRAINER, "training.surgery if operate else None", "None"),
-    Mutant("mean over this many pairs too few", _TRAINER, "losses.sum() / count", "losses.mean()"),
+    Mutant("surgery never on", _UPDATE, "training.surgery if operate else None", "None"),
+    Mutant("mean over this many pairs too few", _UPDATE, "losses.sum() / count", "losses.mean()"),
     Mutant(
         "gradients of a probe are kept",
-        _TRAINER,
+        _UPDATE,
         "    training.optimizer.zero_grad(set_to_none=True)\n    chosen",
         "    chosen",
     ),
-    Mutant("noise and clip swapped", _TRAINER, "((1 - level) * a + level * b for", "(level * a + (1 - level) * b for"),
+    Mutant("noise and clip swapped", _UPDATE, "((1 - level) * a + level * b for", "(level * a + (1 - level) * b for"),
     Mutant(
         "advantages clipped elsewhere",
-        _TRAINER,
+        _TARGETS,
         "optimality(step_advantages.video[mine], clip)",
         "optimality(step_advantages.video[mine])",
     ),

@@ -11,7 +11,8 @@ from tiny_training import assert_close, assert_equal, log, make, run, tiny_confi
 
 from omninft_train.errors import UsageError
 from omninft_train.method.marble import min_norm_weights
-from omninft_train.training import trainer
+from omninft_train.training import experience, targets
+from omninft_train.training.update import accumulate, weigh_and_accumulate
 from omninft_train.training.weighting import gram_matrix, take_gradients
 
 # Of two gradients of norm 1, the shortest sum has equal parts: only three can differ.
@@ -68,21 +69,21 @@ def test_interrupted_and_resumed_is_the_same(weights: Path, tmp_path: Path) -> N
 def test_weights_come_from_gradients_through_one_branch(weights: Path, tmp_path: Path) -> None:
     settings = (OFTEN[0], "arr.warmup_steps=0", "arr.smoothing=0.0", "arr.kappa=1.0", "loss.kl_coef=0.0")
     training = make(tiny_config(weights, *settings, recipe="arr"), tmp_path / "arr")
-    rollouts = trainer.sample_rollouts(training, 0)
-    trainer.follow_responses(training, rollouts)
-    scored = trainer.score_rollouts(training, rollouts, 0)
-    _, judged = trainer.judge(training, rollouts, scored, 0)
-    alone = [trainer.judge_alone(training, rollouts, scored, 0, probe) for probe in training.weighting.probes(0)]
-    trainer.weigh_and_accumulate(training, rollouts, judged, 0, alone)
+    rollouts = experience.sample_rollouts(training, 0)
+    experience.follow_responses(training, rollouts)
+    scored = experience.score_rollouts(training, rollouts, 0)
+    _, judged = targets.judge(training, rollouts, scored, 0)
+    alone = [targets.judge_alone(training, rollouts, scored, 0, probe) for probe in training.weighting.probes(0)]
+    weigh_and_accumulate(training, rollouts, judged, 0, alone)
     found = training.weighting.weights(1)
     for branch, names in ROUTES.items():
         gradients = []
         for name in names:
             one = torch.tensor([name == column for column in NAMES], dtype=torch.float64)
-            _, targets = trainer.judge(training, rollouts, scored, 0, {"video": one, "audio": one})
+            _, alone_targets = targets.judge(training, rollouts, scored, 0, {"video": one, "audio": one})
             other = "audio" if branch == "video" else "video"
-            plain = replace(trainer.mask(targets, [other]), token_weights=None, audio_weights=None)
-            trainer.accumulate(training, rollouts, plain, 0, operate=True)
+            plain = replace(targets.mask(alone_targets, [other]), token_weights=None, audio_weights=None)
+            accumulate(training, rollouts, plain, 0, operate=True)
             gradients.append(take_gradients(training.policy))
         wanted = 3 * min_norm_weights(gram_matrix(gradients))
         torch.testing.assert_close(found[branch][[NAMES.index(name) for name in names]], wanted, rtol=0, atol=1e-5)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from omninft_train.errors import UsageError
 from omninft_train.method.marble import direction_factors, min_norm_weights
-from omninft_train.training import trainer
+from omninft_train.training import experience, targets
+from omninft_train.training.update import weigh_and_accumulate
 
 SCORERS = ("picture", "sound", "sync")
 OFTEN = ("marble.every=2", "loss.kl_coef=0.3")
@@ -38,11 +39,11 @@ def gradients_of_a_step(config: Any, folder: Path, state: dict[str, Any] | None 
         for parameter in training.policy.trainable().values():
             parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
     training.weighting.load(state or {})
-    rollouts = trainer.sample_rollouts(training, step)
-    scored = trainer.score_rollouts(training, rollouts, step)
-    _, judged = trainer.judge(training, rollouts, scored, step)
-    alone = [trainer.judge_alone(training, rollouts, scored, step, one) for one in training.weighting.probes(step)]
-    trainer.weigh_and_accumulate(training, rollouts, judged, step, alone)
+    rollouts = experience.sample_rollouts(training, step)
+    scored = experience.score_rollouts(training, rollouts, step)
+    _, judged = targets.judge(training, rollouts, scored, step)
+    alone = [targets.judge_alone(training, rollouts, scored, step, one) for one in training.weighting.probes(step)]
+    weigh_and_accumulate(training, rollouts, judged, step, alone)
     found = [parameter.grad for parameter in training.policy.trainable().values()]
     return torch.cat([(torch.zeros(1) if grad is None else grad).double().flatten() for grad in found])
 

@@ -18,9 +18,13 @@ from tiny_training import assert_close, assert_equal, log, make, run, tensors, t
 from omninft_train.errors import TrainingStopped, UsageError
 from omninft_train.evaluation import read_evaluations
 from omninft_train.miniature.world import evaluation_prompts
+from omninft_train.models.latents import Latents
 from omninft_train.models.policy import Policy
 from omninft_train.rewards.spec import Rewards, Scored
-from omninft_train.training import checkpoint, saving, trainer
+from omninft_train.training import checkpoint, experience, saving, targets, trainer
+from omninft_train.training.rollout import rollout_seed
+from omninft_train.training.state import Judged
+from omninft_train.training.update import batch_loss, update
 
 JUDGES = """
 import os
@@ -198,20 +202,20 @@ def test_a_rollout_that_is_not_finite_moves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Rewards, "score", failing)
         wanted = run(config, tmp_path / "failed")
-    real, rows, velocity = trainer.sample, [], Policy.velocity
+    real, rows, velocity = experience.sample, [], Policy.velocity
 
-    def broken(*arguments: Any, **options: Any) -> trainer.Latents:
+    def broken(*arguments: Any, **options: Any) -> Latents:
         latents = real(*arguments, **options)
         latents.video[bad, 1, 2], latents.audio[bad[0], 0, 0] = torch.nan, torch.inf
         return latents
 
-    def watched(self: Policy, role: Any, x: trainer.Latents, *arguments: Any, **options: Any) -> trainer.Latents:
+    def watched(self: Policy, role: Any, x: Latents, *arguments: Any, **options: Any) -> Latents:
         assert x.video.isfinite().all() and x.audio.isfinite().all()
         if role == "policy":
             rows.append(len(x))
         return velocity(self, role, x, *arguments, **options)
 
-    monkeypatch.setattr(trainer, "sample", broken)
+    monkeypatch.setattr(experience, "sample", broken)
     monkeypatch.setattr(Policy, "velocity", watched)
     assert_close(run(config, tmp_path / "broken"), wanted)
     assert sum(rows) == (1 if all_of_them else 5 * 2)  # levels; with none left, one pass that counts for nothing
@@ -227,10 +231,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_batch(weights: P
     with torch.no_grad():
         next(iter(training.policy.trainable().values())).fill_(torch.inf)
     with pytest.raises(TrainingStopped, match=r"step 0: the loss is not finite.*non-finite-step-0-rank-0"):
-        rollouts = trainer.sample_rollouts(training, 0)
-        scored = trainer.score_rollouts(training, rollouts, 0)
-        _, judged = trainer.judge(training, rollouts, scored, 0)
-        trainer.update(training, rollouts, judged, 0)
+        rollouts = experience.sample_rollouts(training, 0)
+        scored = experience.score_rollouts(training, rollouts, 0)
+        _, judged = targets.judge(training, rollouts, scored, 0)
+        update(training, rollouts, judged, 0)
     (dump,) = tmp_path.glob("non-finite-*.safetensors")
     assert "video" in tiny_training.load_file(dump)
     assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-000000"
@@ -259,23 +263,23 @@ def test_a_checkpoint_of_another_backbone_is_refused(weights: Path, tmp_path: Pa
 
 def test_optimality_one_and_beta_one_is_flow_matching_on_the_rollouts(weights: Path, tmp_path: Path) -> None:
     training = make(tiny_config(weights, *PLAIN, "loss.adaptive_weights=false", recipe="gdpo"), tmp_path)
-    rollouts = trainer.sample_rollouts(training, 0)
+    rollouts = experience.sample_rollouts(training, 0)
     ones, all_valid = torch.ones(6), torch.ones(6, dtype=torch.bool)
-    judged = trainer.Judged(ones, ones, all_valid, all_valid, None)
+    judged = Judged(ones, ones, all_valid, all_valid, None)
     batch = [(row, 1) for row in range(6)]
-    losses, _ = trainer.batch_loss(training, rollouts, judged, 0, batch)
+    losses, _ = batch_loss(training, rollouts, judged, 0, batch)
     t = float(training.levels[1])
-    noise = training.backbone.geometry.noise([trainer.rollout_seed(0, 0, row, 1_000_001) for row in range(6)], "cpu")
+    noise = training.backbone.geometry.noise([rollout_seed(0, 0, row, 1_000_001) for row in range(6)], "cpu")
     wanted = torch.zeros(6)
     x_t = [(1 - t) * x0 + t * e for x0, e in zip(streams(rollouts.latents), streams(noise), strict=True)]
-    v = training.policy.velocity("policy", trainer.Latents(*x_t), torch.full((6,), t), rollouts.condition)
+    v = training.policy.velocity("policy", Latents(*x_t), torch.full((6,), t), rollouts.condition)
     for velocity, x0, e in zip(streams(v), streams(rollouts.latents), streams(noise), strict=True):
         # Squared error of clean estimates is t^2 that of velocities; A_max / beta = 5; mean of two branches.
         wanted += 5 * t**2 * (velocity - (e - x0)).square().flatten(1).mean(dim=1) / 2
     torch.testing.assert_close(losses, wanted, rtol=1e-4, atol=1e-5)
 
 
-def streams(latents: trainer.Latents) -> tuple[torch.Tensor, torch.Tensor]:
+def streams(latents: Latents) -> tuple[torch.Tensor, torch.Tensor]:
     return latents.video, latents.audio
 
 

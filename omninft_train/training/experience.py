@@ -1,0 +1,95 @@
+"""Experience of a step: rollouts of the old policy and their rewards."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omninft_train.method.arr import layer_keep
+from omninft_train.models.latents import Condition, Latents
+from omninft_train.models.responses import BothWays, Responses
+from omninft_train.prompts import draw
+from omninft_train.rewards.local import Scored
+from omninft_train.training.rollout import rollout_seed, sample
+from omninft_train.training.state import Rollouts, Training
+
+
+def sample_rollouts(training: Training, step: int) -> Rollouts:
+    """This process's part of the step's rollouts, sampled with the old policy."""
+    config, geometry = training.config, training.backbone.geometry
+    size = config.prompts.group_size
+    chosen = draw(training.prompts, config.run.seed, step, config.prompts)
+    index = training.world.mine(config.prompts.rollouts)
+    prompts = [chosen[i // size] for i in index]
+    condition = training.backbone.condition([prompt.prompt_av for prompt in prompts])
+    seeds = [rollout_seed(config.run.seed, step, i // size, i % size) for i in index]
+    latents, scores, responses = [], [], []
+    for start in range(0, len(index), config.sampling.batch):
+        rows = slice(start, start + config.sampling.batch)
+        noise = geometry.noise(seeds[rows], training.world.device)
+        latents.append(_sample(training, "old", noise, condition[rows]))
+        if training.capture is not None:
+            scores.append(training.capture.take())
+        if training.responses is not None:
+            responses.append(training.responses.take())
+    groups = torch.tensor([i // size for i in index])
+    whole = Latents.cat(latents)
+    bad = ~torch.stack([part.isfinite().flatten(1).all(dim=1) for part in (whole.video, whole.audio)]).all(dim=0)
+    whole = whole.map(lambda part: part.masked_fill(bad[:, None, None], 0.0))
+    region_scores = torch.cat(scores).masked_fill(bad[:, None], 1.0) if scores else None
+    answers = Responses.cat(responses).without(bad) if responses else None
+    return Rollouts(index, prompts, groups, whole, ~bad.cpu(), condition, region_scores, answers)
+
+
+def _sample(training: Training, role: Any, noise: Latents, condition: Condition) -> Latents:
+    config = training.config
+    return sample(
+        training.policy,
+        role,
+        noise,
+        training.levels,
+        condition,
+        negative=training.backbone.negative(),
+        guidance=config.sampling.guidance,
+        capture=training.capture or training.responses,
+        window=config.capture_window,
+    )
+
+
+def follow_responses(training: Training, rollouts: Rollouts) -> dict[str, list[float]]:
+    """Let each block pass back as much as its streams respond to each other in this step's rollouts; for the log."""
+    if rollouts.responses is None or not isinstance(training.surgery, BothWays):
+        return {}
+    tau, responses = training.config.arr.tau, rollouts.responses
+    a2v, v2a = (
+        layer_keep(training.world.gather_rows(blocks), tau)
+        for blocks in (responses.video_blocks, responses.audio_blocks)
+    )
+    training.surgery.keep(a2v, v2a)
+    return {"keep_a2v": a2v, "keep_v2a": v2a}
+
+
+def score_rollouts(training: Training, rollouts: Rollouts, step: int) -> Scored:
+    """Rewards of all rollouts of the step, in order; each process judges its own."""
+    clips = [
+        clip
+        for start in range(0, len(rollouts.index), training.config.sampling.batch)
+        for clip in training.backbone.decode(rollouts.latents[slice(start, start + training.config.sampling.batch)])
+    ]
+    keys = [f"{step}-{index}" for index in rollouts.index]
+    mine = _of_finite(training.rewards.score(clips, rollouts.prompts, keys), rollouts.finite)
+    world = training.world
+    reasons = [reason for part in world.gather_objects(mine.reasons) for reason in part]  # type: ignore[attr-defined]
+    scored = Scored(world.gather_rows(mine.values), world.gather_rows(mine.valid), reasons)
+    training.rewards.check(scored)
+    return scored
+
+
+def _of_finite(scored: Scored, finite: Tensor) -> Scored:
+    """Without the rewards of rollouts that are not finite: what is decoded in their place may well look good."""
+    reasons = ["the latents are not finite"] * int((~finite).sum())
+    known = finite[:, None]
+    return Scored(scored.values.masked_fill(~known, math.nan), scored.valid & known, scored.reasons + reasons)
