@@ -267,6 +267,8 @@ class RewardSection:
         backend: "local", in this process, or "ray", on actors.
         device: where their networks run.
         offload: each network is loaded when a step needs it and dropped afterwards.
+        overlap: clips are judged while the next ones are sampled; None where rewards run on other devices than the
+            generator.
         weights: "checkpoints", or a test mode of avbench ("keyed-random", "keyed-random-reduced").
         accepted: licences of weights that the user accepts, as `avbench models accept` names them.
         weights_dir: folder that holds checkpoints already.
@@ -278,6 +280,7 @@ class RewardSection:
     backend: Literal["local", "ray"] = "local"
     device: str = "cpu"
     offload: bool = False
+    overlap: bool | None = None
     weights: Literal["checkpoints", "keyed-random", "keyed-random-reduced"] = "checkpoints"
     weights_dir: str | None = None
     accepted: tuple[str, ...] = ()

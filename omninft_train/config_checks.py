@@ -171,3 +171,8 @@ def _check_rewards(config: Config) -> None:
             "rewards.offload",
             "rewards.backend",
         )
+    if config.rewards.offload and config.rewards.overlap:
+        raise UsageError(
+            "rewards.offload with rewards.overlap: each network is loaded once for all clips of a step, so it cannot "
+            "judge before all are sampled. Leave one of them out."
+        )

@@ -50,6 +50,13 @@ def judge(rewards: Rewards, clips: Sequence[tuple[Job, Decoded]], prompts: Seque
     return rows
 
 
+def judged_by(section: RewardSection) -> dict[str, Any]:
+    """What values depend on; not on whether clips were judged while others were sampled."""
+    content: dict[str, Any] = json.loads(json.dumps(asdict(section)))
+    del content["overlap"]
+    return content
+
+
 def judged_rows(
     trained: Trained,
     prompts: Sequence[TrainPrompt],
@@ -79,7 +86,7 @@ def judged_rows(
         UsageError: processes do not share the folder of `out`.
         EnvironmentProblem: a reward cannot run at all, or the journal or a clip cannot be written.
     """
-    settings = settings_of(trained, prompts, how) | {"rewards": json.loads(json.dumps(asdict(section)))}
+    settings = settings_of(trained, prompts, how) | {"rewards": judged_by(section)}
     jobs = jobs_of(prompts, how)
     done: dict[Job, JudgedClip] = world.gather_objects(_done(out, settings, clips))[0]  # type: ignore[assignment]
     left = [job for job in jobs if keep is not None or job not in done]

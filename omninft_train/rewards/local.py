@@ -33,6 +33,7 @@ from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.spec import RewardOptions, Rewards, RewardSpec, Score, Scored
 
 __all__ = [
+    "GROUP",
     "Judge",
     "LocalRewardBackend",
     "RewardSpec",
@@ -58,14 +59,18 @@ class LocalRewardBackend:
         device: torch device of the networks.
         setup: weights and precision.
         offload: networks are loaded one after another by each call of `judge`, and dropped at its end.
+        group: clips that are judged together.
 
     Raises:
         UsageError: an unknown reward.
         EnvironmentProblem: weights or packages of one are missing; the message says how to get them.
     """
 
-    def __init__(self, specs: Sequence[RewardSpec], device: str, setup: WeightsConfig, offload: bool = False) -> None:
+    def __init__(
+        self, specs: Sequence[RewardSpec], device: str, setup: WeightsConfig, offload: bool = False, group: int = GROUP
+    ) -> None:
         self._specs = tuple(specs)
+        self._group = group
         self._sources = [find_source(spec) for spec in specs]
         scorers = [source for source in self._sources if isinstance(source, Scorer)]
         for scorer in scorers:
@@ -83,7 +88,9 @@ class LocalRewardBackend:
     def judge(self, clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], keys: Sequence[str]) -> list[list[Score]]:
         """Scores of B clips by R rewards; their inputs exist for a few clips at a time, with `offload` for all."""
         jobs = list(zip(clips, prompts, keys, strict=True))
-        size = max(1, len(jobs)) if self._offload else GROUP  # a network that is loaded anew sees all clips at once
+        size = (
+            max(1, len(jobs)) if self._offload else self._group
+        )  # a network that is loaded anew sees all clips at once
         try:
             return [row for start in range(0, len(jobs), size) for row in self._judge_group(jobs[start : start + size])]
         finally:
@@ -149,8 +156,12 @@ def _as_scored(prompt: TrainPrompt) -> Prompt:
     )
 
 
-def make_rewards(options: RewardOptions) -> Rewards:
+def make_rewards(options: RewardOptions, group: int = GROUP) -> Rewards:
     """Rewards in this process, or on Ray actors with the same numbers.
+
+    Args:
+        options: the rewards and where they run.
+        group: clips that are judged together; of networks the numbers depend on it by rounding.
 
     Raises:
         UsageError: no reward, an unknown one, or two of one name.
@@ -170,14 +181,13 @@ def make_rewards(options: RewardOptions) -> Rewards:
     folder = Path(options.weights_dir) if options.weights_dir else None
     setup = WeightsConfig(options.weights, folder, options.precision, frozenset(options.accepted))
     if options.backend == "local":
-        return Rewards(
-            specs, LocalRewardBackend(specs, options.device, setup, options.offload), options.max_failed_fraction
-        )
+        local = LocalRewardBackend(specs, options.device, setup, options.offload, group)
+        return Rewards(specs, local, options.max_failed_fraction)
     from omninft_train.rewards.ray import RayRewardBackend
 
     device = options.device.partition(":")[0]  # a worker sees one GPU, its own
-    backend = RayRewardBackend(partial(LocalRewardBackend, specs, device, setup), device, GROUP)
-    return Rewards(specs, backend, options.max_failed_fraction)
+    backend = RayRewardBackend(partial(LocalRewardBackend, specs, device, setup), device, group)
+    return Rewards(specs, backend, options.max_failed_fraction, backend.workers)
 
 
 def network_bytes(specs: Sequence[RewardSpec]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 from omninft_train.errors import AvbenchError, EnvironmentProblem
@@ -44,21 +45,27 @@ class RayRewardBackend:
             actor.options(name=f"{run}-{number}", namespace=_NAMESPACE, get_if_exists=True).remote(make)
             for number in range(gpus or max(1, int(resources.get("CPU", 1)) // 2))
         ]
+        # Processes with few clips do not all ask the same actor, nor do calls that follow each other.
+        self._turns = count(int(os.environ.get("RANK", "0")))
         problems = [text for text in self._get([worker.prepare.remote() for worker in self._workers]) if text]
         if problems:
             raise EnvironmentProblem(f"on a Ray worker: {problems[0]}")
 
+    @property
+    def workers(self) -> int:
+        """Number of actors."""
+        return len(self._workers)
+
     def judge(self, clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], keys: Sequence[str]) -> list[list[Score]]:
-        """Scores of B clips by R rewards.
+        """Scores of B clips by R rewards; several threads may call it.
 
         Raises:
             EnvironmentProblem: an actor died, or cannot go on.
         """
-        first = int(os.environ.get("RANK", "0"))  # so that processes with few clips do not all ask the same actor
         jobs = []
-        for number, start in enumerate(range(0, len(clips), self._group)):
+        for start in range(0, len(clips), self._group):
             part = slice(start, start + self._group)
-            worker = self._workers[(first + number) % len(self._workers)]
+            worker = self._workers[next(self._turns) % len(self._workers)]
             jobs.append(worker.judge.remote(list(clips[part]), list(prompts[part]), list(keys[part])))
         return [row for rows in self._get(jobs) for row in rows]
 

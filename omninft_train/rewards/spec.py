@@ -120,13 +120,17 @@ class Rewards:
         specs: the rewards.
         backend: gives their scores.
         max_failed_fraction: fraction of failures of one reward in a step that ends the run, in [0, 1].
+        workers: groups of clips that the backend judges side by side.
 
     Attributes:
         room: makes room on the device while clips are judged.
     """
 
-    def __init__(self, specs: Sequence[RewardSpec], backend: RewardBackend, max_failed_fraction: float) -> None:
+    def __init__(
+        self, specs: Sequence[RewardSpec], backend: RewardBackend, max_failed_fraction: float, workers: int = 1
+    ) -> None:
         self.specs = tuple(specs)
+        self.workers = workers
         self._backend = backend
         self._max_failed = max_failed_fraction
         self.room: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -142,12 +146,19 @@ class Rewards:
         Raises:
             EnvironmentProblem: a network cannot be loaded or run at all.
         """
+        return self.scored(self.judge(clips, prompts, keys))
+
+    def judge(self, clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], keys: Sequence[str]) -> list[list[Score]]:
+        """What the scorers say of clips, as `score` takes them: a row for each clip."""
         if len(set(keys)) != len(clips) or any("|" in key for key in keys):
             raise ValueError(f"{len(clips)} clips need as many different keys without '|', got {list(keys)}")
         with self.room():
-            scores = self._backend.judge(clips, prompts, keys)
+            return self._backend.judge(clips, prompts, keys)
+
+    def scored(self, scores: Sequence[Sequence[Score]]) -> Scored:
+        """Rewards for what the scorers said, (B, R)."""
         rows = [[spec.value(score) for spec, score in zip(self.specs, row, strict=True)] for row in scores]
-        values = torch.tensor(rows, dtype=torch.float64).reshape(len(clips), len(self.specs))
+        values = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(self.specs))
         valid = values.isfinite()
         reasons = [f"{self.specs[k].scorer}: {_reason(scores[i][k])}" for i, k in (~valid).nonzero().tolist()]
         return Scored(values.where(valid, math.nan), valid, reasons)

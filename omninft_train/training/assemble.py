@@ -24,11 +24,12 @@ from omninft_train.models.responses import BothWays, ResponseCapture
 from omninft_train.prompts import TrainPrompt, draw, load_prompts
 from omninft_train.rewards.held_out import held_out_specs
 from omninft_train.rewards.local import make_rewards
+from omninft_train.rewards.overlap import Overlap
 from omninft_train.training.agreement import agree, check_conditions
 from omninft_train.training.best import check_best
 from omninft_train.training.distributed import TIMEOUT, World
 from omninft_train.training.layout import Layout, choose_layout
-from omninft_train.training.offload import make_room
+from omninft_train.training.offload import judged_together, make_room, overlaps
 from omninft_train.training.state import Training
 
 if TYPE_CHECKING:
@@ -49,8 +50,10 @@ def assemble(config: Config, out: Path, world: World) -> Training:
     agree(config, out, world)
     layout = choose_layout(config, world)
     _announce(config, layout, world)
+    overlapping = overlaps(config, torch.device(world.device))
     prompts = load_training_prompts(config)
-    rewards = make_rewards(config.rewards)
+    group = judged_together(config, world.size)
+    rewards = make_rewards(config.rewards, group)
     _check_held_out(config)
     evaluated = load_evaluation_prompts(config)
     needed = list(dict.fromkeys([*_drawn(config, prompts), *(prompt.prompt_av for prompt in evaluated)]))
@@ -75,6 +78,7 @@ def assemble(config: Config, out: Path, world: World) -> Training:
         responses=ResponseCapture(policy.transformer("old")) if config.arr.enabled else None,
         levels=ltx2_levels(config.sampling.steps),
         optimizer=make_optimizer(config, policy),
+        overlap=Overlap(rewards, group) if overlapping else None,
     )
 
 

@@ -28,7 +28,7 @@ from omninft_train.evaluation import (
 )
 from omninft_train.generate import Generation, Trained, jobs_of, settings_of, write_manifest
 from omninft_train.held_out import Fall, falls
-from omninft_train.judging import clear
+from omninft_train.judging import clear, judged_by
 from omninft_train.training import checkpoint
 from omninft_train.training.best import eval_key
 from omninft_train.training.state import Training
@@ -125,9 +125,7 @@ def _claim(folder: Path, settings: dict[str, Any]) -> bool:
 
 
 def _judged_by(config: Config) -> dict[str, Any]:
-    judges = {"rewards": asdict(config.rewards), "heldout": config.evaluation.heldout}
-    content: dict[str, Any] = json.loads(json.dumps(judges))
-    return content
+    return {"rewards": judged_by(config.rewards), "heldout": list(config.evaluation.heldout)}
 
 
 def _digest(training: Training, step: int) -> str:

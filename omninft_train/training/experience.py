@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,35 +19,43 @@ from omninft_train.training.state import Rollouts, Training
 
 
 def sample_rollouts(training: Training, step: int) -> Rollouts:
-    """This process's part of the step's rollouts, sampled with the old policy."""
-    config, geometry = training.config, training.backbone.geometry
+    """This process's part of the step's rollouts, sampled with the old policy.
+
+    With `training.overlap`, its threads judge what is sampled while the next batch is.
+    """
+    config, geometry, overlap = training.config, training.backbone.geometry, training.overlap
     size = config.prompts.group_size
     chosen = draw(training.prompts, config.run.seed, step, config.prompts)
     index = training.world.mine(config.prompts.rollouts)
     prompts = [chosen[i // size] for i in index]
     condition = training.backbone.condition([prompt.prompt_av for prompt in prompts])
     seeds = [rollout_seed(config.run.seed, step, i // size, i % size) for i in index]
-    latents, scores, responses = [], [], []
+    latents, finite, scores, responses = [], [], [], []
+    if overlap is not None:
+        overlap.drop()  # what a step that did not come to its rewards has left
     for start in range(0, len(index), config.sampling.batch):
         rows = slice(start, start + config.sampling.batch)
         noise = geometry.noise(seeds[rows], training.world.device)
-        latents.append(_sample(training, "old", noise, condition[rows]))
+        sampled, fine = _sample(training, "old", noise, condition[rows])
+        latents.append(sampled)
+        finite.append(fine)
         if training.capture is not None:
             scores.append(training.capture.take())
         if training.responses is not None:
             responses.append(training.responses.take())
+        if overlap is not None:
+            overlap.add(training.backbone.decode(sampled), prompts[rows], _keys(step, index[rows]))
     groups = torch.tensor([i // size for i in index])
-    whole = Latents.cat(latents)
-    bad = ~torch.stack([part.isfinite().flatten(1).all(dim=1) for part in (whole.video, whole.audio)]).all(dim=0)
-    whole = whole.map(lambda part: part.masked_fill(bad[:, None, None], 0.0))
+    bad = ~torch.cat(finite)
     region_scores = torch.cat(scores).masked_fill(bad[:, None], 1.0) if scores else None
     answers = Responses.cat(responses).without(bad) if responses else None
-    return Rollouts(index, prompts, groups, whole, ~bad.cpu(), condition, region_scores, answers)
+    return Rollouts(index, prompts, groups, Latents.cat(latents), ~bad.cpu(), condition, region_scores, answers)
 
 
-def _sample(training: Training, role: Any, noise: Latents, condition: Condition) -> Latents:
+def _sample(training: Training, role: Any, noise: Latents, condition: Condition) -> tuple[Latents, Tensor]:
+    """Rollouts, zeros where they are not finite, and which of them are finite, (B,) bool."""
     config = training.config
-    return sample(
+    sampled = sample(
         training.policy,
         role,
         noise,
@@ -57,6 +66,8 @@ def _sample(training: Training, role: Any, noise: Latents, condition: Condition)
         capture=training.capture or training.responses,
         window=config.capture_window,
     )
+    bad = ~torch.stack([part.isfinite().flatten(1).all(dim=1) for part in (sampled.video, sampled.audio)]).all(dim=0)
+    return sampled.map(lambda part: part.masked_fill(bad[:, None, None], 0.0)), ~bad
 
 
 def follow_responses(training: Training, rollouts: Rollouts) -> dict[str, list[float]]:
@@ -74,18 +85,27 @@ def follow_responses(training: Training, rollouts: Rollouts) -> dict[str, list[f
 
 def score_rollouts(training: Training, rollouts: Rollouts, step: int) -> Scored:
     """Rewards of all rollouts of the step, in order; each process judges its own."""
-    clips = [
-        clip
-        for start in range(0, len(rollouts.index), training.config.sampling.batch)
-        for clip in training.backbone.decode(rollouts.latents[slice(start, start + training.config.sampling.batch)])
-    ]
-    keys = [f"{step}-{index}" for index in rollouts.index]
-    mine = _of_finite(training.rewards.score(clips, rollouts.prompts, keys), rollouts.finite)
+    scored = training.overlap.finish() if training.overlap is not None else _judge(training, rollouts, step)
+    mine = _of_finite(scored, rollouts.finite)
     world = training.world
     reasons = [reason for part in world.gather_objects(mine.reasons) for reason in part]  # type: ignore[attr-defined]
     scored = Scored(world.gather_rows(mine.values), world.gather_rows(mine.valid), reasons)
     training.rewards.check(scored)
     return scored
+
+
+def _judge(training: Training, rollouts: Rollouts, step: int) -> Scored:
+    batch = training.config.sampling.batch
+    clips = [
+        clip
+        for start in range(0, len(rollouts.index), batch)
+        for clip in training.backbone.decode(rollouts.latents[slice(start, start + batch)])
+    ]
+    return training.rewards.score(clips, rollouts.prompts, _keys(step, rollouts.index))
+
+
+def _keys(step: int, index: Sequence[int]) -> list[str]:
+    return [f"{step}-{number}" for number in index]
 
 
 def _of_finite(scored: Scored, finite: Tensor) -> Scored:

@@ -1,4 +1,4 @@
-"""Room for rewards: the generator's network waits in main memory while they judge on its device."""
+"""How rewards and the generator share devices: one waits in main memory for the other, or both work at once."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from functools import partial
 import torch
 
 from omninft_train.config import Config
+from omninft_train.errors import UsageError
 from omninft_train.models.offload import moved
 from omninft_train.models.policy import Policy
-from omninft_train.rewards.local import Rewards
+from omninft_train.rewards.local import GROUP, Rewards
 
 
 def make_room(rewards: Rewards, config: Config, policy: Policy) -> None:
@@ -21,6 +22,38 @@ def make_room(rewards: Rewards, config: Config, policy: Policy) -> None:
     parameter = next(networks[0].parameters())
     if config.backbone.offload and shares_device(config, parameter.device) and not hasattr(parameter, "device_mesh"):
         rewards.room = partial(moved, networks, "cpu", parameter.device)
+
+
+def overlaps(config: Config, device: torch.device) -> bool:
+    """Whether clips are judged while the next ones are sampled.
+
+    On one device both would take turns and hold their memory at once, so that has to be asked for.
+
+    Args:
+        config: of the run.
+        device: of the generator.
+
+    Raises:
+        UsageError: asked for, and the generator is to leave its device while rewards judge there.
+    """
+    wanted, here = config.rewards.overlap, shares_device(config, device)
+    if wanted and here and config.backbone.offload:
+        raise UsageError(
+            "rewards.overlap with backbone.offload: the generator would have to leave its GPU for rewards while it "
+            "samples. Leave one of them out, or give rewards another device (rewards.device)."
+        )
+    if wanted is not None:
+        return wanted
+    elsewhere = config.rewards.backend == "ray" or torch.device(config.rewards.device).type != device.type
+    return (elsewhere or (device.type != "cpu" and not here)) and not config.rewards.offload
+
+
+def judged_together(config: Config, world: int) -> int:
+    """Clips that a reward's networks see at once: at most half of a process's, so that others are sampled meanwhile.
+
+    It does not depend on whether they are, so that numbers do not either.
+    """
+    return max(1, min(GROUP, config.prompts.rollouts // world // 2))
 
 
 def shares_device(config: Config, device: torch.device) -> bool:

@@ -16,11 +16,9 @@ from omninft_train.models.policy import Policy
 from omninft_train.models.responses import BothWays, ResponseCapture, Responses
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.local import Rewards
+from omninft_train.rewards.overlap import Overlap
 from omninft_train.training.distributed import World
-from omninft_train.training.weighting import (
-    FixedWeights,
-    make_weighting,
-)
+from omninft_train.training.weighting import FixedWeights, make_weighting
 
 
 @dataclass
@@ -33,6 +31,7 @@ class Training:
         responses: hooks that measure how strongly each stream responds to the other; None where switched off.
         weighting: how rewards weigh, and what that depends on from step to step.
         evaluated: prompts of evaluations while training; empty where there are none.
+        overlap: judges clips while the next ones are sampled; None where rewards wait for all of a step.
     """
 
     config: Config
@@ -48,6 +47,7 @@ class Training:
     optimizer: torch.optim.AdamW
     responses: ResponseCapture | None = None
     evaluated: list[TrainPrompt] = field(default_factory=list)
+    overlap: Overlap | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     weighting: FixedWeights = field(init=False)
 

@@ -8,7 +8,7 @@ run that was killed goes on along the same trajectory.
 from __future__ import annotations
 
 import math
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 
 from omninft_train.method.schedule import old_keep
@@ -45,7 +45,7 @@ def _loop(training: Training) -> None:
     shown = [name] if name and first < config.run.steps else []
     services = [open_service(one, training.out, asdict(config), first) for one in shown]
     tracker = Tracker(training.out, first, mirror=config.run.mirror, services=services, silent=not world.is_main)
-    with closing(tracker):
+    with closing(tracker), nullcontext() if training.overlap is None else closing(training.overlap):
         start_evaluations(training, tracker, first)
         for step in range(first, config.run.steps):
             _step(training, tracker, step)

@@ -26,6 +26,8 @@ _RESPONSIVE = f"{_TESTS}/training/test_arr_training.py"
 _SAVED = f"{_TESTS}/training/test_checkpoint.py"
 _SUMS = f"{_TESTS}/method/test_advantages.py"
 _TOGETHER = f"{_TESTS}/training/test_agreement.py"
+_OVERLAP = f"{_TESTS}/rewards/test_overlap.py"
+_OVERLAPPED = f"{_TESTS}/training/test_overlap_training.py"
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Mutant:
 _TRAINER, _EXPERIENCE, _TARGETS = "training/trainer.py", "training/experience.py", "training/targets.py"
 _UPDATE, _POLICY, _ROLLOUT = "training/update.py", "models/policy.py", "training/rollout.py"
 _LOSSES, _ADVANTAGES, _SURGERY = "method/losses.py", "method/advantages.py", "method/surgery.py"
+_QUEUE = "rewards/overlap.py"
 _REGIONS, _SCHEDULE, _HOOKS = "method/regions.py", "method/schedule.py", "models/hooks.py"
 
 MUTANTS = (
@@ -594,5 +597,49 @@ MUTANTS = (
         "list(range(int(fraction * count)))",
         "list(range(count))[-int(fraction * count) :]",
         (_OTHERWISE,),
+    ),
+    # Rewards while others are sampled.
+    Mutant(
+        "clips are judged one part after the other",
+        _QUEUE,
+        "            if future.done():\n                future.result()",
+        "            future.result()",
+        (_OVERLAP,),
+    ),
+    Mutant(
+        "clips that fill no group are lost",
+        _QUEUE,
+        "        if self._held:\n            self._submit(len(self._held))\n",
+        "",
+        (_OVERLAP,),
+    ),
+    Mutant("no bound on clips that wait", _QUEUE, ">= _WAITING * self._rewards.workers", ">= 1000", (_OVERLAP,)),
+    Mutant(
+        "networks are loaded while others are sampled",
+        _QUEUE,
+        "first = self._pool is None",
+        "first = False",
+        (_OVERLAP,),
+    ),
+    Mutant(
+        "clips of a step that failed remain",
+        _QUEUE,
+        "        self._held, self._futures = [], []\n\n    def close",
+        "\n    def close",
+        (_OVERLAP,),
+    ),
+    Mutant(
+        "rollouts that are not finite are judged as they are",
+        _EXPERIENCE,
+        "sampled.map(lambda part: part.masked_fill(bad[:, None, None], 0.0)), ~bad",
+        "sampled, ~bad",
+        (f"{_LOOP}::test_a_rollout_that_is_not_finite_moves_nothing",),
+    ),
+    Mutant(
+        "clips judged meanwhile are those of other prompts",
+        _EXPERIENCE,
+        "overlap.add(training.backbone.decode(sampled), prompts[rows]",
+        "overlap.add(training.backbone.decode(sampled), prompts[: len(sampled)]",
+        (_OVERLAPPED,),
     ),
 )

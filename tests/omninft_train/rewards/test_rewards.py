@@ -28,6 +28,7 @@ from omninft_train.method.advantages import AdvantageOptions, advantages
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.local import RewardSpec, find_source, make_rewards, read_clips
+from omninft_train.rewards.overlap import Overlap
 
 JUDGES = """
 import numpy as np
@@ -291,6 +292,15 @@ def test_a_network_is_loaded_once_runs_in_batches_and_sees_each_clip_once(counte
     assert counted.loaded() is not None
 
 
+def test_how_many_clips_are_judged_together_can_be_said(counted):
+    specs = (spec("heard_for_test"), spec("unheard_for_test", "audio"))
+    clips = [clip(i, 0.5) for i in range(10)]
+    wanted = score(make_rewards(section(*specs)), clips)
+    counted.batches.clear()
+    assert score(make_rewards(section(*specs), 4), clips).values.equal(wanted.values)
+    assert counted.batches == [4, 4, 2]
+
+
 def test_a_network_without_room_is_loaded_for_each_step_and_dropped(counted):
     specs = (spec("heard_for_test"), spec("unheard_for_test", "audio"))
     kept, dropped = (make_rewards(section(*specs, offload=offload)) for offload in (False, True))
@@ -439,6 +449,27 @@ def test_ray_gives_the_same_numbers_and_the_same_failures(ray_cluster):
     assert torch.equal(there.values.nan_to_num(-1), here.values.nan_to_num(-1))
     assert there.reasons == here.reasons
     rewards.close()
+
+
+@pytest.mark.slow
+def test_ray_judges_while_clips_are_sampled_and_gives_the_same_numbers(ray_cluster):
+    options = section(spec("av_align"), spec(":fussy", "audio"), spec("reward_clap"), weights="keyed-random-reduced")
+    clips = [clip(i, 1.0) for i in range(11)]
+    prompts = [prompt("raise" if i == 9 else f"ball {i}") for i in range(11)]
+    here = score(make_rewards(options, 3), clips, prompts)
+    rewards = make_rewards(replace(options, backend="ray"), 3)
+    assert rewards.workers == 2
+    overlap = Overlap(rewards, 3)
+    for start in range(0, 11, 4):
+        part = slice(start, start + 4)
+        overlap.add(clips[part], prompts[part], [f"0-{i}" for i in range(11)][part])
+    there = overlap.finish()
+    assert there.valid.equal(here.valid) and there.reasons == here.reasons
+    assert torch.equal(there.values.nan_to_num(-1), here.values.nan_to_num(-1))
+    overlap.close()
+    greedy = make_rewards(section(spec(":greedy"), backend="ray"), 1)
+    with pytest.raises(EnvironmentProblem, match="out of memory"):
+        Overlap(greedy, 1).add(clips[:1], prompts[:1], ["0-0"])
 
 
 @pytest.mark.slow
