@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from typing import Any
 from omninft_train.config import MINIATURES, Config, RewardSection
 from omninft_train.evaluation import Evaluation, Metric
 from omninft_train.generate import Generation, Job, Trained, jobs_of
-from omninft_train.judging import JudgedClip, judge, judged_rows
+from omninft_train.judging import JudgedClip, judged_rows
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.held_out import held_out_specs, higher_is_better
-from omninft_train.rewards.local import make_rewards
 from omninft_train.rewards.spec import Rewards, Score
 from omninft_train.training.distributed import ALONE, World
 from omninft_train.training.rollout import NOISE
@@ -57,18 +55,6 @@ def evaluate(
         return None
     whole = [keep[job] for job in jobs_of(prompts, how)] if keep is not None else []
     return _evaluation(trained, prompts, how, section, rows, {**_of_sets(sets, whole, prompts, how), **figures})
-
-
-def judge_clips(
-    trained: Trained, clips: Sequence[Sequence[Decoded]], prompts: Sequence[TrainPrompt], how: Generation
-) -> Evaluation:
-    """Judge clips that `generate` made with the same arguments."""
-    flat = [clip for of_prompt in clips for clip in of_prompt]
-    section, sets = _with_held_out(trained.config), _set_metrics(trained.backbone.kind)
-    with closing(make_rewards(section)) as rewards:
-        rows = judge(rewards, list(zip(jobs_of(prompts, how), flat, strict=True)), prompts)
-    figures: dict[str, Score] = {**_of_sets(sets, flat, prompts, how), **_probes(trained, prompts, how)}
-    return _evaluation(trained, prompts, how, section, rows, figures)
 
 
 def _of_sets(

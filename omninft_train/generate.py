@@ -190,17 +190,6 @@ def stream(
         yield list(zip(batch, backbone.decode(latents), strict=True))
 
 
-def generate(
-    backbone: Backbone, policy: Policy, prompts: Sequence[TrainPrompt], how: Generation
-) -> list[list[Decoded]]:
-    """Clips in memory: for each prompt, `samples` of them."""
-    clips: list[list[Decoded]] = [[] for _ in prompts]
-    for batch in stream(backbone, policy, prompts, how, jobs_of(prompts, how)):
-        for job, clip in batch:
-            clips[job.prompt].append(clip)
-    return clips
-
-
 def settings_of(trained: Trained, prompts: Sequence[TrainPrompt], how: Generation) -> dict[str, Any]:
     """What clips depend on, for comparison with those of an earlier call; how they are batched is no part of it."""
     texts = json.dumps([prompt.prompt_av for prompt in prompts]).encode()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from omninft_train.clips import save_mp4
 from omninft_train.config import Config, RewardSection
@@ -16,12 +16,14 @@ from omninft_train.files import make_folder
 from omninft_train.generate import Generation, Job, Trained, jobs_of, settings_of, stream
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
-from omninft_train.rewards.local import Rewards, make_rewards
+from omninft_train.rewards.local import Rewards, make_rewards, read_clips
 from omninft_train.training.distributed import ALONE, World
 from omninft_train.training.offload import make_room
 
 # Clips that wait in main memory while networks are away, so that these come back once for all: of LTX-2's, 5 GB.
 _HELD = 32
+
+_Clip = TypeVar("_Clip")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,17 @@ def judge(rewards: Rewards, clips: Sequence[tuple[Job, Decoded]], prompts: Seque
         kept = tuple(value if ok else None for value, ok in zip(values, valid, strict=True))
         rows.append(JudgedClip(kept, tuple(next(reasons) for ok in valid if not ok)))
     return rows
+
+
+def judged_files(source: Path, rewards: Rewards) -> tuple[list[TrainPrompt], list[JudgedClip]]:
+    """Rewards of clips on disk, with the prompt of each; see `read_clips`."""
+    prompts: list[TrainPrompt] = []
+    rows: list[JudgedClip] = []
+    for held in _gathered(([clip] for clip in read_clips(source)), _HELD):
+        batch = [(Job(len(prompts) + number, 0), clip) for number, (clip, _) in enumerate(held)]
+        prompts += [prompt for _, prompt in held]
+        rows += judge(rewards, batch, prompts)
+    return prompts, rows
 
 
 def judged_by(section: RewardSection) -> dict[str, Any]:
@@ -124,9 +137,9 @@ def _loads_networks(config: Config, section: RewardSection) -> bool:
     return section.offload or config.backbone.offload
 
 
-def _gathered(batches: Iterable[list[tuple[Job, Decoded]]], least: int) -> Iterator[list[tuple[Job, Decoded]]]:
+def _gathered(batches: Iterable[list[_Clip]], least: int) -> Iterator[list[_Clip]]:
     """The same clips in parts of at least so many, but for the last."""
-    held: list[tuple[Job, Decoded]] = []
+    held: list[_Clip] = []
     for batch in batches:
         held += batch
         if len(held) >= least:

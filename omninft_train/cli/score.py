@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -23,36 +23,37 @@ def command(
     from avbench.config import located
     from avbench.pages.table import Column, Table, row_of
     from avbench.pages.terminal import print_table
+    from omninft_train.judging import judged_files
     from omninft_train.recipe import read
-    from omninft_train.rewards.local import make_rewards, read_clips
+    from omninft_train.rewards.local import make_rewards
 
     loaded = read(recipe, backbone, set_ or [])
     config = loaded.config
-    decoded, prompts = read_clips(clips)
     with located(loaded.origins):
         rewards = make_rewards(config.rewards)
-    scored = rewards.score(decoded, prompts, [str(i) for i in range(len(decoded))])
+    with closing(rewards):
+        prompts, judged = judged_files(clips, rewards)
     rows = [
-        row_of((spec.name, *figures(scored.values[:, index].tolist(), prompts)))
+        row_of((spec.name, *figures([row.values[index] for row in judged], prompts)))
         for index, spec in enumerate(config.rewards.reward)
     ]
     names = ("mean", "95 % interval", "clips", "failed")
     columns = (Column("reward", "reward", "word"), *(Column(name, name) for name in names))
     print_table(Table("", columns, tuple(rows)))
-    for reason in scored.reasons[:5]:
+    for reason in [reason for row in judged for reason in row.reasons][:5]:
         say(reason, err=True)
 
 
-def figures(values: Sequence[float], prompts: Sequence[Hashable]) -> tuple[str, str, str, str]:
+def figures(values: Sequence[float | None], prompts: Sequence[Hashable]) -> tuple[str, str, str, str]:
     """Mean, its 95 % interval or why there is none, how many clips have a value, and how many do not.
 
     Args:
-        values: one for each clip; NaN where the reward failed.
+        values: one for each clip; None where the reward failed.
         prompts: the prompt of each clip; samples of one prompt count together.
     """
     from avbench.statistics.intervals import mean_interval
 
-    judged = [(value, prompt) for value, prompt in zip(values, prompts, strict=True) if not math.isnan(value)]
+    judged = [(value, prompt) for value, prompt in zip(values, prompts, strict=True) if value is not None]
     interval = mean_interval([value for value, _ in judged], [prompt for _, prompt in judged])
     mean = "" if interval.mean is None else f"{interval.mean:.4f}"
     ends = interval.reason if interval.low is None else f"{interval.low:.4f} to {interval.high:.4f}"

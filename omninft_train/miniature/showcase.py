@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from omninft_train.clips import save_mp4
 from omninft_train.config import Config
-from omninft_train.evaluate import judge_clips
+from omninft_train.evaluate import evaluate
 from omninft_train.evaluation import Evaluation, read_evaluations, write_evaluation
-from omninft_train.generate import Generation, Trained, generate, load_trained
+from omninft_train.generate import Generation, Job, Role, Trained, load_trained, stream
 from omninft_train.held_out import latest_falls
+from omninft_train.judging import clear
 from omninft_train.method.regions import region_weights, warmed_maximum
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.miniature.pretrain import PretrainOptions, pretrained
@@ -36,6 +37,7 @@ from omninft_train.training.trainer import train
 
 _LOG = logging.getLogger(__name__)
 _PAIRS = 6  # prompts shown
+_ROLES: dict[str, Role] = {"before": "reference", "after": "policy"}
 _OVERLAYS = 2
 _FACTOR = 8  # a pixel of the world becomes a square of this many
 _PROGRESS = 50
@@ -81,11 +83,14 @@ def run_showcase(show: Showcase) -> Path:
     train(assemble(config, run, World()))
     trained, prompts = load_trained(run, "cpu"), world.evaluation_prompts()
     evaluations, clips = {}, {}
-    for when, role in (("before", "reference"), ("after", "policy")):
-        how = _generation(trained, show, "reference" if role == "reference" else "policy")
-        clips[when] = generate(trained.backbone, trained.policy, prompts, how)
-        evaluations[when] = judge_clips(trained, clips[when], prompts, how)
-        write_evaluation(evaluations[when], show.out / f"{when}.json")
+    for when, role in _ROLES.items():
+        how, path = _generation(trained, show, role), show.out / f"{when}.json"
+        found = evaluate(trained, prompts, how, path)
+        if found is None:
+            raise RuntimeError("one process has the evaluation")
+        evaluations[when], clips[when] = found, _first_clips(trained, prompts, how)
+        write_evaluation(found, path)
+        clear(path)
         _LOG.info("%s training: %d clips sampled and judged", when, show.samples * len(prompts))
     watched = list(read_evaluations(run).values())
     report = Report(
@@ -109,10 +114,10 @@ def _tell_pretraining(step: int, loss: float) -> None:
         _LOG.info("pretraining step %d: loss %.4f", step, loss)
 
 
-def _generation(trained: Trained, show: Showcase, role: str) -> Generation:
+def _generation(trained: Trained, show: Showcase, role: Role) -> Generation:
     sampling = trained.config.sampling
     return Generation(
-        role="reference" if role == "reference" else "policy",
+        role=role,
         samples=show.samples,
         steps=2 * sampling.steps,
         guidance=sampling.guidance,
@@ -121,18 +126,24 @@ def _generation(trained: Trained, show: Showcase, role: str) -> Generation:
     )
 
 
+def _first_clips(trained: Trained, prompts: Sequence[TrainPrompt], how: Generation) -> dict[int, Decoded]:
+    """The first clip of each prompt that is shown, sampled once more."""
+    jobs = [Job(number, 0) for number in range(0, len(prompts), -(-len(prompts) // _PAIRS))]
+    batches = stream(trained.backbone, trained.policy, prompts, how, jobs)
+    return {job.prompt: clip for batch in batches for job, clip in batch}
+
+
 def _pairs(
     show: Showcase,
-    clips: dict[str, list[list[Decoded]]],
+    clips: dict[str, dict[int, Decoded]],
     evaluations: dict[str, Evaluation],
     prompts: Sequence[TrainPrompt],
 ) -> list[ClipPair]:
     pairs = []
-    shown = range(0, len(prompts), -(-len(prompts) // _PAIRS))
-    for number in shown:
+    for number in clips["before"]:
         files = {
-            when: save_mp4(enlarge(clips[when][number][0], _FACTOR), show.out / "clips" / f"{number:02d}-{when}.mp4")
-            for when in ("before", "after")
+            when: save_mp4(enlarge(clips[when][number], _FACTOR), show.out / "clips" / f"{number:02d}-{when}.mp4")
+            for when in _ROLES
         }
         index = number * show.samples
         scores = [

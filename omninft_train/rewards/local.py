@@ -9,7 +9,7 @@ import importlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -233,13 +233,12 @@ def _warn_of_direction(spec: RewardSpec, source: Scorer | Judge) -> None:
         _LOG.warning("reward '%s' is better when lower, and training raises it: give it scale = -1", spec.scorer)
 
 
-def read_clips(source: Path) -> tuple[list[Decoded], list[TrainPrompt]]:
-    """Clips of a folder or manifest, as `avbench score` takes it, with their prompts; all are held in memory.
+def read_clips(source: Path) -> Iterator[tuple[Decoded, TrainPrompt]]:
+    """Clips of a folder or manifest, as `avbench score` takes it, with their prompts, one after another.
 
     Raises:
         UsageError: nothing there, a clip that cannot be read, or one without video, sound or prompt.
     """
-    clips, prompts = [], []
     video_view, audio_view = Frames(), Waveform(mono=False, limit=False)
     for clip in load_source(source).clips:
         try:
@@ -250,15 +249,14 @@ def read_clips(source: Path) -> tuple[list[Decoded], list[TrainPrompt]]:
             reason = "; ".join(media.problems.values()) or "video or audio is missing"
             raise UsageError(f"{clip.video}: {reason}; rewards need both.")
         frames, waveform = media.view(video_view), media.view(audio_view)
-        clips.append(Decoded(frames, media.video.fps, waveform, media.audio.sample_rate))
         text = clip.prompt.text or clip.prompt.for_video or clip.prompt.for_audio
         if text is None:
             raise UsageError(f"{clip.video}: has no prompt; rewards need one. Give a manifest with prompts.")
         stated = {key: getattr(clip.prompt.expected, name) for key, name in COLUMNS.items()}
         stated |= {TEXT_COLUMN: clip.prompt.speech_text, LANGUAGE_COLUMN: clip.prompt.speech_language}
         metadata = {key: value for key, value in stated.items() if value}
-        prompts.append(TrainPrompt(text, clip.prompt.for_video or text, clip.prompt.for_audio or text, metadata))
-    return clips, prompts
+        prompt = TrainPrompt(text, clip.prompt.for_video or text, clip.prompt.for_audio or text, metadata)
+        yield Decoded(frames, media.video.fps, waveform, media.audio.sample_rate), prompt
 
 
 def _media(clip: Decoded, key: str) -> Media | str:

@@ -442,10 +442,10 @@ MUTANTS = (
     ),
     Mutant("steps of a generation ignored", "generate.py", "ltx2_levels(how.steps)", "ltx2_levels(4)", (_ROLES,)),
     Mutant(
-        "clips dealt to the wrong prompts",
+        "clips of the wrong prompts",
         "generate.py",
-        "clips[job.prompt].append(clip)",
-        "clips[(job.prompt + 1) % len(clips)].append(clip)",
+        "[prompts[job.prompt].prompt_av for job in batch]",
+        "[prompts[0].prompt_av for job in batch]",
         (_ROLES,),
     ),
     # Evaluation while training.

@@ -110,10 +110,10 @@ def test_options_that_there_are_not_are_exit_2():
 
 
 def test_rewards_of_clips_have_intervals_over_prompts():
-    values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, float("nan")]
+    values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, None]
     assert figures(values, list("abcdefg")) == ("3.5000", "1.5367 to 5.4633", "6", "1")
     assert figures(values, list("aabbccd")) == ("3.5000", "fewer than 6 prompts", "6", "1")
-    assert figures([float("nan")], ["a"]) == ("", "fewer than 6 prompts", "0", "1")
+    assert figures([None], ["a"]) == ("", "fewer than 6 prompts", "0", "1")
 
 
 def test_an_unwritable_folder_is_exit_4(tmp_path: Path):

@@ -21,7 +21,7 @@ from omninft_train.evaluate import evaluate, group_rewards
 from omninft_train.generate import Generation, Job, Trained, load_trained, sample_clips, step_number
 from omninft_train.judging import clear
 from omninft_train.models.backbone import Decoded
-from omninft_train.rewards.local import LocalRewardBackend
+from omninft_train.rewards.local import LocalRewardBackend, make_rewards
 from omninft_train.rewards.spec import Rewards, Scored
 from omninft_train.training import checkpoint, saving
 from omninft_train.training.distributed import World
@@ -293,3 +293,25 @@ def test_networks_that_come_and_go_judge_many_clips_at_once(
     monkeypatch.setattr(judging, "_HELD", 3)
     assert group_rewards(replace(trained, config=config), prompts, HOW, tmp_path / "found.json") == wanted
     assert calls == sizes
+
+
+def test_files_are_judged_a_few_at_a_time(
+    trained: Trained, prompts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the numbers of judging them at once, each by its own prompt."""
+    manifest = sample_clips(tmp_path, trained, prompts, HOW)
+    rewards = make_rewards(trained.config.rewards)
+    texts, wanted = judging.judged_files(manifest, rewards)
+    assert [text.prompt_av for text in texts] == [prompt.prompt_av for prompt in prompts for _ in range(2)]
+    seen: list[weakref.ref[Decoded]] = []
+    most, real = [0], Rewards.score
+
+    def counted(self: Rewards, clips: Sequence[Decoded], *arguments: Any) -> Scored:
+        seen.extend(map(weakref.ref, clips))
+        most[0] = max(most[0], sum(reference() is not None for reference in seen))
+        return real(self, clips, *arguments)
+
+    monkeypatch.setattr(Rewards, "score", counted)
+    monkeypatch.setattr(judging, "_HELD", 1)
+    assert judging.judged_files(manifest, rewards) == (texts, wanted)
+    assert len(seen) == 6 and most[0] <= 2

@@ -220,7 +220,8 @@ def test_a_reward_reads_what_the_prompt_says_must_be_seen(shown, tmp_path, small
     manifest = tmp_path / "m.csv"
     shutil.copy(small_clip, tmp_path / "a.mp4")
     manifest.write_text("video,text,prompt_objects\na.mp4,a dog,dog\n")
-    assert read_clips(manifest)[1][0].metadata == {"prompt_objects": "dog"}
+    ((_, found),) = read_clips(manifest)
+    assert found.metadata == {"prompt_objects": "dog"}
 
 
 def test_every_metric_of_a_clip_is_a_reward_by_its_name():
@@ -407,7 +408,7 @@ def test_clips_on_disk_are_read_with_their_prompts(tmp_path):
         write_clip(tmp_path / f"{seed}.mp4", draw_frames(seed, seconds=2.0), draw_sound(seed, seconds=2.0))
         rows.append(f"{seed}.mp4,a ball bounces,a ball,a bounce")
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
-    clips, prompts = read_clips(tmp_path / "manifest.csv")
+    clips, prompts = zip(*read_clips(tmp_path / "manifest.csv"), strict=True)
     assert len(clips) == len(prompts) == 2
     assert all(c.frames.dtype == np.uint8 and c.waveform.ndim == 2 for c in clips)
     assert all(p.prompt_av.strip() and p.prompt_v.strip() and p.prompt_a.strip() for p in prompts)
@@ -417,9 +418,9 @@ def test_clips_on_disk_are_read_with_their_prompts(tmp_path):
 
 def test_clips_that_cannot_be_scored_are_named(tmp_path, small_clip):
     with pytest.raises(UsageError, match="nowhere"):
-        read_clips(tmp_path / "nowhere")
+        list(read_clips(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match=r"small\.mp4: has no prompt"):
-        read_clips(small_clip)
+        list(read_clips(small_clip))
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from omninft_train.models.backbone import Backbone, Decoded
 from omninft_train.models.latents import Condition, Latents
 from omninft_train.prompts import TrainPrompt, draw
 from omninft_train.recipe import load
+from omninft_train.rewards.overlap import Overlap
 from omninft_train.rewards.spec import Rewards, Score
 from omninft_train.training.state import Training
 from omninft_train.training.trainer import train
@@ -249,6 +250,8 @@ def started(config: Config, out: Path, scale: float) -> Training:
     training = make(config, out)
     training.backbone = Undecoded(training.backbone)
     training.rewards = Rewards(config.rewards.reward, Backend(), 1.0)
+    if training.overlap is not None:  # of LTX-2, whose rewards are on a GPU: two of six rollouts at a time
+        training.overlap = Overlap(training.rewards, 2)
     apart(training, scale)
     return training
 

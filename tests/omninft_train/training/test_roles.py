@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from omninft_train.cli import app
 from omninft_train.errors import UsageError
-from omninft_train.generate import Generation, generate, load_trained
+from omninft_train.generate import Generation, jobs_of, load_trained, stream
 from omninft_train.miniature.judges import picture, sound, sync
 from omninft_train.models.backbone import Decoded
 from omninft_train.models.latents import Latents
@@ -90,7 +90,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_clips_are_those_of_the_role(run: Run, role: str) -> None:
     trained = load_trained(run.folder, "cpu")
     how = Generation(role, SAMPLES, SAMPLING_STEPS, GUIDANCE, SEED, 3)  # type: ignore[arg-type]
-    found = [clip for clips in generate(trained.backbone, trained.policy, run.prompts, how) for clip in clips]
+    batches = stream(trained.backbone, trained.policy, run.prompts, how, jobs_of(run.prompts, how))
+    found = [clip for batch in batches for _, clip in batch]
     for clip, wanted in zip(found, run.clips[role], strict=True):
         assert np.abs(clip.frames.astype(int) - wanted.frames).max() <= 1
         np.testing.assert_allclose(clip.waveform, wanted.waveform, atol=1e-5)
