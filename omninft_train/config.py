@@ -154,16 +154,15 @@ class SurgerySection:
 
     Attributes:
         enabled: whether gradients are scaled at all.
-        preset: "release", "paper", "paper-keep10" or "deep"; stretched to networks that do not have 48 blocks.
+        preset: "release", "paper" or "paper-keep10"; stretched to networks that do not have 48 blocks.
         rules: blocks and fractions instead of those of the preset.
-        where, direction: instead of those of the preset.
+        where: instead of that of the preset.
     """
 
     enabled: bool = False
-    preset: Literal["release", "paper", "paper-keep10", "deep"] = "release"
+    preset: Literal["release", "paper", "paper-keep10"] = "release"
     rules: tuple[SurgeryRule, ...] = ()
     where: Literal["context", "kv"] | None = None
-    direction: Literal["a2v", "v2a"] | None = None
 
 
 @dataclass(frozen=True)

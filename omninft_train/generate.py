@@ -31,6 +31,8 @@ from omninft_train.training.saving import check_start
 
 Role = Literal["policy", "old", "reference"]
 _SETTINGS = "sampling.json"
+# Of earlier versions; nothing that is done with a trained policy depends on them.
+_FORMER_KEYS = (("backbone", "compile"), ("advantages", "sample_std"), ("surgery", "direction"))
 COLUMNS = ("clip_id", "video", "text", "video_text", "audio_text", "prompt_id", "sample_index", "model")
 
 
@@ -146,7 +148,8 @@ def read_config(run: Path, step: int | None = None) -> Config:
     """The configuration that a run was started with, as the checkpoint of a step has it."""
     folder = checkpoint.find(run, step)
     content = checkpoint.read_meta(folder)["config"]
-    content.get("backbone", {}).pop("compile", None)  # a key of earlier versions, which changed no result
+    for section, key in _FORMER_KEYS:
+        content.get(section, {}).pop(key, None)
     return build(Config, content, Origin(str(folder)))
 
 

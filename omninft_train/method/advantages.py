@@ -18,19 +18,16 @@ class AdvantageOptions:
     """How rewards become advantages.
 
     Attributes:
-        mode: "scalar" normalises the weighted sum of rewards; "gdpo" normalises each reward and sums; "gdpo-original"
-            also whitens that sum over the step; "routed" sums for each branch the rewards routed to it.
-        std: the standard deviation is taken over the whole step or over the group. "gdpo-original" always takes the
-            group's.
-        sample_std: divide by n - 1 instead of n. "gdpo-original" always does.
+        mode: "scalar" normalises the weighted sum of rewards; "gdpo" normalises each reward and sums; "routed" sums for
+            each branch the rewards routed to it.
+        std: the standard deviation, with division by n, is taken over the whole step or over the group.
         eps: added to the standard deviation.
         per: what is normalised by itself: each "reward", or for each "modality" (rewards of one route) their weighted
             sum. "scalar" has one sum for all.
     """
 
-    mode: Literal["scalar", "gdpo", "gdpo-original", "routed"] = "gdpo"
+    mode: Literal["scalar", "gdpo", "routed"] = "gdpo"
     std: Literal["batch", "group"] = "batch"
-    sample_std: bool = False
     eps: float = 1e-4
     per: Literal["reward", "modality"] = "reward"
 
@@ -83,7 +80,7 @@ def advantages(
         routes: of each reward.
         options: see `AdvantageOptions`.
 
-    Source: OmniNFT, modality-wise advantage routing, and its release; GDPO (arXiv 2601.05242) for "gdpo-original".
+    Source: OmniNFT, modality-wise advantage routing, and its release.
     """
     used = weights != 0
     per_reward = _normalise_columns(rewards, valid, groups, options)
@@ -101,8 +98,6 @@ def advantages(
         sums = {
             name: (terms * _goes_to(term_routes, name if routed else None, used.device)).sum(dim=1) for name in BRANCHES
         }
-    if options.mode == "gdpo-original":
-        sums = dict.fromkeys(BRANCHES, _whiten(sums["video"], ok["video"], options.eps))
     values = {name: torch.where(ok[name], sums[name], 0) for name in BRANCHES}
     return Advantages(values["video"], values["audio"], ok["video"], ok["audio"], per_reward)
 
@@ -157,29 +152,18 @@ def _normalise_columns(values: Tensor, valid: Tensor, groups: Tensor, options: A
 
 def _normalise(values: Tensor, valid: Tensor, groups: Tensor, options: AdvantageOptions) -> Tensor:
     """(R - mean of the group) / (s + eps) where valid, else 0."""
-    original = options.mode == "gdpo-original"
-    by_group, sample = options.std == "group" or original, options.sample_std or original
     normalised = torch.zeros_like(values)
-    whole = _std(values[valid], sample)
+    whole = _std(values[valid])
     for group in torch.unique(groups):
         members = (groups == group) & valid
         chosen = values[members]
         if not len(chosen):
             continue
-        std = _std(chosen, sample) if by_group else whole
+        std = _std(chosen) if options.std == "group" else whole
         normalised[members] = (chosen - chosen.mean()) / (std + options.eps)
     return normalised
 
 
-def _std(values: Tensor, sample: bool) -> Tensor:
-    """Standard deviation; 0 for fewer values than it needs."""
-    if len(values) <= int(sample):
-        return values.new_zeros(())
-    return values.std(correction=int(sample))
-
-
-def _whiten(values: Tensor, valid: Tensor, eps: float) -> Tensor:
-    chosen = values[valid]
-    if not len(chosen):
-        return values
-    return (values - chosen.mean()) / (_std(chosen, True) + eps)
+def _std(values: Tensor) -> Tensor:
+    """Standard deviation; 0 of nothing."""
+    return values.std(correction=0) if len(values) else values.new_zeros(())

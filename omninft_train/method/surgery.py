@@ -38,12 +38,10 @@ class SurgeryPreset:
         rules: later ones win.
         where: "context" scales what reaches the other stream's state, and leaves the projections' own gradients alone;
             "kv" scales the projected keys and values, and so those gradients as well.
-        direction: "a2v": the gradient from video into audio; "v2a": the other way.
     """
 
     rules: tuple[SurgeryRule, ...]
     where: Where
-    direction: Direction = "a2v"
 
 
 _LTX2_DEPTH = 48
@@ -53,7 +51,6 @@ PRESETS: dict[str, SurgeryPreset] = {
     "release": SurgeryPreset((SurgeryRule("0", 0.0), SurgeryRule("1-10", 0.1), SurgeryRule("40-47", 0.3)), "context"),
     "paper": SurgeryPreset((SurgeryRule("<10", 0.9),), "kv"),
     "paper-keep10": SurgeryPreset((SurgeryRule("<10", 0.1),), "kv"),
-    "deep": SurgeryPreset((SurgeryRule(">20", 0.9),), "kv"),
 }
 """For LTX-2's 48 blocks. "paper" reads the paper's alpha_s = 0.1 as its formula does: as the fraction detached."""
 

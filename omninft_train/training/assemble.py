@@ -279,7 +279,7 @@ def make_surgery(config: Config, policy: Policy) -> Surgery | BothWays | None:
     preset, transformer = PRESETS[section.preset], policy.transformer("policy")
     blocks = depth(transformer)
     keep = keep_by_block(section.rules, blocks) if section.rules else preset_keep(preset, blocks)
-    surgery = Surgery(transformer, keep, section.where or preset.where, section.direction or preset.direction)
+    surgery = Surgery(transformer, keep, section.where or preset.where)
     surgery.attach()
     return surgery
 

@@ -289,11 +289,15 @@ MUTANTS = (
         "members = (groups == group) & valid",
         "members = groups == group",
     ),
-    Mutant("std always of the step", _ADVANTAGES, 'options.std == "group" or original', "original", (_OTHERWISE,)),
     Mutant(
-        "std always of the group", _ADVANTAGES, "_std(chosen, sample) if by_group else whole", "_std(chosen, sample)"
+        "std always of the step",
+        _ADVANTAGES,
+        'if options.std == "group" else whole',
+        "if False else whole",
+        (_OTHERWISE,),
     ),
-    Mutant("sample std for population std", _ADVANTAGES, "values.std(correction=int(sample))", "values.std()"),
+    Mutant("std always of the group", _ADVANTAGES, '_std(chosen) if options.std == "group" else whole', "_std(chosen)"),
+    Mutant("sample std for population std", _ADVANTAGES, "values.std(correction=0)", "values.std()"),
     Mutant("weight 0 still masks", _ADVANTAGES, "used & _goes_to(", "_goes_to("),
     Mutant("any valid reward will do", _ADVANTAGES, "(valid | ~mask).all(dim=1)", "(valid | ~mask).any(dim=1)"),
     # Losses.

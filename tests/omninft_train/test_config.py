@@ -191,7 +191,7 @@ WRONG = {
     "optimizer.betas=[0.9]": "optimizer.betas = [0.9]: expected a list of 2 numbers.",
     "optimizer.betas=[0.9, 'x']": 'optimizer.betas[1] = "x": expected a number of at least 0 and below 1.',
     "surgery.enabled=1": "surgery.enabled = 1: expected true or false.",
-    "surgery.preset=deeper": 'surgery.preset = "deeper": expected one of "release", "paper", "paper-keep10", "deep".',
+    "surgery.preset=deeper": 'surgery.preset = "deeper": expected one of "release", "paper", "paper-keep10".',
     "preset=papers": 'preset = "papers": expected one of "release", "paper".',
     "old.decay=true": "old.decay = true: expected one of 0, 1, 2.",
     "prompts.class_weights=3": "prompts.class_weights = 3: expected a table.",
@@ -350,6 +350,7 @@ FIXED: dict[str, st.SearchStrategy[Any]] = {
     "sampling.guidance.audio": FINITE,
     "sampling.guidance.stg": FINITE,
     "rewards.backend": st.just("local"),  # goes with offload
+    "rewards.overlap": st.none() | st.just(False),  # on, it goes with no offload
     "rewards.max_failed_fraction": st.floats(0, 1),
     "marble.enabled": st.just(False),  # it goes with one mode of advantages only
     "marble.every": st.integers(1, 100),

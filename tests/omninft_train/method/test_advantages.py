@@ -52,7 +52,7 @@ def test_a_reward_alone_in_its_modality_loses_its_weight() -> None:
     torch.testing.assert_close(merged.audio - merged.video, 2 * (each.audio - each.video))  # its weight is 0.5
 
 
-@pytest.mark.parametrize("mode", ["routed", "gdpo", "gdpo-original"])
+@pytest.mark.parametrize("mode", ["routed", "gdpo"])
 def test_a_failure_leaves_the_statistics_of_its_modality(mode: str) -> None:
     values, valid = rewards(), torch.ones(6, 4, dtype=torch.bool)
     values[1, 1], valid[1, 1] = torch.nan, False

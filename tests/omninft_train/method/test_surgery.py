@@ -26,7 +26,6 @@ def test_presets_at_the_depth_of_ltx2_are_their_rules(name: str):
         ("release", 24, [0.1] * 5 + [1.0] * 15 + [0.3] * 4),
         ("paper", 4, [0.9, 1.0, 1.0, 1.0]),
         ("paper-keep10", 5, [0.1, 1.0, 1.0, 1.0, 1.0]),
-        ("deep", 4, [1.0, 1.0, 0.9, 0.9]),
     ],
 )
 def test_other_depths_take_the_share_of_the_same_place(name: str, depth: int, keep: list[float]):
