@@ -172,7 +172,9 @@ def _check_rewards(config: Config) -> None:
             "rewards.backend",
         )
     if config.rewards.offload and config.rewards.overlap:
-        raise UsageError(
+        raise SettingError(
             "rewards.offload with rewards.overlap: each network is loaded once for all clips of a step, so it cannot "
-            "judge before all are sampled. Leave one of them out."
+            "judge before all are sampled. Leave one of them out.",
+            "rewards.offload",
+            "rewards.overlap",
         )

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from omninft_train.config import Config
-from omninft_train.errors import UsageError
+from omninft_train.errors import SettingError
 from omninft_train.models.offload import moved
 from omninft_train.models.policy import Policy
 from omninft_train.rewards.local import GROUP, Rewards
@@ -34,13 +34,15 @@ def overlaps(config: Config, device: torch.device) -> bool:
         device: of the generator.
 
     Raises:
-        UsageError: asked for, and the generator is to leave its device while rewards judge there.
+        SettingError: asked for, and the generator is to leave its device while rewards judge there.
     """
     wanted, here = config.rewards.overlap, shares_device(config, device)
     if wanted and here and config.backbone.offload:
-        raise UsageError(
+        raise SettingError(
             "rewards.overlap with backbone.offload: the generator would have to leave its GPU for rewards while it "
-            "samples. Leave one of them out, or give rewards another device (rewards.device)."
+            "samples. Leave one of them out, or give rewards another device (rewards.device).",
+            "rewards.overlap",
+            "backbone.offload",
         )
     if wanted is not None:
         return wanted
