@@ -116,7 +116,7 @@ def check_base(weights: TrainedWeights, base: str) -> None:
         raise UsageError("only runs on LTX-2 have a base of this kind; leave it out (--base).")
     from omninft_train.models.ltx2 import CONFIG_FILES, config_digest, describe, locate
 
-    network = describe(locate(base, CONFIG_FILES))["transformer"]
+    network = describe(locate(base, CONFIG_FILES), ["transformer"])["transformer"]
     other = config_digest(network.config)
     if other != weights.meta["backbone_digest"]:
         raise UsageError(

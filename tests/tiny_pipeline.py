@@ -157,11 +157,13 @@ def _audio_vae() -> AutoencoderKLLTX2Audio:
 
 
 def _vocoder(version: Version) -> LTX2Vocoder | LTX2VocoderWithBWE:
+    # Of each kind of layer fewer than are published: to build and load hundreds of them takes seconds.
+    few: dict[str, Any] = {"resnet_kernel_sizes": [3, 7], "resnet_dilations": [[1], [3]]}
     if version == "2.0":
-        return LTX2Vocoder(in_channels=16, hidden_channels=32)
-    vocoder = LTX2VocoderWithBWE(
-        in_channels=16, hidden_channels=64, bwe_in_channels=16, bwe_hidden_channels=32, num_mel_channels=8
-    )
+        return LTX2Vocoder(in_channels=16, hidden_channels=32, **few)
+    sizes = {"in_channels": 16, "hidden_channels": 64, "bwe_in_channels": 16, "bwe_hidden_channels": 32}
+    few |= {f"bwe_{name}": value for name, value in few.items()}
+    vocoder = LTX2VocoderWithBWE(**sizes, **few, num_mel_channels=8)
     for buffer in (vocoder.mel_stft.stft_fn.forward_basis, vocoder.mel_stft.mel_basis):
         buffer.copy_(torch.rand_like(buffer) * 0.01)
     return vocoder

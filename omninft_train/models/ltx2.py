@@ -38,6 +38,7 @@ _CLASSES: dict[str, type[Any]] = {
 }
 DECODERS = ("vae", "audio_vae", "vocoder")
 NETWORKS = ("transformer", *DECODERS)
+_SIZED = ("transformer", "vae", "audio_vae")  # that the size of a clip depends on
 CONFIG_FILES = ("model_index.json", "*/config.json")
 ALL_FILES = ("model_index.json", *(f"{part}/*" for part in (*NETWORKS, *TEXT_PARTS)))
 
@@ -86,7 +87,7 @@ class Ltx2Backbone:
             EnvironmentProblem: weights are missing.
         """
         folder, dtype = locate(section.path), getattr(torch, section.dtype)
-        geometry = clip_geometry(describe(folder), section)
+        geometry = clip_geometry(describe(folder, _SIZED), section)
         text = TextOptions(device, dtype) if prompt_tokens is None else TextOptions(device, dtype, prompt_tokens)
         store = PromptStore(folder, cache_folder(section.cache), text)
         negative = NEGATIVE_PROMPT if section.negative_prompt is None else section.negative_prompt
@@ -166,8 +167,12 @@ def _expanded(path: str) -> Path:
         raise EnvironmentProblem(f"{path}: {error} Set HOME, or write the path without ~.") from error
 
 
-def describe(folder: Path) -> dict[str, Any]:
+def describe(folder: Path, names: Sequence[str] = NETWORKS) -> dict[str, Any]:
     """The networks of a pipeline without their weights, built on torch's meta device from their configurations.
+
+    Args:
+        folder: of the pipeline; the configurations of all its networks are checked.
+        names: networks that are built. The vocoder takes seconds, longer than all others together.
 
     Raises:
         UsageError: a network that is not of LTX-2.0, 2.3 or 2.5.
@@ -183,8 +188,9 @@ def describe(folder: Path) -> dict[str, Any]:
         kind = config.get("_class_name")
         if kind not in _CLASSES:
             raise UsageError(f"{path}: {name} is a {kind}; known are {', '.join(_CLASSES)} (LTX-2.0, 2.3 and 2.5).")
-        with torch.device("meta"):
-            networks[name] = _CLASSES[kind].from_config(config)
+        if name in names:
+            with torch.device("meta"):
+                networks[name] = _CLASSES[kind].from_config(config)
     return networks
 
 
@@ -192,7 +198,7 @@ def clip_geometry(parts: dict[str, Any], section: BackboneSection) -> Geometry:
     """Sizes in latents of the clips that a configuration asks for.
 
     Args:
-        parts: as from `describe`.
+        parts: transformer and autoencoders, as from `describe`.
         section: height, width, frames, fps.
 
     Raises:
@@ -277,7 +283,7 @@ def _load_transformer(folder: Path, section: BackboneSection, device: str) -> An
 def _built(folder: Path, dtype: torch.dtype) -> nn.Module:
     """The transformer on the meta device."""
     # Not by the method of diffusers, which warns of networks that are partly kept in float32; this one is not.
-    network: nn.Module = nn.Module.to(describe(folder)[NETWORKS[0]], dtype)
+    network: nn.Module = nn.Module.to(describe(folder, ["transformer"])["transformer"], dtype)
     return network.eval().requires_grad_(False)
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +79,28 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("prompts")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny(saved: Callable[[str], Path], cache: Path) -> Callable[..., Ltx2Backbone]:
-    """Loads the tiny pipeline."""
-    return lambda version="2.0", **changes: load_tiny(saved(version), cache, **changes)
+    """Loads the tiny pipeline, once for each version and change; no test changes what it is given."""
+
+    @lru_cache
+    def load(version: str, **changes: Any) -> Ltx2Backbone:
+        return load_tiny(saved(version), cache, **changes)
+
+    return lambda version="2.0", **changes: load(version, **changes)
 
 
-def run_diffusers(folder: Path, noise: Latents, backbone: Ltx2Backbone, **options: Any) -> tuple[Any, Any]:
-    """The pipeline of diffusers from the same noise at the same levels."""
+@lru_cache
+def diffusers_pipeline(folder: Path) -> LTX2Pipeline:
+    """The pipeline as diffusers loads it, once for all tests that leave it as it is."""
     pipeline = LTX2Pipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def run_diffusers(folder: Path, noise: Latents, **options: Any) -> tuple[Any, Any]:
+    """The pipeline of diffusers from the same noise at the same levels."""
+    pipeline = diffusers_pipeline(folder)
     vae = pipeline.audio_vae
     return pipeline(
         prompt=PROMPT,
@@ -108,9 +121,9 @@ def run_diffusers(folder: Path, noise: Latents, backbone: Ltx2Backbone, **option
     )
 
 
-def pack(pipeline_video: Tensor, pipeline_audio: Tensor, backbone: Ltx2Backbone, folder: Path) -> Latents:
+def pack(pipeline_video: Tensor, pipeline_audio: Tensor, folder: Path) -> Latents:
     """Latents as the pipeline returns them, in model units."""
-    pipeline = LTX2Pipeline.from_pretrained(folder)
+    pipeline = diffusers_pipeline(folder)
     vae, audio_vae = pipeline.vae, pipeline.audio_vae
     mean, std = (part.view(1, -1, 1, 1, 1) for part in (vae.latents_mean, vae.latents_std))
     video = ((pipeline_video - mean) / std).flatten(2).transpose(1, 2)
@@ -167,7 +180,6 @@ def test_sampling_equals_the_pipeline_of_diffusers(
     video, audio = run_diffusers(
         saved(version),
         noise,
-        backbone,
         negative_prompt=NEGATIVE_PROMPT,
         guidance_scale=guidance.video,
         audio_guidance_scale=guidance.audio,
@@ -176,7 +188,7 @@ def test_sampling_equals_the_pipeline_of_diffusers(
         spatio_temporal_guidance_blocks=list(guidance.stg_blocks),
         output_type="latent",
     )
-    expected = pack(video, audio, backbone, saved(version))
+    expected = pack(video, audio, saved(version))
     torch.testing.assert_close(found.video, expected.video, atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(found.audio, expected.audio, atol=2e-5, rtol=1e-4)
     assert (found.video - noise.video).abs().mean() > 0.1  # the network did something
@@ -193,7 +205,6 @@ def test_decoding_equals_the_pipeline_of_diffusers(
     frames, sound = run_diffusers(
         saved(version),
         noise,
-        backbone,
         guidance_scale=1.0,
         audio_guidance_scale=1.0,
         stg_scale=0.0,
@@ -229,7 +240,7 @@ def test_conditioning_is_that_of_encoder_and_connectors(
     tiny: Callable[..., Ltx2Backbone], saved: Callable[[str], Path], version: str
 ) -> None:
     found = tiny(version).condition([PROMPT, OTHER, PROMPT])
-    pipeline = LTX2Pipeline.from_pretrained(saved(version))
+    pipeline = diffusers_pipeline(saved(version))
     states, mask, *_ = pipeline.encode_prompt(
         [PROMPT, OTHER], do_classifier_free_guidance=False, max_sequence_length=PROMPT_TOKENS
     )
@@ -317,7 +328,7 @@ def test_a_long_prompt_is_cut_with_a_warning(
 def test_connectors_without_registers_give_a_mask(saved: Callable[[str], Path], tmp_path: Path) -> None:
     folder = tmp_path / "plain"
     shutil.copytree(saved("2.0"), folder)
-    pipeline = LTX2Pipeline.from_pretrained(saved("2.0"))
+    pipeline = diffusers_pipeline(saved("2.0"))
     config = dict(pipeline.connectors.config)
     config |= {"video_connector_num_learnable_registers": None, "audio_connector_num_learnable_registers": None}
     shutil.rmtree(folder / "connectors")
