@@ -45,19 +45,16 @@ def _torch() -> Iterator[Finding]:
     if package_version("torch") is None:
         yield Finding("note", "torch", "not installed; metrics with networks need it", "pip install 'avbench[models]'")
         return
-    for names in (["torch"], ["torch", "torchvision"]):
-        if package_version(names[-1]) is None:
-            continue
-        code = f"import {', '.join(names)}"
-        try:
-            child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)  # noqa: S603
-            problem = child.stderr.strip().splitlines()[-1:] if child.returncode else []
-        except subprocess.TimeoutExpired:
-            problem = ["the import took more than 120 s"]
+    pair = ["torch", "torchvision"] if package_version("torchvision") is not None else ["torch"]
+    problem = _import_problem(pair)  # at once: each process imports torch for seconds
+    if problem and len(pair) > 1:
+        alone = _import_problem(pair[:1])
+        pair, problem = (pair[:1], alone) if alone else (pair, problem)
+    for names in (pair[:length] for length in range(1, len(pair) + 1)):
         label = " with ".join(f"{name} {package_version(name)}" for name in names)
-        if problem:
+        if problem and names == pair:
             cure = "install a matching pair, for example: pip install -c constraints.txt torch torchvision"
-            yield Finding("broken", " and ".join(names), f"{label}: {problem[0]}", cure)
+            yield Finding("broken", " and ".join(names), f"{label}: {problem}", cure)
             return
         yield Finding("ok", " and ".join(names), label)
     if package_version("torchaudio") is not None:
@@ -65,6 +62,18 @@ def _torch() -> Iterator[Finding]:
             "note", "torchaudio", f"{package_version('torchaudio')}: avbench does not use it, and a version that does "
             "not match torch breaks transformers", "pip uninstall torchaudio",
         )  # fmt: skip
+
+
+def _import_problem(names: list[str]) -> str:
+    """The last line that a process writes which imports these packages and fails; empty where it does not."""
+    code = f"import {', '.join(names)}"
+    try:
+        child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return "the import took more than 120 s"
+    if not child.returncode:
+        return ""
+    return next(reversed(child.stderr.strip().splitlines()), f"exit code {child.returncode}")
 
 
 def _gpu() -> Iterator[Finding]:
