@@ -1,4 +1,4 @@
-"""40 broken clips among 40 good ones: the run finishes, names each, and the good ones do not notice."""
+"""24 broken clips among 24 good ones: the run finishes, names each, and the good ones do not notice."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from avbench import load_run
 
 COMPARED = ["clip_id", "metric", "value", "status", "reason", "clip_sha256", "params_digest", "detail"]
 
+COUNT = 24
+
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """40 good clips (8 contents x 5 names) and 40 bad ones, a manifest for all and one for the good."""
+    """Good clips (8 contents, 3 names each), as many bad ones (12 kinds, twice), a manifest of all, one of the good."""
     root = tmp_path_factory.mktemp("corpus")
     contents = []
     for seed in range(8):
@@ -25,11 +27,11 @@ def corpus(tmp_path_factory):
         contents.append(write_clip(root / f"seed{seed}.mp4", frames, draw_sound(seed, seconds=2.2)).read_bytes())
         (root / f"seed{seed}.mp4").unlink()
     good = []
-    for index in range(40):
+    for index in range(COUNT):
         (root / f"good_{index:02}.mp4").write_bytes(contents[index % 8])
         good.append(f"good_{index:02}.mp4")
     kinds, bad = list(KINDS), []
-    for index in range(40):
+    for index in range(COUNT):
         kind = kinds[index % len(kinds)]
         name = f"bad_{index:02}_{kind}.mp4"
         KINDS[kind](root / name, contents[index % 8])
@@ -48,7 +50,7 @@ def rows(run):
     return frame[frame["clip_id"].str.startswith("good")][COMPARED].reset_index(drop=True)
 
 
-def test_forty_broken_among_forty_good(corpus, tmp_path, avbench):
+def test_as_many_broken_as_good(corpus, tmp_path, avbench):
     mixed = avbench("score", corpus / "all.csv", "-o", tmp_path / "mixed", "--json", "--workers", 2)
     assert mixed.returncode == 3, mixed.stderr
     assert "clips failed" in mixed.stderr
@@ -57,7 +59,7 @@ def test_forty_broken_among_forty_good(corpus, tmp_path, avbench):
     assert_frame_equal(rows(tmp_path / "mixed"), rows(tmp_path / "clean"), check_exact=True)
 
     run = load_run(tmp_path / "mixed")
-    assert run.info["n_clips"] == 80
+    assert run.info["n_clips"] == 2 * COUNT
     bad = run.scores[~run.scores["clip_id"].str.startswith("good")]
     assert (bad["status"] != "ok").groupby(bad["clip_id"]).any().all()
     reasons = bad.loc[bad["status"] != "ok", "reason"]
