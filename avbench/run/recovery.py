@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from typing import Any, get_args
 
 from avbench.clips import Prompt
@@ -21,6 +21,8 @@ from avbench.weights.config import Precision, Transcriber, Weights, WeightsConfi
 UNKNOWN = "unknown"
 """`weights`, `precision` or `protocol` of a run whose run.json is lost and whose rows do not tell."""
 _NO_WEIGHTS = ("none", UNAVAILABLE, NOT_ASKED)
+_MOST_TRIES = 10_000
+"""Rows whose protocol is looked for: where none of so many tells it, prompts were changed, and the others would not."""
 _NOTE = "run.json was damaged and was made again from the score rows; source, command and environment are lost"
 
 
@@ -41,38 +43,44 @@ def earlier_info(
     try:
         return (read_info(folder.path), []) if present or next(folder.scan(), None) else ({}, [])
     except DamagedRunError as error:
-        rows = folder.rows()
-        if not rows:
+        rows = (row for _, row in folder.scan())  # one at a time: a long run has millions
+        if (first := next(rows, None)) is None:
             raise
-        return recover_info(rows, prompts, [setup]), [made_again(error)]
+        return recover_info(chain([first], rows), prompts, [setup]), [made_again(error)]
 
 
 def recover_info(
-    rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt], setups: Sequence[WeightsConfig] = ()
+    rows: Iterable[ScoreRow], prompts: Mapping[str, Prompt], setups: Sequence[WeightsConfig] = ()
 ) -> dict[str, Any]:
     """run.json as far as score rows tell it.
 
     Weights, precision, transcriber and protocol are those that give the digests in the rows; `UNKNOWN` where none does.
 
     Args:
-        rows: at least one.
+        rows: at least one, in order of writing; they are gone through once.
         prompts: of the clips, by id.
         setups: ways of loading networks to try first, such as one with a folder of weights of its own.
     """
     known = registry()
-    versions = {row.metric: row.metric_version for row in rows}
-    learned = {(r.metric, r.weights_digest) for r in rows if r.weights_digest not in _NO_WEIGHTS}
+    versions: dict[str, int] = {}
+    learned: set[tuple[str, str]] = set()
+    protocol = _ProtocolSearch(prompts)
+    for row in rows:
+        versions[row.metric] = row.metric_version
+        if row.weights_digest not in _NO_WEIGHTS:
+            learned.add((row.metric, row.weights_digest))
+        protocol.see(row)
     setup = _find_setup(learned, setups)
     return {
         "schema_version": SCHEMA_VERSION,
-        "run_id": rows[-1].run_id,
-        "suite": rows[-1].suite,
-        "suite_version": rows[-1].suite_version,
+        "run_id": row.run_id,
+        "suite": row.suite,
+        "suite_version": row.suite_version,
         "metrics": {n: known[n].metadata() for n, v in versions.items() if n in known and known[n].version == v},
         "weights": setup.weights if setup else UNKNOWN,
         "precision": setup.precision if setup else UNKNOWN,
         **({"transcriber": setup.transcriber} if setup and _is_chosen(learned) else {}),
-        "protocol": _find_protocol(rows, prompts),
+        "protocol": protocol.name,
         "notes": [_NOTE],
     }
 
@@ -104,15 +112,28 @@ def _find_setup(learned: Collection[tuple[str, str]], setups: Sequence[WeightsCo
     return None
 
 
-def _find_protocol(rows: Sequence[ScoreRow], prompts: Mapping[str, Prompt]) -> str | None:
-    """The protocol that gives the parameter digest of a row; None for none."""
-    known = registry()
-    usable = [
-        row for row in rows
-        if row.clip_id in prompts and row.metric in known and known[row.metric].version == row.metric_version
-    ]  # fmt: skip
-    for name in ("", *PROTOCOLS):
-        # One row is enough: digests of other rows differ where their prompt was another one.
-        if any(known[r.metric].params_digest(prompts[str(r.clip_id)], name) == r.params_digest for r in usable):
-            return name or None
-    return UNKNOWN
+class _ProtocolSearch:
+    """The first protocol that gives the parameter digest of a row that was seen.
+
+    One row is enough: digests of other rows differ where their prompt was another one.
+    """
+
+    def __init__(self, prompts: Mapping[str, Prompt]) -> None:
+        self._prompts = prompts
+        self._left = ("", *PROTOCOLS)
+        self._tries = _MOST_TRIES
+        self.name: str | None = UNKNOWN
+
+    def see(self, row: ScoreRow) -> None:
+        """Look whether a row was scored by a protocol that comes before the one that was found."""
+        scorer = registry().get(row.metric)
+        usable = row.clip_id in self._prompts and scorer is not None and scorer.version == row.metric_version
+        if not usable or not self._left or not self._tries:
+            return
+        self._tries -= 1
+        assert scorer is not None
+        prompt = self._prompts[str(row.clip_id)]
+        for index, name in enumerate(self._left):
+            if scorer.params_digest(prompt, name) == row.params_digest:
+                self.name, self._left = name or None, self._left[:index]
+                return

@@ -23,9 +23,7 @@ def refused(avbench, tmp_path):
     return run
 
 
-@pytest.mark.parametrize(
-    ("shard", "words"), [("5/4", "1/4 to 4/4"), ("0/4", "no such shard"), ("3", "INDEX/COUNT")]
-)
+@pytest.mark.parametrize(("shard", "words"), [("5/4", "1/4 to 4/4"), ("0/4", "no such shard"), ("3", "INDEX/COUNT")])
 def test_a_shard_out_of_range(refused, small_clip, shard, words):
     assert words in refused(2, "score", small_clip, "-m", "silence_share", "--shard", shard, "--out", "run")
 

@@ -199,6 +199,7 @@ def test_weights_and_protocol_are_told_from_the_digests(tmp_path: Path) -> None:
     score_clips([clip], tmp_path / "run", metrics=["clip_score", "loudness"], options=options)
     rows = rows_of(tmp_path / "run")
     info = recover_info(rows, {"a": clip.prompt})
+    assert recover_info(iter(rows), {"a": clip.prompt}) == info  # millions of rows are never held together
     assert (info["weights"], info["precision"], info["protocol"]) == ("keyed-random-reduced", "bf16", "javisbench-4s")
     (tmp_path / "run" / "run.json").write_text("torn")
     found, notes = open_run(tmp_path / "run", recover_info)
