@@ -7,6 +7,8 @@ torch's own layers.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,7 +34,7 @@ class PackedLinear(nn.Linear):
 
 def packed(weight: Tensor) -> nn.Parameter:
     """A weight (E, D) as `linear` multiplies fastest by it; itself where nothing is gained."""
-    if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16 or not _can_pack():
+    if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16 or not can_pack():
         return nn.Parameter(weight, requires_grad=False)
     return nn.Parameter(torch.ops.mkldnn._reorder_linear_weight(weight.detach()), requires_grad=False)
 
@@ -51,7 +53,16 @@ def pack(module: nn.Module) -> None:
                 keep_freed_memory()
 
 
-def _can_pack() -> bool:
-    """The two operations are torch's own means for compiled networks, so they may be absent one day."""
-    names = ("_reorder_linear_weight", "_linear_pointwise")
-    return torch._C._has_mkldnn and all(hasattr(torch.ops.mkldnn, name) for name in names)
+@cache
+def can_pack() -> bool:
+    """Whether weights are packed on this machine: not without the instructions that torch's products at bf16 want.
+
+    Tried with a small one: torch refuses it where it would refuse all. The operations are its own means for compiled
+    networks, so they may be absent one day.
+    """
+    try:
+        weight = torch.ops.mkldnn._reorder_linear_weight(torch.ones(16, 16, dtype=torch.bfloat16))
+        torch.ops.mkldnn._linear_pointwise(torch.ones(1, 16, dtype=torch.bfloat16), weight, None, "none", [], "")
+    except (AttributeError, RuntimeError):
+        return False
+    return True

@@ -118,7 +118,7 @@ def test_a_metric_without_a_floor_is_noted(repeats, make_run, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("schema_version = 1", "schema_version = 9", "schema 9"),
+        ("schema_version = 1", "schema_version = 9", "schema_version = 9"),
         ("schema_version = 1", "", "missing schema_version"),
         ('protocol = ""', "protocol = 3", "line 4: protocol = 3: expected a text"),
         ("runs = 4", "runs = 1", r"metric.av_align.runs = 1: expected a whole number of at least 2"),

@@ -72,8 +72,8 @@ def test_another_configuration_is_refused_with_its_keys(found: list[dict[str, st
 
 def test_a_run_folder_that_is_not_shared_is_refused(found: list[dict[str, str]]) -> None:
     message = both(found, "unshared")
-    assert message.startswith("exit code 2: --out ")
-    assert "is not shared: process 1 cannot see what process 0 writes there" in message
+    assert message.startswith("exit code 2: ")
+    assert "unshared (--out) is not shared: process 1 cannot see what process 0 writes there" in message
 
 
 def test_a_cache_of_prompts_that_is_not_shared_is_refused(found: list[dict[str, str]]) -> None:
