@@ -109,7 +109,7 @@ def test_prompts_round_trip(root, prompts, kind):
     records = [{"video": "a.mp4", "text": text, "audio_text": text[::-1]} for text in prompts]
     if kind == "csv":
         out = io.StringIO(newline="")
-        writer = csv.DictWriter(out, list(records[0]))
+        writer = csv.DictWriter(out, list(records[0]), quoting=csv.QUOTE_ALL)  # a quoted text stays as it is
         writer.writeheader()
         writer.writerows(records)
         path.write_bytes(out.getvalue().encode())
