@@ -126,13 +126,12 @@ class _ProtocolSearch:
 
     def see(self, row: ScoreRow) -> None:
         """Look whether a row was scored by a protocol that comes before the one that was found."""
-        scorer = registry().get(row.metric)
-        usable = row.clip_id in self._prompts and scorer is not None and scorer.version == row.metric_version
-        if not usable or not self._left or not self._tries:
+        if not self._left or not self._tries:
+            return
+        prompt, scorer = self._prompts.get(row.clip_id or ""), registry().get(row.metric)
+        if prompt is None or scorer is None or scorer.version != row.metric_version:
             return
         self._tries -= 1
-        assert scorer is not None
-        prompt = self._prompts[str(row.clip_id)]
         for index, name in enumerate(self._left):
             if scorer.params_digest(prompt, name) == row.params_digest:
                 self.name, self._left = name or None, self._left[:index]
