@@ -201,12 +201,16 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def fuzz(session: nox.Session) -> None:
-    """Damaged media, lists and run folders; killed runs: no traceback, no hang, no process left; an hour.
+    """Property tests with new examples, damaged media, lists and run folders, killed runs; an hour.
+
+    No traceback, no hang, no process left.
 
     Writes benchmarks/results/.
     """
     _prepare(session, "train,test")
     results = ["--results", str(Path("benchmarks", "results", f"{datetime.now(UTC):%Y-%m-%d}-fuzz.json"))]
+    properties = ["-m", "hypothesis and not slow", "--hypothesis-profile", "search"]
+    _run(session, "pytest", "-q", "-n", "2", *properties)
     _run(session, "python", "tests/fuzz/kill_runs.py", "--kills", "20", "--signals", "10", *results)
     _run(session, "python", "tests/fuzz/fuzz_run_folders.py", "--folders", "250", *results)
     _run(session, "python", "tests/fuzz/fuzz_media.py", "--files", "4000", "--out", "runs/fuzz", *results)

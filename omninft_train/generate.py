@@ -256,7 +256,7 @@ def _claim(folder: Path, settings: Mapping[str, Any], jobs: Sequence[Job]) -> st
 def write_manifest(manifest: Path, jobs: Sequence[Job], prompts: Sequence[TrainPrompt], model: str) -> None:
     """The table of a folder of clips that `avbench score` reads."""
     table = io.StringIO()
-    rows = csv.DictWriter(table, COLUMNS)
+    rows = csv.DictWriter(table, COLUMNS, quoting=csv.QUOTE_ALL)  # so that a text keeps its first spaces
     rows.writeheader()
     for job in jobs:
         prompt = prompts[job.prompt]

@@ -67,7 +67,8 @@ def render(rows: Sequence[PromptRow], form: Format, template: Template | None = 
         return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     table = io.StringIO()
     columns = list(dict.fromkeys(key for record in records for key in record))
-    writer = csv.DictWriter(table, columns, restval="", lineterminator="\n")
+    # Quoted, because a reader drops spaces between a separator and a text that is not.
+    writer = csv.DictWriter(table, columns, restval="", lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writeheader()
     writer.writerows(records)
     return table.getvalue()
