@@ -1,10 +1,10 @@
 """What each part of suite `speech` costs on a clip of 5 s; writes the table in docs/metrics/speech.md.
 
-    OMP_NUM_THREADS=2 python benchmarks/measure_speech_cost.py  # or parts by name: words, voices, faces, lips
+    OMP_NUM_THREADS=1 python benchmarks/measure_speech_cost.py  # or parts by name: words, voices, faces, lips
 
-It needs the packages of the session `speech` and takes some minutes. CPU time is of all threads together, which load
-changes little; the time that passes is of whatever cores were free. Networks whose trained weights no package carries
-(S3FD, SyncNet, NISQA) run with random ones: as many operations, other numbers.
+It needs the packages of the session `speech` and takes some minutes. CPU time is of all threads together, and threads
+that wait for each other use some: with one, it is what a core has to do. Networks whose trained weights no package
+carries (S3FD, SyncNet, NISQA) run with random ones: as many operations, other numbers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 from stopwatch import Stopwatch
 
 from avbench import Clip
@@ -147,7 +148,8 @@ def main(names: list[str]) -> None:
     with TemporaryDirectory() as folder:
         costs = [cost for name in names for cost in PARTS[name](Path(folder))]
     busy = statistics.median(cost.others or 0.0 for cost in costs)
-    load = f"Median over {ROUNDS} rounds on two cores, of which other processes used {busy:.1f} meanwhile."
+    threads = torch.get_num_threads()
+    load = f"Median over {ROUNDS} rounds with torch's threads at {threads}; other processes used {busy:.1f} cores."
     text = f"{load}\n\n{table(costs, 5.0)}"
     print(text)
     if names == list(PARTS):

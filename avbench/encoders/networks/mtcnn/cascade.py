@@ -31,8 +31,8 @@ Faces = NDArray[np.float32]
 def find_faces(cascade: Cascade, frame: NDArray[np.uint8]) -> Faces:
     """Left, top, right, bottom in pixels and probability (N, 5) of the faces in an RGB frame (H, W, 3)."""
     weight = cascade.proposals.conv1.weight
-    # A copy: frames of a file are read-only, about which torch warns.
-    image = torch.from_numpy(np.array(frame)).to(weight.device).permute(2, 0, 1)[None].float()
+    # Copies: frames of a file are read-only, about which torch warns, and means over areas want rows of one channel.
+    image = torch.from_numpy(np.array(frame)).to(weight.device).permute(2, 0, 1)[None].float().contiguous()
     proposed = [_proposed(cascade, image, scale) for scale in _scales(*frame.shape[:2])]
     faces = np.concatenate([np.zeros((0, 9), np.float32), *proposed])
     faces = faces[kept(faces[:, :4], faces[:, 4], _OVERLAP)[:_MOST_PROPOSALS]]

@@ -18,7 +18,6 @@ from speech_goldens import golden
 
 from avbench.clips import Clip
 from avbench.encoders import ClipInput, LoadContext, WeightsConfig
-from avbench.encoders.networks.mtcnn import network
 from avbench.encoders.networks.mtcnn.cascade import find_faces
 from avbench.encoders.networks.mtcnn.encoders import FACES, MTCNN, shrunk
 from avbench.errors import EnvironmentProblem
@@ -73,15 +72,6 @@ def test_a_clip_has_the_same_faces_in_any_company(random: Any) -> None:
     for clip, faces in zip(clips, together, strict=True):
         np.testing.assert_array_equal(FACES.run(random, [clip])[0], faces)
     assert together[1].shape == (0, 6)
-
-
-def test_faces_are_those_of_plain_pooling(random: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The order of the values in memory saves time and changes no bit."""
-    frame = noise(1, 40, 53)[0]
-    found = find_faces(random, frame)
-    monkeypatch.setattr(network.LargestValue, "forward", torch.nn.MaxPool2d.forward)
-    assert len(found)
-    np.testing.assert_array_equal(found, find_faces(random, frame))
 
 
 def test_a_checkpoint_with_another_digest_is_refused(tmp_path: Path) -> None:
