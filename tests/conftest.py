@@ -76,20 +76,22 @@ def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def command_server() -> Iterator[subprocess.Popen[str]]:
-    """A process that has the modules of the command line loaded, and forks one for each command."""
+def command_server() -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """A process that has the modules of the command line loaded, and forks one for each command; its environment."""
     command = [sys.executable, str(Path(__file__).parent / "command_server.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        yield server
+    environment = dict(os.environ)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        yield server, environment
         assert server.stdin is not None
         server.stdin.close()
 
 
 @pytest.fixture
 def avbench(
-    command_server: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFactory
+    command_server: tuple[subprocess.Popen[str], dict[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command line in a process of its own."""
+    server, loaded_with = command_server
 
     def run(
         *arguments: object, cwd: str | Path | None = None, env: dict[str, str] | None = None
@@ -97,16 +99,16 @@ def avbench(
         words = [str(argument) for argument in arguments]
         environment = dict(os.environ) if env is None else env
         # What Python reads while it starts needs a new one.
-        if os.name == "nt" or _for_python(environment) != _for_python(dict(os.environ)):
+        if os.name == "nt" or _for_python(environment) != _for_python(loaded_with):
             command = [sys.executable, "-m", "avbench", *words]
             return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, env=env)
         output = tmp_path_factory.mktemp("command")
         streams = [output / "stdout", output / "stderr"]
         order = {"arguments": words, "cwd": str(cwd or Path.cwd()), "env": environment}
         order |= {stream.name: str(stream) for stream in streams}
-        assert command_server.stdin is not None and command_server.stdout is not None
-        print(json.dumps(order), file=command_server.stdin, flush=True)
-        code = int(command_server.stdout.readline())
+        assert server.stdin is not None and server.stdout is not None
+        print(json.dumps(order), file=server.stdin, flush=True)
+        code = int(server.stdout.readline())
         return subprocess.CompletedProcess(words, code, *(stream.read_text(encoding="utf-8") for stream in streams))
 
     return run

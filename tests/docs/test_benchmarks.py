@@ -35,6 +35,7 @@ def test_every_observed_network_has_the_entries_that_are_observed(observed):
             assert callable(getattr(owner, method)), f"{name} has no {entry}"
 
 
+@pytest.mark.long
 def test_shared_work_of_javisbench_is_counted():
     """Exit code 1 would say that a count is above its bound."""
     command = [sys.executable, str(BENCHMARKS / "run.py"), "--javisbench", "--networks", "reduced", "--only", "counts"]

@@ -177,6 +177,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(("page", "slow"), cases())
+@pytest.mark.long
 def test_commands_run(page, slow, place, environment):
     for block in blocks(page, "sh", "bash"):
         if block.slow and not slow:
@@ -211,6 +212,7 @@ for each in "$@"; do "${line[@]//\\{\\}/$each}" || exit 1; done
 @pytest.mark.parametrize(
     "form", ["slurm", *(pytest.param(form, marks=pytest.mark.slow) for form in ("kubernetes", "parallel"))]
 )
+@pytest.mark.long
 def test_scripts_that_score_shards_give_the_run_over_all_clips(place, environment, form):
     shim = Path(environment["PATH"].partition(":")[0]) / "parallel"
     if shutil.which("parallel") is None:
@@ -230,6 +232,7 @@ def test_scripts_that_score_shards_give_the_run_over_all_clips(place, environmen
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name in ("README.md", "python.md")], ids=page_id)
+@pytest.mark.long
 def test_python_blocks_run(page, place, environment):
     """All blocks of a page, one after the other in one process."""
     if code := "\n".join(block.text for block in blocks(page, "python")):
@@ -265,6 +268,7 @@ def test_the_metric_of_the_guide_is_found_through_its_entry_point(place, environ
     run_python(code, place, {**environment, "PYTHONPATH": path})
 
 
+@pytest.mark.long
 def test_a_package_whose_metrics_cannot_be_loaded_costs_only_them(place, environment):
     package = place / "packages"
     (info := package / "broken_metrics-1.0.dist-info").mkdir(parents=True)

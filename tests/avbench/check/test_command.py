@@ -49,6 +49,7 @@ def test_a_regression_is_exit_code_1_with_all_files(avbench, pair, tmp_path):
     assert "**worse**" in files["markdown"].read_text()
 
 
+@pytest.mark.long
 def test_a_verdict_does_not_depend_on_where_it_is_printed(avbench, pair):
     candidate, baseline = pair(-0.5)
     latin = avbench("check", candidate, "-b", baseline, env={**os.environ, "PYTHONIOENCODING": "latin-1"})

@@ -82,6 +82,7 @@ def test_the_light_core_is_enough(own):
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+@pytest.mark.long
 def test_commands_of_the_documentation_run(avbench, tmp_path, small_clip):
     shutil.copytree(REPOSITORY / "leaderboards", tmp_path / "leaderboards")
     (tmp_path / "examples" / "clips").mkdir(parents=True)

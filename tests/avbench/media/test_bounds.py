@@ -105,6 +105,7 @@ def test_each_limit_refuses_with_its_name(limit, small_clip, monkeypatch):
     assert reasons(Clip("a", small_clip)) == {}
 
 
+@pytest.mark.long
 def test_a_lifted_limit_is_not_missed_by_the_next_one(tmp_path, small_clip):
     media_bombs.slow_rate(tmp_path / "slow.wav")
     clip = Clip("a", small_clip, tmp_path / "slow.wav")

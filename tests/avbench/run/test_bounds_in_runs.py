@@ -105,6 +105,7 @@ print(child.returncode, usage.ru_maxrss)
 
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="memory of a child is read with wait4")
+@pytest.mark.long
 def test_bombs_cost_little(clips, tmp_path):
     bombs = tmp_path / "bombs"
     bombs.mkdir()

@@ -50,6 +50,7 @@ def rows(run):
     return frame[frame["clip_id"].str.startswith("good")][COMPARED].reset_index(drop=True)
 
 
+@pytest.mark.long
 def test_as_many_broken_as_good(corpus, tmp_path, avbench):
     mixed = avbench("score", corpus / "all.csv", "-o", tmp_path / "mixed", "--json", "--workers", 2)
     assert mixed.returncode == 3, mixed.stderr

@@ -14,6 +14,8 @@ from avbench.metrics.base import get_scorers
 from avbench.run.options import RunOptions
 from avbench.suites import get_suite
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("torch")
 
 LONG = "a striped lantern sways above the harbour while gulls call " * 12

@@ -141,6 +141,7 @@ def kill_series(folder, tmp_path, expected, moments):
         assert_frame_equal(table(load_run(out)), expected, check_exact=True)
 
 
+@pytest.mark.long
 def test_killed_runs_end_with_the_same_table(folder, tmp_path, expected):
     kill_series(folder, tmp_path, expected, [1.4, 2.1])
 

@@ -22,6 +22,8 @@ from avbench.metrics.base import get_scorers
 from avbench.run.options import RunOptions
 from avbench.suites import get_suite
 
+pytestmark = pytest.mark.long
+
 torch = pytest.importorskip("torch")
 
 SETUP = WeightsConfig("keyed-random-reduced")

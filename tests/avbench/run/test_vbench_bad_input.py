@@ -17,6 +17,8 @@ from avbench.run.options import RunOptions
 from avbench.suites import get_suite
 from avbench.weights.checkpoints import CHECKPOINTS
 
+pytestmark = pytest.mark.long
+
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 

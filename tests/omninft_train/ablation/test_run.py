@@ -296,6 +296,7 @@ def alive(out: Path) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["interrupt", "terminate"])
+@pytest.mark.long
 def test_an_interruption_ends_the_steps(avbench, small_grid, tmp_path, number):
     child = start(tmp_path, small_grid, 0.4)
     log = tmp_path / "out" / "runs" / "vanilla" / "seed-0" / "run" / "metrics.jsonl"
@@ -312,6 +313,7 @@ def test_an_interruption_ends_the_steps(avbench, small_grid, tmp_path, number):
     assert (tmp_path / "out" / "results.csv").read_bytes() == (tmp_path / "whole" / "results.csv").read_bytes()
 
 
+@pytest.mark.long
 def test_after_a_kill_others_wait_for_the_trainer_that_is_left(avbench, small_grid, tmp_path):
     child = start(tmp_path, small_grid, 0.5)
     folder = tmp_path / "out" / "runs" / "vanilla" / "seed-0"
@@ -327,6 +329,7 @@ def test_after_a_kill_others_wait_for_the_trainer_that_is_left(avbench, small_gr
     assert json.loads((folder / "train.json").read_text())["attempts"] == 2
 
 
+@pytest.mark.long
 def test_two_commands_share_a_folder_and_do_each_step_once(avbench, small_grid, tmp_path):
     log = tmp_path / "calls"
     command = [sys.executable, "-m", "avbench", "ablate", "--grid", str(small_grid), "--out", "out", "-q"]

@@ -118,6 +118,7 @@ def _check_surgery(part: dict[str, Any], setting: Setting) -> None:
         assert any(plain[name].any() for name in keys)
 
 
+@pytest.mark.long
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """Adapters, from velocities to a step of the optimiser, the old policy and checkpoints."""
     (parts,) = by_processes([FAST], tmp_path)

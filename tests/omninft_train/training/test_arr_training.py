@@ -49,6 +49,7 @@ def test_each_part_changes_the_trajectory(weights: Path, tmp_path: Path, neutral
     assert any(not torch.equal(whole[name], without[name]) for name in whole)
 
 
+@pytest.mark.long
 def test_interrupted_and_resumed_is_the_same(weights: Path, tmp_path: Path) -> None:
     straight = run(tiny_config(weights, "run.steps=4", *OFTEN, recipe="arr"), tmp_path / "straight")
     for steps in (2, 4):  # the first solution, of step 1, holds from step 2 on

@@ -143,6 +143,7 @@ def evaluating_run(training: Any) -> None:
     train(training)
 
 
+@pytest.mark.long
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(
     weights: Path, settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +175,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(
     assert len(again) == 5
 
 
+@pytest.mark.long
 def test_evaluations_of_checkpoints_that_are_gone_are_made_again(
     weights: Path, settings: tuple[str, ...], tmp_path: Path
 ) -> None:

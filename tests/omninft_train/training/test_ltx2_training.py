@@ -67,6 +67,7 @@ def config(folder: Path, *changes: str) -> Config:
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
+@pytest.mark.long
 def test_train_sample_and_export(folder: Path, tmp_path: Path, dtype: str) -> None:
     found = run(config(folder, f"backbone.dtype={dtype}", "sampling.steps=3"), tmp_path / "run")
     assert all(tensor.dtype == torch.float32 for tensor in found.values())
@@ -100,6 +101,7 @@ def test_train_sample_and_export(folder: Path, tmp_path: Path, dtype: str) -> No
     assert not torch.equal(base.video, ours.video)
 
 
+@pytest.mark.long
 def test_checkpointing_of_activations_changes_nothing(folder: Path, tmp_path: Path) -> None:
     short = ("run.steps=1", "sampling.steps=3")
     off = run(config(folder, "backbone.gradient_checkpointing=false", *short), tmp_path / "off")
@@ -120,6 +122,7 @@ def test_a_block_that_is_not_there_is_told_before_sampling(folder: Path, tmp_pat
 @pytest.mark.parametrize(
     "form", ["diffusers", *(pytest.param(form, marks=pytest.mark.slow) for form in ("comfyui", "peft"))]
 )
+@pytest.mark.long
 def test_training_goes_on_from_an_exported_lora(folder: Path, tmp_path: Path, form: Any) -> None:
     short = ("sampling.steps=3", "run.steps=1")
     run(config(folder, *short), tmp_path / "first")
@@ -145,6 +148,7 @@ def test_training_goes_on_from_an_exported_lora(folder: Path, tmp_path: Path, fo
             run(from_it, tmp_path / "second")
 
 
+@pytest.mark.long
 def test_ltx25_is_trained_sampled_and_exported(folder: Path, tmp_path: Path) -> None:
     save_tiny_pipeline(tmp_path / "pipeline", "2.5")
     newer = (f'backbone.path="{tmp_path / "pipeline"}"', f'backbone.cache="{tmp_path / "cache"}"')

@@ -83,6 +83,7 @@ def both(weights: Path, folder: Path, *changes: str) -> tuple[Path, Path]:
 
 
 @pytest.mark.usefixtures("judges")
+@pytest.mark.long
 def test_the_trajectory_stays_as_it_is(weights: Path, tmp_path: Path) -> None:
     """With rewards that fail, and one that draws from the generators of the process: sampling draws from none."""
     one, other = both(weights, tmp_path, rewards("picture", "sync", "moody", "random"), "run.eval_every=2")

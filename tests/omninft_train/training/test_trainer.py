@@ -122,6 +122,7 @@ def test_interrupted_and_resumed_is_the_same(weights: Path, tmp_path: Path) -> N
     assert log(tmp_path / "halves") == log(tmp_path / "straight")
 
 
+@pytest.mark.long
 def test_kill_minus_nine_in_each_phase(weights: Path, tmp_path: Path) -> None:
     # One process that imports once and forks: a child is killed in a phase, the next one goes on.
     script = Path(tiny_training.__file__).with_name("killed_training.py")
@@ -290,6 +291,7 @@ def seven_prompts(folder: Path) -> tuple[str]:
     return (f'evaluation.prompts="{path}"',)
 
 
+@pytest.mark.long
 def test_two_processes_are_as_one(weights: Path, tmp_path: Path) -> None:
     evaluated = ("run.eval_every=2", "evaluation.samples=1", "evaluation.steps=2", *seven_prompts(tmp_path))
     one = run(tiny_config(weights, *evaluated), tmp_path / "one")

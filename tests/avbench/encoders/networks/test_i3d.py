@@ -118,6 +118,7 @@ def test_flat_areas_stay_what_they_were(size):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.long
 def test_small_network_embeds_clips_one_by_one_as_together(precision):
     network = _load("keyed-random-reduced", precision)
     frames = np.random.default_rng(2).integers(0, 256, (2, 24, 224, 224, 3), dtype=np.uint8)
