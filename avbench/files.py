@@ -183,9 +183,12 @@ def below_or_name(path: Path, folder: Path) -> str:
     Below the root of a file system lies everything, so that is no such folder. Forward slashes on every system, so
     that the text can be moved to another.
     """
-    absolute, base = (Path(os.path.normpath(each.absolute())) for each in (path, folder))
-    inside = absolute.is_relative_to(base) and base.parent != base
-    return absolute.relative_to(base).as_posix() if inside else absolute.name
+    # Texts, not paths: a tenth of the time, which counts for sources with many clips.
+    absolute, base = (os.path.normpath(each.absolute()) for each in (path, folder))
+    # A root ends with a separator, and nothing goes on with a second one.
+    if not os.path.normcase(absolute + os.sep).startswith(os.path.normcase(base + os.sep)):
+        return Path(absolute).name
+    return absolute[len(base) + 1 :].replace(os.sep, "/") or "."
 
 
 def take_lock(path: Path, option: str) -> BaseFileLock:

@@ -12,6 +12,8 @@ from avbench.results.damage import DamagedRunError, open_entry, why
 from avbench.results.rules import columns_of, row_problem
 from avbench.results.schema import ClipRow, ScoreRow
 
+_NAMES = {row: frozenset(column.name for column in columns_of(row)) for row in (ScoreRow, ClipRow)}
+_DEFAULTS = {row: {column.name: column.default for column in columns_of(row) if not column.required} for row in _NAMES}
 MOST_LINE_BYTES = 64 * 2**20
 MOST_RECORD_BYTES = 256 * 2**30
 
@@ -66,7 +68,15 @@ def _parse(folder: Path, name: str, number: int, line: bytes, row: type[Row]) ->
 
 
 def _build(content: dict[str, Any], row: type[Row]) -> Row:
-    return row(**{column.name: content[column.name] for column in columns_of(row) if column.name in content})
+    # As the constructor would: that of a frozen class sets field by field, half of the time that reading takes.
+    built = object.__new__(row)
+    vars(built).update(_DEFAULTS[row])
+    vars(built).update(content if content.keys() <= _NAMES[row] else _known(content, row))
+    return built
+
+
+def _known(content: dict[str, Any], row: type[Row]) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name in _NAMES[row]}
 
 
 def cut_torn_line(path: Path) -> None:

@@ -61,24 +61,26 @@ _COLUMNS: dict[RowType, tuple[Column, ...]] = {
     row: tuple(_column(field.name, get_type_hints(row)[field.name], field.default) for field in fields(row))
     for row in (ScoreRow, ClipRow, LabelRow)
 }
-# With the types at hand: this is asked of each cell of millions of rows.
-_CHECKS = {row: [(column, frozenset(column.types)) for column in columns] for row, columns in _COLUMNS.items()}
+# At hand, because this is asked of each cell of millions of rows.
+_CHECKS = {
+    row: [(c.name, c.default, frozenset(c.types), c.kind == "text", c.low, c.high) for c in columns]
+    for row, columns in _COLUMNS.items()
+}
 
 
 def row_problem(content: Mapping[str, Any], row: RowType) -> str | None:
     """What is wrong with one row as JSON gives it; None where nothing is."""
-    for column, types in _CHECKS[row]:
-        value = content.get(column.name, column.default)
+    for name, default, types, is_text, low, high in _CHECKS[row]:
+        value = content.get(name, default)
         if type(value) not in types:
-            expected = f"{column.kind} or null" if column.nullable else column.kind
-            return f"{column.name} is {_kind_of(value)}, expected {expected}"
+            return f"{name} is {_kind_of(value)}, expected {_expected_kind(row, name)}"
         if value is None:
             continue
-        if column.kind == "text":
+        if is_text:
             if not value.isascii() and not _encodable(value):
-                return f"{column.name} is not valid Unicode"
-        elif not column.low <= value <= column.high:  # false for NaN as well
-            return f"{column.name} is {value!r}, out of bounds"
+                return f"{name} is not valid Unicode"
+        elif not low <= value <= high:  # false for NaN as well
+            return f"{name} is {value!r}, out of bounds"
     if row is ClipRow:
         return _expected_problem(content.get("expected"))
     return _score_problem(content) if row is ScoreRow else None
@@ -90,6 +92,11 @@ def _expected_problem(text: str | None) -> str | None:
     except (ValueError, RecursionError):
         return "expected is not a JSON object of texts"
     return None
+
+
+def _expected_kind(row: RowType, name: str) -> str:
+    column = next(column for column in columns_of(row) if column.name == name)
+    return f"{column.kind} or null" if column.nullable else column.kind
 
 
 def _kind_of(value: object) -> str:
