@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,15 @@ from torch import nn
 
 from omninft_train.models.latents import Geometry
 from omninft_train.models.lora import adapter_shapes
-from omninft_train.models.ltx2 import CONFIG_FILES, DECODERS, clip_geometry, describe, locate, network_dtype
+from omninft_train.models.ltx2 import (
+    CONFIG_FILES,
+    DECODERS,
+    NETWORKS,
+    clip_geometry,
+    describe,
+    locate,
+    network_dtype,
+)
 from omninft_train.models.ltx2_prompts import PROMPT_TOKENS
 from omninft_train.rewards.local import network_bytes
 
@@ -108,7 +117,7 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
     """
     section = config.backbone
     folder = locate(section.path, CONFIG_FILES)
-    parts = describe(folder)
+    parts = _described(folder, tuple(_state(folder / name / "config.json") for name in NETWORKS))
     geometry, transformer = clip_geometry(parts, section), parts["transformer"]
     size, adapters = getattr(torch, section.dtype).itemsize, config.policy.parameters == "lora"
     if shards is None:
@@ -137,6 +146,23 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
     sizes["rewards"] = sum(networks)
     loaded = (weights + (3 if config.policy.init else 2) * copy if adapters else 3 * weights) // shards
     return Memory(**sizes, **_phases(config, sizes, networks, max(loaded, _text_encoder(folder, size))))
+
+
+@lru_cache(maxsize=1)
+def _described(folder: Path, _states: tuple[object, ...]) -> dict[str, Any]:
+    """The networks of a pipeline on the meta device, which are only read here.
+
+    They take seconds to build, and layouts are tried one after the other.
+    """
+    return describe(folder)
+
+
+def _state(path: Path) -> object:
+    """Another one wherever a file has changed; None without the file."""
+    if not path.exists():
+        return None
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def _phases(config: Config, sizes: dict[str, int], networks: list[int], loaded: int) -> dict[str, int]:

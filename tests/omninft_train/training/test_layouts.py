@@ -152,7 +152,6 @@ def full_size(tmp_path_factory: pytest.TempPathFactory) -> Config:
     ("nodes", "fits", "chosen"),
     [(2, 1, "none"), (2, 8, "node"), (2, 16, "all"), (1, 8, "all"), (1, 1, "none")],
 )
-@pytest.mark.long
 def test_the_least_traffic_that_memory_allows(full_size: Config, nodes: int, fits: int, chosen: str) -> None:
     size = 8 * nodes
     need = estimate(full_size, size, fits).peak
