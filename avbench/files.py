@@ -185,8 +185,8 @@ def below_or_name(path: Path, folder: Path) -> str:
     """
     # Texts, not paths: a tenth of the time, which counts for sources with many clips.
     absolute, base = (os.path.normpath(each.absolute()) for each in (path, folder))
-    # A root ends with a separator, and nothing goes on with a second one.
-    if not os.path.normcase(absolute + os.sep).startswith(os.path.normcase(base + os.sep)):
+    inside = os.path.normcase(absolute + os.sep).startswith(os.path.normcase(base + os.sep))
+    if not inside or base.endswith(os.sep):  # as a root does
         return Path(absolute).name
     return absolute[len(base) + 1 :].replace(os.sep, "/") or "."
 

@@ -13,7 +13,8 @@ from avbench.results.rules import columns_of, row_problem
 from avbench.results.schema import ClipRow, ScoreRow
 
 _NAMES = {row: frozenset(column.name for column in columns_of(row)) for row in (ScoreRow, ClipRow)}
-_DEFAULTS = {row: {column.name: column.default for column in columns_of(row) if not column.required} for row in _NAMES}
+# All columns in order, so that every row has its names from here and not texts of its own.
+_EMPTY = {row: {column.name: column.default for column in columns_of(row)} for row in _NAMES}
 MOST_LINE_BYTES = 64 * 2**20
 MOST_RECORD_BYTES = 256 * 2**30
 
@@ -70,7 +71,7 @@ def _parse(folder: Path, name: str, number: int, line: bytes, row: type[Row]) ->
 def _build(content: dict[str, Any], row: type[Row]) -> Row:
     # As the constructor would: that of a frozen class sets field by field, half of the time that reading takes.
     built = object.__new__(row)
-    vars(built).update(_DEFAULTS[row])
+    vars(built).update(_EMPTY[row])
     vars(built).update(content if content.keys() <= _NAMES[row] else _known(content, row))
     return built
 

@@ -158,10 +158,11 @@ def _described(folder: Path, _states: tuple[object, ...]) -> dict[str, Any]:
 
 
 def _state(path: Path) -> object:
-    """Another one wherever a file has changed; None without the file."""
-    if not path.exists():
+    """Another one wherever a file has changed; None where it cannot be read, of which `describe` says more."""
+    try:
+        found = path.stat()
+    except OSError:
         return None
-    found = path.stat()
     return found.st_mtime_ns, found.st_size
 
 
