@@ -24,7 +24,7 @@ _MAX_COLUMNS = 10_000
 # A header is looked for in so many lines.
 _MAX_HEADER = 1000
 _DIALECT: _Dialect = {"strict": True, "skipinitialspace": True}
-_BLANK_AND_QUOTE = re.compile(r'[^\S \n]\s*"')
+_BLANK_AND_QUOTE = re.compile(r'[^\S \r\n][^\S\r\n]*"')
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
@@ -123,13 +123,18 @@ def _row(header: tuple[str, ...], cells: list[str], path: Path, line: int, delim
 
 def _refuse_blanks(rows: list[Row], text: str, delimiter: str) -> None:
     """Do nothing unless a cell has a tab or the like before its quotes, which are then read as a part of it."""
-    odd = ((row, cell) for row in rows for cell in row.cells.values() if _BLANK_AND_QUOTE.match(str(cell)))
-    row, cell = next(odd, (None, None))
-    # A cell in quotes may hold the same.
-    if row and re.search(f"(?:^|{re.escape(delimiter)}) *{_BLANK_AND_QUOTE.pattern}", text, re.MULTILINE):
-        raise UsageError(
-            f"{row.location}: {str(cell)[:20]!r} has another blank than a space before its quotes. Remove the blank."
-        )
+    odd = [(row, cell) for row in rows for cell in map(str, row.cells.values()) if _BLANK_AND_QUOTE.match(cell)]
+    if not odd:
+        return
+    # A cell in quotes may hold the same, so that those go first.
+    start = rf"(\A|[\r\n{re.escape(delimiter)}])"
+    bare = re.sub(rf'{start} *"[^"]*(?:""[^"]*)*"', r"\1", text)
+    found = {match[2] for match in re.finditer(rf"{start} *({_BLANK_AND_QUOTE.pattern}[^\r\n{delimiter}]*)", bare)}
+    for row, cell in odd:
+        if cell in found:
+            raise UsageError(
+                f"{row.location}: {cell[:20]!r} has another blank than a space before its quotes. Remove the blank."
+            )
 
 
 def _malformed(exc: csv.Error, path: Path, line: int) -> UsageError:

@@ -134,6 +134,16 @@ def test_line_ends_of_old_text_files(touch, write):
         assert [text for _, text in texts(root, prompts=write("p.jsonl", lines))] == ["one", "two"]
 
 
+def test_a_blank_before_quotes_is_named_where_it_is_and_nowhere_else(write):
+    """Cells in quotes may begin so, next to each other, over lines, and beside one that is wrong."""
+    right = 'video,2\r\na.mp4,"\t"""\r\nb.mp4,\r\n",","\tb ""c"", \r\n\t""d"\r\n'
+    table = read_table(write("right.csv", right))
+    assert [row.cells["2"] for row in table.rows] == ['\t"', "", '\tb "c", \r\n\t"d']
+    wrong = right + 'd.mp4,\t"x"\r\n'
+    with pytest.raises(UsageError, match=r"line 6: '\\t\"x\"' has another blank"):
+        read_table(write("wrong.csv", wrong))
+
+
 known = st.sampled_from(["video", "Video Path", "text", "prompt", "id", "categories", "cat:x", "audio_text", "model"])
 marks = st.text(st.sampled_from("abc ,;\t|:'\"=\n2.5é"), max_size=12)
 names = marks.map(lambda name: " ".join(name.split())).filter(
