@@ -18,6 +18,8 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 _MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {sign: f"\\{sign}" for sign in "\\|`*_[]~$"})
 _MARKDOWN_START = re.compile(r"^(?:(#|[-+](?=[\s-]|$))|(\d+)([.)])(?=\s|$))")
+# Such signs at the end of a heading would close it.
+_MARKDOWN_END = re.compile(r" (#+)$")
 _LATEX = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {
@@ -62,7 +64,8 @@ def one_line(text: str) -> str:
 
 def markdown_text(text: str) -> str:
     """Text that GitHub Markdown shows as it is, on one line: in a table, a list, a heading or a paragraph."""
-    return _MARKDOWN_START.sub(r"\2\\\1\3", one_line(text).translate(_MARKDOWN))
+    escaped = one_line(text).translate(_MARKDOWN)
+    return _MARKDOWN_END.sub(r" \\\1", _MARKDOWN_START.sub(r"\2\\\1\3", escaped))
 
 
 def latex_text(text: str) -> str:

@@ -78,6 +78,8 @@ def test_bidirectional_marks_never_stay(text: str) -> None:
 @example(text="+")
 @example(text="1.")
 @example(text="-0.5")
+@example(text="0 #")
+@example(text="a ## ##")
 @example(text="~~a~~ [b](c) <i>d</i> $e$ `f` |")
 def test_markdown_shows_what_was_written(frame: str, text: str) -> None:
     if not one_line(text):
