@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from omninft_train.method.advantages import AdvantageOptions, advantages, conflict, optimality
+from omninft_train.method.advantages import AdvantageOptions, Masked, advantages, conflict, optimality
 from omninft_train.method.losses import Branch, LossOptions, branch_loss, combine, kl_loss
 from omninft_train.method.regions import RegionOptions, region_weights, warmed_maximum
 from omninft_train.method.schedule import first_levels, ltx2_levels, old_keep
@@ -43,10 +43,11 @@ def test_advantages(name: str, std: str) -> None:
     known = list(dict.fromkeys(case["prompts"]))
     groups = torch.tensor([known.index(prompt) for prompt in case["prompts"]])
     valid = torch.ones_like(rewards, dtype=torch.bool)
+    masked = Masked(rewards, valid)
     expected = case[f"expected_{std}_std"]
 
     def found(mode: str) -> Any:
-        return advantages(rewards, valid, groups, weights, routes, AdvantageOptions(mode, std, eps=case["eps"]))
+        return advantages(masked, groups, weights, routes, AdvantageOptions(mode, std, eps=case["eps"]))
 
     def close(ours: Tensor, theirs: list[float]) -> None:
         torch.testing.assert_close(ours, torch.tensor(theirs, dtype=torch.float64), rtol=0, atol=1e-9)
