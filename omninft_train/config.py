@@ -117,7 +117,7 @@ class PromptSection:
     groups: Count = 4
     group_size: Count = 8
     class_key: str | None = None
-    class_weights: Mapping[str, float] = field(default_factory=dict)
+    class_weights: Mapping[str, NotNegative] = field(default_factory=dict)
 
     @property
     def rollouts(self) -> int:
