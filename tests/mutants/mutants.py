@@ -17,7 +17,7 @@ _ROLES = f"{_TESTS}/training/test_roles.py"
 _LOOP = f"{_TESTS}/training/test_trainer.py"
 _GOLDENS = f"{_TESTS}/method/test_method_goldens.py"
 _EVALUATING = f"{_TESTS}/training/test_evaluating.py"
-_HELD_OUT = f"{_TESTS}/test_held_out.py"
+_REWARD_HACKING = f"{_TESTS}/test_reward_hacking.py"
 _STREAMING = f"{_TESTS}/test_streaming.py"
 _CHOICES = f"{_TESTS}/test_choices.py"
 _MARBLE, _ARR = f"{_TESTS}/method/test_marble.py", f"{_TESTS}/method/test_arr.py"
@@ -462,10 +462,10 @@ MUTANTS = (
     ),
     Mutant(
         "held-out metrics are compared without regard to how often",
-        "held_out.py",
+        "reward_hacking.py",
         "fallen = change(before, after, name, level)",
         "fallen = change(before, after, name)",
-        (_HELD_OUT,),
+        (_REWARD_HACKING,),
     ),
     Mutant("processes make unequal numbers of passes", "judging.py", "(-len(jobs) % world.size)", "0", (_STREAMING,)),
     Mutant("a score without its clip is done", "judging.py", " if job.file in there}", "}", (_EVALUATING,)),
