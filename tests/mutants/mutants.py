@@ -69,7 +69,7 @@ _REGIONS, _SCHEDULE, _HOOKS = "method/regions.py", "method/schedule.py", "models
 MUTANTS = (
     # The loop.
     Mutant("old policy never updated", _TRAINER, "    training.policy.update_old(keep)\n", ""),
-    Mutant("eta off by one step", _TRAINER, "old_keep(config.old.decay, step + 1)", "old_keep(config.old.decay, step)"),
+    Mutant("eta off by one step", _TRAINER, "old_keep(step + 1)", "old_keep(step)"),
     Mutant(
         "loss takes the reference for old",
         _UPDATE,

@@ -193,7 +193,7 @@ WRONG = {
     "surgery.enabled=1": "surgery.enabled = 1: expected true or false.",
     "surgery.preset=deeper": 'surgery.preset = "deeper": expected one of "release", "paper", "paper-keep10".',
     "preset=papers": 'preset = "papers": expected one of "release", "paper".',
-    "old.decay=true": "old.decay = true: expected one of 0, 1, 2.",
+    "run.shard=true": 'run.shard = true: expected one of "none", "node", "all".',
     "prompts.class_weights=3": "prompts.class_weights = 3: expected a table.",
     "prompts.class_weights.dog=big": 'prompts.class_weights.dog = "big": expected a number of at least 0.',
     "prompts.class_weights.dog=-1": "prompts.class_weights.dog = -1: expected a number of at least 0.",
