@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 import types
 import typing
+from importlib.resources import files
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,15 @@ from hypothesis import strategies as st
 
 from avbench.config import build
 from avbench.toml import Origin
+from omninft_train.cli import options
 from omninft_train.config import Config
 from omninft_train.config_checks import check
 from omninft_train.errors import UsageError
 from omninft_train.method.advantages import AdvantageOptions
 from omninft_train.method.losses import LossOptions
 from omninft_train.method.surgery import SurgeryRule
-from omninft_train.recipe import BACKBONES, RECIPES, load, to_toml
+from omninft_train.recipe import load, to_toml
+from omninft_train.recipes import BACKBONES, RECIPES, VARIANTS
 from omninft_train.rewards.spec import RewardSpec
 
 PRESETS = ("release", "paper")
@@ -72,6 +76,17 @@ def test_recipes_switch_on_one_mechanism_after_the_other(recipe, mode, surgery, 
     # Nothing else differs, so that runs of two recipes can be compared.
     off = ["surgery.enabled=false", "regions.enabled=false", "advantages.mode=gdpo"]
     assert load(recipe, backbone, off) == load("gdpo", backbone)
+
+
+def test_help_names_every_recipe_and_backbone_that_is_shipped():
+    folder = files("omninft_train") / "recipes"
+    for names, where, option in (
+        (RECIPES, folder, options.Recipe),
+        ((*BACKBONES, *VARIANTS), folder / "backbones", options.BackboneName),
+    ):
+        assert {f"{name}.toml" for name in names} == {p.name for p in where.iterdir() if p.name.endswith(".toml")}
+        text = typing.get_args(option)[1].help
+        assert set(names) <= set(re.split("[,;] ", text)), text
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

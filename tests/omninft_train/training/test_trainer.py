@@ -94,7 +94,7 @@ def test_switched_off_by_value_is_switched_off(weights: Path, tmp_path: Path) ->
 
 
 def test_mechanisms_change_the_trajectory(weights: Path, tmp_path: Path) -> None:
-    recipes = ("vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft")
+    recipes = ("diffusionnft", "vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft")
     cut = "surgery.rules=[{blocks = '0-1', keep = 0.1}]"
     found = [run(tiny_config(weights, cut, recipe=recipe), tmp_path / recipe) for recipe in recipes]
     for one, other in pairwise(found):
