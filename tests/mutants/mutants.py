@@ -15,6 +15,7 @@ _OTHERWISE = f"{_ANCHORS}::test_three_outer_steps[miniature-otherwise]"
 _ADAPTERS = f"{_ANCHORS}::test_three_outer_steps[ltx2-as the release]"
 _ROLES = f"{_TESTS}/training/test_roles.py"
 _LOOP = f"{_TESTS}/training/test_trainer.py"
+_NOT_PULLED = f"{_LOOP}::test_a_rollout_that_is_not_finite_is_not_pulled_to_the_reference"
 _GOLDENS = f"{_TESTS}/method/test_method_goldens.py"
 _EVALUATING = f"{_TESTS}/training/test_evaluating.py"
 _REWARD_HACKING = f"{_TESTS}/test_reward_hacking.py"
@@ -639,6 +640,14 @@ MUTANTS = (
         "sampled, ~bad",
         (f"{_LOOP}::test_a_rollout_that_is_not_finite_moves_nothing",),
     ),
+    Mutant(
+        "rollouts that are not finite are trained on",
+        _UPDATE,
+        " if rollouts.finite[row] for level",
+        " for level",
+        (_NOT_PULLED,),
+    ),
+    Mutant("the pass of a process without rollouts counts", _UPDATE, "float(bool(batch))", "1.0", (_NOT_PULLED,)),
     Mutant(
         "clips judged meanwhile are those of other prompts",
         _EXPERIENCE,
