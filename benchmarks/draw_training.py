@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from omninft_train.config import Config
 from omninft_train.method.regions import RegionOptions, region_weights
-from omninft_train.method.schedule import Decay, first_levels, ltx2_levels, old_keep
+from omninft_train.method.schedule import first_levels, ltx2_levels, old_keep
 from omninft_train.method.surgery import PRESETS, preset_keep
 from omninft_train.miniature.backbone import Size
 from omninft_train.miniature.render import render
@@ -190,11 +190,7 @@ def levels() -> str:
         parts.append(f'<circle cx="{45 + 20 * step}" cy="{210 - 180 * t:.1f}" r="4.5" fill="{colour}"/>')
     parts += [text(35, y, label, "s", "end") for y, label in ((34, "1"), (124, "0.5"), (214, "0"))]
     parts.append(text(45, 55, "trained on", "two"))
-    names: list[tuple[Decay, str, str]] = [(0, "decay 0", "grey"), (1, "decay 1", "blue"), (2, "decay 2", "orange")]
-    for decay, name, colour in names:
-        curve = [(545 + n * 0.55, 210 - 180 * old_keep(decay, n)) for n in range(0, 601, 5)]
-        parts.append(line(curve, colour, head=False))
-        parts.append(text(880, curve[-1][1] + (14 if decay == 2 else -6), name, "s", "end"))
+    parts.append(line([(545 + n * 0.55, 210 - 180 * old_keep(n)) for n in range(0, 601, 5)], "blue", head=False))
     parts += [text(545 + n * 0.55, 226, str(n), "s", "middle") for n in (0, 200, 400, 600)]
     parts += [text(535, y, label, "s", "end") for y, label in ((34, "1"), (124, "0.5"), (214, "0"))]
     return svg(900, 236, parts, "Noise levels, and how fast the old policy follows")
@@ -212,7 +208,6 @@ def regions() -> str:
         (RegionOptions("frame-sigmoid", 1.5, 0), "release"),
         (RegionOptions("minmax", 2.5, 0), "paper"),
         (RegionOptions("minmax-frame", 2.5, 0), ""),
-        (RegionOptions("topk", 1.5, 0), ""),
     ]
     tokens = torch.from_numpy(scores.reshape(1, -1)).float()
     for options, origin in forms:
@@ -227,7 +222,7 @@ def regions() -> str:
             for (row, column), value in np.ndenumerate(values[frame]):
                 colour = mix(min(1.0, (float(value) - low) / (high - low)))
                 parts.append(rectangle(x + 12 * column, y + 12 * row, 12, 12, colour))
-    return svg(900, 248, parts, "Weights of video tokens in two frames, by form")
+    return svg(726, 248, parts, "Weights of video tokens in two frames, by form")
 
 
 def png(pixels: NDArray[np.uint8]) -> str:

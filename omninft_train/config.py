@@ -117,7 +117,7 @@ class PromptSection:
     groups: Count = 4
     group_size: Count = 8
     class_key: str | None = None
-    class_weights: Mapping[str, float] = field(default_factory=dict)
+    class_weights: Mapping[str, NotNegative] = field(default_factory=dict)
 
     @property
     def rollouts(self) -> int:
@@ -230,13 +230,6 @@ class ArrSection:
     every: Count = 10
 
 
-@dataclass(frozen=True)
-class OldSection:
-    """How the old policy follows: see `old_keep`."""
-
-    decay: Literal[0, 1, 2] = 1
-
-
 _Decay = Annotated[float, Must(lambda value: 0 <= value < 1, "of at least 0 and below 1")]
 
 
@@ -323,7 +316,6 @@ class Config:
     regions: RegionSection = field(default_factory=RegionSection)
     marble: MarbleSection = field(default_factory=MarbleSection)
     arr: ArrSection = field(default_factory=ArrSection)
-    old: OldSection = field(default_factory=OldSection)
     optimizer: OptimizerSection = field(default_factory=OptimizerSection)
     rewards: RewardSection = field(default_factory=RewardSection)
     evaluation: EvaluationSection = field(default_factory=EvaluationSection)

@@ -142,6 +142,8 @@ def _check_sizes(config: Config, world: int) -> None:
         raise SettingError(
             "prompts.group_size = 1: a group of one has no advantage; at least 2 are needed.", "prompts.group_size"
         )
+    if prompts.class_weights and not any(prompts.class_weights.values()):
+        raise SettingError("prompts.class_weights: all are 0.", "prompts.class_weights")
     if prompts.rollouts % world:
         raise SettingError(
             f"prompts.groups {prompts.groups} x prompts.group_size {prompts.group_size} = {prompts.rollouts} rollouts "

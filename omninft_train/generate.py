@@ -31,8 +31,9 @@ from omninft_train.training.saving import check_start
 
 Role = Literal["policy", "old", "reference"]
 _SETTINGS = "sampling.json"
-# Of earlier versions; nothing that is done with a trained policy depends on them.
-_FORMER_KEYS = (("backbone", "compile"), ("advantages", "sample_std"), ("surgery", "direction"))
+# Of earlier versions. Sampling reads none of them; region weights that are measured or drawn take the default form.
+_FORMER_KEYS = ("old", "backbone.compile", "advantages.sample_std", "surgery.direction", "loss.adaptive_weights")
+_FORMER_VALUES = {"advantages.mode": "gdpo-original", "surgery.preset": "deep", "regions.weights.form": "topk"}
 COLUMNS = ("clip_id", "video", "text", "video_text", "audio_text", "prompt_id", "sample_index", "model")
 
 
@@ -145,11 +146,19 @@ def step_number(run: Path, step: str) -> int | None:
 
 
 def read_config(run: Path, step: int | None = None) -> Config:
-    """The configuration that a run was started with, as the checkpoint of a step has it."""
+    """The configuration that a run was started with, as the checkpoint of a step has it.
+
+    Options that are gone are left out: keys, and values, for which the default stands.
+    """
     folder = checkpoint.find(run, step)
     content = checkpoint.read_meta(folder)["config"]
-    for section, key in _FORMER_KEYS:
-        content.get(section, {}).pop(key, None)
+    for path in (*_FORMER_KEYS, *_FORMER_VALUES):
+        *tables, key = path.split(".")
+        table = content
+        for name in tables:
+            table = table.get(name, {})
+        if path in _FORMER_KEYS or table.get(key) == _FORMER_VALUES[path]:
+            table.pop(key, None)
     return build(Config, content, Origin(str(folder)))
 
 

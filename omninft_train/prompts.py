@@ -43,7 +43,7 @@ class DrawOptions(Protocol):
     Attributes:
         groups: prompts of a step.
         class_key: metadata key that names a prompt's class; None to draw from all alike.
-        class_weights: weight of each class, in any unit; empty for equal weights.
+        class_weights: weight of each class, in any unit, 0 or more and not all 0; empty for equal weights.
     """
 
     @property
@@ -148,20 +148,17 @@ def _by_epoch(count: int, seed: int, step: int, options: DrawOptions) -> list[in
 
 def _by_class(prompts: Sequence[TrainPrompt], seed: int, step: int, options: DrawOptions) -> list[int]:
     members = _classes(prompts, str(options.class_key))
-    fractions = _fractions(members, options)
-    names, groups = list(members), options.groups
     # One offset per step, then equal distances: each class gets its fraction of the step rounded up or down.
     # Multiples of the golden ratio fill [0, 1) evenly, so that rare classes get their fraction sooner than by chance.
     offsets = (_random(seed, _CLASS_STREAM, 0).random() + np.arange(step + 1) * _GOLDEN) % 1.0
-    points = (np.arange(groups) + offsets[:, None]) / groups  # (step + 1, G)
-    edges = np.cumsum([fractions[name] for name in names])
+    points = (np.arange(options.groups) + offsets[:, None]) / options.groups  # (step + 1, G)
+    edges = np.cumsum(_fractions(members, options))
     classes = np.searchsorted(edges / edges[-1], points, side="right")
     chosen: list[int] = []
-    for number, name in enumerate(names):
-        hits = classes == number
-        before, now = int(hits[:-1].sum()), int(hits[-1].sum())
-        order = _random(seed, _PROMPT_STREAM, number).permutation(members[name])
-        chosen += [int(order[i % len(order)]) for i in range(before, before + now)]
+    for number, indices in enumerate(members.values()):
+        taken = (classes == number).sum(axis=1)  # in this step and in each before
+        order = _random(seed, _PROMPT_STREAM, number).permutation(indices)
+        chosen += order[np.arange(taken[:-1].sum(), taken.sum()) % len(order)].tolist()
     return chosen
 
 
@@ -179,38 +176,31 @@ def _classes(prompts: Sequence[TrainPrompt], key: str) -> dict[str, list[int]]:
     return dict(sorted(members.items()))
 
 
-def _fractions(members: Mapping[str, Sequence[int]], options: DrawOptions) -> dict[str, float]:
+def _fractions(members: Mapping[str, Sequence[int]], options: DrawOptions) -> list[float]:
+    """Fraction of a step that each class gets, in their order."""
     weights = options.class_weights or dict.fromkeys(members, 1.0)
-    for name, weight in weights.items():
-        if name not in members:
-            raise SettingError(
-                f"prompts.class_weights: no prompt is of class '{name}'. {near(name, members)}",
-                ("prompts", "class_weights", name),
-            )
-        if not (math.isfinite(weight) and weight >= 0):
-            raise SettingError(
-                f"prompts.class_weights.{name} = {weight}: must be 0 or more.", ("prompts", "class_weights", name)
-            )
-    unnamed = [name for name in members if name not in weights]
-    if unnamed:
+    if unknown := [name for name in weights if name not in members]:
+        raise SettingError(
+            f"prompts.class_weights: no prompt is of class '{unknown[0]}'. {near(unknown[0], members)}",
+            ("prompts", "class_weights", unknown[0]),
+        )
+    if unnamed := [name for name in members if name not in weights]:
         raise SettingError(
             f"prompts.class_weights: no weight for {', '.join(unnamed)}. Give 0 to leave a class out.",
             "prompts.class_weights",
         )
     total = math.fsum(weights.values())
-    if total == 0:
-        raise SettingError("prompts.class_weights: all are 0.", "prompts.class_weights")
-    fractions = {name: weights[name] / total for name in members}
-    for name, fraction in fractions.items():
-        most = math.ceil(fraction * options.groups - 1e-9)
-        if most > len(members[name]):
+    for name, indices in members.items():
+        most = math.ceil(weights[name] / total * options.groups - 1e-9)
+        if most > len(indices):
             raise SettingError(
-                f"class '{name}' has {len(members[name])} prompts, and its fraction {fraction:.3g} of prompts.groups = "
-                f"{options.groups} can ask for {most} different ones in a step. Lower its weight or prompts.groups.",
+                f"class '{name}' has {len(indices)} prompts, and its fraction {weights[name] / total:.3g} of "
+                f"prompts.groups = {options.groups} can ask for {most} different ones in a step. Lower its weight or "
+                "prompts.groups.",
                 ("prompts", "class_weights", name),
                 "prompts.groups",
             )
-    return fractions
+    return [weights[name] / total for name in members]
 
 
 def _random(seed: int, stream: int, number: int) -> np.random.Generator:

@@ -16,11 +16,7 @@ from avbench.toml import Origin, merge, parse_toml, read_text, toml_key, toml_va
 from omninft_train.config import Config
 from omninft_train.config_checks import check
 from omninft_train.errors import SettingError, UsageError, near
-
-RECIPES = ("vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft", "diffusionnft", "marble", "arr")
-BACKBONES = ("miniature", "crowd", "ltx2")
-# Files with what they change of a backbone, whose name theirs begin with.
-VARIANTS = ("ltx2.3", "ltx2.5", "ltx2-small", "ltx2-32gb")
+from omninft_train.recipes import BACKBONES, RECIPES, VARIANTS
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from avbench.errors import UsageError
 from avbench.statistics import Interval, mean_interval
 from avbench.statistics.intervals import jackknife_interval
 from avbench.toml import Origin
-from omninft_train.method.advantages import AdvantageOptions, Route, advantages, modality_advantages
+from omninft_train.method.advantages import AdvantageOptions, Masked, Route, modality_advantages, normalised
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -162,10 +162,8 @@ def study(rollouts: Rollouts, std: Literal["batch", "group"] = "batch") -> Study
 def _advantages(rollouts: Rollouts, std: Literal["batch", "group"]) -> tuple[Floats, Floats, Floats]:
     """Normalised rewards (B, R), advantages (B,) of video-only and of audio-only ones; NaN where invalid."""
     valid, weights = torch.from_numpy(rollouts.valid), torch.tensor(rollouts.weights, dtype=torch.float64)
-    values, groups = torch.from_numpy(rollouts.values), torch.from_numpy(rollouts.groups)
-    options = AdvantageOptions(mode="routed", std=std)
-    per_reward = advantages(values, valid, groups, weights, rollouts.routes, options).per_reward
-    normal = per_reward.masked_fill(~valid, math.nan)
+    rewards, groups = Masked(torch.from_numpy(rollouts.values), valid), torch.from_numpy(rollouts.groups)
+    normal = normalised(rewards, groups, AdvantageOptions(std=std)).masked_fill(~valid, math.nan)
     video, audio = modality_advantages(normal, weights, rollouts.routes)
     return normal.numpy(), video.numpy(), audio.numpy()
 

@@ -9,17 +9,14 @@ from typing import Annotated
 import typer
 
 from avbench.errors import EnvironmentProblem
+from omninft_train.recipes import BACKBONES, RECIPES, VARIANTS
 
-Recipe = Annotated[
-    str,
-    typer.Option("--recipe", help="vanilla, gdpo, omninft-routing, omninft-routing-surgery, omninft, or a TOML file."),
-]
+Recipe = Annotated[str, typer.Option("--recipe", help=f"{', '.join(RECIPES)}, or a TOML file.")]
 BackboneName = Annotated[
     str | None,
     typer.Option(
         "--backbone",
-        help="miniature, crowd, ltx2, ltx2.3, ltx2.5, ltx2-small or ltx2-32gb; default: what the recipe says, else "
-        "miniature.",
+        help=f"{', '.join((*BACKBONES, *VARIANTS))}; default: what the recipe says, else miniature.",
     ),
 ]
 Overrides = Annotated[

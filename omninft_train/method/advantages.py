@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,6 +49,18 @@ class Advantages:
     per_reward: Tensor
 
 
+class Masked(NamedTuple):
+    """Rewards, normalised terms or advantages of B rollouts, and which of them are valid.
+
+    Attributes:
+        values: (B,) or (B, K). Rewards that are not valid are never read; terms and advantages are 0 there.
+        valid: bool, of that shape.
+    """
+
+    values: Tensor
+    valid: Tensor
+
+
 @dataclass(frozen=True)
 class Conflict:
     """How far the branches want different things.
@@ -63,18 +75,12 @@ class Conflict:
 
 
 def advantages(
-    rewards: Tensor,
-    valid: Tensor,
-    groups: Tensor,
-    weights: Tensor,
-    routes: Sequence[Route],
-    options: AdvantageOptions,
+    rewards: Masked, groups: Tensor, weights: Tensor, routes: Sequence[Route], options: AdvantageOptions
 ) -> Advantages:
-    """Advantages of all rollouts of a step.
+    """Advantages of all rollouts of a step, by the functions below that the options name.
 
     Args:
-        rewards: (B, R); invalid entries are never read.
-        valid: (B, R) bool.
+        rewards: (B, R).
         groups: (B,) integer, the group of each rollout.
         weights: (R,) of the rewards; one of weight 0 counts for nothing, not even by failing.
         routes: of each reward.
@@ -82,24 +88,63 @@ def advantages(
 
     Source: OmniNFT, modality-wise advantage routing, and its release.
     """
-    used = weights != 0
-    per_reward = _normalise_columns(rewards, valid, groups, options)
-    terms, term_routes = per_reward * weights, routes
+    per_reward = normalised(rewards, groups, options)
+    terms = Masked(per_reward * weights, rewards.valid | (weights == 0))
     if options.per == "modality":
-        term_routes, totals, whole = _by_modality(rewards, valid, weights, routes)
-        terms = _normalise_columns(totals, whole, groups, options)
-    routed = options.mode == "routed"
-    masks = {name: used & _goes_to(routes, name if routed else None, used.device) for name in BRANCHES}
-    ok = {name: (valid | ~mask).all(dim=1) for name, mask in masks.items()}
+        terms, routes = modality_terms(rewards, groups, weights, routes, options), tuple(dict.fromkeys(routes))
     if options.mode == "scalar":
-        total = torch.where(valid & used, rewards * weights, 0).sum(dim=1)
-        sums = dict.fromkeys(BRANCHES, _normalise(total, ok["video"], groups, options))
+        video = audio = scalar_advantage(rewards, groups, weights, options)
+    elif options.mode == "gdpo":
+        video = audio = gdpo_advantage(terms)
     else:
-        sums = {
-            name: (terms * _goes_to(term_routes, name if routed else None, used.device)).sum(dim=1) for name in BRANCHES
-        }
-    values = {name: torch.where(ok[name], sums[name], 0) for name in BRANCHES}
-    return Advantages(values["video"], values["audio"], ok["video"], ok["audio"], per_reward)
+        video, audio = (routed_advantage(terms, routes, branch) for branch in BRANCHES)
+    return Advantages(video.values, audio.values, video.valid, audio.valid, per_reward)
+
+
+def scalar_advantage(rewards: Masked, groups: Tensor, weights: Tensor, options: AdvantageOptions) -> Masked:
+    """The weighted sum of rewards (B, R), normalised once, (B,)."""
+    used = weights != 0
+    total = torch.where(rewards.valid & used, rewards.values * weights, 0).sum(dim=1)
+    whole = (rewards.valid | ~used).all(dim=1)
+    return Masked(normalised(Masked(total[:, None], whole[:, None]), groups, options)[:, 0], whole)
+
+
+def gdpo_advantage(terms: Masked) -> Masked:
+    """The sum of terms (B, K) that were normalised one by one, (B,)."""
+    whole = terms.valid.all(dim=1)
+    return Masked(torch.where(whole, terms.values.sum(dim=1), 0), whole)
+
+
+def routed_advantage(terms: Masked, routes: Sequence[Route], branch: Literal["video", "audio"]) -> Masked:
+    """The sum of those terms (B, K) that go to a branch, (B,); the others count for nothing, not even by failing."""
+    counted = torch.tensor([route in (branch, "both") for route in routes], device=terms.valid.device)
+    return gdpo_advantage(Masked(terms.values * counted, terms.valid | ~counted))
+
+
+def modality_terms(
+    rewards: Masked, groups: Tensor, weights: Tensor, routes: Sequence[Route], options: AdvantageOptions
+) -> Masked:
+    """The normalised weighted sum of the rewards of each route, (B, K), in the order in which routes first appear."""
+    terms = []
+    for route in dict.fromkeys(routes):
+        members = [number for number, other in enumerate(routes) if other == route]
+        own = Masked(rewards.values[:, members], rewards.valid[:, members])
+        terms.append(scalar_advantage(own, groups, weights[members], options))
+    values, valid = (torch.stack(part, dim=1) for part in zip(*terms, strict=True))
+    return Masked(values, valid)
+
+
+def normalised(rewards: Masked, groups: Tensor, options: AdvantageOptions) -> Tensor:
+    """(R - mean of the group) / (s + eps) where valid, else 0; each column of (B, K) by itself."""
+    result = torch.zeros_like(rewards.values)
+    for k, (values, valid) in enumerate(zip(rewards.values.T, rewards.valid.T, strict=True)):
+        for group in torch.unique(groups):
+            members = (groups == group) & valid
+            chosen = values[members]
+            if len(chosen):
+                std = (chosen if options.std == "group" else values[valid]).std(correction=0)
+                result[members, k] = (chosen - chosen.mean()) / (std + options.eps)
+    return result
 
 
 def optimality(advantage: Tensor, clip: float = 5.0) -> Tensor:
@@ -125,45 +170,3 @@ def modality_advantages(per_reward: Tensor, weights: Tensor, routes: Sequence[Ro
         chosen = torch.tensor([route == name for route in routes], device=weights.device) & (weights != 0)
         sums.append((per_reward * weights)[:, chosen].sum(dim=1))
     return sums[0], sums[1]
-
-
-def _goes_to(routes: Sequence[Route], branch: str | None, device: torch.device) -> Tensor:
-    return torch.tensor([branch is None or route in (branch, "both") for route in routes], device=device)
-
-
-def _by_modality(
-    rewards: Tensor, valid: Tensor, weights: Tensor, routes: Sequence[Route]
-) -> tuple[tuple[Route, ...], Tensor, Tensor]:
-    """Routes that have rewards, the weighted sum of the rewards of each, (B, K), and where none of them failed."""
-    present = tuple(dict.fromkeys(routes))
-    sums, whole = [], []
-    for route in present:
-        chosen = torch.tensor([own == route for own in routes], device=weights.device) & (weights != 0)
-        sums.append(torch.where(valid, rewards * weights, 0)[:, chosen].sum(dim=1))
-        whole.append(valid[:, chosen].all(dim=1))
-    return present, torch.stack(sums, dim=1), torch.stack(whole, dim=1)
-
-
-def _normalise_columns(values: Tensor, valid: Tensor, groups: Tensor, options: AdvantageOptions) -> Tensor:
-    """Each column of (B, K) by itself."""
-    columns = [_normalise(values[:, k], valid[:, k], groups, options) for k in range(values.shape[1])]
-    return torch.stack(columns, dim=1)
-
-
-def _normalise(values: Tensor, valid: Tensor, groups: Tensor, options: AdvantageOptions) -> Tensor:
-    """(R - mean of the group) / (s + eps) where valid, else 0."""
-    normalised = torch.zeros_like(values)
-    whole = _std(values[valid])
-    for group in torch.unique(groups):
-        members = (groups == group) & valid
-        chosen = values[members]
-        if not len(chosen):
-            continue
-        std = _std(chosen) if options.std == "group" else whole
-        normalised[members] = (chosen - chosen.mean()) / (std + options.eps)
-    return normalised
-
-
-def _std(values: Tensor) -> Tensor:
-    """Standard deviation; 0 of nothing."""
-    return values.std(correction=0) if len(values) else values.new_zeros(())

@@ -21,8 +21,8 @@ class LossOptions:
         beta: mix of policy and old policy in the two implicit policies.
         advantage_clip: A_max.
         space: residuals of clean estimates or of velocities.
-        adaptive_weights: divide by the mean absolute residual of each rollout.
-        adaptive_weight_grad: let gradients flow through it, as the release of OmniNFT does.
+        adaptive_weight_grad: let gradients flow through the mean absolute residual that each rollout's loss is divided
+            by, as the release of OmniNFT does.
         kl_coef, kl_space: weight of the pull to the reference, and of what its square is taken.
         video_weight, audio_weight: of the branches.
         branches: their weighted mean, or their weighted sum; of the KL terms as well.
@@ -32,7 +32,6 @@ class LossOptions:
     beta: float = 1.0
     advantage_clip: float = 5.0
     space: Space = "x0"
-    adaptive_weights: bool = True
     adaptive_weight_grad: bool = False
     kl_coef: float = 1e-4
     kl_space: Space = "x0"
@@ -67,7 +66,7 @@ class BranchLoss:
     Attributes:
         loss: (B,).
         per_token: (B, L), before token weights and A_max / beta.
-        weight_plus, weight_minus: (B,) the adaptive weights; 1 where switched off.
+        weight_plus, weight_minus: (B,) the adaptive weights.
     """
 
     loss: Tensor
@@ -147,7 +146,5 @@ def _in_space(branch: Branch, space: Space) -> tuple[Tensor, Tensor, Tensor]:
 
 def _adaptive_weight(residual: Tensor, options: LossOptions) -> Tensor:
     """Mean absolute residual (B,) of (B, L, D), in double precision as in the sources, at least 1e-5."""
-    if not options.adaptive_weights:
-        return residual.new_ones(len(residual))
     kept = residual if options.adaptive_weight_grad else residual.detach()
     return kept.double().abs().flatten(1).mean(dim=1).clamp(min=_LEAST_WEIGHT).to(residual.dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,12 +18,12 @@ class RegionOptions:
 
     Attributes:
         form: "frame-sigmoid": per latent frame, a sigmoid of the z-score (release of OmniNFT); "minmax": min-max over
-            the clip (the paper); "minmax-frame": per latent frame; "topk": the upper 40 % of tokens.
+            the clip (the paper); "minmax-frame": the same per latent frame.
         maximum: largest weight. The release's W; for the paper's lambda it is 1 + lambda.
         warmup_steps: optimiser steps over which the largest weight grows from 1; 0 for none.
     """
 
-    form: Literal["frame-sigmoid", "minmax", "minmax-frame", "topk"] = "frame-sigmoid"
+    form: Literal["frame-sigmoid", "minmax", "minmax-frame"] = "frame-sigmoid"
     maximum: float = 1.5
     warmup_steps: int = 400
 
@@ -49,9 +48,7 @@ def region_weights(scores: Tensor, frames: int, options: RegionOptions, step: in
         return _sigmoid(by_frame, maximum).flatten(1)
     if options.form == "minmax":
         return 1 + (maximum - 1) * minmax(scores)
-    if options.form == "minmax-frame":
-        return 1 + (maximum - 1) * minmax(by_frame).flatten(1)
-    return _top(scores, maximum)
+    return 1 + (maximum - 1) * minmax(by_frame).flatten(1)
 
 
 def warmed_maximum(maximum: float, step: int, warmup_steps: int) -> float:
@@ -72,10 +69,3 @@ def minmax(values: Tensor) -> Tensor:
     low, high = values.amin(dim=-1, keepdim=True), values.amax(dim=-1, keepdim=True)
     flat = high - low <= _SPREAD * high.abs()
     return torch.where(flat, 0.0, (values - low) / (high - low).clamp(min=1e-30))
-
-
-def _top(scores: Tensor, maximum: float, fraction: float = 0.4, clip: float = 0.99) -> Tensor:
-    clipped = scores.clamp(max=scores.quantile(clip, dim=1, keepdim=True))
-    count = math.ceil(fraction * scores.shape[1])
-    bound = minmax(clipped).topk(count, dim=1).values[:, -1:]
-    return 1 + (maximum - 1) * (minmax(clipped) >= bound).to(scores.dtype)

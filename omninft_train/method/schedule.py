@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
-
-Decay = Literal[0, 1, 2]
 
 _ANCHOR = 4096
 _TOKENS = (1024, 4096)
@@ -49,15 +46,9 @@ def random_levels(count: int, fraction: float, generator: torch.Generator, rollo
     return [sorted(torch.randperm(count, generator=generator)[:size].tolist()) for _ in range(rollouts)]
 
 
-def old_keep(decay: Decay, updates: int) -> float:
-    """eta of old <- eta old + (1 - eta) theta, after `updates` optimiser steps.
+def old_keep(updates: int) -> float:
+    """eta of old <- eta old + (1 - eta) theta, after `updates` optimiser steps: min(0.001 n, 0.5).
 
-    0: 0. 1: min(0.001 n, 0.5). 2: 0 below 75, then min(0.0075 (n - 75), 0.999).
-
-    Source: DiffusionNFT; verl-omni calls them copy, linear_to_0_5 and delayed_linear_to_0_999.
+    Source: DiffusionNFT, decay type 1; verl-omni calls it linear_to_0_5.
     """
-    if decay == 0:
-        return 0.0
-    if decay == 1:
-        return min(0.001 * updates, 0.5)
-    return min(0.0075 * max(updates - 75, 0), 0.999)
+    return min(0.001 * updates, 0.5)

@@ -16,7 +16,6 @@ from omninft_train.config import Config
 from omninft_train.evaluate import evaluate
 from omninft_train.evaluation import Evaluation, read_evaluations, write_evaluation
 from omninft_train.generate import Generation, Job, Role, Trained, load_trained, stream
-from omninft_train.held_out import latest_falls
 from omninft_train.judging import clear
 from omninft_train.method.regions import region_weights, warmed_maximum
 from omninft_train.method.schedule import ltx2_levels
@@ -28,6 +27,7 @@ from omninft_train.models.latents import Geometry
 from omninft_train.prompts import TrainPrompt
 from omninft_train.recipe import load, to_toml
 from omninft_train.report import ClipPair, Overlay, Report, score_rows, write_report
+from omninft_train.reward_hacking import latest_falls
 from omninft_train.training.assemble import assemble, make_capture
 from omninft_train.training.distributed import World
 from omninft_train.training.evaluating import planned

@@ -8,10 +8,10 @@ from pathlib import Path
 from omninft_train.config import Config
 from omninft_train.evaluation import Evaluation, evaluation_folder, read_evaluations
 from omninft_train.generate import Job, read_config
-from omninft_train.held_out import latest_falls
 from omninft_train.recipe import to_toml
 from omninft_train.report.content import ClipPair, Report
 from omninft_train.report.scores import score_rows
+from omninft_train.reward_hacking import latest_falls
 from omninft_train.training.evaluating import planned
 from omninft_train.training.tracking import read_metrics
 

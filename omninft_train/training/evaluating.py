@@ -27,8 +27,8 @@ from omninft_train.evaluation import (
     write_json,
 )
 from omninft_train.generate import Generation, Trained, jobs_of, settings_of, write_manifest
-from omninft_train.held_out import Fall, falls
 from omninft_train.judging import clear, judged_by
+from omninft_train.reward_hacking import Fall, falls
 from omninft_train.training import checkpoint
 from omninft_train.training.best import eval_key
 from omninft_train.training.state import Training

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from omninft_train.config import Config
-from omninft_train.method.advantages import BRANCHES, Advantages, advantages, optimality
+from omninft_train.method.advantages import BRANCHES, Advantages, Masked, advantages, optimality
 from omninft_train.method.arr import response_weights
 from omninft_train.method.regions import region_weights
 from omninft_train.rewards.local import Scored
@@ -34,10 +34,8 @@ def judge(
     config = training.config
     routes = [spec.route for spec in config.rewards.reward]
     weights = training.weighting.weights(step) if weights is None else weights
-    video, audio = (
-        advantages(scored.values, scored.valid, all_groups(config), weights[name], routes, config.advantages)
-        for name in BRANCHES
-    )
+    rewards, groups = Masked(scored.values, scored.valid), all_groups(config)
+    video, audio = (advantages(rewards, groups, weights[name], routes, config.advantages) for name in BRANCHES)
     step_advantages = replace(video, audio=audio.audio, audio_valid=audio.audio_valid)
     mine, clip = torch.tensor(rollouts.index), config.loss.advantage_clip
     tokens, heard, frames = None, None, training.backbone.geometry.frames

@@ -68,7 +68,7 @@ def _step(training: Training, tracker: Tracker, step: int) -> None:
         alone = [judge_alone(training, rollouts, scored, step, probe) for probe in training.weighting.probes(step)]
         log = update(training, rollouts, judged, step, alone)
     log["tokens_per_second"] = trained_tokens(training, rollouts, step) / training.seconds["seconds_update"]
-    keep = old_keep(config.old.decay, step + 1)
+    keep = old_keep(step + 1)
     training.policy.update_old(keep)
     log |= summarise_rewards(scored, step_advantages, all_groups(config), config.rewards.reward)
     log |= summarise_update(step_advantages, config.loss.advantage_clip, training.world, judged.token_weights)

@@ -15,9 +15,10 @@ _OTHERWISE = f"{_ANCHORS}::test_three_outer_steps[miniature-otherwise]"
 _ADAPTERS = f"{_ANCHORS}::test_three_outer_steps[ltx2-as the release]"
 _ROLES = f"{_TESTS}/training/test_roles.py"
 _LOOP = f"{_TESTS}/training/test_trainer.py"
+_NOT_PULLED = f"{_LOOP}::test_a_rollout_that_is_not_finite_is_not_pulled_to_the_reference"
 _GOLDENS = f"{_TESTS}/method/test_method_goldens.py"
 _EVALUATING = f"{_TESTS}/training/test_evaluating.py"
-_HELD_OUT = f"{_TESTS}/test_held_out.py"
+_REWARD_HACKING = f"{_TESTS}/test_reward_hacking.py"
 _STREAMING = f"{_TESTS}/test_streaming.py"
 _CHOICES = f"{_TESTS}/test_choices.py"
 _MARBLE, _ARR = f"{_TESTS}/method/test_marble.py", f"{_TESTS}/method/test_arr.py"
@@ -69,7 +70,7 @@ _REGIONS, _SCHEDULE, _HOOKS = "method/regions.py", "method/schedule.py", "models
 MUTANTS = (
     # The loop.
     Mutant("old policy never updated", _TRAINER, "    training.policy.update_old(keep)\n", ""),
-    Mutant("eta off by one step", _TRAINER, "old_keep(config.old.decay, step + 1)", "old_keep(config.old.decay, step)"),
+    Mutant("eta off by one step", _TRAINER, "old_keep(step + 1)", "old_keep(step)"),
     Mutant(
         "loss takes the reference for old",
         _UPDATE,
@@ -267,15 +268,15 @@ MUTANTS = (
     Mutant(
         "routes ignored",
         _ADVANTAGES,
-        "(terms * _goes_to(term_routes, name if routed else None, used.device))",
-        "(terms * _goes_to(term_routes, None, used.device))",
+        "Masked(terms.values * counted, terms.valid | ~counted)",
+        "Masked(terms.values, terms.valid | ~counted)",
     ),
     Mutant("rewards of both modalities in no branch", _ADVANTAGES, 'route in (branch, "both")', "route == branch"),
     Mutant(
         "reward weights ignored",
         _ADVANTAGES,
-        "terms, term_routes = per_reward * weights, routes",
-        "terms, term_routes = per_reward, routes",
+        "Masked(per_reward * weights, rewards.valid",
+        "Masked(per_reward, rewards.valid",
     ),
     Mutant(
         "mean of the step instead of the group",
@@ -292,14 +293,14 @@ MUTANTS = (
     Mutant(
         "std always of the step",
         _ADVANTAGES,
-        'if options.std == "group" else whole',
-        "if False else whole",
+        'chosen if options.std == "group" else values[valid]',
+        "values[valid]",
         (_OTHERWISE,),
     ),
-    Mutant("std always of the group", _ADVANTAGES, '_std(chosen) if options.std == "group" else whole', "_std(chosen)"),
-    Mutant("sample std for population std", _ADVANTAGES, "values.std(correction=0)", "values.std()"),
-    Mutant("weight 0 still masks", _ADVANTAGES, "used & _goes_to(", "_goes_to("),
-    Mutant("any valid reward will do", _ADVANTAGES, "(valid | ~mask).all(dim=1)", "(valid | ~mask).any(dim=1)"),
+    Mutant("std always of the group", _ADVANTAGES, 'chosen if options.std == "group" else values[valid]', "chosen"),
+    Mutant("sample std for population std", _ADVANTAGES, ".std(correction=0)", ".std()"),
+    Mutant("weight 0 still masks", _ADVANTAGES, "rewards.valid | (weights == 0)", "rewards.valid"),
+    Mutant("any valid reward will do", _ADVANTAGES, "terms.valid.all(dim=1)", "terms.valid.any(dim=1)"),
     # Losses.
     Mutant("mix of x+ ignores beta", _LOSSES, "plus = beta * now + (1 - beta) * old", "plus = now"),
     Mutant("mix of x- ignores beta", _LOSSES, "(1 + beta) * old - beta * now", "2 * old - now"),
@@ -462,10 +463,10 @@ MUTANTS = (
     ),
     Mutant(
         "held-out metrics are compared without regard to how often",
-        "held_out.py",
+        "reward_hacking.py",
         "fallen = change(before, after, name, level)",
         "fallen = change(before, after, name)",
-        (_HELD_OUT,),
+        (_REWARD_HACKING,),
     ),
     Mutant("processes make unequal numbers of passes", "judging.py", "(-len(jobs) % world.size)", "0", (_STREAMING,)),
     Mutant("a score without its clip is done", "judging.py", " if job.file in there}", "}", (_EVALUATING,)),
@@ -532,15 +533,15 @@ MUTANTS = (
     Mutant(
         "sums of a modality are not normalised",
         _ADVANTAGES,
-        "terms = _normalise_columns(totals, whole, groups, options)",
-        "terms = totals",
+        "Masked(normalised(Masked(total[:, None], whole[:, None]), groups, options)[:, 0], whole)",
+        "Masked(total, whole)",
         (_SUMS,),
     ),
     Mutant(
         "a failure stays in the statistics of its modality",
         _ADVANTAGES,
-        "whole.append(valid[:, chosen].all(dim=1))",
-        "whole.append(valid[:, chosen].any(dim=1))",
+        "(rewards.valid | ~used).all(dim=1)",
+        "(rewards.valid | ~used).any(dim=1)",
         (_SUMS,),
     ),
     # Processes and checkpoints.
@@ -639,6 +640,14 @@ MUTANTS = (
         "sampled, ~bad",
         (f"{_LOOP}::test_a_rollout_that_is_not_finite_moves_nothing",),
     ),
+    Mutant(
+        "rollouts that are not finite are trained on",
+        _UPDATE,
+        " if rollouts.finite[row] for level",
+        " for level",
+        (_NOT_PULLED,),
+    ),
+    Mutant("the pass of a process without rollouts counts", _UPDATE, "float(bool(batch))", "1.0", (_NOT_PULLED,)),
     Mutant(
         "clips judged meanwhile are those of other prompts",
         _EXPERIENCE,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 import types
 import typing
+from importlib.resources import files
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,15 @@ from hypothesis import strategies as st
 
 from avbench.config import build
 from avbench.toml import Origin
+from omninft_train.cli import options
 from omninft_train.config import Config
 from omninft_train.config_checks import check
 from omninft_train.errors import UsageError
 from omninft_train.method.advantages import AdvantageOptions
 from omninft_train.method.losses import LossOptions
 from omninft_train.method.surgery import SurgeryRule
-from omninft_train.recipe import BACKBONES, RECIPES, load, to_toml
+from omninft_train.recipe import load, to_toml
+from omninft_train.recipes import BACKBONES, RECIPES, VARIANTS
 from omninft_train.rewards.spec import RewardSpec
 
 PRESETS = ("release", "paper")
@@ -72,6 +76,17 @@ def test_recipes_switch_on_one_mechanism_after_the_other(recipe, mode, surgery, 
     # Nothing else differs, so that runs of two recipes can be compared.
     off = ["surgery.enabled=false", "regions.enabled=false", "advantages.mode=gdpo"]
     assert load(recipe, backbone, off) == load("gdpo", backbone)
+
+
+def test_help_names_every_recipe_and_backbone_that_is_shipped():
+    folder = files("omninft_train") / "recipes"
+    for names, where, option in (
+        (RECIPES, folder, options.Recipe),
+        ((*BACKBONES, *VARIANTS), folder / "backbones", options.BackboneName),
+    ):
+        assert {f"{name}.toml" for name in names} == {p.name for p in where.iterdir() if p.name.endswith(".toml")}
+        text = typing.get_args(option)[1].help
+        assert set(names) <= set(re.split("[,;] ", text)), text
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -193,9 +208,12 @@ WRONG = {
     "surgery.enabled=1": "surgery.enabled = 1: expected true or false.",
     "surgery.preset=deeper": 'surgery.preset = "deeper": expected one of "release", "paper", "paper-keep10".',
     "preset=papers": 'preset = "papers": expected one of "release", "paper".',
-    "old.decay=true": "old.decay = true: expected one of 0, 1, 2.",
+    "run.shard=true": 'run.shard = true: expected one of "none", "node", "all".',
     "prompts.class_weights=3": "prompts.class_weights = 3: expected a table.",
-    "prompts.class_weights.dog=big": 'prompts.class_weights.dog = "big": expected a number.',
+    "prompts.class_weights.dog=big": 'prompts.class_weights.dog = "big": expected a number of at least 0.',
+    "prompts.class_weights.dog=-1": "prompts.class_weights.dog = -1: expected a number of at least 0.",
+    "prompts.class_weights.dog=nan": "prompts.class_weights.dog = nan: expected a number of at least 0.",
+    "prompts.class_weights={dog = 0, cat = 0}": "prompts.class_weights: all are 0.",
     "regions.weights.form=top": 'regions.weights.form = "top": expected one of',
     "rewards.reward=clap": 'rewards.reward = "clap": expected a list of tables.',
     "rewards.reward=[3]": "rewards.reward[0] = 3: expected a table.",
@@ -365,7 +383,7 @@ FIXED: dict[str, st.SearchStrategy[Any]] = {
         st.builds(SurgeryRule, st.sampled_from(["0", "1-10", ">20", "<3", "0.0-0.25"]), st.floats(0, 1)), max_size=3
     ).map(tuple),
     "prompts.group_size": st.integers(2, 100),
-    "prompts.class_weights": st.dictionaries(TEXTS, NUMBERS, max_size=3),
+    "prompts.class_weights": st.dictionaries(TEXTS, ABOVE_ZERO, max_size=3),
     "sampling.steps": st.integers(20, 100),
     "sampling.batch": st.integers(1, 100),
     "optimizer.batch": st.integers(1, 100),

@@ -358,8 +358,15 @@ def test_the_configuration_of_an_earlier_version_is_read(tmp_path: Path) -> None
     path = checkpoint.find(run)
     meta = checkpoint.read_meta(path)
     config = read_config(run)
-    former = {"backbone": {"compile": True}, "advantages": {"sample_std": False}, "surgery": {"direction": None}}
-    older = meta["config"] | {section: meta["config"][section] | gone for section, gone in former.items()}
+    former = {
+        "backbone": {"compile": True},
+        "advantages": {"sample_std": False, "mode": "gdpo-original"},
+        "surgery": {"direction": None, "preset": "deep"},
+        "loss": {"adaptive_weights": False},
+        "old": {"decay": 2},
+    }
+    older = meta["config"] | {section: meta["config"].get(section, {}) | gone for section, gone in former.items()}
+    older["regions"] = older["regions"] | {"weights": older["regions"]["weights"] | {"form": "topk"}}
     kept = {key: meta[key] for key in ("backbone", "backbone_digest")}
     checkpoint.save(run, 8, {"policy": checkpoint.read_part(path, meta, "policy")}, kept | {"config": older})
     assert read_config(run, 8) == config

@@ -10,7 +10,8 @@ import pytest
 from flattened import flat
 
 from omninft_train.errors import UsageError
-from omninft_train.recipe import VARIANTS, load, to_toml
+from omninft_train.recipe import load, to_toml
+from omninft_train.recipes import VARIANTS
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from omninft_train.method.advantages import AdvantageOptions, Advantages, advantages
+from omninft_train.method.advantages import AdvantageOptions, Advantages, Masked, advantages
 
 ROUTES = ("video", "video", "audio", "both")
 WEIGHTS = torch.tensor([1.0, 2.0, 0.5, 1.0], dtype=torch.float64)
@@ -24,7 +24,7 @@ def rewards() -> Tensor:
 def by_modality(mode: Any, values: Tensor | None = None, valid: Tensor | None = None, **options: Any) -> Advantages:
     values = rewards() if values is None else values
     valid = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
-    return advantages(values, valid, GROUPS, WEIGHTS, ROUTES, AdvantageOptions(mode, per="modality", **options))
+    return advantages(Masked(values, valid), GROUPS, WEIGHTS, ROUTES, AdvantageOptions(mode, per="modality", **options))
 
 
 def normalised(total: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def test_each_modality_is_one_sum_that_is_normalised() -> None:
 
 def test_a_reward_alone_in_its_modality_loses_its_weight() -> None:
     one = AdvantageOptions("routed", eps=0.0)
-    args = (rewards()[:, 2:], torch.ones(6, 2, dtype=torch.bool), GROUPS, WEIGHTS[2:], ROUTES[2:])
+    args = (Masked(rewards()[:, 2:], torch.ones(6, 2, dtype=torch.bool)), GROUPS, WEIGHTS[2:], ROUTES[2:])
     each, merged = advantages(*args, one), advantages(*args, AdvantageOptions("routed", eps=0.0, per="modality"))
     torch.testing.assert_close(merged.video, each.video)  # its weight is 1
     torch.testing.assert_close(merged.audio - merged.video, 2 * (each.audio - each.video))  # its weight is 0.5
@@ -69,6 +69,6 @@ def test_a_failure_leaves_the_statistics_of_its_modality(mode: str) -> None:
 
 def test_one_summed_reward_knows_no_modalities() -> None:
     values, valid = rewards(), torch.ones(6, 4, dtype=torch.bool)
-    each = advantages(values, valid, GROUPS, WEIGHTS, ROUTES, AdvantageOptions("scalar"))
+    each = advantages(Masked(values, valid), GROUPS, WEIGHTS, ROUTES, AdvantageOptions("scalar"))
     assert torch.equal(by_modality("scalar").video, each.video)
     assert torch.equal(by_modality("routed").per_reward, each.per_reward)

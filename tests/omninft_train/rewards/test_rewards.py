@@ -24,7 +24,7 @@ from avbench.metrics.base import Score, get_scorers
 from avbench.toml import Origin
 from omninft_train.config import RewardSection
 from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
-from omninft_train.method.advantages import AdvantageOptions, advantages
+from omninft_train.method.advantages import AdvantageOptions, Masked, advantages
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.local import RewardSpec, find_source, make_rewards, read_clips
@@ -140,8 +140,7 @@ def test_a_failure_moves_no_advantage():
     scored = score(rewards, [clip(0)] * 4, [prompt(text) for text in texts])
     options = AdvantageOptions(mode="routed")
     found = advantages(
-        scored.values,
-        scored.valid,
+        Masked(scored.values, scored.valid),
         torch.zeros(4, dtype=torch.long),
         torch.tensor([1.0, 0.5]),
         ["video", "audio"],

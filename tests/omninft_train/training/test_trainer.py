@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import tiny_training
 import torch
+from reference_inputs import apart
 from tiny_training import assert_close, assert_equal, log, make, run, tensors, tiny_config, tiny_weights
 
 from omninft_train.errors import TrainingStopped, UsageError
@@ -24,7 +25,7 @@ from omninft_train.rewards.spec import Rewards, Scored
 from omninft_train.training import checkpoint, experience, saving, targets, trainer
 from omninft_train.training.rollout import rollout_seed
 from omninft_train.training.state import Judged
-from omninft_train.training.update import batch_loss, update
+from omninft_train.training.update import accumulate, batch_loss, chosen_levels, update
 
 JUDGES = """
 import os
@@ -94,7 +95,7 @@ def test_switched_off_by_value_is_switched_off(weights: Path, tmp_path: Path) ->
 
 
 def test_mechanisms_change_the_trajectory(weights: Path, tmp_path: Path) -> None:
-    recipes = ("vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft")
+    recipes = ("diffusionnft", "vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft")
     cut = "surgery.rules=[{blocks = '0-1', keep = 0.1}]"
     found = [run(tiny_config(weights, cut, recipe=recipe), tmp_path / recipe) for recipe in recipes]
     for one, other in pairwise(found):
@@ -189,7 +190,7 @@ def test_too_many_failures_stop_the_run_with_their_reasons(
 def test_a_rollout_that_is_not_finite_moves_nothing(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, all_of_them: bool
 ) -> None:
-    """As if its rewards had failed, the pull to the reference included, and the network never sees it."""
+    """As if its rewards had failed, and the network never sees it."""
     bad = list(range(6)) if all_of_them else [4]
     settings = (*PLAIN, "run.steps=1", "rewards.max_failed_fraction=1.0")
     config = tiny_config(weights, *settings)
@@ -203,12 +204,7 @@ def test_a_rollout_that_is_not_finite_moves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Rewards, "score", failing)
         wanted = run(config, tmp_path / "failed")
-    real, rows, velocity = experience.sample, [], Policy.velocity
-
-    def broken(*arguments: Any, **options: Any) -> Latents:
-        latents = real(*arguments, **options)
-        latents.video[bad, 1, 2], latents.audio[bad[0], 0, 0] = torch.nan, torch.inf
-        return latents
+    rows, velocity = [], Policy.velocity
 
     def watched(self: Policy, role: Any, x: Latents, *arguments: Any, **options: Any) -> Latents:
         assert x.video.isfinite().all() and x.audio.isfinite().all()
@@ -216,14 +212,53 @@ def test_a_rollout_that_is_not_finite_moves_nothing(
             rows.append(len(x))
         return velocity(self, role, x, *arguments, **options)
 
-    monkeypatch.setattr(experience, "sample", broken)
+    break_rollouts(monkeypatch, bad)
     monkeypatch.setattr(Policy, "velocity", watched)
     assert_close(run(config, tmp_path / "broken"), wanted)
     assert sum(rows) == (1 if all_of_them else 5 * 2)  # levels; with none left, one pass that counts for nothing
     (row,) = log(tmp_path / "broken")
     assert row["masked_video"] == row["masked_audio"] == len(bad)
     assert row["reward_picture_invalid"] == len(bad)
-    run(tiny_config(weights, "run.steps=1", "rewards.max_failed_fraction=1.0"), tmp_path / "pulled")
+
+
+@pytest.mark.parametrize("bad", [[4], list(range(6))], ids=["one", "all"])
+def test_a_rollout_that_is_not_finite_is_not_pulled_to_the_reference(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: list[int]
+) -> None:
+    """The gradient is the sum over the other rollouts, divided by the number of all."""
+    config = tiny_config(weights, "loss.kl_coef=0.3", "rewards.max_failed_fraction=1.0", recipe="gdpo")
+    training = make(config, tmp_path)
+    apart(training, 0.1)
+    fine = experience.sample_rollouts(training, 0)
+    break_rollouts(monkeypatch, bad)
+    rollouts = experience.sample_rollouts(training, 0)
+    _, judged = targets.judge(training, rollouts, experience.score_rollouts(training, rollouts, 0), 0)
+    logged = accumulate(training, rollouts, judged, 0, operate=False)
+    parameters = training.policy.trainable()
+    found = {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None}
+    assert found.keys() == parameters.keys()
+    levels = chosen_levels(training, fine, 0)
+    pairs = [(row, level) for row in range(6) if row not in bad for level in levels[row]]
+    count, losses, parts = sum(map(len, levels)), torch.zeros(1, requires_grad=True), {"kl": torch.zeros(1)}
+    if pairs:
+        losses, parts = batch_loss(training, fine, judged, 0, pairs)
+        assert parts["kl"].min() > 0.01
+    wanted = torch.autograd.grad(losses.sum() / count, list(parameters.values()), materialize_grads=True)
+    for gradient, value in zip(found.values(), wanted, strict=True):
+        torch.testing.assert_close(gradient, value, rtol=1e-4, atol=1e-6)
+    assert logged["kl"] == pytest.approx(float(parts["kl"].detach().sum()) / count)
+
+
+def break_rollouts(monkeypatch: pytest.MonkeyPatch, bad: list[int]) -> None:
+    """Let these rollouts of a step, all sampled at once, hold NaN in the video and infinity in the audio."""
+    real = experience.sample
+
+    def broken(*arguments: Any, **options: Any) -> Latents:
+        latents = real(*arguments, **options)
+        latents.video[bad, 1, 2], latents.audio[bad[0], 0, 0] = torch.nan, torch.inf
+        return latents
+
+    monkeypatch.setattr(experience, "sample", broken)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_batch(weights: Path, tmp_path: Path) -> None:
@@ -263,7 +298,7 @@ def test_a_checkpoint_of_another_backbone_is_refused(weights: Path, tmp_path: Pa
 
 
 def test_optimality_one_and_beta_one_is_flow_matching_on_the_rollouts(weights: Path, tmp_path: Path) -> None:
-    training = make(tiny_config(weights, *PLAIN, "loss.adaptive_weights=false", recipe="gdpo"), tmp_path)
+    training = make(tiny_config(weights, *PLAIN, recipe="gdpo"), tmp_path)
     rollouts = experience.sample_rollouts(training, 0)
     ones, all_valid = torch.ones(6), torch.ones(6, dtype=torch.bool)
     judged = Judged(ones, ones, all_valid, all_valid, None)
@@ -275,8 +310,9 @@ def test_optimality_one_and_beta_one_is_flow_matching_on_the_rollouts(weights: P
     x_t = [(1 - t) * x0 + t * e for x0, e in zip(streams(rollouts.latents), streams(noise), strict=True)]
     v = training.policy.velocity("policy", Latents(*x_t), torch.full((6,), t), rollouts.condition)
     for velocity, x0, e in zip(streams(v), streams(rollouts.latents), streams(noise), strict=True):
-        # Squared error of clean estimates is t^2 that of velocities; A_max / beta = 5; mean of two branches.
-        wanted += 5 * t**2 * (velocity - (e - x0)).square().flatten(1).mean(dim=1) / 2
+        # Errors of clean estimates are t times those of velocities; A_max / beta = 5; mean of two branches.
+        error = t * (velocity - (e - x0)).flatten(1)
+        wanted += 5 * error.square().mean(dim=1) / error.abs().mean(dim=1) / 2
     torch.testing.assert_close(losses, wanted, rtol=1e-4, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Warn when rewards rise while held-out metrics fall, which is how a policy that games its rewards looks."""
+"""Warn of reward hacking: rewards rise while held-out metrics fall, so the policy may be gaming its rewards."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from omninft_train.evaluation import Evaluation, Metric, change
-from omninft_train.held_out import falls, latest_falls
+from omninft_train.reward_hacking import falls, latest_falls
 
 PROMPTS = tuple(f"prompt {number}" for number in range(12))
 SAMPLES = 2
