@@ -2,10 +2,10 @@
 
     python tests/fuzz/kill_runs.py --kills 20 --signals 10
 
-Each run scores a folder (the shipped clips) with one worker and with two by turns, is ended at a random moment, and is
-started again. After every end: no process of it is left after five seconds, no temporary folder after a signal, and a
-signal gives its line and its exit code. At the end the table equals the undisturbed one in every column but run_id and
-seconds. Prints one line for each run; exit code 1 with what went wrong at the first that differs.
+Each run scores 40 drawn clips (`--clips` takes a folder) with one worker and with two by turns, is ended at a random
+moment, and is started again. After every end: no process of it is left after five seconds, no temporary folder after a
+signal, and a signal gives its line and its exit code. At the end the table equals the undisturbed one in every column
+but run_id and seconds. Prints one line for each run; exit code 1 with what went wrong at the first that differs.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from pandas.testing import assert_frame_equal
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fuzz.results_file import add_option, save
+from synthetic import draw_frames, draw_sound, write_clip
 
-REPOSITORY = Path(__file__).parent.parent.parent
 LINE = "avbench: interrupted. Scores so far are kept; the same command goes on from here.\n"
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -37,6 +37,15 @@ def command(clips: Path, out: Path, metrics: str, workers: int) -> list[str]:
     """The run."""
     words = ["-m", "avbench", "score", clips, "-o", out, "-m", metrics, "-w", workers, "--quiet", "--no-html"]
     return [sys.executable, *map(str, words)]
+
+
+def draw_clips(folder: Path, count: int = 40) -> Path:
+    """Clips of 1 s that take long enough to be ended in the middle of one; the folder."""
+    folder.mkdir()
+    for seed in range(count):
+        frames, sound = draw_frames(seed, seconds=1.0, size=(192, 256)), draw_sound(seed, seconds=1.0)
+        write_clip(folder / f"drawn_{seed}.mp4", frames, sound)
+    return folder
 
 
 def members(group: int) -> list[str]:
@@ -93,7 +102,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--signals", type=int, default=10)
-    parser.add_argument("--clips", type=Path, default=REPOSITORY / "examples" / "clips")
+    parser.add_argument("--clips", type=Path)
     parser.add_argument("--metrics", default="loudness,sharpness,av_align")
     parser.add_argument("--seed", type=int, default=0)
     add_option(parser)
@@ -102,12 +111,13 @@ def main() -> int:
     generator = random.Random(chosen.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        subprocess.run(command(chosen.clips, folder / "whole", chosen.metrics, 2), check=True)
+        clips = chosen.clips or draw_clips(folder / "clips")
+        subprocess.run(command(clips, folder / "whole", chosen.metrics, 2), check=True)
         expected = table(folder / "whole")
         numbers = [signal.SIGKILL] * chosen.kills + [SIGNALS[i % len(SIGNALS)] for i in range(chosen.signals)]
         for index, number in enumerate(numbers):
             out, workers = folder / f"run{index}", 1 + index % 2
-            words = command(chosen.clips, out, chosen.metrics, workers)
+            words = command(clips, out, chosen.metrics, workers)
             # Some while Python starts, before the first row.
             rows, delay = max(0, generator.randrange(-3, len(expected))), generator.uniform(0.0, 2.0)
             report = end(words, out, rows, delay, number)
