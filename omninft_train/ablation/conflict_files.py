@@ -48,6 +48,7 @@ class StudyRequest:
         std: see `study`.
         trainer: its command.
         command: for the page.
+        step: whose policy: a number, "best" or "last", as the trainer takes it.
     """
 
     sources: tuple[Path, ...]
@@ -59,6 +60,7 @@ class StudyRequest:
     std: Literal["batch", "group"] = "batch"
     trainer: tuple[str, ...] = (sys.executable, "-m", "omninft_train")
     command: str = ""
+    step: str = "last"
 
 
 def run_study(request: StudyRequest) -> list[Study]:
@@ -74,7 +76,7 @@ def run_study(request: StudyRequest) -> list[Study]:
         )
     if request.prompts < 2:
         raise UsageError(f"prompts = {request.prompts} (--prompts): the interval over groups needs at least 2.")
-    named = [pair for source in request.sources for pair in _runs(source, request.role)]
+    named = [pair for source in request.sources for pair in _runs(source, request)]
     labels = [name for name, _ in named]
     if len(set(labels)) < len(labels):  # the same name in several places: show where
         named = [(str(path), path) for _, path in named]
@@ -85,13 +87,15 @@ def run_study(request: StudyRequest) -> list[Study]:
     return studies
 
 
-def _runs(source: Path, role: Role) -> list[tuple[str, Path]]:
+def _runs(source: Path, request: StudyRequest) -> list[tuple[str, Path]]:
     """Name and path of each run or file below a source."""
+    role = request.role
     if source.suffix == ".json" and source.is_file():
         return [(source.stem, source)]
+    at = "" if request.step == "last" or role == "reference" else f" at {_policy(request)}"
     if (source / "metrics.jsonl").is_file() or any(source.glob("checkpoint-*")):
         name = source.name if source.name != "run" else source.parent.as_posix()
-        return [(f"{name} before training" if role == "reference" else name, source)]
+        return [(f"{name} before training" if role == "reference" else f"{name}{at}", source)]
     runs = sorted((source / "runs").glob("*/seed-*/run")) if source.is_dir() else []
     if not runs:
         raise UsageError(
@@ -101,7 +105,11 @@ def _runs(source: Path, role: Role) -> list[tuple[str, Path]]:
     if role == "reference":  # before training, all variants are the same policy
         first = [path for path in runs if path.parts[-3] == runs[0].parts[-3]]
         return [(f"before training/{path.parts[-2]}", path) for path in first]
-    return [("/".join(path.parts[-3:-1]), path) for path in runs]
+    return [(f"{'/'.join(path.parts[-3:-1])}{at}", path) for path in runs]
+
+
+def _policy(request: StudyRequest) -> str:
+    return "its best step" if request.step == "best" else f"step {request.step}"
 
 
 def _rollouts(request: StudyRequest, name: str, path: Path) -> Path:
@@ -110,7 +118,8 @@ def _rollouts(request: StudyRequest, name: str, path: Path) -> Path:
         return path
     log = path / "metrics.jsonl"
     steps = len(log.read_bytes().splitlines()) if log.is_file() else 0  # a run that went on is another policy
-    how = f"{request.role}-step{steps}-{request.prompts}x{request.group_size}"
+    which = f"step{steps}" if request.step == "last" else f"step{steps}-at-{request.step}"
+    how = f"{request.role}-{which}-{request.prompts}x{request.group_size}"
     how += "" if request.seed is None else f"-seed{request.seed}"
     file = request.out / "rollouts" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-')}-{how}.json"
     if file.is_file():
@@ -120,6 +129,7 @@ def _rollouts(request: StudyRequest, name: str, path: Path) -> Path:
     arguments = ["--prompts", str(request.prompts), "--group-size", str(request.group_size)]
     arguments += [] if request.seed is None else ["--seed", str(request.seed)]
     arguments += [] if request.role == "policy" else ["--role", request.role]
+    arguments += [] if request.step == "last" else ["--step", request.step]
     _sample([*request.trainer, "conflicts", str(path), "--out", str(partial), *arguments], path, file)
     read_rollouts(partial)
     rename(partial, file)

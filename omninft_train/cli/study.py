@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from avbench.terminal.output import say
-from omninft_train.cli.options import need_packages
+from omninft_train.cli.options import Step, need_packages
 
 app = typer.Typer(help="Studies of rewards and rollouts.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -39,6 +39,7 @@ def conflicts(
     role: Annotated[
         Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
     ] = "policy",
+    step: Step = "last",
     std: Annotated[
         Literal["batch", "group"], typer.Option("--std", help="Rewards are divided by this standard deviation.")
     ] = "batch",
@@ -58,7 +59,8 @@ def conflicts(
 
     command = shlex.join(["avbench", *sys.argv[1:]])
     called = tuple(shlex.split(trainer)) or (sys.executable, "-m", "omninft_train")
-    studies = run_study(StudyRequest(tuple(sources), out, prompts, group_size, seed, role, std, called, command))
+    request = StudyRequest(tuple(sources), out, prompts, group_size, seed, role, std, called, command, step)
+    studies = run_study(request)
     if quiet:
         return
     print_table(summary_block(studies))

@@ -17,12 +17,15 @@ def command(
     set_: Overrides = None,
 ) -> None:
     """Train. Start it by torchrun for several processes; run the same command again to go on after an interruption."""
-    from avbench.config import located
-    from omninft_train.recipe import read
-    from omninft_train.training.assemble import assemble
     from omninft_train.training.distributed import joined
-    from omninft_train.training.trainer import train
 
-    loaded = read(recipe, backbone, set_ or [])
-    with joined() as world, located(loaded.origins):
-        train(assemble(loaded.config, out, world))
+    with joined() as world:
+        # A recipe or package that one node alone lacks: whoever has joined tells the others, and none waits for it.
+        from avbench.config import located
+        from omninft_train.recipe import read
+        from omninft_train.training.assemble import assemble
+        from omninft_train.training.trainer import train
+
+        loaded = read(recipe, backbone, set_ or [])
+        with located(loaded.origins):
+            train(assemble(loaded.config, out, world))

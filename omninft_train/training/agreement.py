@@ -13,6 +13,7 @@ from omninft_train.errors import AvbenchError, EnvironmentProblem, SettingError,
 from omninft_train.files import make_folder
 from omninft_train.training import checkpoint
 from omninft_train.training.distributed import World
+from omninft_train.training.meeting import name_processes
 
 if TYPE_CHECKING:
     from omninft_train.config import Config
@@ -52,7 +53,7 @@ def last_checkpoint(out: Path, world: World) -> Path | None:
     odd = [rank for rank, identity in enumerate(seen) if identity != seen[0]]
     if odd:
         raise UsageError(
-            f"process 0 goes on from {out / name} ({seen[0]}), but {_processes(odd)} found there: {seen[odd[0]]}. "
+            f"process 0 goes on from {out / name} ({seen[0]}), but {name_processes(odd)} found there: {seen[odd[0]]}. "
             "All nodes have to see one and the same run folder (--out)."
         )
     return out / name
@@ -73,7 +74,7 @@ def check_conditions(backbone: Backbone, prompts: Sequence[str], world: World) -
     blind = [rank for rank, count in enumerate(counts) if count]
     if blind:
         raise SettingError(
-            f"backbone.cache is not shared: {_processes(blind)} (node {blind[0] // world.node_size}) lacks "
+            f"backbone.cache is not shared: {name_processes(blind)} (node {blind[0] // world.node_size}) lacks "
             f"{counts[blind[0]]} of the prompts, which others have encoded. Name a folder that all nodes share.",
             "backbone.cache",
         )
@@ -96,7 +97,7 @@ def _compare_configurations(config: Config, world: World) -> None:
         first, other = json.loads(texts[0]), json.loads(texts[odd[0]])
         keys = [key for key in {**first, **other} if first.get(key) != other.get(key)]
         raise UsageError(
-            f"processes have different configurations: {_processes(odd)} and process 0 differ in "
+            f"processes have different configurations: {name_processes(odd)} and process 0 differ in "
             f"{', '.join(keys[:5])}. Start all nodes with the same command and the same files."
         )
 
@@ -120,8 +121,8 @@ def _check_shared(out: Path, world: World) -> None:
         marker.unlink(missing_ok=True)
     if blind:
         raise UsageError(
-            f"{out} (--out) is not shared: {_processes(blind)} cannot see what process 0 writes there. Name a folder "
-            "that all nodes have in common."
+            f"{out} (--out) is not shared: {name_processes(blind)} cannot see what process 0 writes there. Name a "
+            "folder that all nodes have in common."
         )
 
 
@@ -135,8 +136,3 @@ def _write(marker: Path) -> str | None:
     except OSError as error:
         return f"{marker.parent}: cannot be written ({error.strerror}). Choose another run folder (--out)."
     return None
-
-
-def _processes(ranks: list[int]) -> str:
-    shown = ", ".join(map(str, ranks[:8])) + (" ..." if len(ranks) > 8 else "")
-    return f"process {shown}" if len(ranks) == 1 else f"processes {shown}"

@@ -13,11 +13,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from omninft_train.training.failing import ending_together
+from omninft_train.training.meeting import meet
 
 TIMEOUT = timedelta(hours=2)
-"""How long processes wait for each other: longer than reading weights, encoding prompts or judging takes.
+"""How long joined processes wait for each other: longer than reading weights, encoding prompts or judging takes.
 
-A process that fails does not cost this time, see `ending_together`.
+A process that fails does not cost this time, see `ending_together`; nor does one that never starts, see `meet`.
 """
 
 
@@ -81,20 +82,33 @@ ALONE = World()
 def joined() -> Iterator[World]:
     """The world that torchrun describes in the environment, or this process alone.
 
-    Where a process fails inside, all end, see `ending_together`.
+    Where a process fails inside, all end, see `ending_together`. So what may fail on one node alone belongs inside.
+
+    Raises:
+        EnvironmentProblem: a process never starts, or only some of them have a GPU.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    cuda = torch.cuda.is_available()
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    device = f"cuda:{local}" if cuda else "cpu"
-    if cuda:
-        torch.cuda.set_device(local)
+    device = f"cuda:{local}" if kind == "cuda" else "cpu"
     if size == 1:
+        _take(device)
         yield World(device=device)
         return
-    dist.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
-    world = World(dist.get_rank(), size, device, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    with ending_together(world.rank):
+    world = World(int(os.environ["RANK"]), size, device, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    meeting = meet(world.rank, size, kind)
+    with ending_together(world.rank, size):
+        meeting.check_devices()
+        _take(device)
+        store = dist.PrefixStore("joined", meeting.store)  # type: ignore[attr-defined]
+        backend = "nccl" if kind == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=world.rank, world_size=size, timeout=TIMEOUT)
         yield world
         world.barrier()  # the store that tells of failures may go with the first process
     dist.destroy_process_group()  # not after a failure: it would wait for the others
+
+
+def _take(device: str) -> None:
+    """Let what names no GPU mean this one."""
+    if device != "cpu":
+        torch.cuda.set_device(device)

@@ -29,6 +29,7 @@ from omninft_train.evaluation import (
 from omninft_train.generate import Generation, Trained, jobs_of, settings_of, write_manifest
 from omninft_train.judging import clear, judged_by
 from omninft_train.reward_hacking import Fall, falls
+from omninft_train.rewards.held_out import held_out_specs
 from omninft_train.training import checkpoint
 from omninft_train.training.best import eval_key
 from omninft_train.training.state import Training
@@ -36,6 +37,10 @@ from omninft_train.training.tracking import Tracker
 
 _LOG = logging.getLogger(__name__)
 _SETTINGS = "sampling.json"
+_NOTHING_HELD_OUT = (
+    "run.eval_every: nothing is held out, so evaluations show what is rewarded alone, and no warning of a policy that "
+    "games its rewards can come. Name metrics that are no rewards: evaluation.heldout."
+)
 
 
 def due(config: Config, step: int) -> bool:
@@ -47,6 +52,13 @@ def due(config: Config, step: int) -> bool:
 def planned(config: Config) -> int:
     """How many evaluations a whole run makes."""
     return sum(due(config, step) for step in range(config.run.steps + 1))
+
+
+def judged_apart(config: Config) -> list[str]:
+    """Names of the metrics that evaluations judge and that no step is rewarded by."""
+    rewards = config.rewards.reward
+    extra = held_out_specs(rewards, config.evaluation.heldout, config.backbone.kind)
+    return [spec.name for spec in (*rewards, *extra) if spec.weight == 0]
 
 
 def how_evaluated(config: Config) -> Generation:
@@ -63,6 +75,8 @@ def start_evaluations(training: Training, tracker: Tracker, first: int) -> None:
     """
     if not training.config.run.eval_every:
         return
+    if training.world.is_main and not judged_apart(training.config):
+        _LOG.warning("%s", _NOTHING_HELD_OUT)
     there = read_evaluations(training.out) if training.world.is_main else {}
     for step in [step for step in there if step > first]:
         shutil.rmtree(evaluation_folder(training.out, step))

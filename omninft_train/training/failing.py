@@ -11,19 +11,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-import torch.distributed as dist
+from omninft_train.training.meeting import open_store
 
 _LOG = logging.getLogger(__name__)
 _KEY = "first-failure"
 _CRASH, _INTERRUPTED = 70, 130
 _LOOK_SECONDS = 1.0
+# A process that is killed, or whose node is lost, says nothing any more, and NCCL waits for it. Looks are counted, not
+# seconds: processes that were suspended together are not to take each other for dead. So many, as native code may keep
+# a process from giving a sign for a minute.
+_SILENT_LOOKS = 300
 # The first to fail waits until the others know; they wait until it has printed its message.
 _NOTICE_SECONDS, _PRINT_SECONDS = 1.5, 4.0
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What the first process to fail left for the others."""
+    """What the first process to fail, or one that missed it, left for the others."""
 
     rank: int
     message: str
@@ -31,19 +35,21 @@ class Failure:
 
 
 @contextmanager
-def ending_together(rank: int) -> Iterator[None]:
-    """Run the body in one of several joined processes; where one fails, all end within seconds.
+def ending_together(rank: int, size: int) -> Iterator[None]:
+    """Run the body in one of several processes; where one fails, all end within seconds.
 
     The error of the first goes on as it is, to be printed; the others follow with one line and its exit code. A process
-    that waits in a collective operation cannot be interrupted: a thread ends it.
+    that waits in a collective operation cannot be interrupted: a thread ends it. One that gives no sign of life for
+    `_SILENT_LOOKS` looks has failed as well.
 
     Args:
         rank: of this process.
+        size: number of processes.
 
     Raises:
         SystemExit: this process failed after another one.
     """
-    watch = _Watch(rank)
+    watch = _Watch(rank, size)
     threading.Thread(target=watch.run, name="failures of other processes", daemon=True).start()
     try:
         yield
@@ -65,17 +71,17 @@ def ending_together(rank: int) -> Iterator[None]:
 
 
 class _Watch:
-    """Looks for the failure of another process in the store that torchrun, or the first process, keeps for all."""
+    """Looks for the failure of another process in the store that all share, and for signs of life of the next one."""
 
-    def __init__(self, rank: int) -> None:
+    def __init__(self, rank: int, size: int) -> None:
         self.over = threading.Event()
         self._rank = rank
+        self._next = (rank + 1) % size  # in a ring, so that whatever dies has a neighbour that lives
+        self._beats = self._silent = 0
+        self._heard: bytes | None = None
         self._first: Failure | None = None
         # A connection of its own: torch's waits in operations that other threads would wait for.
-        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = dist.TCPStore(address, port, is_master=False, wait_for_workers=False)  # type: ignore[attr-defined]
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        self._store = dist.PrefixStore(f"omninft-train/{attempt}", store)  # type: ignore[attr-defined]
+        self._store = open_store()
 
     def run(self) -> None:
         """Until the body is over: end this process once another one has failed."""
@@ -95,7 +101,7 @@ class _Watch:
             return self._first
         mine = Failure(self._rank, _text(error), _exit_code(error))
         try:
-            return _parsed(self._store.compare_set(_KEY, "", json.dumps(asdict(mine))))
+            return self._leave(mine)
         except RuntimeError:
             return _lost() if self._rank else mine
 
@@ -105,9 +111,32 @@ class _Watch:
 
     def _look(self) -> Failure | None:
         try:
-            return _parsed(self._store.get(_KEY)) if self._store.check([_KEY]) else None
+            return _parsed(self._store.get(_KEY)) if self._store.check([_KEY]) else self._listen()
         except RuntimeError:
             return _lost()
+
+    def _listen(self) -> Failure | None:
+        """Give a sign of life, and look for that of the next process; its failure once it has given none for long."""
+        self._beats += 1
+        self._store.set(_alive(self._rank), str(self._beats))
+        key = _alive(self._next)
+        heard = self._store.get(key) if self._store.check([key]) else None
+        self._silent = 0 if heard != self._heard else self._silent + 1
+        self._heard = heard
+        return self._leave(_killed(self._next)) if self._silent >= _SILENT_LOOKS else None
+
+    def _leave(self, failure: Failure) -> Failure:
+        """Leave a failure for all; returns the first one."""
+        return _parsed(self._store.compare_set(_KEY, "", json.dumps(asdict(failure))))
+
+
+def _alive(rank: int) -> str:
+    return f"alive/{rank}"
+
+
+def _killed(rank: int) -> Failure:
+    seconds = _SILENT_LOOKS * _LOOK_SECONDS
+    return Failure(rank, f"it has given no sign of life for {seconds:g} s; it was killed, or its node is lost", _CRASH)
 
 
 def _lost() -> Failure:

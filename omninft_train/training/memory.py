@@ -25,6 +25,7 @@ from omninft_train.models.ltx2 import (
     network_dtype,
 )
 from omninft_train.models.ltx2_prompts import PROMPT_TOKENS
+from omninft_train.rewards.held_out import held_out_specs
 from omninft_train.rewards.local import network_bytes
 
 if TYPE_CHECKING:
@@ -60,8 +61,10 @@ class Memory:
         decoders: weights of both VAEs and the vocoder.
         decoding: work space for one clip, or one of its tiles.
         rewards: weights of the rewards' networks on this GPU, as large as their files.
+        heldout: the same of `evaluation.heldout`, which are there during evaluations alone; 0 without these.
         load: when networks are loaded: the text encoder alone, or what of all others stays on this GPU.
         sample, decode, score, update: in each phase of a step.
+        evaluate: the most while a policy is evaluated; 0 where none is.
     """
 
     base: int
@@ -76,11 +79,13 @@ class Memory:
     decoders: int
     decoding: int
     rewards: int
+    heldout: int
     load: int
     sample: int
     decode: int
     score: int
     update: int
+    evaluate: int
 
     @property
     def peak(self) -> int:
@@ -97,7 +102,7 @@ class Memory:
         return "\n".join([f"{head}: parts", *lines[:first], f"{head}: phases", *lines[first:]])
 
 
-PHASES = ("load", "sample", "decode", "score", "update")
+PHASES = ("load", "sample", "decode", "score", "update", "evaluate")
 
 
 def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memory:
@@ -140,12 +145,12 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
         "passing": config.sampling.batch * _ALIVE * streams,
         "decoders": sum(_count(parts[name]) * _itemsize(name, section) for name in DECODERS),
         "decoding": _decoding(parts["vae"], geometry, section) * size,
-        "rewards": 0,
     }
-    networks = list(network_bytes(config.rewards.reward).values()) if _judges_here(config) else []
-    sizes["rewards"] = sum(networks)
+    networks, others = _reward_networks(config), _held_out_networks(config)
+    sizes |= {"rewards": sum(networks), "heldout": sum(others)}
     loaded = (weights + (3 if config.policy.init else 2) * copy if adapters else 3 * weights) // shards
-    return Memory(**sizes, **_phases(config, sizes, networks, max(loaded, _text_encoder(folder, size))))
+    phases = _phases(config, sizes, networks, max(loaded, _text_encoder(folder, size)))
+    return Memory(**sizes, **phases, evaluate=_evaluating(config, sizes, networks + others))
 
 
 @lru_cache(maxsize=1)
@@ -167,26 +172,58 @@ def _state(path: Path) -> object:
 
 
 def _phases(config: Config, sizes: dict[str, int], networks: list[int], loaded: int) -> dict[str, int]:
-    """Peak of each phase; what does not wait in main memory is there in all of them."""
-    backbone, rewards = config.backbone, config.rewards
-    base = sizes["base"] + sizes["old"] + sizes["reference"]
-    resident = base + sizes["trained"] + sizes["prompts"]
-    decoders = 0 if backbone.offload else sizes["decoders"]
-    judges = 0 if rewards.offload else sizes["rewards"]
-    own = sizes["old"] if config.policy.parameters == "lora" else 0  # the policy's adapters go with its network
-    leaves = base + own if backbone.offload and networks and not sizes["gathered"] else 0
-    judging = max(networks, default=0) if rewards.offload else sizes["rewards"]
+    """Peak of each phase of a step, and of loading."""
+    judges = 0 if config.rewards.offload else sum(networks)
+    update = sizes["gathered"] + sizes["gradients"] + sizes["activations"]
     return {
-        "load": loaded + decoders,
-        "sample": resident + sizes["gathered"] + sizes["passing"] + decoders + judges,
-        "decode": resident + sizes["decoders"] + sizes["decoding"] + judges,
-        "score": resident - leaves + decoders + judging,
-        "update": resident + sizes["gathered"] + sizes["gradients"] + sizes["activations"] + decoders + judges,
+        "load": loaded + _decoders(config, sizes),
+        **_judging(config, sizes, networks),
+        "update": _resident(sizes) + update + _decoders(config, sizes) + judges,
     }
 
 
-def _judges_here(config: Config) -> bool:
-    return config.rewards.backend == "local" and config.rewards.device != "cpu"
+def _evaluating(config: Config, sizes: dict[str, int], networks: list[int]) -> int:
+    """Peak of evaluations, which sample and judge as steps do, with the networks of held-out metrics beside all."""
+    return max(_judging(config, sizes, networks).values()) if config.run.eval_every else 0
+
+
+def _judging(config: Config, sizes: dict[str, int], networks: list[int]) -> dict[str, int]:
+    """Peaks while clips are sampled, decoded and judged; what does not wait in main memory is there in all of them."""
+    resident, decoders = _resident(sizes), _decoders(config, sizes)
+    judges = 0 if config.rewards.offload else sum(networks)
+    own = sizes["old"] if config.policy.parameters == "lora" else 0  # the policy's adapters go with its network
+    moves = config.backbone.offload and networks and not sizes["gathered"]
+    leaves = sizes["base"] + sizes["old"] + sizes["reference"] + own if moves else 0
+    judging = max(networks, default=0) if config.rewards.offload else judges
+    return {
+        "sample": resident + sizes["gathered"] + sizes["passing"] + decoders + judges,
+        "decode": resident + sizes["decoders"] + sizes["decoding"] + judges,
+        "score": resident - leaves + decoders + judging,
+    }
+
+
+def _resident(sizes: dict[str, int]) -> int:
+    """What the whole run holds."""
+    return sum(sizes[name] for name in ("base", "old", "reference", "trained", "prompts"))
+
+
+def _decoders(config: Config, sizes: dict[str, int]) -> int:
+    """Where nothing is decoded."""
+    return 0 if config.backbone.offload else sizes["decoders"]
+
+
+def _reward_networks(config: Config) -> list[int]:
+    """Bytes of each network of rewards on this GPU."""
+    here = config.rewards.backend == "local" and config.rewards.device != "cpu"
+    return list(network_bytes(config.rewards.reward).values()) if here else []
+
+
+def _held_out_networks(config: Config) -> list[int]:
+    """Bytes of each network of held-out metrics: in this process whatever the backend of rewards is."""
+    if not config.run.eval_every or config.rewards.device == "cpu":
+        return []
+    specs = held_out_specs(config.rewards.reward, config.evaluation.heldout, config.backbone.kind)
+    return list(network_bytes(specs).values())
 
 
 def _gradients_apart(config: Config) -> int:

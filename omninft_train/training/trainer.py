@@ -10,8 +10,12 @@ from __future__ import annotations
 import math
 from contextlib import closing, nullcontext
 from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
 
 from omninft_train.method.schedule import old_keep
+from omninft_train.models.latents import Latents
 from omninft_train.rewards.local import Scored
 from omninft_train.training.diagnostics import summarise_policy, summarise_rewards, summarise_update, timed
 from omninft_train.training.evaluating import due, evaluate_policy, start_evaluations
@@ -75,16 +79,28 @@ def _step(training: Training, tracker: Tracker, step: int) -> None:
     log |= training.weighting.log(step) | layers
     log |= {"old_keep": keep, **summarise_policy(training.policy), **training.seconds}
     tracker.log(step, log)
-    if config.run.clips_every and step % config.run.clips_every == 0 and training.world.is_main:
+    if config.run.clips_every and step % config.run.clips_every == 0:
         tracker.show(step, show_clips(training, rollouts, scored, step))
 
 
 def show_clips(training: Training, rollouts: Rollouts, scored: Scored, step: int) -> list[ShownClip]:
-    """Keep the first rollouts of this process as clips, with their rewards; decoding them again is cheap."""
-    index = rollouts.index[:_SHOWN]
-    clips = training.backbone.decode(rollouts.latents[:_SHOWN])
+    """Keep the first rollouts of the step as clips, with their rewards; nothing in all processes but the first.
+
+    The first process decodes those of all: latents travel, which are a fiftieth of a clip.
+    """
+    world = training.world
+    mine = [
+        (number, rollouts.prompts[row].prompt_av, rollouts.latents[[row]].map(Tensor.cpu))
+        for row, number in enumerate(rollouts.index)
+        if number < _SHOWN
+    ]
+    parts: Any = world.gather_objects(mine)
+    if not world.is_main:
+        return []
+    taken = sorted((one for part in parts for one in part), key=lambda one: one[0])
+    index, prompts, latents = zip(*taken, strict=True)
+    clips = training.backbone.decode(Latents.cat(latents).map(lambda part: part.to(world.device)))
     names = [spec.name for spec in training.config.rewards.reward]
     values = [[value if math.isfinite(value) else None for value in scored.values[i].tolist()] for i in index]
     rewards = [dict(zip(names, row, strict=True)) for row in values]
-    prompts = [prompt.prompt_av for prompt in rollouts.prompts[:_SHOWN]]
     return keep_clips(training.out, step, dict(zip(index, clips, strict=True)), prompts, rewards)

@@ -27,7 +27,7 @@ from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.world import draw_scene
 from omninft_train.prompts import load_prompts
 from omninft_train.recipe import load, to_toml
-from omninft_train.training.memory import estimate
+from omninft_train.training.memory import Memory, estimate
 from omninft_train.training.tracking import read_metrics
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -186,12 +186,16 @@ def test_network_and_pretraining_are_as_stated():
 
 
 def test_memory_is_as_stated(tmp_path: Path):
-    save_full_size_configs(tmp_path)
+    folders = {version: save_full_size_configs(tmp_path / version, version) for version in ("2.0", "2.3", "2.5")}
+    evaluated = ("run.eval_every=50", 'evaluation.heldout=["av_align", "clip_score"]')
     table = {row[0].strip("*"): [float(cell.strip("*")) for cell in row[1:]] for row in rows("### Memory")}
-    columns = [("ltx2", 1, 1), ("ltx2", 8, 1), ("ltx2", 16, 1), ("ltx2", 8, 4), ("ltx2-32gb", 1, 1)]
+    columns = [("ltx2", 1, 1), ("ltx2", 8, 1), ("ltx2", 16, 1), ("ltx2", 8, 4)]
+    columns += [(name, 1, 1) for name in ("ltx2.3", "ltx2.5", "ltx2-small", "ltx2-32gb")]
+    assert list(table) == [*(entry.name for entry in dataclasses.fields(Memory)), "peak"]
     for column, (backbone, world, batch) in enumerate(columns):
-        path = f'backbone.path="{tmp_path}"'
-        found = estimate(load("omninft", backbone, [path, f"optimizer.batch={batch}"]), world)
+        path = f'backbone.path="{folders.get(backbone.removeprefix("ltx"), folders["2.0"])}"'
+        found = estimate(load("omninft", backbone, [path, f"optimizer.batch={batch}", *evaluated]), world)
+        assert all(len(stated) == len(columns) for stated in table.values())
         for name, stated in table.items():
             assert stated[column] == pytest.approx(getattr(found, name) / 1e9, abs=0.006), (
                 name,

@@ -39,7 +39,8 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     # What "git hash-object" says of these bytes.
     blob = hashlib.sha1(b"blob " + str(len(CONTENT)).encode() + b"\x00" + CONTENT).hexdigest()
     url = f"http://127.0.0.1:{server.server_port}/train.jsonl"
-    entry = replace(PUBLISHED["vggsound-20k"], url=url, blob=blob)
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    entry = replace(PUBLISHED["vggsound-20k"], url=url, blob=blob, sha256=(digest[:8], digest[-5:]))
     monkeypatch.setattr(prompt_lists, "PUBLISHED", {"vggsound-20k": entry})
     yield path
     server.shutdown()
@@ -68,6 +69,22 @@ def test_a_file_that_was_changed_here_is_refused(served: Path, tmp_path: Path) -
     path.write_bytes(CONTENT + b"\n")
     with pytest.raises(EnvironmentProblem, match="git id"):
         pull_list("vggsound-20k", tmp_path)
+
+
+@pytest.mark.parametrize("known", [("00000000", None), (None, "00000")])
+def test_what_is_known_of_the_sha256_is_compared_too(
+    known: tuple[str | None, str | None], served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the file, both digests that were expected, and what to do."""
+    entry = prompt_lists.PUBLISHED["vggsound-20k"]
+    ends = tuple(new or old for new, old in zip(known, entry.sha256, strict=True))
+    monkeypatch.setattr(prompt_lists, "PUBLISHED", {"vggsound-20k": replace(entry, sha256=ends)})
+    with pytest.raises(EnvironmentProblem) as caught:
+        pull_list("vggsound-20k", tmp_path / "lists")
+    message = str(caught.value)
+    assert "vggsound-20k.jsonl" in message and f"expected {entry.blob} and {ends[0]}...{ends[1]}" in message
+    assert hashlib.sha256(CONTENT).hexdigest() in message and "prompts.path" in message
+    assert not list((tmp_path / "lists").iterdir())
 
 
 def test_an_unknown_list_and_a_server_that_is_not_there(tmp_path: Path, served: Path) -> None:

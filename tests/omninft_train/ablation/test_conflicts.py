@@ -191,6 +191,20 @@ def test_a_folder_of_an_ablation_gives_its_runs(avbench, small_grid, fake_comman
         assert [one["name"] for one in facts] == [f"{label}/seed-{seed}" for seed in range(2)]
 
 
+def test_the_policy_of_a_step_has_rollouts_of_its_own(avbench, small_grid, fake_command, tmp_path):
+    assert avbench("ablate", "--grid", small_grid, "--out", "out", "-q").returncode == 0
+    log, names = tmp_path / "calls", []
+    options = ("--prompts", "4", "--group-size", "4", "--trainer", fake_command, "-q", "--out", "study")
+    for step in ("last", "1", "best"):
+        call = ("study", "conflicts", "out/runs/vanilla/seed-1/run", "--step", step, *options)
+        assert avbench(*call, fake={"FAKE_CALLS": str(log)}).returncode == 0
+        (one,) = json.loads((tmp_path / "study" / "conflicts.json").read_text())
+        names.append(one["name"].removeprefix("out/runs/vanilla/seed-1"))
+    assert names == ["", " at step 1", " at its best step"]
+    calls = [json.loads(line)[8:] for line in log.read_text().splitlines()]
+    assert calls == [[], ["--step", "1"], ["--step", "best"]], "none takes the rollouts of another"
+
+
 def test_wrong_arguments_are_one_line(avbench, fake_command, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.jsonl").write_text("")

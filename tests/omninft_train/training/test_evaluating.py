@@ -103,10 +103,13 @@ def test_what_is_kept_is_what_the_command_gives(weights: Path, settings: tuple[s
     assert {row["model"] for row in rows} == {"policy-step-2"}
 
 
-def test_each_evaluated_policy_is_saved(weights: Path, settings: tuple[str, ...], tmp_path: Path) -> None:
+def test_each_evaluated_policy_is_saved(
+    weights: Path, settings: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run(tiny_config(weights, *settings, "run.steps=3", "run.eval_every=2", "run.save_every=3"), tmp_path)
     assert list(read_evaluations(tmp_path)) == [0, 2, 3] and list(checkpoint.policies(tmp_path)) == [2, 3]
     assert planned(tiny_config(weights, *settings, "run.steps=3", "run.eval_every=2")) == 3
+    assert "nothing is held out" not in caplog.text  # the miniature has measures that are no rewards
 
 
 def test_held_out_metrics_are_opened_for_evaluations_alone(

@@ -20,12 +20,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_weights(tmp_path_factory.mktemp("weights"))
 
 
-def failing(weights: Path, folder: Path, *, fails: int, how: str = "raises") -> tuple[dict[str, Any], list[str]]:
+def failing(
+    weights: Path, folder: Path, *, fails: int, how: str = "raises", size: int = 3
+) -> tuple[dict[str, Any], list[str]]:
     """Exit codes and seconds, and the lines that all processes wrote to stderr."""
     settings = [f'backbone.path="{weights}"', *SMALL]
     arguments = ["train", "--out", str(folder / "run"), "--backbone", "miniature"]
     plan = {
         "arguments": [*arguments, *(part for text in settings for part in ("--set", text))],
+        "size": size,
         "fails": fails,
         "how": how,
         "began": str(folder / "began"),
@@ -65,3 +68,40 @@ def test_a_killed_process_ends_all(weights: Path, tmp_path: Path) -> None:
     assert result["codes"][1] == -9 and 0 not in result["codes"]
     assert result["seconds"] < 60
     assert any("process 2 ends, because process 0 failed" in line for line in lines)
+
+
+@pytest.mark.long
+def test_a_recipe_that_one_process_lacks_ends_all(weights: Path, tmp_path: Path) -> None:
+    result, lines = failing(weights, tmp_path, fails=1, how="recipe", size=2)
+    assert result["codes"] == [2, 2] and result["seconds"] < 20
+    first, second = (line for line in lines if "not-on-this-node.toml" in line)
+    assert first.startswith("omninft-train: ")
+    assert second.startswith("process 0 ends, because process 1 failed: ")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("fails", "named"), [(1, "process 1"), (0, "process 0")])
+def test_a_process_that_never_starts_is_not_waited_for(weights: Path, tmp_path: Path, fails: int, named: str) -> None:
+    """Its environment is broken, for example; the first one keeps the store that all meet at."""
+    result, lines = failing(weights, tmp_path, fails=fails, how="absent", size=2)
+    assert result["codes"][fails] == 1 and result["codes"][1 - fails] == 4
+    assert result["seconds"] < 20
+    (line,) = (line for line in lines if "did not start within 0.05 minutes" in line)
+    assert line.startswith(f"omninft-train: {named} did")
+
+
+@pytest.mark.long
+def test_a_node_without_gpus_beside_one_with_is_named(weights: Path, tmp_path: Path) -> None:
+    result, lines = failing(weights, tmp_path, fails=1, how="gpu", size=2)
+    assert result["codes"] == [4, 4] and result["seconds"] < 20
+    about = [line for line in lines if "process 1 would compute on cuda and process 0 on cpu" in line]
+    assert about[0].startswith("omninft-train: ") and len(about) == 2
+
+
+@pytest.mark.long
+def test_a_process_that_is_silent_is_taken_for_dead(weights: Path, tmp_path: Path) -> None:
+    """It is suspended: gloo notices nothing, as NCCL does of one that is killed."""
+    result, lines = failing(weights, tmp_path, fails=1, how="stopped", size=2)
+    assert result["codes"] == [70, -9] and result["seconds"] < 30
+    (line,) = (line for line in lines if "ends, because" in line)
+    assert line.startswith("process 0 ends, because process 1 failed: it has given no sign of life for 5 s")

@@ -16,6 +16,7 @@ from tiny_training import assert_close, log, make, run
 
 from omninft_train.config import Config
 from omninft_train.errors import UsageError
+from omninft_train.evaluation import read_evaluations
 from omninft_train.export import ExportOptions, export
 from omninft_train.generate import Generation, load_trained, sample_clips
 from omninft_train.models.adapter_files import LORA_FILE
@@ -149,10 +150,21 @@ def test_training_goes_on_from_an_exported_lora(folder: Path, tmp_path: Path, fo
 
 
 @pytest.mark.long
-def test_ltx25_is_trained_sampled_and_exported(folder: Path, tmp_path: Path) -> None:
+def test_ltx25_is_trained_evaluated_sampled_and_exported(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     save_tiny_pipeline(tmp_path / "pipeline", "2.5")
     newer = (f'backbone.path="{tmp_path / "pipeline"}"', f'backbone.cache="{tmp_path / "cache"}"')
-    run(config(folder, *newer, "sampling.steps=3"), tmp_path / "run")
+    evaluated = ("run.eval_every=1", "evaluation.samples=1", "evaluation.steps=2")
+    evaluated += (f'evaluation.prompts="{folder / "prompts.jsonl"}"',)
+    run(config(folder, *newer, *evaluated, "sampling.steps=3"), tmp_path / "run")
+    evaluations = read_evaluations(tmp_path / "run")
+    assert list(evaluations) == [0, 1, 2]
+    for one in evaluations.values():
+        assert one.metrics.keys() == {"sharpness", "loudness"} and not one.failures
+        assert all(len(metric.values) == 3 for metric in one.metrics.values())
+    assert evaluations[0].metrics["sharpness"].values != evaluations[2].metrics["sharpness"].values
+    assert caplog.text.count("nothing is held out") == 1  # LTX-2 has no held-out measures of its own
     rows = log(tmp_path / "run")
     assert rows[1]["distance_old"] > 0 and rows[1]["region_weight_max"] > 1
     trained = load_trained(tmp_path / "run", "cpu")

@@ -123,6 +123,35 @@ def test_a_phase_holds_what_it_needs(full_size: Path) -> None:
         assert found.peak == max(getattr(found, name) for name in PHASES)
 
 
+HELD_OUT = ("run.eval_every=50", "evaluation.heldout=['clip_score']")
+
+
+def test_an_evaluation_holds_what_a_step_does_and_held_out_networks(full_size: Path) -> None:
+    plain, evaluated = (estimate(recipe(full_size, "ltx2", *more)) for more in ((), HELD_OUT))
+    assert plain.evaluate == plain.heldout == 0
+    assert evaluated.heldout == pytest.approx(0.61e9, rel=0.01)  # CLIP's
+    assert evaluated.evaluate == max(plain.sample, plain.decode, plain.score) + evaluated.heldout
+    bare = estimate(recipe(full_size, "ltx2", "run.eval_every=50"))
+    assert (bare.heldout, bare.evaluate) == (0, max(plain.sample, plain.decode, plain.score))
+
+
+def test_held_out_networks_are_here_though_rewards_are_elsewhere(full_size: Path) -> None:
+    actors = estimate(recipe(full_size, "ltx2", *HELD_OUT, "rewards.backend=ray"))
+    assert actors.rewards == 0 < actors.heldout
+    assert actors.evaluate == max(actors.sample, actors.decode) + actors.heldout
+    assert estimate(recipe(full_size, "ltx2", *HELD_OUT, "rewards.device=cpu")).heldout == 0
+
+
+def test_a_large_held_out_network_decides_the_peak(full_size: Path) -> None:
+    cheap = ('rewards.reward=[{scorer = "reward_audiobox", weight = 1.0, route = "both"}]', "run.eval_every=50")
+    large = (*cheap, "evaluation.heldout=['reward_hpsv3']")
+    found = estimate(recipe(full_size, "ltx2", *large))
+    assert found.peak == found.evaluate > found.update
+    # One after another, only the largest counts, and the generator may wait in main memory meanwhile.
+    offloaded = estimate(recipe(full_size, "ltx2", *large, "rewards.offload=true", "backbone.offload=true"))
+    assert offloaded.evaluate == max(offloaded.sample, offloaded.decode) < found.evaluate - found.heldout
+
+
 def test_a_lora_to_start_from_is_kept_as_the_reference(full_size: Path) -> None:
     plain, started = estimate(recipe(full_size)), estimate(recipe(full_size, "ltx2", "policy.init=lora"))
     assert (plain.reference, started.reference) == (0, plain.old)

@@ -1,10 +1,16 @@
-"""Services that show a run: what reaches them, by packages that stand in for those that are not installed."""
+"""Services that show a run: what TensorBoard and an offline run of Weights & Biases hold afterwards.
+
+What Trackio is called with is seen by a package that stands in for it: its own cannot be installed beside the others.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import struct
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_training import log, make, tiny_config, tiny_weights
+from tiny_training import SMALL, log, make, tiny_config, tiny_weights
 
 from omninft_train.errors import EnvironmentProblem
 from omninft_train.models.backbone import Decoded
@@ -143,16 +149,78 @@ def test_nested_values_get_flat_names() -> None:
     assert flat({"a": {"b": [1, {"c": 2}]}, "d": 3}) == {"a/b/0": 1, "a/b/1/c": 2, "d": 3}
 
 
-def test_tensorboard_gets_numbers_frames_and_sound(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
+def board(run: Path) -> Any:
+    """What TensorBoard reads of a run."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    found = EventAccumulator(str(run / "tensorboard"))
+    found.Reload()
+    return found
+
+
+def test_a_training_is_shown_in_tensorboard(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    weights = tiny_weights(tmp_path_factory.mktemp("weights"))
+    trainer.train(make(tiny_config(weights, "run.tracker=tensorboard", "run.clips_every=2"), tmp_path))
+    found, rows = board(tmp_path), log(tmp_path)
+    assert [event.value for event in found.Scalars("loss")] == pytest.approx([row["loss"] for row in rows], rel=1e-6)
+    assert [event.step for event in found.Scalars("reward_sync_mean")] == [0, 1]
+    for number in range(4):
+        assert [event.step for event in found.Images(f"clips/{number:03d}")] == [0]
+        assert [event.step for event in found.Audio(f"clips/{number:03d}")] == [0]
+
+
+@pytest.mark.long
+def test_a_training_is_shown_in_weights_and_biases_without_a_network(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its own package, in offline mode; in a process of its own, as it starts services and redirects output."""
+    weights, run = tiny_weights(tmp_path_factory.mktemp("weights")), tmp_path / "run"
+    changes = (*SMALL, f'backbone.path="{weights}"', "run.steps=3", "run.tracker=wandb", "run.clips_every=2")
+    command = [sys.executable, "-m", "omninft_train", "train", "--out", str(run), "--backbone", "miniature"]
+    command += [part for text in changes for part in ("--set", text)]
+    folders = {f"WANDB_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "CACHE", "DATA")}
+    environment = {**os.environ, **folders, "WANDB_MODE": "offline"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "the mirror failed" not in done.stderr
+    (folder,) = (run / "wandb").glob("offline-run-*")
+    (file,) = folder.glob("run-*.wandb")
+    history = [dict(row) for row in logged_offline(file)]
+    assert [row["loss"] for row in history] == [row["loss"] for row in log(run)]
+    assert [row.get("clips/001/_type") for row in history] == ["video-file", None, "video-file"]
+    kept, shown = (
+        sorted(path.read_bytes() for path in place.rglob("*.mp4")) for place in (run / "clips", folder / "files")
+    )
+    assert kept == shown and len(kept) == 8
+
+
+def logged_offline(path: Path) -> Iterator[dict[str, Any]]:
+    """Steps in an offline run's file: records behind a head of 7 bytes, cut at the borders of blocks of 32 KiB."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, position, content = path.read_bytes(), 7, b""
+    while position < len(data):
+        left = 32_768 - position % 32_768
+        if left < 7:
+            position += left
+            continue
+        length, part = struct.unpack_from("<HB", data, position + 4)
+        content += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if part in (1, 4):  # a whole record, or the last part of one
+            record = wandb_internal_pb2.Record.FromString(content)
+            content = b""
+            if record.WhichOneof("record_type") == "history":
+                items = record.history.item
+                yield {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
+
+
+def test_tensorboard_gets_numbers_frames_and_sound(tmp_path: Path) -> None:
     service = open_service("tensorboard", tmp_path, {"run": {"seed": 1}})
     service.log(4, {"loss": 0.5, "depth": {"audio": [1.0, 2.0]}, "name": "x"})
     service.show(4, [ShownClip(tmp_path / "002.mp4", clip(), "a dog", {"sync": 0.5})])
     service.close()
-    found = EventAccumulator(str(tmp_path / "tensorboard"))
-    found.Reload()
+    found = board(tmp_path)
     assert [(event.step, event.value) for event in found.Scalars("depth/audio/1")] == [(4, 2.0)]
     assert set(found.Tags()["scalars"]) >= {"loss", "depth/audio/0"}
     assert found.Images("clips/002")[0].width == 4 * 16  # frames side by side
@@ -161,15 +229,11 @@ def test_tensorboard_gets_numbers_frames_and_sound(tmp_path: Path) -> None:
 
 
 def test_tensorboard_forgets_steps_that_are_made_again(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     for first, last in ((0, 6), (3, 5)):
         service = open_service("tensorboard", tmp_path, {}, first)
         for step in range(first, last):
             service.log(step, {"loss": float(step)} | ({"eval_sync": 1.0} if (first, step) == (0, 3) else {}))
         service.close()
-    found = EventAccumulator(str(tmp_path / "tensorboard"))
-    found.Reload()
+    found = board(tmp_path)
     assert [event.step for event in found.Scalars("loss")] == [0, 1, 2, 3, 3, 4]
     assert [event.step for event in found.Scalars("eval_sync")] == [3]

@@ -10,6 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 import tiny_training
 import torch
@@ -330,6 +332,7 @@ def seven_prompts(folder: Path) -> tuple[str]:
 @pytest.mark.long
 def test_two_processes_are_as_one(weights: Path, tmp_path: Path) -> None:
     evaluated = ("run.eval_every=2", "evaluation.samples=1", "evaluation.steps=2", *seven_prompts(tmp_path))
+    evaluated += ("run.clips_every=1",)
     one = run(tiny_config(weights, *evaluated), tmp_path / "one")
     settings = [f'backbone.path="{weights}"', *tiny_training.SMALL, *evaluated]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -354,3 +357,21 @@ def test_two_processes_are_as_one(weights: Path, tmp_path: Path) -> None:
         for name in ("two", "one")
     ]
     assert files[0] == files[1] and len(files[0]) == 2 * (1 + 7 + 3)
+    assert_same_clips(tmp_path / "two" / "clips", tmp_path / "one" / "clips")
+
+
+def assert_same_clips(found: Path, wanted: Path) -> None:
+    """Clips of two steps, whichever process sampled them: the first four rollouts, with their prompts and rewards."""
+    for step in ("step-000000", "step-000001"):
+        rows, others = (json.loads((folder / step / "clips.json").read_text()) for folder in (found, wanted))
+        assert [row["clip"] for row in rows] == [f"{number:03d}.mp4" for number in range(4)]
+        for row, other in zip(rows, others, strict=True):
+            assert (row["clip"], row["prompt"]) == (other["clip"], other["prompt"])
+            assert row["rewards"] == pytest.approx(other["rewards"], abs=1e-3)
+            pictures = [_first_frame(folder / step / row["clip"]) for folder in (found, wanted)]
+            assert np.abs(pictures[0] - pictures[1]).mean() < 1.0  # of 255: files are coded with loss
+
+
+def _first_frame(path: Path) -> Any:
+    with av.open(str(path)) as container:
+        return next(container.decode(video=0)).to_ndarray(format="rgb24").astype(float)
