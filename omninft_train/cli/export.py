@@ -26,7 +26,7 @@ def command(
     ] = None,
     step: Step = "last",
 ) -> None:
-    """Write the trained weights of a run; only files are read, so it takes seconds and no GPU."""
+    """Write the trained weights of a run; only files are read, so it takes no GPU and no pipeline."""
     from omninft_train.export import ExportOptions, export
     from omninft_train.generate import step_number
 
