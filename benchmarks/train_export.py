@@ -8,7 +8,6 @@ The checkpoint holds a LoRA of LTX-2's true size in the recipe's rank, drawn by 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import torch
 from run import machine
+from train_device import drawn
 
 from omninft_train.models.lora import adapter_shapes
 from omninft_train.models.ltx2 import config_digest, describe
@@ -37,17 +37,14 @@ CASES = {
 }
 
 
-def drawn(name: str, shape: tuple[int, int]) -> torch.Tensor:
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 2**63
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)) / shape[1] ** 0.5
-
-
 def save_run(folder: Path) -> Path:
     """A run's folder with one checkpoint, which has what `export` reads."""
     pipeline = save_full_size_configs(folder / "pipeline")
     config = load("omninft", "ltx2", [f'backbone.path="{pipeline}"'])
     network = describe(pipeline, ["transformer"])["transformer"]
-    tensors = {name: drawn(name, shape) for name, shape in adapter_shapes(network, config.policy.rank).items()}
+    tensors = {
+        name: drawn(name, torch.empty(shape)) for name, shape in adapter_shapes(network, config.policy.rank).items()
+    }
     meta = {
         "backbone": "ltx2",
         "backbone_digest": config_digest(network.config),
