@@ -240,7 +240,7 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def training(session: nox.Session) -> None:
-    """What the trainer costs and achieves on the miniature: four recipes x three seeds, then overheads (an hour)."""
+    """What the trainer costs and achieves on the miniature: four recipes x three seeds, overheads, memory (an hour)."""
     _prepare(session, "train,dev")
     results = Path("benchmarks", "results", "miniature")
     results.mkdir(parents=True, exist_ok=True)
@@ -249,6 +249,7 @@ def training(session: nox.Session) -> None:
     _run(session, "python", "benchmarks/train_evidence.py", str(runs), *session.posargs)
     _run(session, "python", "benchmarks/train_evidence.py", str(runs), "--collect", str(results), *session.posargs)
     _run(session, "python", "benchmarks/train_overhead.py", str(results / "overhead.json"))
+    _run(session, "python", "benchmarks/train_memory.py", str(results / "memory.json"))
 
 
 @nox.session(venv_backend="none")

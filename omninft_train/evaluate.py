@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from omninft_train.config import MINIATURES, Config, RewardSection
 from omninft_train.evaluation import Evaluation, Metric
-from omninft_train.generate import Generation, Job, Trained, jobs_of
+from omninft_train.generate import Generation, Trained, jobs_of
 from omninft_train.judging import JudgedClip, judged_rows
-from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.held_out import held_out_specs, higher_is_better
-from omninft_train.rewards.spec import Rewards, Score
+from omninft_train.rewards.spec import Rewards, Score, SetMetric
 from omninft_train.training.distributed import ALONE, World
 from omninft_train.training.rollout import NOISE
-
-SetMetric = Callable[[Sequence[Decoded], Sequence[TrainPrompt]], float]
-"""(B clips, the prompt of each) -> one value for all."""
 
 
 def evaluate(
@@ -48,20 +44,18 @@ def evaluate(
         EnvironmentProblem: a reward cannot run at all, or the journal cannot be written.
     """
     section, sets = _with_held_out(trained.config), _set_metrics(trained.backbone.kind)
-    keep: dict[Job, Decoded] | None = {} if sets else None
-    rows = judged_rows(trained, prompts, how, section, journal, world, keep, running=running, clips=clips)
+    rows = judged_rows(trained, prompts, how, section, journal, world, sets=sets, running=running, clips=clips)
     figures = _probes(trained, prompts, how)  # in all processes: spread networks need each of them in every pass
     if rows is None:
         return None
-    whole = [keep[job] for job in jobs_of(prompts, how)] if keep is not None else []
-    return _evaluation(trained, prompts, how, section, rows, {**_of_sets(sets, whole, prompts, how), **figures})
+    return _evaluation(trained, prompts, how, section, rows, {**_of_sets(sets, rows, prompts, how), **figures})
 
 
 def _of_sets(
-    sets: Mapping[str, SetMetric], clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], how: Generation
+    sets: Mapping[str, SetMetric], rows: Sequence[JudgedClip], prompts: Sequence[TrainPrompt], how: Generation
 ) -> dict[str, Score]:
     texts = [prompts[job.prompt] for job in jobs_of(prompts, how)]
-    return {name: metric(clips, texts) for name, metric in sets.items()}
+    return {name: metric.of_set([row.statistics[name] for row in rows], texts) for name, metric in sets.items()}
 
 
 def _evaluation(

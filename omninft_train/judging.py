@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from omninft_train.clips import save_mp4
@@ -17,6 +18,7 @@ from omninft_train.generate import Generation, Job, Trained, jobs_of, settings_o
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.local import Rewards, make_rewards, read_clips
+from omninft_train.rewards.spec import SetMetric
 from omninft_train.training.distributed import ALONE, World
 from omninft_train.training.offload import make_room
 
@@ -28,27 +30,36 @@ _Clip = TypeVar("_Clip")
 
 @dataclass(frozen=True)
 class JudgedClip:
-    """Rewards of one clip.
+    """What is kept of one clip.
 
     Attributes:
-        values: (R,), None where one failed.
+        values: of the rewards, (R,), None where one failed.
         reasons: why, one text for each failure.
+        statistics: what metrics of all clips together take of this one, by their names.
     """
 
     values: tuple[float | None, ...]
     reasons: tuple[str, ...]
+    statistics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
-def judge(rewards: Rewards, clips: Sequence[tuple[Job, Decoded]], prompts: Sequence[TrainPrompt]) -> list[JudgedClip]:
-    """Judge clips in memory, in their order."""
+def judge(
+    rewards: Rewards,
+    clips: Sequence[tuple[Job, Decoded]],
+    prompts: Sequence[TrainPrompt],
+    sets: Mapping[str, SetMetric] = MappingProxyType({}),
+) -> list[JudgedClip]:
+    """Judge clips in memory, in their order, and take what `sets` need of each."""
     jobs = [job for job, _ in clips]
     texts = [prompts[job.prompt] for job in jobs]
     scored = rewards.score([clip for _, clip in clips], texts, [job.name for job in jobs])
     reasons = iter(scored.reasons)  # clip by clip, one for each value that is invalid
     rows = []
-    for values, valid in zip(scored.values.tolist(), scored.valid.tolist(), strict=True):
+    rated = zip(clips, texts, scored.values.tolist(), scored.valid.tolist(), strict=True)
+    for (_, clip), text, values, valid in rated:
         kept = tuple(value if ok else None for value, ok in zip(values, valid, strict=True))
-        rows.append(JudgedClip(kept, tuple(next(reasons) for ok in valid if not ok)))
+        statistics = {name: tuple(metric.of_clip(clip, text)) for name, metric in sets.items()}
+        rows.append(JudgedClip(kept, tuple(next(reasons) for ok in valid if not ok), statistics))
     return rows
 
 
@@ -77,8 +88,8 @@ def judged_rows(
     section: RewardSection,
     out: Path,
     world: World = ALONE,
-    keep: dict[Job, Decoded] | None = None,
     *,
+    sets: Mapping[str, SetMetric] = MappingProxyType({}),
     running: Rewards | None = None,
     clips: Path | None = None,
 ) -> list[JudgedClip] | None:
@@ -91,7 +102,7 @@ def judged_rows(
         section: the rewards.
         out: file of the result; journals lie beside it, and what they hold of equal settings is not done again.
         world: processes that share the work.
-        keep: gets all clips of all processes, for metrics of sets. Then those in the journal are sampled again.
+        sets: metrics of all clips together, by name; what they take of each clip is kept with its rewards.
         running: the first of the rewards, where they are open already; only the others are opened then.
         clips: folder that gets each judged clip as a file.
 
@@ -99,27 +110,18 @@ def judged_rows(
         UsageError: processes do not share the folder of `out`.
         EnvironmentProblem: a reward cannot run at all, or the journal or a clip cannot be written.
     """
-    settings = settings_of(trained, prompts, how) | {"rewards": judged_by(section)}
+    settings = settings_of(trained, prompts, how) | {"rewards": judged_by(section), "sets": sorted(sets)}
     jobs = jobs_of(prompts, how)
     done: dict[Job, JudgedClip] = world.gather_objects(_done(out, settings, clips))[0]  # type: ignore[assignment]
-    left = [job for job in jobs if keep is not None or job not in done]
-    batches = stream(trained.backbone, trained.policy, prompts, how, _dealt(left, world))
-    if any(job not in done for job in left):
+    left = [job for job in jobs if job not in done]
+    if left:
+        batches = stream(trained.backbone, trained.policy, prompts, how, _dealt(left, world))
         with _opened(section, running) as rewards, closing(_Journal(out, settings, world)) as journal:
             make_room(rewards, trained.config, trained.policy)
             for batch in _gathered(batches, _HELD if _loads_networks(trained.config, section) else 1):
-                fresh = [(job, clip) for job, clip in batch if job not in done]
-                rows = judge(rewards, fresh, prompts) if fresh else []
-                _save(fresh, clips)
-                journal.add({job: row for (job, _), row in zip(fresh, rows, strict=True)})
-                if keep is not None:
-                    keep.update(batch)
-    elif keep is not None:
-        for batch in batches:
-            keep.update(batch)
-    if keep is not None:
-        for part in world.gather_objects(keep):
-            keep.update(part)  # type: ignore[call-overload]
+                rows = judge(rewards, batch, prompts, sets)
+                _save(batch, clips)
+                journal.add({job: row for (job, _), row in zip(batch, rows, strict=True)})
     world.barrier()
     if not world.is_main:
         return None
@@ -204,7 +206,8 @@ class _Journal:
     def add(self, rows: Mapping[Job, JudgedClip]) -> None:
         """Note clips that were judged."""
         for job, row in rows.items():
-            self._write(json.dumps([job.prompt, job.sample, row.values, row.reasons], allow_nan=False))
+            content = [job.prompt, job.sample, row.values, row.reasons, dict(row.statistics)]
+            self._write(json.dumps(content, allow_nan=False))
 
     def close(self) -> None:
         """Close the file; it stays."""
@@ -229,8 +232,9 @@ def _read(out: Path, settings: Mapping[str, Any]) -> dict[Job, JudgedClip]:
     for path in _journals(out):
         lines = _lines(path)
         if next(lines, None) == settings:
-            for prompt, sample, values, reasons in lines:
-                judged[Job(prompt, sample)] = JudgedClip(tuple(values), tuple(reasons))
+            for prompt, sample, values, reasons, statistics in lines:
+                kept = {name: tuple(numbers) for name, numbers in statistics.items()}
+                judged[Job(prompt, sample)] = JudgedClip(tuple(values), tuple(reasons), kept)
     return judged
 
 

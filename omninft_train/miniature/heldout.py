@@ -1,6 +1,7 @@
 """Measures of miniature clips that are never rewarded, to see whether a policy that scores better also is better.
 
-Functions of one clip have the form of a reward and are given weight 0; `impact_distance` compares sets of clips.
+Functions of one clip have the form of a reward and are given weight 0; `impact_distance` compares sets of clips by
+the times that `clip_impacts` finds in each.
 """
 
 from __future__ import annotations
@@ -72,29 +73,34 @@ def contact_times(sight: Sight, fps: float) -> NDArray[np.float64]:
     return np.asarray((peaks - 1.5) / fps + bends.times[0], np.float64) if len(bends.times) else np.zeros(0)
 
 
-def impact_distance(clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], scenes: int = 4) -> float:
+def clip_impacts(clip: Decoded, prompt: TrainPrompt) -> list[float]:
+    """Seconds at which contacts are seen in a clip."""
+    return [float(time) for time in impact_times(clip.frames, clip.fps)]
+
+
+def impact_distance(impacts: Sequence[Sequence[float]], prompts: Sequence[TrainPrompt], scenes: int = 4) -> float:
     """Distance of seen intervals between contacts from those of real scenes of the same prompts, in seconds.
 
     Wasserstein's distance of the two distributions over all clips; smaller is better, real scenes have below 0.02 among
     themselves.
 
     Args:
-        clips: B clips.
+        impacts: of B clips, as `clip_impacts` gives them.
         prompts: the prompt of each.
         scenes: real scenes for each clip.
 
     Returns:
         Not a number if no clip has two contacts.
     """
-    real = [
-        draw_scene(_SCENES + index * scenes + scene, understand(prompt.prompt_av))
-        for index, prompt in enumerate(prompts)
-        for scene in range(scenes)
-    ]
-    return interval_distance(*([impact_times(c.frames, c.fps) for c in part] for part in (clips, render_scenes(real))))
+    real = []
+    for index, prompt in enumerate(prompts):  # a few scenes at a time: there may be any number of clips
+        subject = understand(prompt.prompt_av)
+        drawn = [draw_scene(_SCENES + index * scenes + scene, subject) for scene in range(scenes)]
+        real += [clip_impacts(clip, prompt) for clip in render_scenes(drawn)]
+    return interval_distance(impacts, real)
 
 
-def interval_distance(generated: Sequence[NDArray[np.float64]], real: Sequence[NDArray[np.float64]]) -> float:
+def interval_distance(generated: Sequence[Sequence[float]], real: Sequence[Sequence[float]]) -> float:
     """Wasserstein's distance of intervals between the times of clips; not a number where either side has none."""
-    a, b = (np.concatenate([np.diff(times) for times in side]) for side in (generated, real))
+    a, b = (np.concatenate([np.diff(np.asarray(times)) for times in side]) for side in (generated, real))
     return float(wasserstein_distance(a, b)) if len(a) and len(b) else math.nan

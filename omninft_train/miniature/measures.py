@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -20,10 +20,10 @@ from omninft_train.miniature.crowd.prompts import understand
 from omninft_train.miniature.pretrain import PretrainOptions, stream_losses
 from omninft_train.miniature.worlds import WORLDS
 from omninft_train.models.backbone import Decoded
-from omninft_train.models.hooks import Surgery
+from omninft_train.models.hooks import AttentionCapture, Surgery
 from omninft_train.models.policy import FullPolicy, Role
 from omninft_train.prompts import TrainPrompt
-from omninft_train.rewards.spec import Score
+from omninft_train.rewards.spec import Score, SetMetric
 from omninft_train.training.assemble import depth, make_capture
 from omninft_train.training.diagnostics import depth_norms
 from omninft_train.training.rollout import clip_seed, sample
@@ -39,18 +39,16 @@ _LEAST_COVER = 0.1
 _WARM = 10**9  # optimiser steps after which W has warmed up
 _PATHS = ("video_gradient_in_audio", "video_gradient_in_audio_with_surgery")
 
-SetMetric = Callable[[Sequence[Decoded], Sequence[TrainPrompt]], float]
-
 
 def set_metrics(kind: str) -> dict[str, SetMetric]:
     """A world's held-out metrics of sets of clips."""
     if kind == "crowd":
         from omninft_train.miniature.crowd import heldout as crowd
 
-        return {"impact_distance": crowd.impact_distance}
+        return {"impact_distance": SetMetric(crowd.clip_impacts, crowd.impact_distance)}
     from omninft_train.miniature import heldout as solo
 
-    return {"impact_distance": solo.impact_distance}
+    return {"impact_distance": SetMetric(solo.clip_impacts, solo.impact_distance)}
 
 
 def probes(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], seed: int) -> dict[str, Score]:
@@ -86,39 +84,52 @@ def _paths(trained: Trained, role: Role) -> dict[str, Score]:
 def region_lifts(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], seed: int) -> dict[str, Score]:
     """How much region weight and attention lie on shapes, against the fraction of the frame that these take.
 
-    Attention is collected as the run's `regions` say, switched on or not; weights are those after the warm-up.
+    Attention is collected as the run's `regions` say, switched on or not; weights are those after the warm-up. Clips
+    are sampled as many at a time as the run samples, so that memory does not grow with the prompts.
 
     Returns:
         "weight_on_sounding", "attention_on_sounding", "attention_on_silent": 1 where a shape's tokens get as much as
         any others. Means over clips that show the shapes.
     """
+    config, backbone = trained.config, trained.backbone
+    capture = make_capture(replace(config, regions=replace(config.regions, enabled=True)), trained.policy, role)
+    assert capture is not None
+    ratios: dict[str, list[float]] = {
+        name: [] for name in ("weight_on_sounding", "attention_on_sounding", "attention_on_silent")
+    }
+    for start in range(0, len(prompts), config.sampling.batch):
+        numbers = range(len(prompts))[start : start + config.sampling.batch]
+        texts = [prompts[number].prompt_av for number in numbers]
+        clips = _sampled(trained, role, texts, [clip_seed(seed, number, 0) for number in numbers], capture)
+        attention = capture.take().cpu()
+        weights = region_weights(attention, backbone.geometry.frames, config.regions.weights, _WARM)
+        for clip, text, weight, paid in zip(clips, texts, weights, attention, strict=True):
+            sounding, silent = shape_tokens(clip, text)
+            for name, values, tokens in zip(ratios, (weight, paid, paid), (sounding, sounding, silent), strict=True):
+                if tokens.any():
+                    ratios[name].append(float(values[tokens].mean() / values.mean()))
+    capture.remove()
+    return {name: fmean(values) if values else float("nan") for name, values in ratios.items()}
+
+
+def _sampled(
+    trained: Trained, role: Role, texts: Sequence[str], seeds: Sequence[int], capture: AttentionCapture
+) -> list[Decoded]:
+    """Clips of some prompts, sampled as in training; `capture` collects their attention."""
     config, policy, backbone = trained.config, trained.policy, trained.backbone
     device = next(policy.transformer(role).parameters()).device
-    capture = make_capture(replace(config, regions=replace(config.regions, enabled=True)), policy, role)
-    assert capture is not None
     latents = sample(
         policy,
         role,
-        backbone.geometry.noise([clip_seed(seed, number, 0) for number in range(len(prompts))], device),
+        backbone.geometry.noise(seeds, device),
         ltx2_levels(config.sampling.steps),
-        backbone.condition([prompt.prompt_av for prompt in prompts]),
+        backbone.condition(texts),
         negative=backbone.negative(),
         guidance=config.sampling.guidance,
         capture=capture,
         window=config.capture_window,
     )
-    attention = capture.take().cpu()
-    capture.remove()
-    weights = region_weights(attention, backbone.geometry.frames, config.regions.weights, _WARM)
-    ratios: dict[str, list[float]] = {
-        name: [] for name in ("weight_on_sounding", "attention_on_sounding", "attention_on_silent")
-    }
-    for clip, prompt, weight, paid in zip(backbone.decode(latents), prompts, weights, attention, strict=True):
-        sounding, silent = shape_tokens(clip, prompt.prompt_av)
-        for name, values, tokens in zip(ratios, (weight, paid, paid), (sounding, sounding, silent), strict=True):
-            if tokens.any():
-                ratios[name].append(float(values[tokens].mean() / values.mean()))
-    return {name: fmean(values) if values else float("nan") for name, values in ratios.items()}
+    return backbone.decode(latents)
 
 
 def shape_tokens(clip: Decoded, prompt: str) -> tuple[Tensor, Tensor]:

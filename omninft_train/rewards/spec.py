@@ -212,3 +212,16 @@ class _Both:
     def close(self) -> None:
         for backend in (self.one, self.other):
             backend.close()
+
+
+@dataclass(frozen=True)
+class SetMetric:
+    """A metric of all clips together, computed from a few numbers of each, so that no clip has to be kept.
+
+    Attributes:
+        of_clip: statistics of a clip and its prompt: any count of finite numbers.
+        of_set: the value, from the statistics of all clips and the prompt of each.
+    """
+
+    of_clip: Callable[[Decoded, TrainPrompt], Sequence[float]]
+    of_set: Callable[[Sequence[Sequence[float]], Sequence[TrainPrompt]], float]

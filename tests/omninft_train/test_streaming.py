@@ -14,6 +14,7 @@ import pytest
 import torch
 from tiny_training import make, tiny_config, tiny_weights
 
+from omninft_train import evaluate as evaluation_module
 from omninft_train import generate, judging
 from omninft_train.clips import save_mp4
 from omninft_train.errors import EnvironmentProblem, UsageError
@@ -22,7 +23,7 @@ from omninft_train.generate import Generation, Job, Trained, load_trained, sampl
 from omninft_train.judging import clear
 from omninft_train.models.backbone import Decoded
 from omninft_train.rewards.local import LocalRewardBackend, make_rewards
-from omninft_train.rewards.spec import Rewards, Scored
+from omninft_train.rewards.spec import Rewards, Scored, SetMetric
 from omninft_train.training import checkpoint, saving
 from omninft_train.training.distributed import World
 from omninft_train.training.rollout import Guidance
@@ -67,6 +68,11 @@ def sampled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(generate, "sample", counted)
     return sizes
+
+
+def stream_all(trained: Trained, prompts: Any) -> Any:
+    """All clips of some prompts, in batches."""
+    return generate.stream(trained.backbone, trained.policy, prompts, HOW, generate.jobs_of(prompts, HOW))
 
 
 def frames_of(folder: Path) -> dict[str, bytes]:
@@ -158,28 +164,49 @@ def test_judging_goes_on_where_it_stopped(
 
 
 def test_an_interrupted_evaluation_ends_as_a_whole_one(
-    trained: Trained, prompts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Trained, prompts: Any, sampled: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a metric of the whole set, whose clips are sampled again; judged they are not."""
+    """With a metric of the whole set: what it takes of each clip is kept with the clip's rewards."""
     wanted = evaluate(trained, prompts, HOW, tmp_path / "whole.json")
     judged: list[Job] = []
     real = judging.judge
 
-    def watched(rewards: Rewards, clips: Sequence[tuple[Job, Decoded]], texts: Any) -> Any:
+    def watched(rewards: Rewards, clips: Sequence[tuple[Job, Decoded]], *rest: Any) -> Any:
         if len(judged) == 2:
             raise KeyboardInterrupt
         judged.extend(job for job, _ in clips)
-        return real(rewards, clips, texts)
+        return real(rewards, clips, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(judging, "judge", watched)
         with pytest.raises(KeyboardInterrupt):
             evaluate(trained, prompts, HOW, tmp_path / "found.json")
-    calls: list[int] = []
-    monkeypatch.setattr(judging, "judge", lambda *arguments: calls.append(len(arguments[1])) or real(*arguments))
+    sampled.clear()
     assert evaluate(trained, prompts, HOW, tmp_path / "found.json") == wanted
-    assert calls == [2, 2]
+    assert sampled == [2, 2]
     assert wanted is not None and wanted.sets.keys() == {"impact_distance"}
+
+
+def test_a_metric_of_the_set_gets_the_statistics_of_all_clips_in_their_order(
+    trained: Trained, prompts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part comes from the journal of another process."""
+    seen: list[Any] = []
+
+    def of_set(statistics: Sequence[Sequence[float]], texts: Sequence[Any]) -> float:
+        seen.append((list(statistics), [text.prompt_av for text in texts]))
+        return 0.25
+
+    loud = SetMetric(lambda clip, text: [float(clip.waveform.std()), len(text.prompt_av) / 3], of_set)
+    monkeypatch.setattr(evaluation_module, "_set_metrics", lambda kind: {"loud": loud})
+    assert evaluate(trained, prompts, HOW, tmp_path / "found.json", Part(1, 2)) is None
+    found = evaluate(trained, prompts, HOW, tmp_path / "found.json")
+    assert found is not None and found.sets["loud"] == 0.25
+    clips = [clip for batch in stream_all(trained, prompts) for _, clip in batch]
+    texts = [prompt for prompt in prompts for _ in range(HOW.samples)]
+    (statistics, order) = seen[0]
+    assert statistics == [pytest.approx(loud.of_clip(*pair)) for pair in zip(clips, texts, strict=True)]
+    assert order == [text.prompt_av for text in texts]
 
 
 def test_a_policy_of_an_earlier_step_is_sampled(trained: Trained, prompts: Any, tmp_path: Path) -> None:
@@ -231,10 +258,14 @@ def test_failures_stay_with_their_clips(
     assert all(prompts[0].prompt_av[:7] in line[3][0] and len(line[3]) == 1 for line in lines) and len(lines) == 2
 
 
+@pytest.mark.parametrize("command", [group_rewards, evaluate])
 def test_no_more_than_a_batch_is_held(
-    trained: Trained, prompts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Trained, prompts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any
 ) -> None:
-    """Twenty-four clips in batches of four: at most two batches live at a time, the one judged and the one before."""
+    """Twenty-four clips in batches of four: at most two batches live at a time, the one judged and the one before.
+
+    Also where metrics of the whole set are computed.
+    """
     seen: list[weakref.ref[Decoded]] = []
     most = [0]
     real = Rewards.score
@@ -245,7 +276,7 @@ def test_no_more_than_a_batch_is_held(
         return real(self, clips, *arguments)
 
     monkeypatch.setattr(Rewards, "score", counted)
-    group_rewards(trained, prompts, replace(HOW, samples=8, steps=1, batch=4), tmp_path / "out.json")
+    command(trained, prompts, replace(HOW, samples=8, steps=1, batch=4), tmp_path / "out.json")
     assert len(seen) == 24 and 4 <= most[0] <= 8
 
 

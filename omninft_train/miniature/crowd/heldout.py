@@ -56,18 +56,22 @@ for _measure in (speed, impacts, silent_sync):  # they show where a policy drift
     _measure.higher_is_better = None  # type: ignore[attr-defined]
 
 
-def impact_distance(clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], scenes: int = 4) -> float:
+def clip_impacts(clip: Decoded, prompt: TrainPrompt) -> list[float]:
+    """Seconds at which contacts of the sounding shape are seen in a clip."""
+    return [float(time) for time in _impact_times(clip.frames, clip.fps, understand(prompt.prompt_av))]
+
+
+def impact_distance(impacts: Sequence[Sequence[float]], prompts: Sequence[TrainPrompt], scenes: int = 4) -> float:
     """Distance of intervals between contacts of the sounding shape from those of real scenes, in seconds.
 
     As `omninft_train.miniature.heldout.impact_distance`.
     """
-    casts = [understand(prompt.prompt_av) for prompt in prompts]
-    again = [cast for cast in casts for _ in range(scenes)]
-    real = render_scenes([draw_scene(_SCENES + index, cast) for index, cast in enumerate(again)])
-    sides = ((clips, casts), (real, again))
-    return interval_distance(
-        *([_impact_times(c.frames, c.fps, cast) for c, cast in zip(*side, strict=True)] for side in sides)
-    )
+    real = []
+    for index, prompt in enumerate(prompts):
+        cast = understand(prompt.prompt_av)
+        drawn = [draw_scene(_SCENES + index * scenes + scene, cast) for scene in range(scenes)]
+        real += [clip_impacts(clip, prompt) for clip in render_scenes(drawn)]
+    return interval_distance(impacts, real)
 
 
 def _impact_times(frames: NDArray[np.uint8], fps: float, cast: Cast) -> NDArray[np.float64]:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omninft_train.miniature import heldout
 from omninft_train.miniature.codec import SOLO
-from omninft_train.miniature.heldout import HELD_OUT, impact_distance, impact_times, impacts, level, speed
+from omninft_train.miniature.heldout import HELD_OUT, clip_impacts, impact_times, impacts, level, speed
 from omninft_train.miniature.render import frame_times, render, render_scenes
 from omninft_train.miniature.world import (
     DURATION,
@@ -26,6 +27,7 @@ from omninft_train.miniature.world import (
     subjects,
 )
 from omninft_train.models.backbone import Decoded
+from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.spec import RewardSpec
 
 SCENES = [draw_scene(500 + index, subject) for index, subject in enumerate(subjects()[::3])]
@@ -35,6 +37,12 @@ CLIPS = render_scenes(SCENES)
 
 def judged(judge, clip: Decoded) -> float:
     return judge(clip.frames, clip.fps, clip.waveform, clip.sample_rate, "")
+
+
+def impact_distance(clips: list[Decoded], prompts: list[TrainPrompt], scenes: int = 4) -> float:
+    """Of clips, as an evaluation computes it: from what is kept of each."""
+    kept = [clip_impacts(clip, prompt) for clip, prompt in zip(clips, prompts, strict=True)]
+    return heldout.impact_distance(kept, prompts, scenes)
 
 
 def with_frames(frames: list[np.ndarray]) -> list[Decoded]:

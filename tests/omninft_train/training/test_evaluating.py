@@ -155,11 +155,11 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(
     judged: list[int] = []
     real = judging.judge
 
-    def failing(rewards: Rewards, clips: Any, prompts: Any) -> Any:
+    def failing(rewards: Rewards, clips: Any, *rest: Any) -> Any:
         if len(judged) == 5:  # of three batches for each evaluation
             raise KeyboardInterrupt
         judged.append(len(clips))
-        return real(rewards, clips, prompts)
+        return real(rewards, clips, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(judging, "judge", failing)
@@ -171,11 +171,15 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(
     again: list[int] = []
     monkeypatch.setattr(judging, "judge", lambda *arguments: again.append(len(arguments[1])) or real(*arguments))
     assert_equal(run(config, tmp_path / "run"), wanted)
-    assert again == [1, 1, 3, 3, 1]
+    assert again == [2, 3, 3, 1]
     assert len(list(evaluation_folder(tmp_path / "run", 1).glob("*.mp4"))) == 7
-    assert read_evaluations(tmp_path / "run") == read_evaluations(tmp_path / "whole")
+    found, whole = (read_evaluations(tmp_path / name) for name in ("run", "whole"))
+    assert list(found) == list(whole) == [0, 1, 2] and (found[0], found[2]) == (whole[0], whole[2])
+    for name, metric in whole[1].metrics.items():  # the clip that was made again lay in another batch
+        assert found[1].metrics[name].values == pytest.approx(metric.values, rel=1e-5)
+    assert found[1].sets == pytest.approx(whole[1].sets)
     run(config, tmp_path / "run")  # nothing is left to do
-    assert len(again) == 5
+    assert len(again) == 4
 
 
 @pytest.mark.long
