@@ -8,14 +8,19 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
-from tiny_training import tiny_config
 from torch.multiprocessing import start_processes
 
+from omninft_train.config import Config
+from omninft_train.models.latents import Latents
+from omninft_train.recipe import load
+from omninft_train.training import experience
 from omninft_train.training.assemble import assemble
 from omninft_train.training.distributed import World, joined
 from omninft_train.training.trainer import train
@@ -55,14 +60,30 @@ def torchrun_variables(rank: int, size: int, node_size: int, port: int) -> dict[
 
 
 def run_training(job: Mapping[str, Any], world: World) -> None:
-    """Train on the miniature; leave how many numbers of all networks this process holds."""
-    config = tiny_config(Path(job["weights"]), *job["changes"], world=job.get("world", "miniature"))
-    training = assemble(config, Path(job["out"]), world)
-    train(training)
+    """Train; leave how many numbers of all networks this process holds."""
+    config = load(job["recipe"], job["backbone"], job["changes"])
+    with breaking(job.get("broken", []), config, world):
+        training = assemble(config, Path(job["out"]), world)
+        train(training)
     parameters: list[Any] = [p for network in training.policy.networks() for p in network.parameters()]
     held = sum(p.to_local().numel() if hasattr(p, "to_local") else p.numel() for p in parameters)
     sizes = {"held": held, "whole": sum(p.numel() for p in parameters)}
     (Path(job["out"]) / f"sizes-{world.rank}.json").write_text(json.dumps(sizes))
+
+
+@contextmanager
+def breaking(broken: Sequence[int], config: Config, world: World) -> Iterator[None]:
+    """Let rollouts of these numbers come out as what is not finite; all of a process are sampled in one batch."""
+    rows = [row for row, number in enumerate(world.mine(config.prompts.rollouts)) if number in broken]
+    real = experience.sample
+
+    def sample(*arguments: Any, **options: Any) -> Latents:
+        latents = real(*arguments, **options)
+        latents.video[rows, 1, 2], latents.audio[rows, 0, 0] = torch.nan, torch.inf
+        return latents
+
+    with mock.patch.object(experience, "sample", sample):
+        yield
 
 
 def _join(rank: int, plan: Mapping[str, Any]) -> None:

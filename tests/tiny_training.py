@@ -43,7 +43,12 @@ def tiny_weights(folder: Path, world: str = "miniature") -> Path:
 
 def tiny_config(weights: Path, *changes: str, recipe: str = "omninft", world: str = "miniature") -> Config:
     """A recipe at small size, with changes."""
-    return load(recipe, world, [f'backbone.path="{weights}"', *SMALL, *changes])
+    return load(recipe, world, tiny_changes(weights, *changes))
+
+
+def tiny_changes(weights: Path, *changes: str) -> list[str]:
+    """Overrides of a recipe that make it small, and further ones."""
+    return [f'backbone.path="{weights}"', *SMALL, *changes]
 
 
 def make(config: Config, out: Path) -> Training:

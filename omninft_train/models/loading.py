@@ -1,13 +1,15 @@
 """Weights from files into networks that were built without memory: read once per node, kept in shares.
 
 A network is built on torch's meta device, gets its adapters or copies, and is sharded; only then does it get memory. So
-no process ever holds more than its share and the one tensor that is on its way.
+no process ever holds more than its share and the one tensor that is on its way. Checkpoints are read in the same way.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,96 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from omninft_train.errors import EnvironmentProblem
-from omninft_train.models.policy import Policy
+from omninft_train.models.policy import Policy, copy_part
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+@dataclass(frozen=True)
+class Node:
+    """Processes of which the first reads for all; without a group, this process for itself.
+
+    All of them have to call `tell` and `send` alike.
+
+    Attributes:
+        group: the processes.
+        device: that tensors are sent on.
+    """
+
+    group: dist.ProcessGroup | None = None
+    device: str = "cpu"
+
+    @property
+    def reads(self) -> bool:
+        """Whether this is the process that reads."""
+        return self.group is None or dist.get_rank(self.group) == 0
+
+    def tell(self, value: Any) -> Any:
+        """What the reader says."""
+        if self.group is None:
+            return value
+        values = [value if self.reads else None]
+        dist.broadcast_object_list(values, group=self.group, group_src=0, device=torch.device(self.device))
+        return values[0]
+
+    def send(self, tensor: Tensor) -> Tensor:
+        """The reader's tensor, in all processes; where this is another one, `tensor` is overwritten."""
+        if self.group is not None:
+            dist.broadcast(tensor, group=self.group, group_src=0)
+        return tensor
+
+
+ALONE = Node()
+"""A process that reads for itself."""
+
+
+@contextmanager
+def sharing_node(size: int, device: str, timeout: timedelta | None = None) -> Iterator[Node]:
+    """The processes that share a reader with this one. All processes have to call this together.
+
+    Args:
+        size: processes of a node, which have consecutive ranks; where nodes are not alike, one process reads for all.
+        device: that tensors are sent on.
+        timeout: how long they wait for each other; None for the default of torch.
+    """
+    group = _group(size, timeout)
+    yield Node(group, device)
+    if group not in (None, dist.group.WORLD):
+        dist.destroy_process_group(group)  # it has memory of its own; after a failure it would wait for the others
+
+
+class SharedTensors(Mapping[str, Tensor]):
+    """Tensors that the first process of a node reads, each when it is asked for, and the others get from it.
+
+    Nothing is kept. All processes of the node have to ask for the same tensors in the same order.
+
+    Args:
+        file: an open safetensors file; in processes that do not read, None.
+        node: the processes.
+    """
+
+    def __init__(self, file: Any, node: Node) -> None:
+        self._file, self._node = file, node
+        self._names: tuple[str, ...] = node.tell(tuple(file.keys()) if node.reads else None)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        node = self._node
+        if not node.reads:
+            shape, dtype = node.tell(None)
+            return node.send(torch.empty(shape, dtype=dtype, device=node.device))
+        tensor: Tensor = self._file.get_tensor(name)
+        if node.group is None:
+            return tensor
+        node.tell((tensor.shape, tensor.dtype))
+        return node.send(tensor.to(node.device))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def load_policy(
@@ -34,8 +123,7 @@ def load_policy(
         policy: its optimiser is made afterwards, since parameters are replaced.
         source: file of the weights, or folder of a network as diffusers saves one.
         device: of the weights.
-        node_size: processes of a node, which have consecutive ranks; the first one reads for all.
-        timeout: how long they wait for it; None for the default of torch.
+        node_size, timeout: see `sharing_node`.
 
     Raises:
         EnvironmentProblem: a file cannot be read, or a weight is missing or of another shape.
@@ -44,10 +132,8 @@ def load_policy(
     for network in networks:
         _check_files_suffice(network)
         network.to_empty(device=torch.device(device))
-    node = _node(node_size, timeout)
-    _fill(_parameters(networks), source, torch.device(device), node)
-    if node not in (None, dist.group.WORLD):
-        dist.destroy_process_group(node)  # it has memory of its own
+    with sharing_node(node_size, device, timeout) as node:
+        _fill(_parameters(networks), source, node)
     policy.draw()
 
 
@@ -68,7 +154,7 @@ def _parameters(networks: Sequence[nn.Module]) -> dict[str, list[nn.Parameter]]:
     return dict(sorted(parameters.items()))
 
 
-def _node(size: int, timeout: timedelta | None) -> dist.ProcessGroup | None:
+def _group(size: int, timeout: timedelta | None) -> dist.ProcessGroup | None:
     """The processes that share a reader; all of them where nodes are not alike, None for this one alone."""
     world = dist.get_world_size() if dist.is_initialized() else 1
     if world == 1 or size == 1:
@@ -78,38 +164,21 @@ def _node(size: int, timeout: timedelta | None) -> dist.ProcessGroup | None:
     return dist.new_subgroups(size, timeout=timeout)[0]
 
 
-@torch.no_grad()
-def _fill(
-    parameters: Mapping[str, list[nn.Parameter]], source: Path, device: torch.device, node: dist.ProcessGroup | None
-) -> None:
-    reads = node is None or dist.get_rank(node) == 0
-    files, problem = _opened(source, parameters) if reads else ({}, None)
-    if node is not None:
-        problems = [problem]
-        dist.broadcast_object_list(problems, group=node, group_src=0, device=device)
-        problem = problems[0]
+def _fill(parameters: Mapping[str, list[nn.Parameter]], source: Path, node: Node) -> None:
+    files, problem = _opened(source, parameters) if node.reads else ({}, None)
+    problem = node.tell(problem)
     if problem is not None:
         raise EnvironmentProblem(f"{source}: the weights cannot be loaded ({problem}).")
     for name, targets in parameters.items():
         like = targets[0]
-        if reads:
-            whole = files[name].get_tensor(name).to(device, like.dtype)
+        if node.reads:
+            whole = files[name].get_tensor(name).to(node.device, like.dtype)
         else:
-            whole = torch.empty(like.shape, dtype=like.dtype, device=device)
-        if node is not None:
-            dist.broadcast(whole, group=node, group_src=0)
+            whole = torch.empty(like.shape, dtype=like.dtype, device=node.device)
+        whole = node.send(whole)
         for parameter in targets:
-            _keep_shard(parameter, whole)
-
-
-def _keep_shard(parameter: nn.Parameter, whole: Tensor) -> None:
-    """Copy what this process holds of a tensor that it has whole."""
-    if hasattr(parameter, "device_mesh"):
-        from torch.distributed.tensor import distribute_tensor
-
-        layout: Any = parameter
-        whole = distribute_tensor(whole, layout.device_mesh, layout.placements, src_data_rank=None)
-    parameter.copy_(whole)
+            copy_part(parameter, whole)
+        del whole  # before the next one is read
 
 
 def _opened(source: Path, parameters: Mapping[str, list[nn.Parameter]]) -> tuple[dict[str, Any], str | None]:

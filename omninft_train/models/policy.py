@@ -103,7 +103,7 @@ class Policy(ABC):
 
     @torch.no_grad()
     def load(self, policy: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> None:
-        """Take parameters from a checkpoint.
+        """Take parameters from a checkpoint, one after another; all processes have to give the same ones.
 
         Raises:
             UsageError: names or shapes differ.
@@ -113,15 +113,28 @@ class Policy(ABC):
                 odd = sorted(kept.keys() ^ given.keys())[:3]
                 raise UsageError(f"checkpoint and policy hold different parameters, for example {', '.join(odd)}.")
             for name, parameter in kept.items():
-                if parameter.shape != given[name].shape:
-                    shapes = f"{tuple(given[name].shape)}, expected {tuple(parameter.shape)}"
+                value = given[name]  # asked for once: it may be read only now
+                if parameter.shape != value.shape:
+                    shapes = f"{tuple(value.shape)}, expected {tuple(parameter.shape)}"
                     raise UsageError(f"checkpoint: {name} has shape {shapes}.")
-                _copy_into(parameter, given[name])
+                copy_part(parameter, value)
+                del value  # before the next one comes
 
     @staticmethod
-    def full(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors gathered on the CPU; sharded ones need all processes to call this."""
-        return {name: _whole(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}
+    def full(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tensor]:
+        """Gather tensors on the CPU, one after another; sharded ones need all processes to call this.
+
+        Args:
+            tensors: by name, whole or sharded.
+            keep: False where this process only takes part: it gets none, and never holds more than one.
+        """
+        gathered = {}
+        for name, tensor in tensors.items():
+            whole = _whole(tensor)
+            if keep:
+                gathered[name] = whole.detach().cpu().contiguous()
+            del whole  # before the next one is gathered
+        return gathered
 
 
 class LoraPolicy(Policy):
@@ -194,7 +207,7 @@ class LoraPolicy(Policy):
                 drawn = torch.zeros(parameter.shape) if self._start is None else self._start[name]
                 if self._start is None and ".lora_A." in name:
                     drawn = torch.randn(parameter.shape, generator=generator) / self.config.r
-                _copy_into(parameter, drawn)
+                copy_part(parameter, drawn)
 
     def transformer(self, role: Role) -> nn.Module:
         """The one network."""
@@ -301,9 +314,18 @@ def _whole(tensor: Tensor) -> Tensor:
     return whole
 
 
-def _copy_into(parameter: Tensor, value: Tensor) -> None:
-    if hasattr(parameter, "device_mesh"):
+@torch.no_grad()
+def copy_part(target: Tensor, whole: Tensor) -> None:
+    """Copy what this process holds of a tensor that it has whole.
+
+    Args:
+        target: a parameter or a state of the optimiser, sharded or not.
+        whole: of the same shape; equal in all processes.
+    """
+    if hasattr(target, "device_mesh"):
         from torch.distributed.tensor import distribute_tensor
 
-        value = distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)  # type: ignore[attr-defined]
-    parameter.copy_(value)
+        layout: Any = target
+        whole = whole.to(target.device)
+        whole = distribute_tensor(whole, layout.device_mesh, layout.placements, src_data_rank=None)
+    target.copy_(whole)

@@ -12,19 +12,21 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.files import rename
+from omninft_train.models.loading import ALONE, Node, SharedTensors
+from omninft_train.models.policy import copy_part
 
 # Format 1 had no checksums. It is read, with a warning.
 FORMAT = 2
@@ -45,16 +47,16 @@ class Checkpoint:
     Attributes:
         path: its folder.
         step: optimiser steps done, so the number of the step to go on with.
-        tensors: tensors by part ("policy", "old", "optimizer") and name, on the CPU.
+        tensors: tensors by part ("policy", "old", "optimizer") and name, each read when it is asked for.
         meta: everything else.
     """
 
     path: Path
     step: int
-    tensors: dict[str, dict[str, Tensor]]
+    tensors: Mapping[str, Mapping[str, Tensor]]
     meta: dict[str, Any]
 
-    def part(self, name: str) -> dict[str, Tensor]:
+    def part(self, name: str) -> Mapping[str, Tensor]:
         """The tensors of a part.
 
         Raises:
@@ -176,13 +178,14 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
-def load(folder: Path, backbone: str, digest: str) -> Checkpoint:
-    """Read a checkpoint of the backbone at hand.
+def load(folder: Path, backbone: str, digest: str, node: Node = ALONE) -> Checkpoint:
+    """Open a checkpoint of the backbone at hand, and check its files.
 
     Args:
         folder: of the checkpoint.
         backbone: kind of the backbone.
         digest: identity of its architecture.
+        node: processes that load it together; one of them reads the files.
 
     Raises:
         UsageError: it is of another backbone, or a file is missing or damaged.
@@ -195,8 +198,20 @@ def load(folder: Path, backbone: str, digest: str) -> Checkpoint:
             f"{digest}). Choose another run folder (--out), or the recipe that it was trained with."
         )
     kept = ["policy"] if _POLICY.fullmatch(folder.name) else list(meta["parts"])
-    tensors = {name: read_part(folder, meta, name) for name in kept}
+    files, problem = _opened(folder, meta, kept) if node.reads else ({}, None)
+    problem = node.tell(problem)
+    if problem is not None:
+        raise UsageError(problem)
+    tensors = {name: SharedTensors(files.get(name), node) for name in kept}
     return Checkpoint(folder, meta["step"], tensors, meta)
+
+
+def _opened(folder: Path, meta: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[str, Any], str | None]:
+    """The open file of each part, or what is wrong with one."""
+    try:
+        return {name: _open_part(folder, meta, name) for name in names}, None
+    except UsageError as error:
+        return {}, str(error)
 
 
 def read_part(folder: Path, meta: Mapping[str, Any], name: str) -> dict[str, Tensor]:
@@ -210,10 +225,14 @@ def read_part(folder: Path, meta: Mapping[str, Any], name: str) -> dict[str, Ten
     Raises:
         UsageError: there is no such part, or it is damaged.
     """
+    return dict(SharedTensors(_open_part(folder, meta, name), ALONE))
+
+
+def _open_part(folder: Path, meta: Mapping[str, Any], name: str) -> Any:
     if name not in meta["parts"]:
         raise _damaged(folder / META, f"part {name!r} is missing")
     part = meta["parts"][name]
-    return _read(_part_path(folder, name, part), part, meta["format"] != 1)
+    return _open(_part_path(folder, name, part), part, meta["format"] != 1)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -237,10 +256,10 @@ def load_optimizer(
     Raises:
         UsageError: a parameter is missing, unknown or of another shape.
     """
-    state: dict[str, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
+    state: dict[str, list[str]] = {}
+    for key in tensors:
         name, _, entry = key.rpartition(".")
-        state.setdefault(name, {})[entry] = value
+        state.setdefault(name, []).append(entry)
     if not state:
         optimizer.state.clear()
         return
@@ -249,21 +268,18 @@ def load_optimizer(
         raise UsageError(f"the checkpoint's optimiser state and the policy differ in {len(odd)} names: {_some(odd)}.")
     for name, parameter in parameters.items():
         optimizer.state[parameter] = {
-            entry: _placed(f"{name}.{entry}", value, parameter) for entry, value in state[name].items()
+            entry: _placed(key := f"{name}.{entry}", tensors[key], parameter) for entry in state[name]
         }
 
 
 def _placed(key: str, value: Tensor, parameter: Tensor) -> Tensor:
     if key.endswith(".step"):
-        return value.clone()  # the count of steps stays on the CPU
+        return value.cpu().clone()  # the count of steps stays on the CPU
     if value.shape != parameter.shape:
         raise UsageError(f"optimiser state {key} has shape {tuple(value.shape)}, expected {tuple(parameter.shape)}.")
-    value = value.to(parameter.device, parameter.dtype, copy=True)
-    if not hasattr(parameter, "device_mesh"):
-        return value
-    from torch.distributed.tensor import distribute_tensor
-
-    return distribute_tensor(value, parameter.device_mesh, parameter.placements)  # type: ignore[attr-defined]
+    state = torch.zeros_like(parameter)
+    copy_part(state, value)
+    return state
 
 
 def _numbered(folder: Path, name: re.Pattern[str] = _NAME) -> dict[int, Path]:
@@ -323,7 +339,7 @@ def _part_path(folder: Path, name: str, part: Any) -> Path:
     return folder / f"{name}.safetensors"
 
 
-def _read(path: Path, part: Mapping[str, Any], checked: bool) -> dict[str, Tensor]:
+def _open(path: Path, part: Mapping[str, Any], checked: bool) -> Any:
     if not path.is_file():
         raise UsageError(f"{path} is missing. Delete {path.parent} to go on from the checkpoint before it.")
     if path.stat().st_size != part.get("bytes"):
@@ -331,7 +347,7 @@ def _read(path: Path, part: Mapping[str, Any], checked: bool) -> dict[str, Tenso
     try:
         if checked and _file_digest(path) != part.get(_DIGEST):
             raise _damaged(path, "its checksum differs")
-        return load_file(path)
+        return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         raise _damaged(path, str(error)) from error
 

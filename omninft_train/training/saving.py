@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from torch import Tensor
+
 from omninft_train.errors import UsageError
+from omninft_train.models.loading import sharing_node
 from omninft_train.models.policy import Policy
 from omninft_train.training import checkpoint
 from omninft_train.training.agreement import last_checkpoint
 from omninft_train.training.best import best_policy, by_evaluations
+from omninft_train.training.distributed import TIMEOUT
 from omninft_train.training.state import Training
 
 _LOG = logging.getLogger(__name__)
@@ -22,10 +27,12 @@ def resume(training: Training) -> int:
     folder = last_checkpoint(training.out, training.world)
     if folder is None:
         return 0
-    loaded = checkpoint.load(folder, training.backbone.kind, training.backbone.digest)
-    check_start(loaded, training.policy)
-    training.policy.load(loaded.part("policy"), loaded.part("old"))
-    checkpoint.load_optimizer(training.optimizer, training.policy.trainable(), loaded.part("optimizer"))
+    backbone, policy, world = training.backbone, training.policy, training.world
+    with sharing_node(world.node_size, world.device, TIMEOUT) as node:
+        loaded = checkpoint.load(folder, backbone.kind, backbone.digest, node)
+        check_start(loaded, policy)
+        policy.load(loaded.part("policy"), loaded.part("old"))
+        checkpoint.load_optimizer(training.optimizer, policy.trainable(), loaded.part("optimizer"))
     training.weighting.load(loaded.meta.get("weighting", {}))
     return loaded.step
 
@@ -44,13 +51,14 @@ def check_start(loaded: checkpoint.Checkpoint, policy: Policy) -> None:
 
 
 def save(training: Training, step: int) -> None:
-    """Write a checkpoint after `step` optimiser steps."""
-    policy = training.policy
-    tensors = {
-        "policy": policy.full(policy.trainable()),
-        "old": policy.full(policy.old()),
-        "optimizer": policy.full(checkpoint.optimizer_tensors(training.optimizer, policy.trainable())),
+    """Write a checkpoint after `step` optimiser steps; the first process holds it whole, others a tensor at a time."""
+    policy, trained = training.policy, training.policy.trainable()
+    parts: dict[str, Mapping[str, Tensor]] = {
+        "policy": trained,
+        "old": policy.old(),
+        "optimizer": checkpoint.optimizer_tensors(training.optimizer, trained),
     }
+    tensors = {name: policy.full(part, keep=training.world.is_main) for name, part in parts.items()}
     meta = {
         "backbone": training.backbone.kind,
         "backbone_digest": training.backbone.digest,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from omninft_train.errors import EnvironmentProblem, UsageError
@@ -248,7 +249,7 @@ def test_a_checkpoint_without_checksums_is_read_with_a_warning(tmp_path, caplog)
 
 def test_a_dump_is_one_file(tmp_path):
     checkpoint.save_tensors(tmp_path / "sub" / "dump.safetensors", {"a": torch.arange(3)})
-    assert torch.equal(checkpoint.load_file(tmp_path / "sub" / "dump.safetensors")["a"], torch.arange(3))
+    assert torch.equal(load_file(tmp_path / "sub" / "dump.safetensors")["a"], torch.arange(3))
 
 
 class Small(nn.Module):

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import tiny_training
-from joined_worker import work_off
+from joined_worker import breaking, work_off
+from tiny_ltx2_run import ltx2_changes, save_material
 from tiny_pipeline import save_full_size_configs
-from tiny_training import assert_equal, run, tensors, tiny_config
+from tiny_training import assert_equal, log, run, tensors, tiny_changes, tiny_config
 from torch import Tensor
 
 from omninft_train.config import BackboneSection, Config, RunSection
@@ -28,6 +29,18 @@ SIZE, NODE_SIZE = 4, 2
 SHARDS = {"none": 1, "node": NODE_SIZE, "all": SIZE}
 # Four rollouts. Adam divides by what may be rounding alone, if nothing is added to it.
 CHANGES = ("prompts.group_size=2", "optimizer.eps=1e-4", "run.save_every=2", "sampling.steps=3", "policy.rank=4")
+# Of two gradients of norm 1, the shortest sum has equal parts: a branch needs three rewards for weights that change.
+FOUR = "rewards.reward=[{}]".format(
+    ", ".join(
+        f'{{scorer = "omninft_train.miniature.{name}", weight = 1.0, route = "{route}"}}'
+        for name, route in (
+            ("judges:picture", "video"),
+            ("judges:sound", "audio"),
+            ("judges:sync", "both"),
+            ("heldout:speed", "both"),
+        )
+    )
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +48,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_training.tiny_weights(tmp_path_factory.mktemp("weights"))
 
 
-def job(weights: Path, out: Path, *changes: str) -> dict[str, Any]:
-    paths = {"weights": str(weights), "out": str(out)}
-    return {"job": "joined_worker:run_training", "changes": [*CHANGES, *changes], **paths}
+def job(
+    weights: Path, out: Path, *changes: str, recipe: str = "omninft", backbone: str = "miniature"
+) -> dict[str, Any]:
+    what = {"recipe": recipe, "backbone": backbone, "changes": tiny_changes(weights, *CHANGES, *changes)}
+    return {"job": "joined_worker:run_training", "out": str(out), **what}
 
 
 def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
@@ -96,6 +111,24 @@ def test_a_run_goes_on_in_another_layout(weights: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_checkpoints_are_whole_in_the_first_process_alone(weights: Path, tmp_path: Path) -> None:
+    """All others never hold more than one whole tensor, nor read a file; they hear of a damaged one all the same."""
+    size, out = 2, tmp_path / "out"
+    changes = ("policy.parameters=full", "run.shard=all", "run.steps=1")
+    one = job(weights, out, *changes) | {"job": "checkpoint_job:save_and_resume"}
+    work_off([one], tmp_path / "work", size=size, node_size=size)
+    first, *others = (json.loads((out / f"held-{rank}.json").read_text()) for rank in range(size))
+    saved = sum(tensor.nbytes for name, tensor in tensors(out).items() if not name.endswith(".step"))
+    assert first["saved"]["most"] >= saved > 10 * first["saved"]["largest"]
+    for process in others:
+        assert 0 < process["saved"]["most"] == process["saved"]["largest"]
+        assert 0 < process["resumed"]["most"] == process["resumed"]["largest"]
+    for process in (first, *others):
+        assert process["step"] == 1
+        assert "optimizer.safetensors is damaged" in process["said"]
+
+
+@pytest.mark.slow
 def test_sums_of_two_are_the_same_whole_or_spread(weights: Path, tmp_path: Path) -> None:
     """Bit by bit, of adapters; gradients are not clipped, for norms are added up in another order."""
     jobs = [
@@ -128,7 +161,7 @@ def test_a_crowd_is_evaluated_in_every_layout_as_in_one_process(tmp_path: Path) 
     evaluated = ("run.eval_every=1", "evaluation.samples=1", "evaluation.steps=2", f'evaluation.prompts="{prompts}"')
     more = ("run.steps=1", *evaluated)
     layouts = ("none", "all")
-    jobs = [job(weights, tmp_path / layout, *more, f"run.shard={layout}") | {"world": "crowd"} for layout in layouts]
+    jobs = [job(weights, tmp_path / layout, *more, f"run.shard={layout}", backbone="crowd") for layout in layouts]
     work_off(jobs, tmp_path / "work", size=2, node_size=2)
     run(tiny_config(weights, *CHANGES, *more, world="crowd"), tmp_path / "one")
     wanted = read_evaluations(tmp_path / "one")[1]
@@ -140,6 +173,66 @@ def test_a_crowd_is_evaluated_in_every_layout_as_in_one_process(tmp_path: Path) 
         assert sum("run.shard" in reason for reason in found.failures) == len(missing)
         known = {name: value for name, value in wanted.sets.items() if name not in missing}
         assert {name: found.sets[name] for name in known} == pytest.approx(known, rel=1e-3)
+
+
+def check_one(one: dict[str, Any], folder: Path) -> None:
+    """A job of four processes on two nodes gives the trajectory and the log of one process."""
+    work_off([one], folder / "work", size=SIZE, node_size=NODE_SIZE)
+    config = load(one["recipe"], one["backbone"], one["changes"])
+    with breaking(one.get("broken", []), config, World()):
+        wanted = run(config, folder / "one")
+    assert_same(tensors(Path(one["out"])), wanted)
+    found, rows = log(Path(one["out"])), log(folder / "one")
+    assert [sorted(row) for row in found] == [sorted(row) for row in rows]
+    assert flat(found) == pytest.approx(flat(rows), rel=1e-3, abs=2e-6, nan_ok=True)
+
+
+def flat(value: Any) -> list[Any]:
+    """Everything in nested lists and mappings, in their order."""
+    if isinstance(value, dict):
+        return [leaf for key in sorted(value) for leaf in flat(value[key])]
+    return [leaf for part in value for leaf in flat(part)] if isinstance(value, list) else [value]
+
+
+@pytest.mark.slow
+def test_ltx23_trains_on_two_nodes_as_in_one_process(tmp_path: Path) -> None:
+    """With guidance by text and by a skipped block, attention collected, surgery, and gradients by depth."""
+    rules = "surgery.rules=[{blocks = '0', keep = 0.1}, {blocks = '1', keep = 0.4}]"
+    changes = [*ltx2_changes(save_material(tmp_path)), "optimizer.eps=1e-4", "policy.rank=4", "run.shard=node", rules]
+    out = tmp_path / "out"
+    what = {"recipe": "omninft", "backbone": "ltx2", "changes": changes}
+    check_one({"job": "joined_worker:run_training", "out": str(out), **what}, tmp_path)
+    check_shares(out, NODE_SIZE)
+    assert log(out)[0]["gradient_by_depth_without_surgery"] != log(out)[0]["gradient_by_depth"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("recipe", "options"),
+    [
+        ("marble", ("marble.every=2",)),
+        ("arr", (FOUR, "arr.warmup_steps=1", "arr.every=1", "regions.window=[0.0, 0.9]")),
+    ],
+)
+def test_rewards_are_weighed_by_spread_gradients_as_by_whole_ones(
+    weights: Path, tmp_path: Path, recipe: str, options: tuple[str, ...]
+) -> None:
+    changes = ("run.shard=all", "run.probe_every=1", "run.steps=3", "run.save_every=3", "loss.kl_coef=0.3")
+    one = job(weights, tmp_path / "out", *changes, *options, recipe=recipe)
+    check_one(one, tmp_path)
+    weighed = [row["reward_sync_weight_video"] for row in log(tmp_path / "out")]
+    assert len(set(weighed)) > 1, "weights that stay would prove nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["none", "node"])
+def test_a_process_whose_rollout_is_not_finite_takes_part_for_nothing(
+    weights: Path, tmp_path: Path, layout: str
+) -> None:
+    """The third of four has none left to learn from; spread networks still need it in every pass."""
+    changes = (f"run.shard={layout}", "optimizer.batch=1", "loss.kl_coef=0.3", "rewards.max_failed_fraction=1.0")
+    check_one(job(weights, tmp_path / "out", *changes) | {"broken": [2]}, tmp_path)
+    assert [row["masked_video"] for row in log(tmp_path / "out")] == [1, 1]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,60 +10,22 @@ import torch
 from diffusers import LTX2Pipeline
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from tiny_pipeline import SIZE, save_tiny_pipeline
+from tiny_ltx2_run import ltx2_config as config
+from tiny_ltx2_run import save_material
+from tiny_pipeline import save_tiny_pipeline
 from tiny_training import assert_close, log, make, run
 
-from omninft_train.config import Config
 from omninft_train.errors import UsageError
 from omninft_train.evaluation import read_evaluations
 from omninft_train.export import ExportOptions, export
 from omninft_train.generate import Generation, load_trained, sample_clips
 from omninft_train.models.adapter_files import LORA_FILE
 from omninft_train.prompts import load_prompts
-from omninft_train.recipe import load
-
-REWARDS = (
-    '{scorer = "sharpness", weight = 1.0, route = "video", scale = 0.01}',
-    '{scorer = "loudness", weight = 1.0, route = "audio", scale = 0.05}',
-)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ltx2")
-    save_tiny_pipeline(folder / "pipeline", "2.3")
-    words = ["a dog barks", "rain falls", "a bell rings"]
-    lines = [json.dumps({"prompt_av": w, "prompt_v": w, "prompt_a": w}) for w in words]
-    (folder / "prompts.jsonl").write_text("\n".join(lines))
-    return folder
-
-
-def config(folder: Path, *changes: str) -> Config:
-    # 0.7 s, for loudness needs 0.4 s of sound.
-    sizes = [f"backbone.{key}={value}" for key, value in (SIZE | {"frames": 17}).items()]
-    return load(
-        "omninft",
-        "ltx2",
-        [
-            f'backbone.path="{folder / "pipeline"}"',
-            f'backbone.cache="{folder / "cache"}"',
-            f'prompts.path="{folder / "prompts.jsonl"}"',
-            *sizes,
-            "run.steps=2",
-            "run.save_every=1",
-            "run.probe_every=1",
-            "prompts.groups=2",
-            "prompts.group_size=2",
-            "sampling.steps=5",
-            "sampling.guidance.stg_blocks=[1]",
-            "regions.weights.warmup_steps=1",
-            "optimizer.lr=1e-2",
-            "rewards.device=cpu",
-            "rewards.precision=fp32",
-            f"rewards.reward=[{', '.join(REWARDS)}]",
-            *changes,
-        ],
-    )
+    return save_material(tmp_path_factory.mktemp("ltx2"))
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
