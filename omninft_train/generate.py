@@ -19,13 +19,15 @@ from omninft_train.errors import UsageError
 from omninft_train.files import make_folder, write_atomically
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.models.backbone import Backbone, Decoded
+from omninft_train.models.loading import sharing_node
 from omninft_train.models.policy import Policy
 from omninft_train.prompts import TrainPrompt, load_prompts
 from omninft_train.training import checkpoint
 from omninft_train.training.agreement import check_conditions
-from omninft_train.training.assemble import load_backbone, make_policy
+from omninft_train.training.assemble import load_backbone, make_policy, place_policy
 from omninft_train.training.best import best_policy
-from omninft_train.training.distributed import ALONE, World
+from omninft_train.training.distributed import ALONE, TIMEOUT, World
+from omninft_train.training.layout import choose_layout
 from omninft_train.training.rollout import NOISE, Guidance, clip_seed, sample
 from omninft_train.training.saving import check_start
 
@@ -94,11 +96,12 @@ class Generation:
 
 
 def load_shared(run: Path, prompts: Sequence[TrainPrompt], world: World, step: int | None = None) -> Trained:
-    """`load_trained` in several processes, each of which encodes a part of the prompts for all."""
+    """`load_trained` in several processes together.
+
+    Each encodes a part of the prompts for all. Weights lie as in training, `run.shard`, and are read once per node.
+    """
     texts = list(dict.fromkeys(prompt.prompt_av for prompt in prompts))
-    trained = load_trained(run, world.device, texts[world.rank :: world.size], step)
-    check_conditions(trained.backbone, texts, world)
-    return trained
+    return _load(run, texts, world, step)
 
 
 def load_trained(run: Path, device: str, prompts: Sequence[str] = (), step: int | None = None) -> Trained:
@@ -113,14 +116,23 @@ def load_trained(run: Path, device: str, prompts: Sequence[str] = (), step: int 
     Raises:
         UsageError: no checkpoint of that step, or one of another backbone.
     """
+    return _load(run, prompts, World(device=device), step)
+
+
+def _load(run: Path, prompts: Sequence[str], world: World, step: int | None) -> Trained:
     folder = checkpoint.find(run, step)
     config = read_config(run, step)
-    backbone = load_backbone(config, device, prompts)
+    shared = world.size > 1 and config.backbone.quantize == "none"  # as in `assemble`
+    backbone = load_backbone(config, world.device, prompts[world.rank :: world.size], empty=shared)
+    check_conditions(backbone, prompts, world)
     policy = make_policy(config, backbone)
-    loaded = checkpoint.load(folder, backbone.kind, backbone.digest)
-    check_start(loaded, policy)
-    now = loaded.part("policy")
-    policy.load(now, loaded.tensors.get("old", now))
+    if shared:
+        place_policy(policy, config, choose_layout(config, world), world)
+    with sharing_node(world.node_size, world.device, TIMEOUT) as node:
+        loaded = checkpoint.load(folder, backbone.kind, backbone.digest, node)
+        check_start(loaded, policy)
+        now = loaded.part("policy")
+        policy.load(now, loaded.tensors.get("old", now))
     digest = checkpoint.meta_digest(loaded.meta)[:16]
     return Trained(config, backbone, policy, loaded.step, digest, "old" in loaded.tensors)
 
@@ -183,6 +195,14 @@ def jobs_of(prompts: Sequence[TrainPrompt], how: Generation) -> list[Job]:
     return [Job(number, index) for number in range(len(prompts)) for index in range(how.samples)]
 
 
+def dealt(jobs: list[Job], world: World) -> list[Job]:
+    """This process's part of some jobs; some do the first one again, so that all have equally many.
+
+    Networks that are spread over processes need all of them in every pass.
+    """
+    return [*jobs, *jobs[:1] * (-len(jobs) % world.size)][world.rank :: world.size]
+
+
 def stream(
     backbone: Backbone, policy: Policy, prompts: Sequence[TrainPrompt], how: Generation, jobs: Sequence[Job]
 ) -> Iterator[list[tuple[Job, Decoded]]]:
@@ -229,9 +249,9 @@ def sample_clips(
     problem = world.gather_objects(problem)[0]  # type: ignore[assignment]
     if problem is not None:
         raise UsageError(problem)
-    mine = [jobs[index] for index in world.mine(len(jobs))]
-    missing = [job for job in mine if not (folder / job.file).is_file()]
-    for batch in stream(trained.backbone, trained.policy, prompts, how, missing):
+    # What the first process finds: others may see an older state of the folder.
+    missing: Any = world.gather_objects([job for job in jobs if not (folder / job.file).is_file()])[0]
+    for batch in stream(trained.backbone, trained.policy, prompts, how, dealt(missing, world)):
         for job, clip in batch:
             save_mp4(clip, folder / job.file)
     world.barrier()

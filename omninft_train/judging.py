@@ -14,7 +14,7 @@ from omninft_train.clips import save_mp4
 from omninft_train.config import Config, RewardSection
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.files import make_folder
-from omninft_train.generate import Generation, Job, Trained, jobs_of, settings_of, stream
+from omninft_train.generate import Generation, Job, Trained, dealt, jobs_of, settings_of, stream
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.local import Rewards, make_rewards, read_clips
@@ -115,7 +115,7 @@ def judged_rows(
     done: dict[Job, JudgedClip] = world.gather_objects(_done(out, settings, clips))[0]  # type: ignore[assignment]
     left = [job for job in jobs if job not in done]
     if left:
-        batches = stream(trained.backbone, trained.policy, prompts, how, _dealt(left, world))
+        batches = stream(trained.backbone, trained.policy, prompts, how, dealt(left, world))
         with _opened(section, running) as rewards, closing(_Journal(out, settings, world)) as journal:
             make_room(rewards, trained.config, trained.policy)
             for batch in _gathered(batches, _HELD if _loads_networks(trained.config, section) else 1):
@@ -149,14 +149,6 @@ def _gathered(batches: Iterable[list[_Clip]], least: int) -> Iterator[list[_Clip
             held = []
     if held:
         yield held
-
-
-def _dealt(jobs: list[Job], world: World) -> list[Job]:
-    """This process's part of some jobs; some do the first one again, so that all have equally many.
-
-    Networks that are spread over processes need all of them in every pass.
-    """
-    return [*jobs, *jobs[:1] * (-len(jobs) % world.size)][world.rank :: world.size]
 
 
 def _save(batch: Sequence[tuple[Job, Decoded]], folder: Path | None) -> None:

@@ -31,10 +31,12 @@ def command(
     from omninft_train.evaluation import write_json
     from omninft_train.generate import Generation, load_shared, read_config, step_number
     from omninft_train.judging import clear
+    from omninft_train.training.agreement import check_shared
     from omninft_train.training.assemble import load_training_prompts
     from omninft_train.training.distributed import joined
 
     with joined() as world:
+        check_shared(out.parent, world)
         config = read_config(run)
         chosen = load_training_prompts(config)[:prompts]
         trained = load_shared(run, chosen, world, step_number(run, step))

@@ -32,9 +32,11 @@ def command(
     from omninft_train.evaluation import summarise, write_evaluation
     from omninft_train.generate import Generation, evaluation_prompts, load_shared, step_number
     from omninft_train.judging import clear
+    from omninft_train.training.agreement import check_shared
     from omninft_train.training.distributed import joined
 
     with joined() as world:
+        check_shared(out.parent, world)
         chosen = evaluation_prompts(run, prompts)
         trained = load_shared(run, chosen, world, step_number(run, step))
         sampling = trained.config.sampling

@@ -35,10 +35,12 @@ def command(
 
     from omninft_train.generate import Generation, load_shared, read_config, sample_clips, step_number
     from omninft_train.prompts import load_prompts
+    from omninft_train.training.agreement import check_shared
     from omninft_train.training.assemble import load_training_prompts
     from omninft_train.training.distributed import joined
 
     with joined() as world:
+        check_shared(out, world)
         chosen = (load_prompts(prompts) if prompts else load_training_prompts(read_config(run)))[:limit]
         trained = load_shared(run, chosen, world, step_number(run, step))
         sampling = trained.config.sampling

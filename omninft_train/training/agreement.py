@@ -32,7 +32,7 @@ def agree(config: Config, out: Path, world: World) -> None:
     if world.size == 1:
         return
     _compare_configurations(config, world)
-    _check_shared(out, world)
+    check_shared(out, world)
 
 
 def last_checkpoint(out: Path, world: World) -> Path | None:
@@ -109,7 +109,15 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _check_shared(out: Path, world: World) -> None:
+def check_shared(out: Path, world: World) -> None:
+    """Make sure that all processes see one output folder; it is made where there is none.
+
+    Raises:
+        UsageError: some do not see what the first one writes there.
+        EnvironmentProblem: the first process cannot write to it.
+    """
+    if world.size == 1:
+        return
     # A name that no process has looked up before: network file systems remember what was not there.
     marker = out / f".shared-{uuid.uuid4().hex}"
     first: Any = world.gather_objects((marker.name, _write(marker) if world.is_main else None))[0]

@@ -62,7 +62,7 @@ def assemble(config: Config, out: Path, world: World) -> Training:
     check_conditions(backbone, needed, world)
     policy = make_policy(config, backbone)
     if shared:
-        _place(policy, config, layout, world)
+        place_policy(policy, config, layout, world)
     make_room(rewards, config, policy)
     return Training(
         config=config,
@@ -101,8 +101,8 @@ def _announce(config: Config, layout: Layout, world: World) -> None:
         _LOG.info("%s", estimate(config, world.size, layout.shards).table())
 
 
-def _place(policy: Policy, config: Config, layout: Layout, world: World) -> None:
-    """Spread a policy that was built without memory, and load its weights."""
+def place_policy(policy: Policy, config: Config, layout: Layout, world: World) -> None:
+    """Spread a policy that was built without memory, and load its pretrained weights; all processes call this."""
     from omninft_train.models.loading import load_policy
     from omninft_train.models.shard import make_mesh, shard
 

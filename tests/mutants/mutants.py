@@ -468,7 +468,7 @@ MUTANTS = (
         "fallen = change(before, after, name)",
         (_REWARD_HACKING,),
     ),
-    Mutant("processes make unequal numbers of passes", "judging.py", "(-len(jobs) % world.size)", "0", (_STREAMING,)),
+    Mutant("processes make unequal numbers of passes", "generate.py", "(-len(jobs) % world.size)", "0", (_STREAMING,)),
     Mutant("a score without its clip is done", "judging.py", " if job.file in there}", "}", (_EVALUATING,)),
     # Rewards weighed by their gradients.
     Mutant("every step solves", "training/weighting.py", "step - self._solved >= options.every", "True", (_BALANCED,)),
@@ -569,8 +569,8 @@ MUTANTS = (
     Mutant(
         "the optimiser counts anew",
         "training/checkpoint.py",
-        "return value.clone()",
-        "return torch.zeros_like(value)",
+        "return value.cpu().clone()",
+        "return torch.zeros_like(value.cpu())",
         (_SAVED,),
     ),
     # What a finished run is asked for.

@@ -126,12 +126,6 @@ def test_clips_that_nobody_knows_are_replaced(trained: Trained, prompts: Any, tm
     assert (tmp_path / "00000-0.mp4").read_bytes()[4:8] == b"ftyp"
 
 
-def test_processes_share_the_clips(trained: Trained, prompts: Any, sampled: list[int], tmp_path: Path) -> None:
-    for rank in range(2):
-        sample_clips(tmp_path, trained, prompts, HOW, Part(rank, 2))
-    assert sum(sampled) == 6 and len(frames_of(tmp_path)) == 6
-
-
 def test_judging_goes_on_where_it_stopped(
     trained: Trained, prompts: Any, sampled: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
