@@ -28,7 +28,7 @@ _LTX23: dict[str, Any] = {
 _NEWER = {
     "ltx2": {},
     "ltx23": _LTX23,
-    "ltx25": _LTX23 | {"ff_bias": False, "use_prompt_adaln_single": False, "use_keyframes_abs_pos_embedding": True},
+    "ltx25": _LTX23 | {"ff_bias": False, "use_keyframes_abs_pos_embedding": True},
 }
 
 

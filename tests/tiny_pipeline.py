@@ -125,7 +125,7 @@ def _transformer(version: Version) -> LTX2VideoTransformer3DModel:
         gates = dict.fromkeys(("gated_attn", "cross_attn_mod", "audio_gated_attn", "audio_cross_attn_mod"), True)
         newer = gates | {"use_prompt_embeddings": False, "perturbed_attn": True}
     if version == "2.5":
-        newer |= {"ff_bias": False, "use_prompt_adaln_single": False, "use_keyframes_abs_pos_embedding": True}
+        newer |= _NEWEST
     network = LTX2VideoTransformer3DModel(
         in_channels=8,
         out_channels=8,

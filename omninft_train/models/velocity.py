@@ -56,8 +56,22 @@ def predict(
             spatio_temporal_guidance_blocks=list(skip_blocks) or None,
             use_cross_timestep=crosses_time(transformer.config),
             return_dict=False,
+            **_marks(transformer.config, geometry, x.video),
         )
     return video, audio
+
+
+def _marks(config: Mapping[str, Any], geometry: Geometry, video: Tensor) -> dict[str, Tensor]:
+    """The mask of the first latent frame's tokens, where a network marks them: from LTX-2.5 on.
+
+    A latent frame stands for eight frames of video, the first one for a single frame. So it is marked in all clips, with
+    keyframes or without: Lightricks/LTX-2 at f51573cb, `VideoLatentTools._first_frame_keyframes_mask`.
+    """
+    if not config.get("use_keyframes_abs_pos_embedding", False):
+        return {}
+    mask = video.new_zeros(1, video.shape[1], 1)
+    mask[:, : geometry.height * geometry.width] = 1.0
+    return {"video_keyframes_mask": mask}
 
 
 def crosses_time(config: Mapping[str, Any]) -> bool:
@@ -71,11 +85,11 @@ def crosses_time(config: Mapping[str, Any]) -> bool:
 def version(config: Mapping[str, Any]) -> Literal["2.0", "2.3", "2.5"]:
     """Version of LTX that a transformer's configuration describes.
 
-    From LTX-2.3 on text states are modulated in each block: by the noise level in LTX-2.3, by fixed tables in LTX-2.5.
+    From LTX-2.3 on text states are modulated in each block. LTX-2.5's feed-forward layers of the video have no bias.
     """
     if not (config["cross_attn_mod"] or config["audio_cross_attn_mod"]):
         return "2.0"
-    return "2.3" if config.get("use_prompt_adaln_single", True) else "2.5"
+    return "2.3" if config.get("ff_bias", True) else "2.5"
 
 
 def _let_skip(transformer: Any, blocks: Sequence[int]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from omninft_train.models.latents import Condition, Latents
 from omninft_train.models.ltx2 import Ltx2Backbone, locate
 from omninft_train.models.ltx2_decoding import DecodeOptions
 from omninft_train.models.ltx2_prompts import NEGATIVE_PROMPT, PromptStore, TextOptions
+from omninft_train.models.velocity import predict
+from omninft_train.models.velocity import version as network_version
 from omninft_train.training.rollout import Guidance, rollout_seed, sample
 
 OFF = Guidance(video=1.0, audio=1.0, stg=0.0, stg_blocks=())
@@ -158,6 +161,42 @@ def test_from_a_prompt_to_a_playable_clip(tiny: Callable[..., Ltx2Backbone], ver
             assert sum(1 for _ in container.decode(video=0)) == 9
             container.seek(0)
             assert sum(frame.samples for frame in container.decode(audio=0)) > 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_network_says_which_version_it_is(tiny: Callable[..., Ltx2Backbone], version: str) -> None:
+    assert network_version(tiny(version).transformer.config) == version
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_tokens_of_the_first_frame_are_marked(tiny: Callable[..., Ltx2Backbone], version: str) -> None:
+    """In LTX-2.5; older networks have no mark."""
+    backbone = tiny(version)
+    network = copy.deepcopy(backbone.transformer)
+    if version != "2.5":
+        assert not hasattr(network, "keyframes_abs_pos_embedding")
+        return
+    entering: list[Tensor] = []
+    network.transformer_blocks[0].register_forward_pre_hook(
+        lambda module, positional, named: entering.append(named["hidden_states"]), with_kwargs=True
+    )
+    noise = backbone.geometry.noise([1, 2])
+    for mark in (0.0, 3.0):
+        torch.nn.init.constant_(network.keyframes_abs_pos_embedding, mark)
+        with torch.no_grad():
+            predict(
+                network,
+                backbone.geometry,
+                noise,
+                torch.tensor([0.3, 0.7]),
+                backbone.condition([PROMPT, OTHER]),
+                skip_blocks=(),
+            )
+    moved = entering[1] - entering[0]
+    tokens = backbone.geometry.height * backbone.geometry.width
+    assert 0 < tokens < noise.video.shape[1]
+    torch.testing.assert_close(moved[:, :tokens], torch.full_like(moved[:, :tokens], 3.0))
+    assert not moved[:, tokens:].any()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
