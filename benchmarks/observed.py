@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,9 +31,16 @@ ENTRIES = {  # network: methods through which every forward pass goes
 }
 
 
+EVERY = 8
+"""One in so many passes of a shape is done once more."""
+
+
 @dataclass
 class Pass:
-    """Forward passes through one entry of a network with inputs of one shape; the inputs of the first are kept."""
+    """Forward passes through one entry of a network with inputs of one shape; the inputs of the first are kept.
+
+    `alone` holds the seconds of those that were done once more, by themselves.
+    """
 
     network: str
     entry: str
@@ -41,16 +48,48 @@ class Pass:
     arguments: tuple[Any, ...]
     named: dict[str, Any]
     count: int = 0
+    alone: list[float] = field(default_factory=list)
 
 
 @dataclass
 class Ledger:
-    """What networks did: passes by entry and shape, loads by network."""
+    """What networks did: passes by entry and shape, loads by network.
+
+    While `repeating`, some passes are done once more and timed: the first of a shape, and each `EVERY`th after it.
+    Alone and as part of a run they then meet the same machine, which may be a third slower some minutes later.
+    """
 
     passes: dict[tuple[Any, ...], Pass] = field(default_factory=dict)
     backbones: dict[str, Backbone] = field(default_factory=dict)
     loads: Counter[str] = field(default_factory=Counter)
     load_seconds: float = 0.0
+    repeating: bool = False
+    repeat_seconds: float = 0.0
+
+    @property
+    def aside(self) -> float:
+        """Seconds so far that belong to no run: of loading, and of passes done once more."""
+        return self.load_seconds + self.repeat_seconds
+
+    def run(
+        self, network: str, entry: str, method: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> Any:
+        """A forward pass, counted."""
+        tensors = [value for value in (*arguments, *named.values()) if isinstance(value, torch.Tensor)]
+        key = (network, entry, *(tuple(tensor.shape) for tensor in tensors))
+        if key not in self.passes:
+            self.passes[key] = Pass(network, entry, len(tensors[0]), arguments, named)
+        done, device = self.passes[key], str(tensors[0].device)
+        result = method(*arguments, **named)
+        if self.repeating and done.count % EVERY == 0:
+            finish(device)
+            start = time.perf_counter()
+            method(*arguments, **named)
+            finish(device)
+            done.alone.append(time.perf_counter() - start)
+            self.repeat_seconds += done.alone[-1]
+        done.count += 1
+        return result
 
     def rows(self, network: str) -> dict[str, int]:
         """Items that entered a network, by entry."""
@@ -101,11 +140,11 @@ class ObservedStore(EncoderStore):
         return lambda: method(*done.arguments, **done.named)
 
     def prefetch(self, encoder: Encoder, clips: Sequence[tuple[Media, Prompt]]) -> None:
-        """As the store's; its seconds are noted, without those of loading."""
-        start, loading = time.perf_counter(), self.ledger.load_seconds
+        """As the store's; its seconds are noted, without those of loading and of passes done once more."""
+        start, aside = time.perf_counter(), self.ledger.aside
         super().prefetch(encoder, clips)
         finish(self.device)
-        self.encoder_seconds[encoder.name] += time.perf_counter() - start - (self.ledger.load_seconds - loading)
+        self.encoder_seconds[encoder.name] += time.perf_counter() - start - (self.ledger.aside - aside)
 
     def embed(self, encoder: Encoder, media: Media, prompt: Prompt | None = None) -> np.ndarray:
         """As the store's; the last array of each encoder is kept."""
@@ -132,12 +171,7 @@ def _observe(module: torch.nn.Module, network: str, entry: str, ledger: Ledger) 
     method = getattr(owner, name)
 
     def observed(*arguments: Any, **named: Any) -> Any:
-        tensors = [value for value in (*arguments, *named.values()) if isinstance(value, torch.Tensor)]
-        key = (network, entry, *(tuple(tensor.shape) for tensor in tensors))
-        if key not in ledger.passes:
-            ledger.passes[key] = Pass(network, entry, len(tensors[0]), arguments, named)
-        ledger.passes[key].count += 1
-        return method(*arguments, **named)
+        return ledger.run(network, entry, method, arguments, named)
 
     observed.unobserved = method  # type: ignore[attr-defined]
     setattr(owner, name, observed)
@@ -157,6 +191,14 @@ def finish(device: str) -> None:
     """Wait until the device has nothing left to do."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
+
+
+def passes_alone(passes: Iterable[Pass]) -> Counter[str]:
+    """Seconds by network of the forward passes alone, from those that were done once more during the run."""
+    seconds: Counter[str] = Counter()
+    for done in passes:
+        seconds[done.network] += statistics.fmean(done.alone) * done.count
+    return seconds
 
 
 def run_alone(store: ObservedStore, passes: Sequence[Pass], rounds: int) -> tuple[Counter[str], float]:

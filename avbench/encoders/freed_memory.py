@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 from functools import cache
+from itertools import count
 from typing import Any
 
 # From malloc.h of glibc.
@@ -24,13 +26,24 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Give memory that tensors have freed back to the system, where its C library can.
-
-    glibc keeps tensors of up to 32 MB, and leaves gaps between them that no later tensor fits into: after some hundred
-    pairs of large frames, a process held more than twice of what it used.
-    """
+    """Give memory that tensors have freed back to the system, where its C library can."""
     if hasattr(libc := _c_library(), "malloc_trim"):
         libc.malloc_trim(0)
+
+
+def giving_back(every: int = 8) -> Callable[[], None]:
+    """A function that gives freed memory back at its first call and at each `every`th after it.
+
+    glibc keeps tensors of up to 32 MB, and leaves gaps between them that no later tensor fits into: with each pair of
+    1280x704 frames AMT held 20 MiB more. Giving back takes a tenth of the time of a pair, as pages are fetched anew.
+    """
+    calls = count()
+
+    def give_back() -> None:
+        if next(calls) % every == 0:
+            give_back_freed_memory()
+
+    return give_back
 
 
 @cache

@@ -64,12 +64,12 @@ def test_freed_memory_goes_back() -> None:
 
 
 @pytest.mark.parametrize("encoder", [GUESSES, EIGHTHS])
-def test_pairs_of_frames_leave_nothing_to_the_next(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_of_frames_leave_nothing_to_later_ones(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raft, "flow", lambda network, first, second: network(first, second))
-    network, frames = Leaky(), np.zeros((9, 128, 128, 3), dtype=np.uint8)
+    network, frames = Leaky(), np.zeros((36, 128, 128, 3), dtype=np.uint8)
     give_back_freed_memory()
     start = resident()
     with torch.inference_mode():
         encoder.run(network, [ClipInput((frames,))])
-    assert len(network.resident) >= 4
-    assert max(network.resident) < start + FREED // 2
+    assert len(network.resident) > 16
+    assert max(network.resident[::8]) < start + FREED // 2  # each eighth one begins with what was freed given back

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batch_for, batched
-from avbench.encoders.freed_memory import give_back_freed_memory
+from avbench.encoders.freed_memory import giving_back
 from avbench.encoders.pixels import cropped, image_batch, padded_sides, replicate_padded
 from avbench.media import All, Frames
 
@@ -57,7 +57,7 @@ def _differences(network: Any, frames: NDArray[np.uint8]) -> Differences:
     if not indices:
         return np.zeros((0, 2), dtype=np.float32)
     height, width = frames.shape[1:3]
-    device = next(network.parameters()).device
+    device, give_back = next(network.parameters()).device, giving_back()
 
     def guess(chosen: list[int]) -> Tensor:
         sides = (
@@ -68,7 +68,7 @@ def _differences(network: Any, frames: NDArray[np.uint8]) -> Differences:
 
     def forward(chosen: list[int]) -> Tensor:
         if device.type == "cpu":
-            give_back_freed_memory()
+            give_back()
         actual = image_batch(frames, chosen, device)
         levels = guess(chosen) if large_enough(height, width) else torch.zeros_like(actual)
         # Whole numbers, so that the sum over millions of pixels is exact.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from avbench.encoders.base import Backbone, ClipInput, Encoder, LoadContext
 from avbench.encoders.batching import batch_for, batched
-from avbench.encoders.freed_memory import give_back_freed_memory
+from avbench.encoders.freed_memory import giving_back
 from avbench.encoders.pixels import image_batch, padded_sides, replicate_padded
 from avbench.media import All, Frames, Stride
 
@@ -62,7 +62,7 @@ def _speeds(network: Any, frames: NDArray[np.uint8], fraction: float, ends: bool
     pairs = neighbours(len(frames), ends=ends)
     if not pairs or not large_enough(*frames.shape[1:3]):
         return np.zeros(0, dtype=np.float32)
-    device = next(network.parameters()).device
+    device, give_back = next(network.parameters()).device, giving_back()
 
     def images(indices: Sequence[int]) -> Tensor:
         values = image_batch(frames, indices, device)
@@ -70,7 +70,7 @@ def _speeds(network: Any, frames: NDArray[np.uint8], fraction: float, ends: bool
 
     def forward(chosen: list[tuple[int, int]]) -> Tensor:
         if device.type == "cpu":
-            give_back_freed_memory()
+            give_back()
         first, second = (images(indices) for indices in zip(*chosen, strict=True))
         lengths = torch.linalg.vector_norm(flow(network, first, second), dim=1).flatten(1)
         longest: Tensor = lengths.topk(int(fraction * lengths.shape[1])).values
