@@ -175,10 +175,10 @@ def together_figures(runs: VBenchRuns) -> list[Figure]:
     """JavisBench's clip metrics and VBench's quality in one run, by both in runs of their own.
 
     What is shared is the decoding, a few hundredths of the time even of reduced networks, while the same forward passes
-    differ by a tenth from run to run. So it is checked that one run makes no pass that the two do not make; each encoder
-    counts with the median of all its runs on both sides, all else with the median of its kind of run. The ratio of the
-    seconds as they were is in the details. Full networks are timed once: few of them stay loaded, as all of both
-    weigh 20 GB; loading is in no time.
+    differ by a tenth from run to run. So it is checked that one run makes no pass that the two do not make; encoders
+    count with the median of all their runs on both sides, all else with the median of its kind of run. The ratio of the
+    seconds as they were is in the details. Full networks are timed once: few of them stay loaded, as all of both weigh
+    20 GB; loading is in no time.
     """
     javisbench, vbench = get_suite("omninft-tables").metrics, get_suite(SUITE).metrics
     kinds = {"javisbench": javisbench, "vbench": vbench, "together": (*javisbench, *vbench)}
