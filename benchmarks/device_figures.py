@@ -46,7 +46,7 @@ def device_figures(bench: SharedRuns) -> list[Figure]:
 
 def _figures_of(bench: SharedRuns, run: Scored, store: ObservedStore, precision: str, count: int) -> list[Figure]:
     passes = list(store.ledger.passes.values())
-    alone, _ = run_alone(store, passes, 3)
+    alone = run_alone(store, passes, 3)
     work: Counter[str] = Counter()
     with torch.inference_mode():
         for done in passes:

@@ -78,7 +78,7 @@ def floor_figures(bench: SharedRuns) -> list[Figure]:
     bench.log("forward passes alone", **detail)
     value = seconds / (sum(alone.values()) + decode)
     name = "ten metrics: time / their forward passes alone and one decode"
-    return [Figure(name, value, "x", "<=", 1.1 if bench.full else None, disturbed_by_others(runs), detail)]
+    return [Figure(name, value, "x", "<=", 1.1 if bench.full else None, disturbed_by_others(runs[-1:]), detail)]
 
 
 def plain_read(clip: Clip) -> None:

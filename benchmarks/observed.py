@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from stopwatch import Stopwatch
 
 from avbench.clips import Prompt
 from avbench.encoders import Backbone, Encoder, EncoderStore, WeightsConfig
@@ -201,14 +200,14 @@ def passes_alone(passes: Iterable[Pass]) -> Counter[str]:
     return seconds
 
 
-def run_alone(store: ObservedStore, passes: Sequence[Pass], rounds: int) -> tuple[Counter[str], float]:
-    """Seconds by network when nothing but the forward passes runs; and cores that other processes used meanwhile.
+def run_alone(store: ObservedStore, passes: Sequence[Pass], rounds: int) -> Counter[str]:
+    """Seconds by network when nothing but the forward passes runs.
 
     Passes with inputs of one shape cost the same, so each shape is run `rounds` times and its median counts as often
     as there were passes.
     """
     seconds: Counter[str] = Counter()
-    with Stopwatch() as watch, torch.inference_mode():
+    with torch.inference_mode():
         for done in passes:
             again, taken = store.repeat(done), []
             for _ in range(rounds):
@@ -217,7 +216,7 @@ def run_alone(store: ObservedStore, passes: Sequence[Pass], rounds: int) -> tupl
                 finish(store.device)
                 taken.append(time.perf_counter() - start)
             seconds[done.network] += statistics.median(taken) * done.count
-    return seconds, watch.others or 0.0
+    return seconds
 
 
 @dataclass

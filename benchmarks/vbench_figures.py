@@ -201,6 +201,7 @@ def together_figures(runs: VBenchRuns) -> list[Figure]:
         done["together"].clear()
     candidates = {"apart": lambda: measure("javisbench", "vbench"), "together": lambda: measure("together")}
     rounds = take_turns(candidates, 1 if full else SHARED_ROUNDS)
+    done = {name: [found[index] for index in rounds.chosen] for name, found in done.items()}
     assert passes["together"] <= passes["javisbench"] + passes["vbench"], (
         "one run makes passes that the two do not make"
     )

@@ -23,7 +23,7 @@ from omninft_train.models.loading import sharing_node
 from omninft_train.models.policy import Policy
 from omninft_train.prompts import TrainPrompt, load_prompts
 from omninft_train.training import checkpoint
-from omninft_train.training.agreement import check_conditions
+from omninft_train.training.agreement import check_conditions, check_same_start, find_checkpoint
 from omninft_train.training.assemble import load_backbone, make_policy, place_policy
 from omninft_train.training.best import best_policy
 from omninft_train.training.distributed import ALONE, TIMEOUT, World
@@ -120,12 +120,13 @@ def load_trained(run: Path, device: str, prompts: Sequence[str] = (), step: int 
 
 
 def _load(run: Path, prompts: Sequence[str], world: World, step: int | None) -> Trained:
-    folder = checkpoint.find(run, step)
-    config = read_config(run, step)
+    folder = find_checkpoint(run, step, world)
+    config = _config_in(folder)
     shared = world.size > 1 and config.backbone.quantize == "none"  # as in `assemble`
     backbone = load_backbone(config, world.device, prompts[world.rank :: world.size], empty=shared)
     check_conditions(backbone, prompts, world)
     policy = make_policy(config, backbone)
+    check_same_start(policy, world)
     if shared:
         place_policy(policy, config, choose_layout(config, world), world)
     with sharing_node(world.node_size, world.device, TIMEOUT) as node:
@@ -162,7 +163,10 @@ def read_config(run: Path, step: int | None = None) -> Config:
 
     Options that are gone are left out: keys, and values, for which the default stands.
     """
-    folder = checkpoint.find(run, step)
+    return _config_in(checkpoint.find(run, step))
+
+
+def _config_in(folder: Path) -> Config:
     content = checkpoint.read_meta(folder)["config"]
     for path in (*_FORMER_KEYS, *_FORMER_VALUES):
         *tables, key = path.split(".")

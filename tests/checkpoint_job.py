@@ -75,7 +75,7 @@ def save_and_resume(job: Mapping[str, Any], world: World) -> None:
     with watched(patience) as saved:
         train(assemble(config, out, world))
     training = assemble(config, out, world)
-    with watched(patience) as resumed:
+    with watched(patience) as resumed, mock.patch.object(checkpoint, "safe_open", wraps=checkpoint.safe_open) as opened:
         step = saving.resume(training)
     folder = checkpoint.latest(out)
     assert folder is not None
@@ -93,4 +93,6 @@ def save_and_resume(job: Mapping[str, Any], world: World) -> None:
     found = {
         name: {"most": watch.most, "largest": watch.largest} for name, watch in (("saved", saved), ("resumed", resumed))
     }
-    (out / f"held-{world.rank}.json").write_text(json.dumps(found | {"step": step, "said": said}))
+    (out / f"held-{world.rank}.json").write_text(
+        json.dumps(found | {"step": step, "said": said, "opened": opened.call_count})
+    )

@@ -28,11 +28,19 @@ from omninft_train.training.trainer import train
 TESTS = Path(__file__).parent
 
 
-def work_off(jobs: Sequence[Mapping[str, Any]], folder: Path, *, size: int, node_size: int) -> None:
-    """Let `size` processes, `node_size` to a node, do jobs together; "job" is "<module>:<function>" of one."""
+def work_off(
+    jobs: Sequence[Mapping[str, Any]], folder: Path, *, size: int, node_size: int, last_node: int | None = None
+) -> None:
+    """Let `size` processes, `node_size` to a node, do jobs together; "job" is "<module>:<function>" of one.
+
+    `last_node`: processes of the last node, where it has fewer.
+    """
     folder.mkdir(exist_ok=True)
     plan = folder / "plan.json"
-    plan.write_text(json.dumps({"jobs": list(jobs), "size": size, "node_size": node_size, "port": free_port()}))
+    nodes = [node_size] * size
+    if last_node:
+        nodes[-last_node:] = [last_node] * last_node
+    plan.write_text(json.dumps({"jobs": list(jobs), "size": size, "nodes": nodes, "port": free_port()}))
     command = [sys.executable, __file__, str(plan)]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -89,7 +97,7 @@ def breaking(broken: Sequence[int], config: Config, world: World) -> Iterator[No
 def _join(rank: int, plan: Mapping[str, Any]) -> None:
     """One process."""
     torch.set_num_threads(1)
-    os.environ.update(torchrun_variables(rank, plan["size"], plan["node_size"], plan["port"]))
+    os.environ.update(torchrun_variables(rank, plan["size"], plan["nodes"][rank], plan["port"]))
     with joined() as world:
         for job in plan["jobs"]:
             _function(job["job"])(job, world)

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from omninft_train.errors import EnvironmentProblem
+from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.models.policy import Policy, copy_part
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -59,7 +59,7 @@ class Node:
         return tensor
 
 
-ALONE = Node()
+OWN_READER = Node()
 """A process that reads for itself."""
 
 
@@ -85,21 +85,34 @@ class SharedTensors(Mapping[str, Tensor]):
 
     Args:
         file: an open safetensors file; in processes that do not read, None.
+        path: of that file, for messages.
         node: the processes.
     """
 
-    def __init__(self, file: Any, node: Node) -> None:
-        self._file, self._node = file, node
-        self._names: tuple[str, ...] = node.tell(tuple(file.keys()) if node.reads else None)
+    def __init__(self, file: Any, path: Path, node: Node) -> None:
+        self._file, self._path, self._node = file, path, node
+        self._names: dict[str, None] = dict.fromkeys(node.tell(tuple(file.keys()) if node.reads else None))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # what `Mapping` does reads the tensor
 
     def __getitem__(self, name: str) -> Tensor:
+        """A tensor.
+
+        Raises:
+            KeyError: there is none of that name.
+            UsageError: it cannot be read.
+        """
         if name not in self._names:
             raise KeyError(name)
         node = self._node
         if not node.reads:
             shape, dtype = node.tell(None)
             return node.send(torch.empty(shape, dtype=dtype, device=node.device))
-        tensor: Tensor = self._file.get_tensor(name)
+        try:
+            tensor: Tensor = self._file.get_tensor(name)
+        except (OSError, SafetensorError) as error:
+            raise UsageError(f"{self._path} is damaged ({name} cannot be read: {error}).") from error
         if node.group is None:
             return tensor
         node.tell((tensor.shape, tensor.dtype))

@@ -64,7 +64,7 @@ def predict(
 def _marks(config: Mapping[str, Any], geometry: Geometry, video: Tensor) -> dict[str, Tensor]:
     """The mask of the first latent frame's tokens, where a network marks them: from LTX-2.5 on.
 
-    A latent frame stands for eight frames of video, the first one for a single frame. So it is marked in all clips, with
+    A latent frame stands for eight frames of video, the first one for a single frame. It is marked in all clips, with
     keyframes or without: Lightricks/LTX-2 at f51573cb, `VideoLatentTools._first_frame_keyframes_mask`.
     """
     if not config.get("use_keyframes_abs_pos_embedding", False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from omninft_train.training.meeting import name_processes
 if TYPE_CHECKING:
     from omninft_train.config import Config
     from omninft_train.models.backbone import Backbone
+    from omninft_train.models.policy import Policy
 
 
 def agree(config: Config, out: Path, world: World) -> None:
@@ -36,27 +37,53 @@ def agree(config: Config, out: Path, world: World) -> None:
 
 
 def last_checkpoint(out: Path, world: World) -> Path | None:
-    """The checkpoint to go on from: what the first process finds, which all others have to see as well.
+    """The checkpoint to go on from, None for none: what the first process finds, see `find_checkpoint`."""
+    return _agreed(out, world, checkpoint.latest)
 
-    Without this, processes that see different states of a folder would train on from different steps.
+
+def find_checkpoint(run: Path, step: int | None, world: World) -> Path:
+    """What holds the policy of a step, None for the last one: what the first process finds, as all others have to see.
+
+    Without this, processes that see different states of a folder would take different policies.
 
     Raises:
-        UsageError: a process sees another checkpoint of that name, or none.
+        UsageError: there is none, or a process sees another checkpoint of that name, or none.
     """
+    found = _agreed(run, world, lambda folder: checkpoint.find(folder, step))
+    assert found is not None
+    return found
+
+
+def _agreed(run: Path, world: World, find: Callable[[Path], Path | None]) -> Path | None:
     if world.size == 1:
-        return checkpoint.latest(out)
-    newest = checkpoint.latest(out) if world.is_main else None
-    name: str | None = world.gather_objects(newest.name if newest else None)[0]  # type: ignore[assignment]
+        return find(run)
+    first = find(run) if world.is_main else None
+    name: str | None = world.gather_objects(first.name if first else None)[0]  # type: ignore[assignment]
     if name is None:
         return None
-    seen = world.gather_objects(_identity(out / name))
+    seen = world.gather_objects(_identity(run / name))
     odd = [rank for rank, identity in enumerate(seen) if identity != seen[0]]
     if odd:
         raise UsageError(
-            f"process 0 goes on from {out / name} ({seen[0]}), but {name_processes(odd)} found there: {seen[odd[0]]}. "
-            "All nodes have to see one and the same run folder (--out)."
+            f"process 0 reads {run / name} ({seen[0]}), but {name_processes(odd)} found there: {seen[odd[0]]}. "
+            "All nodes have to see one and the same run folder."
         )
-    return out / name
+    return run / name
+
+
+def check_same_start(policy: Policy, world: World) -> None:
+    """Make sure that all processes read one and the same LoRA to start from (`policy.init`).
+
+    Raises:
+        SettingError: a process read another one.
+    """
+    starts = world.gather_objects(policy.start)
+    odd = [rank for rank, start in enumerate(starts) if start != starts[0]]
+    if odd:
+        raise SettingError(
+            f"policy.init: {name_processes(odd)} and process 0 read different files. Name one that all nodes share.",
+            "policy.init",
+        )
 
 
 def check_conditions(backbone: Backbone, prompts: Sequence[str], world: World) -> None:

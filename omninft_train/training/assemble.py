@@ -25,7 +25,7 @@ from omninft_train.prompts import TrainPrompt, draw, load_prompts
 from omninft_train.rewards.held_out import held_out_specs
 from omninft_train.rewards.local import make_rewards
 from omninft_train.rewards.overlap import Overlap
-from omninft_train.training.agreement import agree, check_conditions
+from omninft_train.training.agreement import agree, check_conditions, check_same_start
 from omninft_train.training.best import check_best
 from omninft_train.training.distributed import TIMEOUT, World
 from omninft_train.training.layout import Layout, choose_layout
@@ -61,6 +61,7 @@ def assemble(config: Config, out: Path, world: World) -> Training:
     backbone = load_backbone(config, world.device, needed[world.rank :: world.size], empty=shared)
     check_conditions(backbone, needed, world)
     policy = make_policy(config, backbone)
+    check_same_start(policy, world)
     if shared:
         place_policy(policy, config, layout, world)
     make_room(rewards, config, policy)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.files import rename
-from omninft_train.models.loading import ALONE, Node, SharedTensors
+from omninft_train.models.loading import OWN_READER, Node, SharedTensors
 from omninft_train.models.policy import copy_part
 
 # Format 1 had no checksums. It is read, with a warning.
@@ -178,7 +178,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
-def load(folder: Path, backbone: str, digest: str, node: Node = ALONE) -> Checkpoint:
+def load(folder: Path, backbone: str, digest: str, node: Node = OWN_READER) -> Checkpoint:
     """Open a checkpoint of the backbone at hand, and check its files.
 
     Args:
@@ -202,7 +202,9 @@ def load(folder: Path, backbone: str, digest: str, node: Node = ALONE) -> Checkp
     problem = node.tell(problem)
     if problem is not None:
         raise UsageError(problem)
-    tensors = {name: SharedTensors(files.get(name), node) for name in kept}
+    tensors = {
+        name: SharedTensors(files.get(name), _part_path(folder, name, meta["parts"].get(name)), node) for name in kept
+    }
     return Checkpoint(folder, meta["step"], tensors, meta)
 
 
@@ -225,7 +227,8 @@ def read_part(folder: Path, meta: Mapping[str, Any], name: str) -> dict[str, Ten
     Raises:
         UsageError: there is no such part, or it is damaged.
     """
-    return dict(SharedTensors(_open_part(folder, meta, name), ALONE))
+    file = _open_part(folder, meta, name)
+    return dict(SharedTensors(file, _part_path(folder, name, meta["parts"][name]), OWN_READER))
 
 
 def _open_part(folder: Path, meta: Mapping[str, Any], name: str) -> Any:
@@ -315,8 +318,17 @@ def _rename(partial: Path, target: Path) -> None:
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    # A copy on the CPU of what shares memory: the format refuses views of one storage.
-    save_file({name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}, path)
+    # The format refuses views of one storage; what shares memory with another tensor is copied.
+    kept: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        storage = own.untyped_storage()
+        if storage.data_ptr() in storages or storage.nbytes() != own.nbytes:
+            own = own.clone()
+        storages.add(own.untyped_storage().data_ptr())
+        kept[name] = own
+    save_file(kept, path)
     _sync(path)
 
 

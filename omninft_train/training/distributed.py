@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -26,7 +27,7 @@ A process that fails does not cost this time, see `ending_together`; nor does on
 class World:
     """This process among `size`; rollouts are dealt out by index, so that no result depends on the number.
 
-    `node_size` processes with consecutive ranks share a node.
+    `node_size` processes with consecutive ranks share a node; where nodes are not alike, it is the size of the largest.
     """
 
     rank: int = 0
@@ -103,6 +104,9 @@ def joined() -> Iterator[World]:
         store = dist.PrefixStore("joined", meeting.store)  # type: ignore[attr-defined]
         backend = "nccl" if kind == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=world.rank, world_size=size, timeout=TIMEOUT)
+        # One number for all: where nodes are not alike, some would wait for a process that counts itself elsewhere.
+        sizes: list[Any] = world.gather_objects(world.node_size)
+        world = replace(world, node_size=max(sizes))
         yield world
         world.barrier()  # the store that tells of failures may go with the first process
     dist.destroy_process_group()  # not after a failure: it would wait for the others

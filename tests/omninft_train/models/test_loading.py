@@ -75,6 +75,18 @@ def test_processes_share_what_the_first_of_each_node_reads(pipeline: Path, cache
             assert found["opened"] == (0 if rank % NODE_SIZE else 2)
 
 
+def test_nodes_that_are_not_alike_share_one_reader(pipeline: Path, cache: Path, tmp_path: Path) -> None:
+    """Two processes on one node and one on another: no process waits for one that is not told of it."""
+    job = {"job": "loading_job:load_in_shares", "pipeline": str(pipeline), "cache": str(cache), "dtype": "bfloat16"}
+    job |= {"parameters": "lora", "out": str(tmp_path / "found")}
+    work_off([job | {"shards": 1}], tmp_path / "work", size=3, node_size=2, last_node=1)
+    wanted = weights_of(tiny_policy(pipeline, cache, "bfloat16", "lora", empty=False))
+    for rank in range(3):
+        found = torch.load(f"{job['out']}-{rank}.pt")
+        assert_loaded(found["weights"], wanted)
+        assert found["opened"] == (0 if rank else 2)
+
+
 def changed(pipeline: Path, folder: Path, **tensors: torch.Tensor | None) -> Path:
     """The transformer as one file, with tensors replaced or left out."""
     weights = {}

@@ -168,14 +168,10 @@ def test_a_network_says_which_version_it_is(tiny: Callable[..., Ltx2Backbone], v
     assert network_version(tiny(version).transformer.config) == version
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_the_tokens_of_the_first_frame_are_marked(tiny: Callable[..., Ltx2Backbone], version: str) -> None:
-    """In LTX-2.5; older networks have no mark."""
-    backbone = tiny(version)
+def test_the_tokens_of_the_first_frame_are_marked(tiny: Callable[..., Ltx2Backbone]) -> None:
+    """By LTX-2.5, the only network that has a mark."""
+    backbone = tiny("2.5")
     network = copy.deepcopy(backbone.transformer)
-    if version != "2.5":
-        assert not hasattr(network, "keyframes_abs_pos_embedding")
-        return
     entering: list[Tensor] = []
     network.transformer_blocks[0].register_forward_pre_hook(
         lambda module, positional, named: entering.append(named["hidden_states"]), with_kwargs=True

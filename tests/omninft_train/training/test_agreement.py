@@ -98,5 +98,5 @@ def test_nothing_found_by_the_first_is_a_start_from_zero(found: list[dict[str, s
 @pytest.mark.parametrize(("case", "reason"), [("behind", "cannot be read"), ("another", "step 2, digest")])
 def test_a_process_that_would_go_on_elsewhere_stops_all(found: list[dict[str, str]], case: str, reason: str) -> None:
     message = both(found, case)
-    assert message.startswith("exit code 2: process 0 goes on from ") and "process 1 found there: " in message
+    assert message.startswith("exit code 2: process 0 reads ") and "process 1 found there: " in message
     assert reason in message.split("found there: ")[1]
