@@ -7,12 +7,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from omninft_train.errors import UsageError
 from omninft_train.training import checkpoint
+from omninft_train.training.agreement import check_same_start, find_checkpoint
+from omninft_train.training.distributed import World
 
 TESTS = Path(__file__).parents[2]
 NODES = (0, 1)
@@ -100,3 +104,27 @@ def test_a_process_that_would_go_on_elsewhere_stops_all(found: list[dict[str, st
     message = both(found, case)
     assert message.startswith("exit code 2: process 0 reads ") and "process 1 found there: " in message
     assert reason in message.split("found there: ")[1]
+
+
+def second_of_two(*first: object) -> Any:
+    """The second process; what the first says, time after time."""
+    said = list(first)
+    return SimpleNamespace(size=2, is_main=False, gather_objects=lambda value: [said.pop(0), value])
+
+
+def test_a_lora_to_start_from_is_the_same_in_all_processes() -> None:
+    policy: Any = SimpleNamespace(start="one")
+    check_same_start(policy, second_of_two("one"))
+    with pytest.raises(UsageError, match=r"policy.init: process 1 and process 0 read different files"):
+        check_same_start(policy, second_of_two("another"))
+
+
+def test_the_first_process_decides_whose_policy_is_read(tmp_path: Path) -> None:
+    """Also of a run that has gone on meanwhile."""
+    save(tmp_path, 2)
+    seen = f"step 2, digest {checkpoint.meta_digest(checkpoint.read_meta(tmp_path / 'checkpoint-000002'))[:16]}"
+    save(tmp_path, 3)
+    assert find_checkpoint(tmp_path, None, World()).name == "checkpoint-000003"
+    assert find_checkpoint(tmp_path, None, second_of_two("checkpoint-000002", seen)).name == "checkpoint-000002"
+    with pytest.raises(UsageError, match="process 1 found there: step 3, digest"):
+        find_checkpoint(tmp_path, None, second_of_two("checkpoint-000003", "step 3, digest 0"))
