@@ -84,6 +84,7 @@ def run(commands: Sequence[str], place: Path, environment: dict[str, str]) -> No
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.long
 def test_the_gate_of_the_workflows_runs_on_drawn_runs(place, environment, make_run):
     """The lines that calibrate and check, without generating and scoring."""
     facts = {

@@ -28,6 +28,7 @@ for command in json.loads(sys.argv[1]):
 HIDDEN = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME", "AVBENCH_CACHE", "AVBENCH_WEIGHTS")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("home", [None, "/proc/none"])
 def test_commands_run_without_a_home(home, small_clip, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name not in HIDDEN}

@@ -53,6 +53,7 @@ def resume(folder: Path, avbench: Command) -> None:
         assert "made again" not in scored.stderr
 
 
+@pytest.mark.long
 def test_every_column_with_a_default_may_lack(folder: Path, avbench: Command) -> None:
     """As if all of them had been added since."""
     assert len(OPTIONAL) > 5

@@ -252,7 +252,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str, str]] = {
 
 
 @pytest.mark.parametrize("slim", [False, True])
-@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name == "millions of rows")) for name in DAMAGES]
+)
 def test_damage_is_one_sentence_that_names_the_file(run: Path, name: str, slim: bool) -> None:
     damage, file, words = DAMAGES[name]
     damage(run)

@@ -78,7 +78,12 @@ def start(arguments, out: Path):
 
 @pytest.mark.parametrize(
     ("number", "workers", "whole_group"),
-    [(signal.SIGINT, 1, True), (signal.SIGINT, 2, True), (signal.SIGTERM, 2, False), (signal.SIGHUP, 2, True)],
+    [
+        pytest.param(signal.SIGINT, 1, True, marks=pytest.mark.long),
+        (signal.SIGINT, 2, True),
+        pytest.param(signal.SIGTERM, 2, False, marks=pytest.mark.long),
+        pytest.param(signal.SIGHUP, 2, True, marks=pytest.mark.long),
+    ],
     ids=["int-1", "int-2", "term-2", "hup-2"],
 )
 def test_a_signal_ends_a_run_that_goes_on_later(avbench, folder, gate, tmp_path, number, workers, whole_group):

@@ -16,6 +16,7 @@ from omninft_train.ablation.outcome import Outcome
 FAKE = Path(__file__).parent / "fake_trainer.py"
 REPOSITORY = Path(__file__).parent.parent.parent.parent
 
+pytestmark = pytest.mark.long
 
 CLIPS = """
 name = "clips"

@@ -75,6 +75,7 @@ def test_processes_share_what_the_first_of_each_node_reads(pipeline: Path, cache
             assert found["opened"] == (0 if rank % NODE_SIZE else 2)
 
 
+@pytest.mark.long
 def test_nodes_that_are_not_alike_share_one_reader(pipeline: Path, cache: Path, tmp_path: Path) -> None:
     """Two processes on one node and one on another: no process waits for one that is not told of it."""
     job = {"job": "loading_job:load_in_shares", "pipeline": str(pipeline), "cache": str(cache), "dtype": "bfloat16"}
