@@ -23,8 +23,8 @@ from omninft_train.models.loading import sharing_node
 from omninft_train.models.policy import Policy
 from omninft_train.prompts import TrainPrompt, load_prompts
 from omninft_train.training import checkpoint
-from omninft_train.training.agreement import check_conditions, check_same_start, find_checkpoint
-from omninft_train.training.assemble import load_backbone, make_policy, place_policy
+from omninft_train.training.agreement import find_checkpoint
+from omninft_train.training.assemble import load_networks
 from omninft_train.training.best import best_policy
 from omninft_train.training.distributed import ALONE, TIMEOUT, World
 from omninft_train.training.layout import choose_layout
@@ -122,13 +122,7 @@ def load_trained(run: Path, device: str, prompts: Sequence[str] = (), step: int 
 def _load(run: Path, prompts: Sequence[str], world: World, step: int | None) -> Trained:
     folder = find_checkpoint(run, step, world)
     config = _config_in(folder)
-    shared = world.size > 1 and config.backbone.quantize == "none"  # as in `assemble`
-    backbone = load_backbone(config, world.device, prompts[world.rank :: world.size], empty=shared)
-    check_conditions(backbone, prompts, world)
-    policy = make_policy(config, backbone)
-    check_same_start(policy, world)
-    if shared:
-        place_policy(policy, config, choose_layout(config, world), world)
+    backbone, policy = load_networks(config, prompts, choose_layout(config, world), world)
     with sharing_node(world.node_size, world.device, TIMEOUT) as node:
         loaded = checkpoint.load(folder, backbone.kind, backbone.digest, node)
         check_start(loaded, policy)

@@ -57,13 +57,7 @@ def assemble(config: Config, out: Path, world: World) -> Training:
     _check_held_out(config)
     evaluated = load_evaluation_prompts(config)
     needed = list(dict.fromkeys([*_drawn(config, prompts), *(prompt.prompt_av for prompt in evaluated)]))
-    shared = world.size > 1 and config.backbone.quantize == "none"  # quantised weights are made by each process
-    backbone = load_backbone(config, world.device, needed[world.rank :: world.size], empty=shared)
-    check_conditions(backbone, needed, world)
-    policy = make_policy(config, backbone)
-    check_same_start(policy, world)
-    if shared:
-        place_policy(policy, config, layout, world)
+    backbone, policy = load_networks(config, needed, layout, world)
     make_room(rewards, config, policy)
     return Training(
         config=config,
@@ -102,8 +96,26 @@ def _announce(config: Config, layout: Layout, world: World) -> None:
         _LOG.info("%s", estimate(config, world.size, layout.shards).table())
 
 
-def place_policy(policy: Policy, config: Config, layout: Layout, world: World) -> None:
-    """Spread a policy that was built without memory, and load its pretrained weights; all processes call this."""
+def load_networks(config: Config, prompts: Sequence[str], layout: Layout, world: World) -> tuple[Backbone, Policy]:
+    """The generator, ready for some prompts, and its policy with pretrained weights; all processes call this together.
+
+    Each process encodes a part of the prompts for all. Weights are read once per node.
+
+    Raises:
+        UsageError: it is not there, the LoRA to start from does not fit, or processes do not agree.
+    """
+    shared = world.size > 1 and config.backbone.quantize == "none"  # quantised weights are made by each process
+    backbone = load_backbone(config, world.device, prompts[world.rank :: world.size], empty=shared)
+    check_conditions(backbone, prompts, world)
+    policy = make_policy(config, backbone)
+    check_same_start(policy, world)
+    if shared:
+        _place(policy, config, layout, world)
+    return backbone, policy
+
+
+def _place(policy: Policy, config: Config, layout: Layout, world: World) -> None:
+    """Spread a policy that was built without memory, and load its pretrained weights."""
     from omninft_train.models.loading import load_policy
     from omninft_train.models.shard import make_mesh, shard
 

@@ -202,9 +202,7 @@ def load(folder: Path, backbone: str, digest: str, node: Node = OWN_READER) -> C
     problem = node.tell(problem)
     if problem is not None:
         raise UsageError(problem)
-    tensors = {
-        name: SharedTensors(files.get(name), _part_path(folder, name, meta["parts"].get(name)), node) for name in kept
-    }
+    tensors = {name: SharedTensors(files.get(name), folder / f"{name}.safetensors", node) for name in kept}
     return Checkpoint(folder, meta["step"], tensors, meta)
 
 
@@ -227,8 +225,7 @@ def read_part(folder: Path, meta: Mapping[str, Any], name: str) -> dict[str, Ten
     Raises:
         UsageError: there is no such part, or it is damaged.
     """
-    file = _open_part(folder, meta, name)
-    return dict(SharedTensors(file, _part_path(folder, name, meta["parts"][name]), OWN_READER))
+    return dict(SharedTensors(_open_part(folder, meta, name), folder / f"{name}.safetensors", OWN_READER))
 
 
 def _open_part(folder: Path, meta: Mapping[str, Any], name: str) -> Any:
