@@ -64,4 +64,4 @@ def make_backend(name: Literal["local", "ray"], grid: Grid) -> Backend:
         return LocalBackend(grid.jobs)
     from omninft_train.ablation.ray_backend import RayBackend
 
-    return RayBackend(grid.threads, grid.gpus)
+    return RayBackend()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,13 @@ _MANY = 10_000  # steps handed over at a time: Ray decides how many run
 class RayBackend:
     """Each step is a Ray task, the same function that runs it here; results are therefore the same.
 
-    Args:
-        cpus: of a step.
-        gpus: of a step, by kind; 0 for kinds that are not named.
-
     Raises:
         EnvironmentProblem: Ray is not installed, or no cluster answers.
     """
 
     slots = _MANY
 
-    def __init__(self, cpus: int, gpus: Mapping[str, float]) -> None:
+    def __init__(self) -> None:
         try:
             import ray
         except ImportError as error:
@@ -37,7 +32,6 @@ class RayBackend:
                 "local backend (--backend local); several machines can run the same command on a shared folder."
             ) from error
         self._ray: Any = ray
-        self._cpus, self._gpus = cpus, gpus
         self._own = not ray.is_initialized()
         if self._own:
             try:
@@ -51,7 +45,7 @@ class RayBackend:
     def submit(self, grid: Grid, out: Path, step: Step) -> None:
         """Hand a step over; a worker that dies is not replaced, as the step's record would not say so."""
         task = self._ray.remote(
-            num_cpus=self._cpus, num_gpus=self._gpus.get(step.kind, 0), max_retries=0
+            num_cpus=grid.threads_of(step.kind), num_gpus=grid.gpus.get(step.kind, 0), max_retries=0
         )(execute)  # fmt: skip
         self._running[task.remote(grid, out.resolve(), step)] = step
 

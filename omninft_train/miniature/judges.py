@@ -73,7 +73,7 @@ def shape_match(sight: Sight, wanted: Subject) -> float:
     norm = np.sqrt((seen**2).sum(axis=(1, 2)))
     fits = {}
     for shape in SHAPES:
-        ideal = coverage(shape, radius, sight.centre)
+        ideal = coverage(shape, radius, sight.centre, side=sight.cover.shape[-1])
         ideal -= ideal.mean(axis=(1, 2), keepdims=True)
         overlap = (seen * ideal).sum(axis=(1, 2))
         fits[shape] = float((overlap / (norm * np.sqrt((ideal**2).sum(axis=(1, 2))) + 1e-6)).mean())

@@ -77,7 +77,9 @@ def disturbed(picture: NDArray[np.float32], quality: Quality, seed: int) -> NDAr
     return frames
 
 
-def coverage(shape: str, radius: float, centres: NDArray[np.float32], blur: float = 2.0) -> NDArray[np.float32]:
+def coverage(
+    shape: str, radius: float, centres: NDArray[np.float32], blur: float = 2.0, side: int = SIDE
+) -> NDArray[np.float32]:
     """How much of each pixel a shape covers.
 
     Args:
@@ -85,11 +87,12 @@ def coverage(shape: str, radius: float, centres: NDArray[np.float32], blur: floa
         radius: of a circle of about the same area, in pixels.
         centres: (T, 2), row and column in pixels, pixel centres at 0, 1, ....
         blur: width of the edge in pixels.
+        side: height and width of a frame in pixels.
 
     Returns:
         (T, H, W) in [0, 1].
     """
-    position = np.arange(SIDE, dtype=np.float32)
+    position = np.arange(side, dtype=np.float32)
     down = (position - centres[:, 0:1])[:, :, None]  # (T, H, 1)
     right = (position - centres[:, 1:2])[:, None, :]  # (T, 1, W)
     if shape == "circle":

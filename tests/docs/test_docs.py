@@ -239,6 +239,7 @@ def test_python_blocks_run(page, place, environment):
         assert run_python(code, place, environment)
 
 
+@pytest.mark.long
 def test_the_metric_of_the_guide_runs_on_arrays(place, environment):
     code = "\n".join(block.text for block in blocks(DOCS / "new_metric.md", "python"))
     lines = run_python(code, place, environment).splitlines()

@@ -1,6 +1,7 @@
 """The second miniature world: three shapes bounce, and one of them sounds.
 
-Who is there, in which colours, is told to the video stream alone. Which of them sounds, and how quickly it bounces, is
-told to the audio stream alone; the pitch follows from the colour of the shape that sounds, and is told to neither. So
-each stream needs the other through cross-attention, and of the other only what belongs to that shape.
+Prompts are told to the audio stream alone: the video stream learns through cross-attention who is there, in which
+colours, which of them sounds and how quickly it bounces. So much of the video loss is a matter of the audio stream,
+and a wish for a better picture can spoil the sound. The shape that sounds has a warm colour and the others have cool
+ones, so that a small network can find it; only its contacts are heard.
 """

@@ -90,7 +90,7 @@ def picture(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, pr
     """Colours and shapes as prompted, sharp edges, and a steady picture: the mean of four parts.
 
     Args:
-        frames: uint8 (T, 32, 32, 3).
+        frames: uint8 (T, 24, 24, 3).
         fps, waveform, sample_rate: not looked at.
         prompt_text: names shapes, each behind its colour.
     """
@@ -116,7 +116,7 @@ def motion(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, pro
     Too slow and too quick both lose, so that slowness, which makes a picture steady, does not pay.
 
     Args:
-        frames: uint8 (T, 32, 32, 3).
+        frames: uint8 (T, 24, 24, 3).
         fps: frames per second.
         waveform, sample_rate: not looked at.
         prompt_text: names the shapes, which of them bounces, and how quickly.
@@ -162,7 +162,7 @@ def sync(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, promp
     See `omninft_train.miniature.judges.sync`.
 
     Args:
-        frames: uint8 (T, 32, 32, 3).
+        frames: uint8 (T, 24, 24, 3).
         fps: frames per second.
         waveform: float32 (C, N) in [-1, 1].
         sample_rate: samples per second.

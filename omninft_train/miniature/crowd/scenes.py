@@ -26,20 +26,22 @@ from omninft_train.miniature.world import (
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 
-VERSION = 1
+VERSION = 2
 """Raised when scenes, their rendering, their words or their latents change."""
 
+SIDE = 24
+"""Height and width of a frame in pixels: a lane, 8 wide, for each shape."""
 FRAMES = 12
 DURATION = FRAMES / FPS
 """Seconds of a clip."""
 SAMPLES = int(DURATION * SAMPLE_RATE)
 RADIUS = 3.6
 """Pixels from the centre of a shape to its rim; all are alike."""
-CODEC = Codec(patch=8, luma=4, chroma=2, unit=0.5, frames=FRAMES, samples=SAMPLES)
+CODEC = Codec(patch=8, luma=4, chroma=2, unit=0.5, frames=FRAMES, samples=SAMPLES, side=SIDE)
 
-_LANES = (6.0, 16.0, 26.0)  # columns that shapes bounce in
-_JITTER = 0.7
-_FLOOR = (18.0, 27.0)  # lowest rows of centres
+_LANES = (3.5, 11.5, 19.5)  # columns that shapes bounce in
+_JITTER = 0.3
+_FLOOR = (15.5, 19.5)  # lowest rows of centres
 _REACH = (10.5, 11.5)  # pixels; one range for both speeds, so that the mean speed of a shape tells them apart
 
 
@@ -140,7 +142,7 @@ def _frames(scene: Scene) -> NDArray[np.uint8]:
     picture: Any = BACKGROUND
     for mover in scene.movers:
         centres = mover.positions(frame_times(FRAMES)).astype(np.float32)
-        picture = painted(picture, coverage(mover.shape, RADIUS, centres, scene.quality.blur), mover.colour)
+        picture = painted(picture, coverage(mover.shape, RADIUS, centres, scene.quality.blur, SIDE), mover.colour)
     return disturbed(picture, scene.quality, scene.seed)
 
 

@@ -23,6 +23,7 @@ def test_help_shows_the_comparison_and_names_the_other_form(avbench):
     assert (other.returncode, "--out" in other.stdout) == (0, True)
 
 
+@pytest.mark.long
 def test_it_needs_the_light_core_only(pair, tmp_path):
     candidate, baseline = pair()
     code = (

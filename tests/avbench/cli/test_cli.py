@@ -39,6 +39,7 @@ def test_knowing_all_metrics_loads_no_large_package():
     assert child.stdout.strip() == "[]"
 
 
+@pytest.mark.long
 def test_scoring_never_imports_torch(small_clip, tmp_path):
     code = (
         "import sys; from avbench import score_clips; "
@@ -73,6 +74,7 @@ def test_json_goes_to_stdout_alone_and_quiet_says_nothing(avbench, small_clip, t
     assert (quiet.stdout, quiet.stderr, quiet.returncode) == ("", "", 0)
 
 
+@pytest.mark.long
 def test_by_model_and_by_category(avbench, examples, tmp_path):
     for by, word in (("model", "Ovi"), ("category", "Speech sounds")):
         done = avbench(

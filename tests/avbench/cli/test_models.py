@@ -63,6 +63,7 @@ def test_nothing_heavy_is_imported(environment):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.long
 def test_suites_and_metrics_name_the_checkpoints_behind_them(models):
     """Every checkpoint that a metric needs is listed with it, and pulled with it."""
     from avbench.metrics.base import registry
@@ -105,6 +106,7 @@ def test_no_network_and_offline_mode_are_one_line(models):
     assert "HF_HUB_OFFLINE" in one_line(models("pull", "clip_vit_b32", HF_HUB_OFFLINE="1"), 4)
 
 
+@pytest.mark.long
 def test_verify_and_where_look_into_the_weights_folder(models, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()

@@ -110,6 +110,7 @@ def test_damage_tables_hold_no_formula(avbench, source, tmp_path):
         assert_visible((tmp_path / name).read_text())
 
 
+@pytest.mark.long
 def test_a_model_without_a_printable_name_cannot_enter_a_leaderboard(avbench, source, tmp_path):
     import shutil
 

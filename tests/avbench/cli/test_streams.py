@@ -85,12 +85,14 @@ def test_a_comparison_has_the_same_verdict_wherever_it_is_printed(scored, stream
     ("arguments", "stream", "code"),
     [
         (["ls", "quick"], "full", 0),
-        (["clips", "CLIPS"], "both closed", 0),
+        pytest.param(["clips", "CLIPS"], "both closed", 0, marks=pytest.mark.long),
         (["clips", "CLIPS", "--json"], "broken", 0),
-        (["report", "RUN", "-o", "PAGE"], "closed", 0),
-        (["prompts", "show", "vbench", "--limit", "2", "--format", "csv"], "read-only", 0),
+        pytest.param(["report", "RUN", "-o", "PAGE"], "closed", 0, marks=pytest.mark.long),
+        pytest.param(
+            ["prompts", "show", "vbench", "--limit", "2", "--format", "csv"], "read-only", 0, marks=pytest.mark.long
+        ),
         (["clips", "nöwhere\x1b[31m"], "both closed", 2),
-        (["scor"], "both closed", 2),
+        pytest.param(["scor"], "both closed", 2, marks=pytest.mark.long),
         (["--help"], "full", 0),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
@@ -119,6 +121,7 @@ def test_lost_output_is_said_once():
     assert run("ls", "quick", stream="full").stderr.decode().count("stdout could not be written") == 1
 
 
+@pytest.mark.long
 def test_no_file_of_a_run_takes_the_place_of_a_closed_stream(clips, tmp_path):
     done = run(
         "score", clips, "-o", tmp_path / "run", "-m", "sharpness,silence_share", "--workers", 2, stream="both closed"
@@ -141,6 +144,7 @@ def test_names_that_a_terminal_lacks_can_still_be_told_apart(clips):
     assert "ünï-\\u65e5\\u672c.mp4" in done.stdout.decode("latin-1")
 
 
+@pytest.mark.long
 def test_piped_tables_are_not_wrapped():
     environment = {**os.environ, "COLUMNS": "80"}
     command = [sys.executable, "-m", "avbench", "ls", "--json"]

@@ -72,6 +72,7 @@ def test_add_wants_benchmark_and_seeds(avbench, make_folder, missing):
     assert missing in done.stderr
 
 
+@pytest.mark.long
 def test_the_light_core_is_enough(own):
     import subprocess
 

@@ -90,6 +90,7 @@ def test_a_view_without_rows_says_so(make_folder):
     assert len(rendered(folder, "measured.csv").splitlines()) == 1
 
 
+@pytest.mark.long
 def test_the_same_folder_gives_the_same_bytes_in_any_process(own):
     code = (
         "import hashlib, sys; from pathlib import Path; from avbench.leaderboard import render_all;"

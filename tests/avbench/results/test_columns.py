@@ -71,6 +71,7 @@ def test_every_column_with_a_default_may_lack(folder: Path, avbench: Command) ->
     resume(folder, avbench)
 
 
+@pytest.mark.long
 def test_columns_that_are_not_known_are_passed_over(folder: Path, avbench: Command) -> None:
     for table in TABLES:
         rewrite(

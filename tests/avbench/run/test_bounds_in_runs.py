@@ -34,7 +34,7 @@ def table(run):
     return {(row.clip_id, row.metric): row for row in run.scores.itertuples()}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_clip_that_cannot_be_decoded_costs_no_other(clips, workers, tmp_path):
     rows = table(score_clips(clips, tmp_path / "run", metrics=METRICS, workers=workers))
     assert len(rows) == 6

@@ -118,7 +118,7 @@ def edit(path: Path, change: Callable[[Any], Any]) -> None:
         folder.write_table("scores.parquet", ScoreRow, rows)
 
 
-@pytest.mark.parametrize(("count", "protocol"), [(3, ""), (9, "javisbench-4s")])
+@pytest.mark.parametrize(("count", "protocol"), [(3, ""), pytest.param(9, "javisbench-4s", marks=pytest.mark.long)])
 def test_the_merged_run_is_the_run_over_all_clips(
     source: Source, shards: Callable[..., list[Path]], reference: Path, tmp_path: Path, count: int, protocol: str
 ) -> None:
@@ -237,6 +237,7 @@ def test_different_contents_of_a_clip_and_different_features_are_refused(
     assert not (tmp_path / "merged").exists()
 
 
+@pytest.mark.long
 def test_what_cannot_be_merged_is_refused(
     source: Source, shards: Callable[..., list[Path]], reference: Path, tmp_path: Path
 ) -> None:
@@ -306,6 +307,7 @@ def test_tables_of_an_earlier_source_are_unfinished(
         merge_runs([one, two], tmp_path / "merged")
 
 
+@pytest.mark.long
 def test_a_metric_that_could_not_run_on_one_machine_gives_way_to_one_that_could(
     source: Source, shards: Callable[..., list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -259,6 +259,7 @@ def test_real_and_test_weights_never_share_a_folder(clips, tmp_path):
             score_clips(clips[:1], tmp_path, metrics=metrics)
 
 
+@pytest.mark.long
 def test_a_reference_set_is_made_from_real_clips_and_used(clips, tmp_path, avbench):
     pytest.importorskip("torch")
     folder, weights = clips[0].video.parent, ("--weights", "keyed-random-reduced")

@@ -69,6 +69,7 @@ def test_a_crash_of_the_decoder_costs_its_clip(folder, tmp_path):
     assert (tmp_path / "scores.jsonl").read_bytes() == log
 
 
+@pytest.mark.long
 def test_a_crash_in_a_network_costs_the_clip_that_it_was_for(folder, tmp_path):
     clips = tmp_path / "clips"
     clips.mkdir()
@@ -109,7 +110,7 @@ print(len(run.scores), set(run.scores["status"]))
 """
 
 
-@pytest.mark.parametrize("way", ["file", "stdin"])
+@pytest.mark.parametrize("way", ["file", pytest.param("stdin", marks=pytest.mark.long)])
 def test_a_script_without_a_main_guard_works(folder, tmp_path, way):
     script = tmp_path / "script.py"
     script.write_text(PLAIN)
@@ -149,6 +150,7 @@ def test_a_script_that_defines_a_metric_needs_a_main_guard_and_is_told_so(folder
     assert "in use" not in done.stderr
 
 
+@pytest.mark.long
 def test_a_script_that_defines_a_metric_works_with_a_main_guard(folder, tmp_path):
     text = (
         "if __name__ == '__main__':\n"

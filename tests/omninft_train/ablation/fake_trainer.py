@@ -134,6 +134,9 @@ def main() -> None:
     if calls := os.environ.get("FAKE_CALLS"):
         with Path(calls).open("a") as file:
             file.write(json.dumps(sys.argv[1:]) + "\n")
+    if threads := os.environ.get("FAKE_THREADS"):
+        with Path(threads).open("a") as file:
+            file.write(f"{command} {os.environ['OMP_NUM_THREADS']}\n")
     if (wanted := os.environ.get("FAKE_FAIL")) and wanted in " ".join(sys.argv[1:]):
         fail("the loss is not finite.", int(os.environ.get("FAKE_CODE", "3")))
     plain, options, sets = parse(arguments)

@@ -344,12 +344,11 @@ def test_two_commands_share_a_folder_and_do_each_step_once(avbench, small_grid, 
     assert len(done) == len(set(done)) == 1 + 2 + 4
 
 
-def test_the_smallest_steps_use_the_threads_of_the_grid(avbench, small_grid, tmp_path):
-    script = tmp_path / "threads.py"
-    script.write_text(
-        "import os, sys; open('threads', 'a').write(os.environ['OMP_NUM_THREADS'] + '\\n'); sys.exit(2)\n"
-    )
-    text = re.sub(r"command = .*", f'command = ["{{python}}", "{script}"]', small_grid.read_text())
-    small_grid.write_text("threads = 3\n" + text)
-    assert avbench("ablate", "--grid", small_grid, "--out", "out").returncode == 2
-    assert set((tmp_path / "threads").read_text().split()) == {"3"}
+@pytest.mark.parametrize(("base", "expected"), [("", {"3"}), ("[base]\nthreads = 5\n", {"5"})])
+def test_steps_use_the_threads_of_the_grid_and_a_pretraining_its_own(avbench, small_grid, tmp_path, base, expected):
+    log = tmp_path / "threads"
+    small_grid.write_text("threads = 3\n" + small_grid.read_text() + base)
+    assert avbench("ablate", "--grid", small_grid, "--out", "out", fake={"FAKE_THREADS": str(log)}).returncode == 0
+    found = [line.split() for line in log.read_text().splitlines()]
+    assert {threads for name, threads in found if name == "pretrain"} == expected
+    assert {threads for name, threads in found if name != "pretrain"} == {"3"}

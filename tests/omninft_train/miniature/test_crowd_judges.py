@@ -11,9 +11,9 @@ import pytest
 from omninft_train.miniature import heldout as solo_heldout
 from omninft_train.miniature.crowd import heldout
 from omninft_train.miniature.crowd.judges import look_around, motion, picture, sound, sync
-from omninft_train.miniature.crowd.scenes import CODEC, FRAMES, SAMPLES, Mover, Scene, draw_scene, render_scenes
+from omninft_train.miniature.crowd.scenes import CODEC, FRAMES, SAMPLES, SIDE, Mover, Scene, draw_scene, render_scenes
 from omninft_train.miniature.render import BACKGROUND, frame_times
-from omninft_train.miniature.world import FPS, SAMPLE_RATE, SIDE, Quality
+from omninft_train.miniature.world import FPS, SAMPLE_RATE, Quality
 from omninft_train.models.backbone import Decoded
 
 Judge = Callable[[np.ndarray, float, np.ndarray, int, str], float]

@@ -34,7 +34,7 @@ def test_pretrain_train_and_evaluate(tmp_path: Path):
     assert len(rows[1]["gradient_by_depth"]["audio"]) == 4
     command("evaluate", run, "--out", tmp_path / "e.json", "--samples", 1, "--steps", 2)
     found = json.loads((tmp_path / "e.json").read_text())
-    assert len(found["prompts"]) == 16
+    assert len(found["prompts"]) == 8
     assert {"picture", "motion", "sound", "sync", "av_align", "speed", "silent_sync"} <= found["metrics"].keys()
     assert 0 < found["sets"]["video_gradient_in_audio_with_surgery"] < found["sets"]["video_gradient_in_audio"]
     assert {"weight_on_sounding", "attention_on_sounding", "attention_on_silent"} <= found["sets"].keys()

@@ -64,8 +64,9 @@ def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
         largest[kind] = max(largest.get(kind, 0.0), float(tensor.abs().max()))
     assert "exp_avg_sq" in largest
     for name, tensor in wanted.items():
-        # Parameters are of about 1, moments of any size; where gradients cancel out, rounding of the largest is left.
-        moment = 1e-4 * float(tensor.abs().max()) + 5e-7 * largest[name.rpartition(".")[2]]
+        # Parameters are of about 1, moments of any size; where gradients cancel out, rounding of the largest is left,
+        # which differs between processors. The anchors' tolerance.
+        moment = 1e-4 * float(tensor.abs().max()) + 2e-6 * largest[name.rpartition(".")[2]]
         assert (found[name] - tensor).abs().max() <= (moment if name.startswith("optimizer/") else 2e-6), name
 
 
@@ -136,9 +137,8 @@ def test_checkpoints_are_whole_in_the_first_process_alone(weights: Path, tmp_pat
 @pytest.mark.slow
 def test_sums_of_two_are_the_same_whole_or_spread(weights: Path, tmp_path: Path) -> None:
     """Bit by bit, of adapters; gradients are not clipped, for norms are added up in another order."""
-    jobs = [
-        job(weights, tmp_path / layout, "optimizer.max_norm=1e6", f"run.shard={layout}") for layout in ("none", "all")
-    ]
+    options = ("policy.parameters=lora", "optimizer.max_norm=1e6")
+    jobs = [job(weights, tmp_path / layout, *options, f"run.shard={layout}") for layout in ("none", "all")]
     work_off(jobs, tmp_path / "work", size=2, node_size=2)
     assert_equal(tensors(tmp_path / "all"), tensors(tmp_path / "none"))
 

@@ -73,6 +73,7 @@ def test_another_checkpoint_is_refused(golden: Callable[[str], Any]):
         audio_entries(audio_only, "ESRNXFBSP.pt")
 
 
+@pytest.mark.long
 def test_same_function_as_the_reference_in_double_precision(sound):
     """With random weights this network is chaotic; float64 leaves no room for rounding to decide."""
     single = _load("keyed-random")

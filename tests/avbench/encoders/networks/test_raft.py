@@ -161,6 +161,7 @@ def test_a_checkpoint_is_read_strictly(tmp_path: Path, monkeypatch: pytest.Monke
         loaded(entries, tmp_path / "raft.pth", monkeypatch)
 
 
+@pytest.mark.long
 def test_a_clip_has_the_same_speeds_in_any_company(reduced: Any) -> None:
     clips = [ClipInput((noise(count, width=width, seed=count),)) for count, width in ((3, 141), (1, 141), (2, 130))]
     for encoder in (EIGHTHS, NEIGHBOURS):

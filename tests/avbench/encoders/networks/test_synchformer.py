@@ -276,6 +276,7 @@ def test_only_clips_that_are_too_short(network):
     assert [logits.shape for logits in OWN_LENGTH.run(network, [drawn(3, 0.1), drawn(1, 0.1)])] == [(0, 21)] * 2
 
 
+@pytest.mark.long
 def test_blocks_of_the_variants(network):
     clip = drawn(100, 4.0)
     assert FOUR_SECONDS.run(network, [clip])[0].shape == (1, 21)
