@@ -95,34 +95,24 @@ class Generation:
     batch: int
 
 
-def load_shared(run: Path, prompts: Sequence[TrainPrompt], world: World, step: int | None = None) -> Trained:
-    """`load_trained` in several processes together.
-
-    Each encodes a part of the prompts for all. Weights lie as in training, `run.shard`, and are read once per node.
-    """
-    texts = list(dict.fromkeys(prompt.prompt_av for prompt in prompts))
-    return _load(run, texts, world, step)
-
-
-def load_trained(run: Path, device: str, prompts: Sequence[str] = (), step: int | None = None) -> Trained:
+def load_trained(
+    run: Path, prompts: Sequence[TrainPrompt] = (), world: World = ALONE, step: int | None = None
+) -> Trained:
     """A run's policy, ready for some prompts.
 
     Args:
         run: folder of the run.
-        device: of everything.
-        prompts: encoded now.
+        prompts: encoded now, a part by each process for all.
+        world: processes that load it together; weights lie as in training, `run.shard`, and are read once per node.
         step: whose policy; None for the last one.
 
     Raises:
         UsageError: no checkpoint of that step, or one of another backbone.
     """
-    return _load(run, prompts, World(device=device), step)
-
-
-def _load(run: Path, prompts: Sequence[str], world: World, step: int | None) -> Trained:
     folder = find_checkpoint(run, step, world)
     config = _config_in(folder)
-    backbone, policy = load_networks(config, prompts, choose_layout(config, world), world)
+    texts = list(dict.fromkeys(prompt.prompt_av for prompt in prompts))
+    backbone, policy = load_networks(config, texts, choose_layout(config, world), world)
     with sharing_node(world.node_size, world.device, TIMEOUT) as node:
         loaded = checkpoint.load(folder, backbone.kind, backbone.digest, node)
         check_start(loaded, policy)
@@ -283,11 +273,10 @@ def _claim(folder: Path, settings: Mapping[str, Any], jobs: Sequence[Job]) -> st
 def write_manifest(manifest: Path, jobs: Sequence[Job], prompts: Sequence[TrainPrompt], model: str) -> None:
     """The table of a folder of clips that `avbench score` reads."""
     table = io.StringIO()
-    rows = csv.DictWriter(table, COLUMNS, quoting=csv.QUOTE_ALL)  # so that a text keeps its first spaces
-    rows.writeheader()
+    rows = csv.writer(table, quoting=csv.QUOTE_ALL)  # so that a text keeps its first spaces
+    rows.writerow(COLUMNS)
     for job in jobs:
         prompt = prompts[job.prompt]
         texts = (prompt.prompt_av, prompt.prompt_v, prompt.prompt_a)
-        values = (job.name, job.file, *texts, f"{job.prompt:05d}", job.sample, model)
-        rows.writerow(dict(zip(COLUMNS, values, strict=True)))
+        rows.writerow((job.name, job.file, *texts, f"{job.prompt:05d}", job.sample, model))
     write_atomically(manifest, table.getvalue().encode())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from avbench.terminal.output import say
-from omninft_train.cli.options import RunFolder, Step
+from omninft_train.cli.options import Role, RunFolder, Step
 
 
 def command(
@@ -20,16 +20,14 @@ def command(
     group_size: Annotated[
         int | None, typer.Option("--group-size", min=1, help="Rollouts of a group; default: the run's.")
     ] = None,
-    role: Annotated[
-        Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
-    ] = "policy",
+    role: Role = "policy",
     seed: Annotated[int | None, typer.Option("--seed", help="Of the noise; default: the run's.")] = None,
     step: Step = "last",
 ) -> None:
     """Sample groups of rollouts as training does, and write their rewards, to study how far they disagree."""
     from omninft_train.evaluate import group_rewards
     from omninft_train.evaluation import write_json
-    from omninft_train.generate import Generation, load_shared, read_config, step_number
+    from omninft_train.generate import Generation, load_trained, read_config, step_number
     from omninft_train.judging import clear
     from omninft_train.training.agreement import check_shared
     from omninft_train.training.assemble import load_training_prompts
@@ -39,7 +37,7 @@ def command(
         check_shared(out.parent, world)
         config = read_config(run)
         chosen = load_training_prompts(config)[:prompts]
-        trained = load_shared(run, chosen, world, step_number(run, step))
+        trained = load_trained(run, chosen, world, step_number(run, step))
         sampling = config.sampling
         size = group_size or config.prompts.group_size
         noise = config.run.seed if seed is None else seed

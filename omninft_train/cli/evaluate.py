@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from omninft_train.cli.options import RunFolder, Step
+from omninft_train.cli.options import Role, RunFolder, Seed, Step, Steps
 
 
 def command(
@@ -17,20 +17,16 @@ def command(
         Path | None, typer.Option("--prompts", help="JSONL; default: the miniature's held-out prompts.")
     ] = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Clips per prompt.")] = 8,
-    role: Annotated[
-        Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
-    ] = "policy",
-    steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Sampling steps; default: twice those of training.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give all policies equal noise.")] = 0,
+    role: Role = "policy",
+    steps: Steps = None,
+    seed: Seed = 0,
     step: Step = "last",
 ) -> None:
     """Sample clips, and judge them by the run's rewards and by held-out metrics; goes on where it stopped."""
     from avbench.pages.terminal import print_table
     from omninft_train.evaluate import evaluate
     from omninft_train.evaluation import summarise, write_evaluation
-    from omninft_train.generate import Generation, evaluation_prompts, load_shared, step_number
+    from omninft_train.generate import Generation, evaluation_prompts, load_trained, step_number
     from omninft_train.judging import clear
     from omninft_train.training.agreement import check_shared
     from omninft_train.training.distributed import joined
@@ -38,7 +34,7 @@ def command(
     with joined() as world:
         check_shared(out.parent, world)
         chosen = evaluation_prompts(run, prompts)
-        trained = load_shared(run, chosen, world, step_number(run, step))
+        trained = load_trained(run, chosen, world, step_number(run, step))
         sampling = trained.config.sampling
         how = Generation(role, samples, steps or 2 * sampling.steps, sampling.guidance, seed, sampling.batch)
         evaluation = evaluate(trained, chosen, how, out, world)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +25,9 @@ Overrides = Annotated[
 Step = Annotated[
     str, typer.Option("--step", help="Whose policy: a saved step, or the best by run.best_by.", metavar="N|best|last")
 ]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Sampling steps; default: twice those of training.")]
+Seed = Annotated[int, typer.Option("--seed", help="Equal seeds give all policies equal noise.")]
+Role = Annotated[Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")]
 NEEDED = ("torch", "diffusers", "peft")
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", file_okay=False)]
 

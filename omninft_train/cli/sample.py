@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from avbench.terminal.output import say
-from omninft_train.cli.options import RunFolder, Step
+from omninft_train.cli.options import Role, RunFolder, Seed, Step, Steps
 
 
 def command(
@@ -17,23 +17,19 @@ def command(
     prompts: Annotated[Path | None, typer.Option("--prompts", help="JSONL; default: the run's own prompts.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first prompts.")] = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Clips per prompt.")] = 1,
-    role: Annotated[
-        Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
-    ] = "policy",
-    steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Sampling steps; default: twice those of training.")
-    ] = None,
+    role: Role = "policy",
+    steps: Steps = None,
     guidance: Annotated[
         tuple[float, float] | None, typer.Option("--guidance", help="Of video and audio; default: those of training.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give all policies equal noise.")] = 0,
+    seed: Seed = 0,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Clips per forward pass.")] = None,
     step: Step = "last",
 ) -> None:
     """Generate clips (mp4) with a run's policy, and a manifest for `avbench score`; goes on where it stopped."""
     from dataclasses import replace
 
-    from omninft_train.generate import Generation, load_shared, read_config, sample_clips, step_number
+    from omninft_train.generate import Generation, load_trained, read_config, sample_clips, step_number
     from omninft_train.prompts import load_prompts
     from omninft_train.training.agreement import check_shared
     from omninft_train.training.assemble import load_training_prompts
@@ -42,7 +38,7 @@ def command(
     with joined() as world:
         check_shared(out, world)
         chosen = (load_prompts(prompts) if prompts else load_training_prompts(read_config(run)))[:limit]
-        trained = load_shared(run, chosen, world, step_number(run, step))
+        trained = load_trained(run, chosen, world, step_number(run, step))
         sampling = trained.config.sampling
         usual = sampling.guidance
         how = Generation(

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from avbench.terminal.output import say
-from omninft_train.cli.options import Step, need_packages
+from omninft_train.cli.options import Role, Step, need_packages
 
 app = typer.Typer(help="Studies of rewards and rollouts.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -36,9 +36,7 @@ def conflicts(
     ] = 175,
     group_size: Annotated[int, typer.Option("--group-size", min=1, help="Rollouts of each prompt.")] = 8,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the rollouts' noise; default: the run's.")] = None,
-    role: Annotated[
-        Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")
-    ] = "policy",
+    role: Role = "policy",
     step: Step = "last",
     std: Annotated[
         Literal["batch", "group"], typer.Option("--std", help="Rewards are divided by this standard deviation.")

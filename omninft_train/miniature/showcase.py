@@ -81,7 +81,7 @@ def run_showcase(show: Showcase) -> Path:
     config = load(show.recipe, world.kind, named)
     run = show.out / "run"
     train(assemble(config, run, World()))
-    trained, prompts = load_trained(run, "cpu"), world.evaluation_prompts()
+    trained, prompts = load_trained(run), world.evaluation_prompts()
     evaluations, clips = {}, {}
     for when, role in _ROLES.items():
         how, path = _generation(trained, show, role), show.out / f"{when}.json"

@@ -56,7 +56,7 @@ def test_conflicts_takes_step_role_and_seed(run: Path, tmp_path: Path) -> None:
     seen = []
     for change in ({}, {"step": 1}, {"role": "reference"}, {"role": "old"}, {"seed": 7}):
         chosen = {**usual, **change}
-        trained = load_trained(run, "cpu", step=chosen["step"])
+        trained = load_trained(run, step=chosen["step"])
         sampling = trained.config.sampling
         how = Generation(chosen["role"], 2, sampling.steps, sampling.guidance, chosen["seed"], sampling.batch)
         wanted = group_rewards(trained, PROMPTS, how, tmp_path / "wanted" / f"{len(seen)}.json")
@@ -84,7 +84,7 @@ def test_sample_takes_a_step(run: Path, tmp_path: Path) -> None:
     how = Generation("policy", 1, 2, Guidance(1.0, 1.0, 0.0, ()), 0, 1)
     off = []
     for step in (1, 2):
-        sample_clips(tmp_path / str(step), load_trained(run, "cpu", step=step), PROMPTS, how)
+        sample_clips(tmp_path / str(step), load_trained(run, step=step), PROMPTS, how)
         off.append(np.abs(frames(tmp_path / str(step)) - frames(found)).mean())
     assert off[0] < off[1] / 2  # files are coded with loss, and rounding alone may move a pixel
     assert "policy-step-1" in (found / "manifest.csv").read_text()

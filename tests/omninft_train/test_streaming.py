@@ -46,7 +46,7 @@ class Part(World):
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("run")
     saving.save(make(tiny_config(tiny_weights(folder / "weights")), folder), 1)
-    return load_trained(folder, "cpu")
+    return load_trained(folder)
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_a_policy_of_an_earlier_step_is_sampled(trained: Trained, prompts: Any, 
         with torch.no_grad():
             first.add_(0.1)
         saving.save(training, step)
-    early, last = (load_trained(tmp_path / "run", "cpu", step=step) for step in (1, None))
+    early, last = (load_trained(tmp_path / "run", step=step) for step in (1, None))
     weights = [next(iter(one.policy.trainable().values())) for one in (early, last)]
     torch.testing.assert_close(weights[1] - weights[0], torch.full_like(first, 0.2))
     assert (early.step, last.step) == (1, 3) and early.digest != last.digest

@@ -82,7 +82,7 @@ def test_what_is_kept_is_what_the_command_gives(weights: Path, settings: tuple[s
     """The first one of the generator before training, the last one of the last checkpoint."""
     config = tiny_config(weights, *settings, "run.eval_every=3", "run.save_every=3")
     run(config, tmp_path / "run")
-    found, trained = read_evaluations(tmp_path / "run"), load_trained(tmp_path / "run", "cpu")
+    found, trained = read_evaluations(tmp_path / "run"), load_trained(tmp_path / "run")
     assert list(found) == [0, 2]
     prompts, how = load_prompts(Path(config.evaluation.prompts)), how_evaluated(config)
     for role, step in (("reference", 0), ("policy", 2)):

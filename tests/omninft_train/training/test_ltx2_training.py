@@ -38,7 +38,7 @@ def test_train_sample_and_export(folder: Path, tmp_path: Path, dtype: str) -> No
     assert len(rows[1]["gradient_by_depth_without_surgery"]["audio"]) > 1
     assert not list((tmp_path / "run").glob("non-finite*"))
 
-    trained = load_trained(tmp_path / "run", "cpu")
+    trained = load_trained(tmp_path / "run")
     prompts = load_prompts(folder / "prompts.jsonl")
     how = Generation("policy", 1, 4, trained.config.sampling.guidance, 0, 2)
     manifest = sample_clips(tmp_path / "clips", trained, prompts, how)
@@ -91,7 +91,7 @@ def test_training_goes_on_from_an_exported_lora(folder: Path, tmp_path: Path, fo
     export(tmp_path / "first", tmp_path / "lora", ExportOptions(form))
     from_it = config(folder, *short, f'policy.init="{tmp_path / "lora"}"', "loss.kl_coef=1.0")
     run(from_it, tmp_path / "second")
-    first, second = (load_trained(tmp_path / name, "cpu") for name in ("first", "second"))
+    first, second = (load_trained(tmp_path / name) for name in ("first", "second"))
     noise = first.backbone.geometry.noise([1])
     inputs = (noise, torch.tensor([0.9]), first.backbone.condition(["a dog barks"]))
     wanted, reference, now = (
@@ -128,7 +128,7 @@ def test_ltx25_is_trained_evaluated_sampled_and_exported(
     assert caplog.text.count("nothing is held out") == 1  # LTX-2 has no held-out measures of its own
     rows = log(tmp_path / "run")
     assert rows[1]["distance_old"] > 0 and rows[1]["region_weight_max"] > 1
-    trained = load_trained(tmp_path / "run", "cpu")
+    trained = load_trained(tmp_path / "run")
     how = Generation("policy", 1, 4, trained.config.sampling.guidance, 0, 2)
     sample_clips(tmp_path / "clips", trained, load_prompts(folder / "prompts.jsonl"), how)
     assert len(list((tmp_path / "clips").glob("*.mp4"))) == 3

@@ -88,7 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_clips_are_those_of_the_role(run: Run, role: str) -> None:
-    trained = load_trained(run.folder, "cpu")
+    trained = load_trained(run.folder)
     how = Generation(role, SAMPLES, SAMPLING_STEPS, GUIDANCE, SEED, 3)  # type: ignore[arg-type]
     batches = stream(trained.backbone, trained.policy, run.prompts, how, jobs_of(run.prompts, how))
     found = [clip for batch in batches for _, clip in batch]
