@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from avbench.pages.numbers import finite
 from omninft_train.config import MINIATURES, Config, RewardSection
 from omninft_train.evaluation import Evaluation, Metric
 from omninft_train.generate import Generation, Trained, jobs_of
-from omninft_train.judging import JudgedClip, judged_rows
+from omninft_train.judging import judged_rows
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.held_out import held_out_specs, higher_is_better
 from omninft_train.rewards.spec import Rewards, Score, SetMetric
@@ -48,25 +48,10 @@ def evaluate(
     figures = _probes(trained, prompts, how)  # in all processes: spread networks need each of them in every pass
     if rows is None:
         return None
-    return _evaluation(trained, prompts, how, section, rows, {**_of_sets(sets, rows, prompts, how), **figures})
-
-
-def _of_sets(
-    sets: Mapping[str, SetMetric], rows: Sequence[JudgedClip], prompts: Sequence[TrainPrompt], how: Generation
-) -> dict[str, Score]:
     texts = [prompts[job.prompt] for job in jobs_of(prompts, how)]
-    return {name: metric.of_set([row.statistics[name] for row in rows], texts) for name, metric in sets.items()}
-
-
-def _evaluation(
-    trained: Trained,
-    prompts: Sequence[TrainPrompt],
-    how: Generation,
-    section: RewardSection,
-    rows: Sequence[JudgedClip],
-    sets: Mapping[str, Score],
-) -> Evaluation:
-    missing = tuple(f"{name}: {value}" for name, value in sets.items() if isinstance(value, str))
+    of_sets = {name: metric.of_set([row.statistics[name] for row in rows], texts) for name, metric in sets.items()}
+    figures = of_sets | figures
+    missing = tuple(f"{name}: {value}" for name, value in figures.items() if isinstance(value, str))
     return Evaluation(
         role=how.role,
         step=trained.step,
@@ -78,7 +63,7 @@ def _evaluation(
             spec.name: Metric(spec.weight != 0, tuple(row.values[number] for row in rows), higher_is_better(spec))
             for number, spec in enumerate(section.reward)
         },
-        sets={name: _finite(value) for name, value in sets.items()},
+        sets={name: finite(value) for name, value in figures.items()},
         failures=tuple(reason for row in rows for reason in row.reasons) + missing,
         noise=NOISE,
     )
@@ -107,10 +92,6 @@ def _probes(trained: Trained, prompts: Sequence[TrainPrompt], how: Generation) -
     from omninft_train.miniature.measures import probes
 
     return probes(trained, how.role, prompts, how.seed)
-
-
-def _finite(value: Score) -> float | None:
-    return None if isinstance(value, str) or not math.isfinite(value) else value
 
 
 def group_rewards(

@@ -88,10 +88,10 @@ def export(run: Path, folder: Path, options: ExportOptions = ExportOptions()) ->
         )
     if options.base is not None:
         check_base(weights, options.base)
-    if not weights.is_lora:
-        return _write_network(weights, folder, options)
     writers = {"diffusers": _write_diffusers, "comfyui": _write_comfyui, "peft": _write_peft, "merged": _write_merged}
-    return writers[options.format](weights, folder, options)
+    write = writers[options.format] if weights.is_lora else _write_network
+    write(weights, folder, options)
+    return folder
 
 
 def read_weights(run: Path, step: int | None = None) -> TrainedWeights:
@@ -134,18 +134,16 @@ def base_version(weights: TrainedWeights) -> str:
     return f"LTX-{version(network)}" if network else "LTX of unknown version"
 
 
-def _write_diffusers(weights: TrainedWeights, folder: Path, options: ExportOptions) -> Path:
+def _write_diffusers(weights: TrainedWeights, folder: Path, options: ExportOptions) -> None:
     """Rank and alpha go with it: without them the loader takes alpha for equal to the rank and scales wrongly."""
-    section = weights.config.policy
-    adapter = {f"transformer.{key}": value for key, value in _adapter(section.rank, section.alpha).items()}
+    adapter = {f"transformer.{key}": value for key, value in _adapter(weights).items()}
     metadata = {"lora_adapter_metadata": json.dumps(adapter, indent=2, sort_keys=True)}
     tensors = {f"transformer.{name}": tensor for name, tensor in weights.tensors.items()}
     with _writing(folder, LORA_FILE) as partial:
         _save(tensors, partial / LORA_FILE, weights, options, metadata)
-    return folder
 
 
-def _write_comfyui(weights: TrainedWeights, folder: Path, options: ExportOptions) -> Path:
+def _write_comfyui(weights: TrainedWeights, folder: Path, options: ExportOptions) -> None:
     """Names of the original network, which those of the adapted layers equal, below "diffusion_model.".
 
     The scale is "<layer>.alpha" divided by the rank; a layer without one gets a scale of 1, whatever the metadata says.
@@ -155,20 +153,17 @@ def _write_comfyui(weights: TrainedWeights, folder: Path, options: ExportOptions
     scales = {f"diffusion_model.{module}.alpha": alpha.clone() for module in weights.modules}
     with _writing(folder, COMFYUI_FILE) as partial:
         _save(_cast(tensors, options.dtype) | scales, partial / COMFYUI_FILE, weights)
-    return folder
 
 
-def _write_peft(weights: TrainedWeights, folder: Path, options: ExportOptions) -> Path:
-    section = weights.config.policy
-    content = _adapter(section.rank, section.alpha) | {"base_model_name_or_path": weights.config.backbone.path}
+def _write_peft(weights: TrainedWeights, folder: Path, options: ExportOptions) -> None:
+    content = _adapter(weights) | {"base_model_name_or_path": weights.config.backbone.path}
     tensors = {f"base_model.model.{name}": tensor for name, tensor in weights.tensors.items()}
     with _writing(folder, PEFT_FILE) as partial:
         _save(tensors, partial / PEFT_FILE, weights, options)
         _write_json(content | {"inference_mode": True}, partial / PEFT_CONFIG)
-    return folder
 
 
-def _write_network(weights: TrainedWeights, folder: Path, options: ExportOptions) -> Path:
+def _write_network(weights: TrainedWeights, folder: Path, options: ExportOptions) -> None:
     """All parameters, for `LTX2VideoTransformer3DModel.from_pretrained(folder)`."""
     network = weights.meta.get("network")
     if network is None:
@@ -179,10 +174,9 @@ def _write_network(weights: TrainedWeights, folder: Path, options: ExportOptions
     with _writing(folder, "diffusion_pytorch_model*") as partial:
         _save(weights.tensors, partial / NETWORK_FILE, weights, options)
         _write_json(network, partial / NETWORK_CONFIG)
-    return folder
 
 
-def _write_merged(weights: TrainedWeights, folder: Path, options: ExportOptions) -> Path:
+def _write_merged(weights: TrainedWeights, folder: Path, options: ExportOptions) -> None:
     """The base's files one after another, each weight plus alpha / rank times B A, added in float32."""
     if weights.config.backbone.kind != "ltx2":
         raise UsageError("format merged (--format): only for runs on LTX-2.")
@@ -203,7 +197,6 @@ def _write_merged(weights: TrainedWeights, folder: Path, options: ExportOptions)
             shutil.copyfile(file, partial / file.name)
         if missing:
             raise UsageError(f"{source}: has no {min(missing)}.weight, nor {len(missing) - 1} more that were adapted.")
-    return folder
 
 
 def _merge(base: Tensor, weights: TrainedWeights, module: str) -> Tensor:
@@ -212,9 +205,9 @@ def _merge(base: Tensor, weights: TrainedWeights, module: str) -> Tensor:
     return (base.float() + section.alpha / section.rank * (b @ a)).to(base.dtype)
 
 
-def _adapter(rank: int, alpha: int) -> dict[str, Any]:
+def _adapter(weights: TrainedWeights) -> dict[str, Any]:
     """peft's configuration of the adapter in what JSON can hold."""
-    content: Any = lora_config(rank, alpha).to_dict()
+    content: Any = lora_config(weights.config.policy.rank, weights.config.policy.alpha).to_dict()
     return {key: sorted(value) if isinstance(value, set) else value for key, value in content.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -11,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from omninft_train.clips import save_mp4
-from omninft_train.config import Config, RewardSection
+from omninft_train.config import RewardSection
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.files import make_folder
 from omninft_train.generate import Generation, Job, Trained, dealt, jobs_of, settings_of, stream
@@ -118,7 +119,9 @@ def judged_rows(
         batches = stream(trained.backbone, trained.policy, prompts, how, dealt(left, world))
         with _opened(section, running) as rewards, closing(_Journal(out, settings, world)) as journal:
             make_room(rewards, trained.config, trained.policy)
-            for batch in _gathered(batches, _HELD if _loads_networks(trained.config, section) else 1):
+            # Networks that are read or moved whenever clips are judged are worth waiting for.
+            least = _HELD if section.offload or trained.config.backbone.offload else 1
+            for batch in _gathered(batches, least):
                 rows = judge(rewards, batch, prompts, sets)
                 _save(batch, clips)
                 journal.add({job: row for (job, _), row in zip(batch, rows, strict=True)})
@@ -132,11 +135,6 @@ def judged_rows(
             f"{out.parent} (--out) is not shared: what other processes judged there, {lost} clips, is missing."
         )
     return [judged[job] for job in jobs]
-
-
-def _loads_networks(config: Config, section: RewardSection) -> bool:
-    """Whether networks are read or moved whenever clips are judged."""
-    return section.offload or config.backbone.offload
 
 
 def _gathered(batches: Iterable[list[_Clip]], least: int) -> Iterator[list[_Clip]]:
@@ -240,10 +238,7 @@ def _done(out: Path, settings: Mapping[str, Any], clips: Path | None) -> dict[Jo
 
 
 def _journals(out: Path) -> list[Path]:
-    start, end = f".{out.name}.", ".jsonl"
-    if not out.parent.is_dir():
-        return []
-    return sorted(p for p in out.parent.iterdir() if p.name.startswith(start) and p.name.endswith(end))
+    return sorted(out.parent.glob(f".{glob.escape(out.name)}.*.jsonl"))
 
 
 def _lines(path: Path) -> Iterator[Any]:
