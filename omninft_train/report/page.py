@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +20,6 @@ from omninft_train.report.scores import evaluation_charts, score_rows
 from omninft_train.training.tracking import reward_names
 
 KIND = Kind("omninft_train.report", "report.html.j2", "report.css", media=("data:",))
-
-
-@dataclass(frozen=True)
-class ScoreLine:
-    """A metric as shown; `verdict` in words, `tone` its colour."""
-
-    name: str
-    arrow: str
-    before: str
-    after: str
-    change: str
-    verdict: str
-    tone: Tone
-    n: int
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A clip as shown: its address on the page, None where the file is missing."""
-
-    when: str
-    source: str | None
-    file: str
 
 
 _SCORES = (
@@ -93,7 +70,7 @@ def render_report(report: Report) -> str:
         "report": report,
         "number": format_significant,
         "scores": score_table(report.scores),
-        "pairs": [(pair, [_clip("Before", pair.before), _clip("After", pair.after)]) for pair in report.pairs],
+        "address": file_address,
         "pair_table": _pair_table,
         "rewards": curves.reward_charts(log, report.config_toml),
         "reward_table": log_tables.reward_table(log),
@@ -108,16 +85,18 @@ def render_report(report: Report) -> str:
     return render(KIND, context)
 
 
-def score_line(row: ScoreRow) -> ScoreLine:
+def score_row(row: ScoreRow, group: str = "") -> Row:
     """A metric as shown. A change is called one where its paired 95 % interval over prompts leaves out 0."""
     before, after = finite(row.before_mean), finite(row.after_mean)
     direction = Direction.of(row.higher_is_better)
-    texts = (format_significant(before), format_significant(after))
-    if before is None or after is None:
-        return ScoreLine(row.name, direction.arrow, *texts, "–", "no value", "", row.n)
-    change = _with_interval(after - before, row.change)
-    verdict, tone = _verdict(row.change, direction)
-    return ScoreLine(row.name, direction.arrow, *texts, change, verdict, tone, row.n)
+    change = "–"
+    verdict: tuple[str, Tone] = ("no value", "")
+    if before is not None and after is not None:
+        change = _with_interval(after - before, row.change)
+        verdict = _verdict(row.change, direction)
+    texts = (row.name, direction.arrow, format_significant(before), format_significant(after))
+    toned = (Cell(text, tone=verdict[1]) for text in (change, verdict[0]))
+    return Row((*map(Cell, texts), *toned, Cell(str(row.n))), group)
 
 
 def _verdict(change: Interval | None, direction: Direction) -> tuple[str, Tone]:
@@ -141,14 +120,8 @@ def _with_interval(difference: float, change: Interval | None) -> str:
 def score_table(rows: list[ScoreRow]) -> Table:
     """Scores before and after: what training raised, then what it never saw."""
     groups = (("Rewarded: training aimed at these", True), ("Held out: not rewarded", False))
-    shown = [_score_row(score_line(row), title) for title, seen in groups for row in rows if row.rewarded == seen]
+    shown = [score_row(row, title) for title, seen in groups for row in rows if row.rewarded == seen]
     return Table("Scores before and after", _SCORES, tuple(shown))
-
-
-def _score_row(line: ScoreLine, group: str) -> Row:
-    texts = (line.name, line.arrow, line.before, line.after)
-    toned = (Cell(text, tone=line.tone) for text in (line.change, line.verdict))
-    return Row((*map(Cell, texts), *toned, Cell(str(line.n))), group)
 
 
 def _evaluations(report: Report) -> dict[str, Any]:
@@ -178,7 +151,3 @@ def _pair_table(pair: ClipPair) -> Table:
         texts = (name, format_significant(before), format_significant(after), with_sign(format_significant(change)))
         rows.append(row_of(texts))
     return Table(f"Scores: {pair.prompt}", _PAIR, tuple(rows))
-
-
-def _clip(when: str, path: Path) -> Clip:
-    return Clip(when, file_address(path), path.name)

@@ -25,7 +25,7 @@ from omninft_train.evaluation import Evaluation, Metric
 from omninft_train.report import ClipPair, Overlay, Report, ScoreRow, render_report, write_report
 from omninft_train.report.curves import depth_charts, reward_charts, reward_names, running_mean, total_reward
 from omninft_train.report.heat import heat_frames, heat_scale
-from omninft_train.report.page import score_line
+from omninft_train.report.page import score_row
 from omninft_train.report.scores import evaluation_charts, score_rows
 
 EVIL = '<script>alert("x")</script> & <img src=https://example.org/a.png onerror=\'b\'> "quoted"'
@@ -204,13 +204,13 @@ def test_scores_are_those_of_the_data_and_say_what_was_rewarded(page: Page) -> N
 def test_a_change_counts_where_its_interval_leaves_out_zero(
     change: Interval | None, higher: bool | None, verdict: str
 ) -> None:
-    line = score_line(ScoreRow("m", True, 1.0, 1.0 + (change.mean or 0 if change else 0), change, 9, higher))
-    assert line.verdict == verdict
-    assert ("[" in line.change) == (change is not None and change.low is not None)
+    row = score_row(ScoreRow("m", True, 1.0, 1.0 + (change.mean or 0 if change else 0), change, 9, higher))
+    assert row.cells[5].text == verdict
+    assert ("[" in row.cells[4].text) == (change is not None and change.low is not None)
 
 
 def test_a_missing_mean_has_no_verdict() -> None:
-    assert score_line(ScoreRow("m", True, 1.0, math.nan, None, 9, True)).verdict == "no value"
+    assert score_row(ScoreRow("m", True, 1.0, math.nan, None, 9, True)).cells[5].text == "no value"
 
 
 def test_clips_lie_inside_the_page_and_missing_ones_are_named(page: Page, clip: Path) -> None:
