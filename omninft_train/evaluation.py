@@ -98,10 +98,9 @@ def read_evaluations(run: Path) -> dict[int, Evaluation]:
     Raises:
         UsageError: one of them is damaged.
     """
-    folder = run / FOLDER
-    names = {path: _STEP.fullmatch(path.name) for path in (folder.iterdir() if folder.is_dir() else ())}
-    steps = sorted((int(match[1]), path) for path, match in names.items() if match and (path / FILE).is_file())
-    return {step: read_evaluation(path / FILE) for step, path in steps}
+    names = {path: _STEP.fullmatch(path.parent.name) for path in (run / FOLDER).glob(f"*/{FILE}")}
+    steps = sorted((int(match[1]), path) for path, match in names.items() if match)
+    return {step: read_evaluation(path) for step, path in steps}
 
 
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:

@@ -51,7 +51,6 @@ class Size:
 def transformer_config(size: Size, world: str = "miniature") -> dict[str, Any]:
     """The LTX-2 configuration of a size, for the latents of a world.
 
-
     One video token lasts one frame, and positions in time are seconds, as in LTX-2, in a range that the clip fills.
     """
     geometry = WORLDS[world].codec.geometry

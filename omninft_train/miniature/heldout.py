@@ -15,6 +15,7 @@ from scipy.signal import find_peaks
 from scipy.stats import wasserstein_distance
 
 from omninft_train.miniature.hearing import Sight, look, seen_impacts
+from omninft_train.miniature.judges import Frames, Waveform
 from omninft_train.miniature.render import render_scenes
 from omninft_train.miniature.world import draw_scene, understand
 from omninft_train.models.backbone import Decoded
@@ -33,24 +34,18 @@ _LEAST_BEND = 2.5
 _SCENES = 2**40
 
 
-def speed(
-    frames: NDArray[np.uint8], fps: float, waveform: NDArray[np.float32], sample_rate: int, prompt_text: str
-) -> float:
+def speed(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, prompt_text: str) -> float:
     """Mean speed of the shape in pixels per second; no value is better than another, real scenes have 23 to 70."""
     centre = look(frames).centre.astype(np.float64)
     return float(np.hypot(*np.diff(centre, axis=0).T).mean() * fps)
 
 
-def impacts(
-    frames: NDArray[np.uint8], fps: float, waveform: NDArray[np.float32], sample_rate: int, prompt_text: str
-) -> float:
+def impacts(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, prompt_text: str) -> float:
     """Contacts that are seen, per second."""
     return len(impact_times(frames, fps)) * fps / len(frames)
 
 
-def level(
-    frames: NDArray[np.uint8], fps: float, waveform: NDArray[np.float32], sample_rate: int, prompt_text: str
-) -> float:
+def level(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, prompt_text: str) -> float:
     """Root mean square of the sound in decibels below full scale."""
     return 20 * math.log10(float(np.sqrt(np.square(waveform, dtype=np.float64).mean())) + 1e-6)
 
@@ -59,7 +54,7 @@ for _measure in (speed, impacts, level):  # they show where a policy drifts; no 
     _measure.higher_is_better = None  # type: ignore[attr-defined]
 
 
-def impact_times(frames: NDArray[np.uint8], fps: float) -> NDArray[np.float64]:
+def impact_times(frames: Frames, fps: float) -> NDArray[np.float64]:
     """Seconds at which contacts are seen."""
     return contact_times(look(frames), fps)
 

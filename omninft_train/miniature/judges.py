@@ -1,7 +1,8 @@
 """Rewards of the miniature world; `heldout` has measures that are never rewarded.
 
 All are functions of (frames, fps, waveform, sample_rate, prompt_text) with values in [0, 1], higher is better, without
-networks. Scores are soft: a little less of a fault scores a little more, so that they lead on from bad clips too.
+networks: of frames and their number per second, a waveform and its samples per second, and the words of a prompt, in
+any order. Scores are soft: a little less of a fault scores a little more, so that they lead on from bad clips too.
 What a prompt does not say is not judged.
 """
 
@@ -26,19 +27,15 @@ from omninft_train.miniature.render import coverage
 from omninft_train.miniature.world import COLOURS, PITCHES, RADII, SHAPES, SIDE, TIMBRES, Subject, understand
 
 Frames = NDArray[np.uint8]
+"""(T, 32, 32, 3)."""
 Waveform = NDArray[np.float32]
+"""(C, N) in [-1, 1]."""
 # Pixels; less is seen in part. The smallest shape of the world has 60.
 _LEAST_AREA = 20.0
 
 
 def picture(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, prompt_text: str) -> float:
-    """Colour and shape as prompted, sharp edges, and a steady picture: the mean of four parts.
-
-    Args:
-        frames: uint8 (T, 32, 32, 3).
-        fps, waveform, sample_rate: not looked at.
-        prompt_text: names colour, shape and size, in any order.
-    """
+    """Colour and shape as prompted, sharp edges, and a steady picture: the mean of four parts."""
     return mean(video_parts(frames, prompt_text))
 
 
@@ -102,14 +99,7 @@ def steadiness(sight: Sight) -> float:
 
 
 def sound(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, prompt_text: str) -> float:
-    """Pitch and timbre as prompted, purity, and quiet between contacts: the mean of three parts.
-
-    Args:
-        frames, fps: not looked at.
-        waveform: float32 (C, N) in [-1, 1].
-        sample_rate: samples per second.
-        prompt_text: names pitch and timbre, in any order.
-    """
+    """Pitch and timbre as prompted, purity, and quiet between contacts: the mean of three parts."""
     return mean(audio_parts(waveform, sample_rate, prompt_text))
 
 
@@ -172,14 +162,7 @@ def sync(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, promp
     """Contacts are heard when they are seen.
 
     Correlation over time of sudden changes of velocity with sudden rises of loudness, at two widths of smoothing; 0 for
-    opposite, about 0.2 for unrelated, 1 for the same.
-
-    Args:
-        frames: uint8 (T, 32, 32, 3).
-        fps: frames per second.
-        waveform: float32 (C, N) in [-1, 1].
-        sample_rate: samples per second.
-        prompt_text: not looked at.
+    opposite, about 0.2 for unrelated, 1 for the same. The prompt is not looked at.
     """
     return agreement(seen_impacts(look(frames), fps), heard_impacts(waveform, sample_rate), fps)
 

@@ -100,7 +100,7 @@ def region_lifts(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], s
     for start in range(0, len(prompts), config.sampling.batch):
         numbers = range(len(prompts))[start : start + config.sampling.batch]
         texts = [prompts[number].prompt_av for number in numbers]
-        clips = _sampled(trained, role, texts, [clip_seed(seed, number, 0) for number in numbers], capture)
+        clips = sampled(trained, role, texts, [clip_seed(seed, number, 0) for number in numbers], capture)
         attention = capture.take().cpu()
         weights = region_weights(attention, backbone.geometry.frames, config.regions.weights, _WARM)
         for clip, text, weight, paid in zip(clips, texts, weights, attention, strict=True):
@@ -112,7 +112,7 @@ def region_lifts(trained: Trained, role: Role, prompts: Sequence[TrainPrompt], s
     return {name: fmean(values) if values else float("nan") for name, values in ratios.items()}
 
 
-def _sampled(
+def sampled(
     trained: Trained, role: Role, texts: Sequence[str], seeds: Sequence[int], capture: AttentionCapture
 ) -> list[Decoded]:
     """Clips of some prompts, sampled as in training; `capture` collects their attention."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +32,6 @@ from omninft_train.miniature.worlds import WORLDS
 from omninft_train.models.latents import Condition, Latents
 from omninft_train.models.policy import FullPolicy
 
-_LOG = logging.getLogger(__name__)
 _REPORT_EVERY = 50
 _LEAST_ROWS = 32  # of a matrix that Muon trains
 # Scenes of pretraining are numbered from here on for each seed, apart from those of tests and reports.
@@ -120,10 +119,11 @@ def pretrained(folder: Path, options: PretrainOptions = PretrainOptions(), repor
     target = folder_of(folder, options)
     if is_complete(target, options):
         return target
-    _make(target)
+    with _writing(target):  # before minutes are spent on what goes there
+        target.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     backbone, losses = pretrain(options, report)
-    meta = {
+    meta: dict[str, Any] = {
         "digest": options.digest,
         "architecture": architecture_digest(options.size, options.world),
         "world": options.world,
@@ -135,7 +135,11 @@ def pretrained(folder: Path, options: PretrainOptions = PretrainOptions(), repor
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-    _save(target, backbone, meta)
+    with _writing(target):  # meta.json last: a folder with one is whole
+        with path_aside(target / WEIGHTS) as aside:
+            save_file({name: value.contiguous() for name, value in backbone.transformer.state_dict().items()}, aside)
+        meta["weights_sha256"] = weights_digest(target)
+        write_atomically(target / META, (json.dumps(meta, indent=2) + "\n").encode())
     return target
 
 
@@ -152,21 +156,10 @@ def is_complete(folder: Path, options: PretrainOptions) -> bool:
         return False
 
 
-def _make(folder: Path) -> None:
-    """Make the folder before minutes are spent on what goes there."""
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(f"{folder}: the pretrained miniature cannot be written ({error}).") from error
-
-
-def _save(folder: Path, backbone: MiniatureBackbone, meta: dict[str, Any]) -> None:
-    """Weights first and meta.json last, each renamed into place: a folder with a meta.json is whole."""
-    try:
-        with path_aside(folder / WEIGHTS) as aside:
-            save_file({name: value.contiguous() for name, value in backbone.transformer.state_dict().items()}, aside)
-        meta = meta | {"weights_sha256": weights_digest(folder)}
-        write_atomically(folder / META, (json.dumps(meta, indent=2) + "\n").encode())
+        yield
     except OSError as error:
         raise EnvironmentProblem(f"{folder}: the pretrained miniature cannot be written ({error}).") from error
 

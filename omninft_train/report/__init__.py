@@ -2,6 +2,5 @@
 
 from omninft_train.report.content import ClipPair, Overlay, Report, ScoreRow
 from omninft_train.report.page import render_report, write_report
-from omninft_train.report.scores import score_rows
 
-__all__ = ["ClipPair", "Overlay", "Report", "ScoreRow", "render_report", "score_rows", "write_report"]
+__all__ = ["ClipPair", "Overlay", "Report", "ScoreRow", "render_report", "write_report"]

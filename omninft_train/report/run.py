@@ -9,13 +9,11 @@ from omninft_train.config import Config
 from omninft_train.evaluation import Evaluation, evaluation_folder, read_evaluations
 from omninft_train.generate import Job, read_config
 from omninft_train.recipe import to_toml
-from omninft_train.report.content import ClipPair, Report
-from omninft_train.report.scores import score_rows
+from omninft_train.report.content import Report
+from omninft_train.report.scores import clip_pairs, score_rows
 from omninft_train.reward_hacking import latest_falls
 from omninft_train.training.evaluating import planned
 from omninft_train.training.tracking import read_metrics
-
-_PAIRS = 6  # prompts shown
 
 
 def report_of_run(run: Path) -> Report:
@@ -28,34 +26,24 @@ def report_of_run(run: Path) -> Report:
     fallen = latest_falls(evaluations, planned(config))
     compared = [one for one in evaluations if one.pairs_with(evaluations[-1])]
     first, last = (compared[0], compared[-1]) if len(compared) > 1 else (None, None)
+
+    def files(number: int) -> tuple[Path, Path]:
+        before, after = (evaluation_folder(run, one.step) / Job(number, 0).file for one in (compared[0], compared[-1]))
+        return before, after
+
     return Report(
         title=f"Training of {run.absolute().name}",
         recipe=_method(config),
         seed=config.run.seed,
         config_toml=to_toml(config),
         log=read_metrics(run),
-        pairs=_pairs(run, first, last) if first and last else [],
+        pairs=clip_pairs(first, last, files) if first and last else [],
         scores=score_rows(first, last) if first and last else [],
         overlays=[],
         notes=_notes(config, evaluations),
         evaluations=evaluations,
         warnings=[fall.sentence for fall in fallen],
     )
-
-
-def _pairs(run: Path, before: Evaluation, after: Evaluation) -> list[ClipPair]:
-    """The first clips of some prompts, spread over all."""
-    pairs = []
-    for number in range(0, len(after.prompts), -(-len(after.prompts) // _PAIRS)):
-        index = number * after.samples
-        old, new = (evaluation_folder(run, one.step) / Job(number, 0).file for one in (before, after))
-        scores = [
-            (name, metric.values[index], after.metrics[name].values[index])
-            for name, metric in before.metrics.items()
-            if name in after.metrics
-        ]
-        pairs.append(ClipPair(after.prompts[number], old, new, scores))
-    return pairs
 
 
 def _method(config: Config) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from avbench.direction import Direction
 from avbench.pages.charts import Labels, Series, line_chart
@@ -10,8 +11,9 @@ from avbench.pages.numbers import finite
 from avbench.pages.svg import Chart
 from avbench.statistics import Interval
 from omninft_train.evaluation import Evaluation, change, mean_of
-from omninft_train.report.content import ScoreRow
+from omninft_train.report.content import ClipPair, ScoreRow
 
+_PAIRS = 6  # prompts whose clips are shown
 _BAND = "mean of clips, 95 % interval over prompts"
 _SETS = {"impact_distance": False}
 """Metrics of sets of which one direction is the better one: whether higher is."""
@@ -33,6 +35,25 @@ def score_rows(before: Evaluation, after: Evaluation) -> list[ScoreRow]:
     for name, value in before.sets.items():
         rows.append(ScoreRow(name, False, value, after.sets.get(name), None, clips, _SETS.get(name)))
     return rows
+
+
+def shown_prompts(count: int) -> range:
+    """Which of the prompts have their clips shown: some, spread over all."""
+    return range(0, count, -(-count // _PAIRS))
+
+
+def clip_pairs(before: Evaluation, after: Evaluation, files: Callable[[int], tuple[Path, Path]]) -> list[ClipPair]:
+    """The first clips of some prompts with their scores; `files` are those of a prompt, before and after training."""
+    pairs = []
+    for number in shown_prompts(len(after.prompts)):
+        index = number * after.samples
+        scores = [
+            (name, metric.values[index], after.metrics[name].values[index])
+            for name, metric in before.metrics.items()
+            if name in after.metrics
+        ]
+        pairs.append(ClipPair(after.prompts[number], *files(number), scores))
+    return pairs
 
 
 def evaluation_charts(evaluations: Sequence[Evaluation], *, rewarded: bool) -> list[Chart]:

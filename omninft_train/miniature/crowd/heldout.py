@@ -13,7 +13,7 @@ from omninft_train.miniature.crowd.prompts import Cast, understand
 from omninft_train.miniature.crowd.scenes import draw_scene, render_scenes
 from omninft_train.miniature.hearing import heard_impacts, seen_impacts
 from omninft_train.miniature.heldout import contact_times, interval_distance
-from omninft_train.miniature.judges import agreement
+from omninft_train.miniature.judges import Frames, Waveform, agreement
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 
@@ -28,23 +28,17 @@ HELD_OUT = (
 _SCENES = 2**40  # scenes for comparison are numbered from here on, apart from those of pretraining and tests
 
 
-def speed(
-    frames: NDArray[np.uint8], fps: float, waveform: NDArray[np.float32], sample_rate: int, prompt_text: str
-) -> float:
+def speed(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, prompt_text: str) -> float:
     """Mean speed of the sounding shape in pixels per second; no value is better than another."""
     return mean_speed(look_around(frames, understand(prompt_text)).sounding, fps)
 
 
-def impacts(
-    frames: NDArray[np.uint8], fps: float, waveform: NDArray[np.float32], sample_rate: int, prompt_text: str
-) -> float:
+def impacts(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, prompt_text: str) -> float:
     """Contacts of the sounding shape that are seen, per second."""
     return len(_impact_times(frames, fps, understand(prompt_text))) * fps / len(frames)
 
 
-def silent_sync(
-    frames: NDArray[np.uint8], fps: float, waveform: NDArray[np.float32], sample_rate: int, prompt_text: str
-) -> float:
+def silent_sync(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, prompt_text: str) -> float:
     """Agreement of silent shapes' contacts with the sound, as `sync` measures it; real scenes have that of chance."""
     cast = understand(prompt_text)
     crowd = look_around(frames, cast)
@@ -74,5 +68,5 @@ def impact_distance(impacts: Sequence[Sequence[float]], prompts: Sequence[TrainP
     return interval_distance(impacts, real)
 
 
-def _impact_times(frames: NDArray[np.uint8], fps: float, cast: Cast) -> NDArray[np.float64]:
+def _impact_times(frames: Frames, fps: float, cast: Cast) -> NDArray[np.float64]:
     return contact_times(look_around(frames, cast).sounding, fps)

@@ -1,7 +1,7 @@
 """Rewards of the crowd.
 
-As in the first world: functions of (frames, fps, waveform, sample_rate, prompt_text) with soft values in [0, 1]; what
-a prompt does not say is not judged. Shapes are told apart by their colours.
+As in the first world, see `omninft_train.miniature.judges`: functions with soft values in [0, 1]; what a prompt does
+not say is not judged. It names shapes behind their colours, by which they are told apart.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from omninft_train.miniature import judges
 from omninft_train.miniature.crowd.prompts import Cast, understand
 from omninft_train.miniature.hearing import Sight, heard_impacts, measured, seen_impacts
 from omninft_train.miniature.judges import (
+    Frames,
+    Waveform,
     agreement,
     colour_match,
     fall,
@@ -29,13 +31,11 @@ from omninft_train.miniature.judges import (
     steadiness,
     visible,
 )
-from omninft_train.miniature.world import COLOURS, SPEEDS, TIMBRE_OF_SHAPE, Subject
-
-Frames = NDArray[np.uint8]
-Waveform = NDArray[np.float32]
+from omninft_train.miniature.world import COLOURS, TIMBRE_OF_SHAPE, Subject
 
 SPEED_OF: Mapping[str, tuple[float, float]] = MappingProxyType({"slowly": (23.0, 36.0), "quickly": (36.0, 56.0)})
 """Lowest and highest mean speed of a shape in pixels per second, as frames show it; nearly all scenes lie within."""
+_ANY_SPEED = (min(low for low, _ in SPEED_OF.values()), max(high for _, high in SPEED_OF.values()))
 _MARGIN, _WIDTH = 0.12, 0.08  # of the soft bounds of a speed, in logarithms: distance of the middle, and width
 _COLOURS = np.array(list(COLOURS.values()), np.float32)
 
@@ -59,10 +59,6 @@ def look_around(frames: Frames, cast: Cast) -> Crowd:
     """Find the shapes of a cast by their colours.
 
     A pixel belongs to the colour of the world that explains it best, by as much as it differs from the room.
-
-    Args:
-        frames: uint8 (T, H, W, 3).
-        cast: says which colours to look for.
     """
     pixels = frames.astype(np.float32) / 255
     room = np.median(pixels[::2, ::2, ::2].reshape(-1, 3), axis=0)
@@ -87,13 +83,7 @@ def _cover(amount: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def picture(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, prompt_text: str) -> float:
-    """Colours and shapes as prompted, sharp edges, and a steady picture: the mean of four parts.
-
-    Args:
-        frames: uint8 (T, 24, 24, 3).
-        fps, waveform, sample_rate: not looked at.
-        prompt_text: names shapes, each behind its colour.
-    """
+    """Colours and shapes as prompted, sharp edges, and a steady picture: the mean of four parts."""
     return mean(video_parts(frames, prompt_text))
 
 
@@ -114,20 +104,14 @@ def motion(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, pro
     """The sounding shape is as quick as prompted, and the silent ones move: the mean of two parts.
 
     Too slow and too quick both lose, so that slowness, which makes a picture steady, does not pay.
-
-    Args:
-        frames: uint8 (T, 24, 24, 3).
-        fps: frames per second.
-        waveform, sample_rate: not looked at.
-        prompt_text: names the shapes, which of them bounces, and how quickly.
     """
     cast = understand(prompt_text)
     crowd = look_around(frames, cast)
-    bounds = SPEED_OF[cast.speed] if cast.speed else _any_speed()
+    bounds = SPEED_OF[cast.speed] if cast.speed else _ANY_SPEED
     parts = {"sounding": visible(crowd.sounding) * _within(mean_speed(crowd.sounding, fps), bounds)}
     silent = [crowd.shapes[shape] for shape in cast.silent]
     if silent:
-        parts["silent"] = fmean(visible(sight) * _within(mean_speed(sight, fps), _any_speed()) for sight in silent)
+        parts["silent"] = fmean(visible(sight) * _within(mean_speed(sight, fps), _ANY_SPEED) for sight in silent)
     return mean(parts)
 
 
@@ -135,11 +119,6 @@ def mean_speed(sight: Sight, fps: float) -> float:
     """Mean speed of a shape in pixels per second."""
     steps = np.diff(sight.centre.astype(np.float64), axis=0)
     return float(np.hypot(*steps.T).mean() * fps) if len(steps) else 0.0
-
-
-def _any_speed() -> tuple[float, float]:
-    bounds = [SPEED_OF[speed] for speed in SPEEDS]
-    return min(low for low, _ in bounds), max(high for _, high in bounds)
 
 
 def _within(speed: float, bounds: tuple[float, float]) -> float:
@@ -160,13 +139,6 @@ def sync(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, promp
     """Contacts of the sounding shape are heard when they are seen; silent shapes are not looked at.
 
     See `omninft_train.miniature.judges.sync`.
-
-    Args:
-        frames: uint8 (T, 24, 24, 3).
-        fps: frames per second.
-        waveform: float32 (C, N) in [-1, 1].
-        sample_rate: samples per second.
-        prompt_text: names the shapes and which of them bounces.
     """
     crowd = look_around(frames, understand(prompt_text))
     return agreement(seen_impacts(crowd.sounding, fps), heard_impacts(waveform, sample_rate), fps)
