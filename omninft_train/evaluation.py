@@ -63,10 +63,10 @@ class Evaluation:
     failures: tuple[str, ...]
     noise: int = 1
 
-    def mean(self, name: str, level: float = LEVEL) -> Interval:
+    def mean(self, name: str) -> Interval:
         """Mean of a metric with its interval over prompts."""
         known = {i: value for i, value in enumerate(self.metrics[name].values) if value is not None}
-        return mean_interval(list(known.values()), [i // self.samples for i in known], level)
+        return mean_interval(list(known.values()), [i // self.samples for i in known])
 
     def pairs_with(self, other: Evaluation) -> bool:
         """Whether clip i of both has the same prompt and noise."""

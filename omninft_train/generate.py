@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from avbench.config import build
 from avbench.toml import Origin
@@ -20,7 +20,7 @@ from omninft_train.files import make_folder, write_atomically
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.models.backbone import Backbone, Decoded
 from omninft_train.models.loading import sharing_node
-from omninft_train.models.policy import Policy
+from omninft_train.models.policy import Policy, Role
 from omninft_train.prompts import TrainPrompt, load_prompts
 from omninft_train.training import checkpoint
 from omninft_train.training.agreement import find_checkpoint
@@ -31,7 +31,6 @@ from omninft_train.training.layout import choose_layout
 from omninft_train.training.rollout import NOISE, Guidance, clip_seed, sample
 from omninft_train.training.saving import check_start
 
-Role = Literal["policy", "old", "reference"]
 _SETTINGS = "sampling.json"
 # Of earlier versions. Sampling reads none of them; region weights that are measured or drawn take the default form.
 _FORMER_KEYS = ("old", "backbone.compile", "advantages.sample_std", "surgery.direction", "loss.adaptive_weights")

@@ -107,11 +107,9 @@ class MiniatureBackbone:
         self._known: dict[str, Condition] = {}
 
     @classmethod
-    def untrained(
-        cls, size: Size = Size(), seed: int = 0, device: torch.device | str = "cpu", world: str = "miniature"
-    ) -> MiniatureBackbone:
+    def untrained(cls, size: Size = Size(), seed: int = 0, world: str = "miniature") -> MiniatureBackbone:
         """Random weights of a seed, to begin pretraining with."""
-        return cls(build_transformer(size, seed, world), architecture_digest(size, world), device, world)
+        return cls(build_transformer(size, seed, world), architecture_digest(size, world), world=world)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str = "cpu", *, empty: bool = False) -> MiniatureBackbone:

@@ -11,13 +11,14 @@ from pathlib import Path
 from omninft_train.clips import save_mp4
 from omninft_train.evaluate import evaluate
 from omninft_train.evaluation import read_evaluations, write_evaluation
-from omninft_train.generate import Generation, Job, Role, Trained, load_trained, stream
+from omninft_train.generate import Generation, Job, Trained, load_trained, stream
 from omninft_train.judging import clear
 from omninft_train.method.regions import region_weights, warmed_maximum
 from omninft_train.miniature.measures import sampled
 from omninft_train.miniature.pretrain import PretrainOptions, pretrained
 from omninft_train.miniature.render import enlarge
 from omninft_train.miniature.worlds import WORLDS
+from omninft_train.models.policy import Role
 from omninft_train.prompts import TrainPrompt
 from omninft_train.recipe import load, to_toml
 from omninft_train.report import Overlay, Report, write_report
