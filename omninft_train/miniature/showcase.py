@@ -101,6 +101,7 @@ def run_showcase(show: Showcase) -> Path:
         notes=_notes(trained, show, len(prompts)),
         evaluations=watched,
         warnings=[fall.sentence for fall in latest_falls(watched, planned(config))],
+        weights={spec.name: spec.weight for spec in config.rewards.reward},
     )
     return write_report(report, show.out / "report.html")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ class Report:
         notes: sentences shown at the top.
         evaluations: of the policy while it was trained, of the same prompts and noise, in the order of their steps.
         warnings: sentences on what they found, shown at the top as well.
+        weights: of the rewards, by their names.
     """
 
     title: str
@@ -90,3 +91,4 @@ class Report:
     notes: list[str]
     evaluations: Sequence[Evaluation] = ()
     warnings: Sequence[str] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)

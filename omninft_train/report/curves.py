@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from avbench.pages.charts import Labels, Series, Value, bar_chart, line_chart
 from avbench.pages.numbers import finite, format_significant
 from avbench.pages.svg import Chart
-from omninft_train.errors import UsageError
-from omninft_train.rewards.spec import RewardSpec
 from omninft_train.training.tracking import reward_key, reward_names
 
 Log = Sequence[Mapping[str, Any]]
@@ -24,16 +21,6 @@ def column(log: Log, key: str) -> list[Value]:
     return [finite(row.get(key)) for row in log]
 
 
-def reward_weights(config_toml: str) -> dict[str, float]:
-    """Weight of each reward in a resolved recipe; empty where it cannot be read."""
-    try:
-        entries = tomllib.loads(config_toml)["rewards"]["reward"]
-        specs = [RewardSpec(entry["scorer"], entry["weight"], entry["route"]) for entry in entries]
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, UsageError):
-        return {}
-    return {spec.name: spec.weight for spec in specs}
-
-
 def total_reward(log: Log, weights: Mapping[str, float]) -> list[Value]:
     """Weighted sum of the rewards' means at each step; None where one of them is missing."""
     parts = [[(weights[name], value) for value in column(log, reward_key(name, "mean"))] for name in weights]
@@ -44,14 +31,13 @@ def total_reward(log: Log, weights: Mapping[str, float]) -> list[Value]:
     return sums
 
 
-def reward_charts(log: Log, config_toml: str) -> list[Chart]:
-    """A chart for each reward, and one for their sum."""
+def reward_charts(log: Log, configured: Mapping[str, float]) -> list[Chart]:
+    """A chart for each reward, and one for their sum by the configured weights; unweighted where one is unknown."""
     names = reward_names(log)
     charts = [
         _curve(log, f"Reward: {name}", "mean of rollouts", column(log, reward_key(name, "mean"))) for name in names
     ]
     if len(names) > 1:
-        configured = reward_weights(config_toml)
         known = set(names) <= set(configured)
         weights = {name: configured[name] if known else 1.0 for name in names}
         terms = " + ".join(

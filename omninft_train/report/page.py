@@ -72,7 +72,7 @@ def render_report(report: Report) -> str:
         "scores": score_table(report.scores),
         "address": file_address,
         "pair_table": _pair_table,
-        "rewards": curves.reward_charts(log, report.config_toml),
+        "rewards": curves.reward_charts(log, report.weights),
         "reward_table": log_tables.reward_table(log),
         "evaluations": _evaluations(report),
         "conflict": curves.conflict_charts(log),

@@ -43,6 +43,7 @@ def report_of_run(run: Path) -> Report:
         notes=_notes(config, evaluations),
         evaluations=evaluations,
         warnings=[fall.sentence for fall in fallen],
+        weights={spec.name: spec.weight for spec in config.rewards.reward},
     )
 
 

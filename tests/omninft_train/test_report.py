@@ -29,6 +29,7 @@ from omninft_train.report.page import score_row
 from omninft_train.report.scores import evaluation_charts, score_rows
 
 EVIL = '<script>alert("x")</script> & <img src=https://example.org/a.png onerror=\'b\'> "quoted"'
+WEIGHTS = {"picture": 1.0, "sync": 0.5}
 VOID = {"meta", "link", "img", "br"}
 TOML = """
 [[rewards.reward]]
@@ -133,7 +134,8 @@ def make_report(clip: Path, log: list[dict[str, Any]]) -> Report:
         ScoreRow("motion", False, None, 3.5, Interval(None, None, None, 0, "fewer than 6 prompts"), 46, None),
     ]
     pairs = [ClipPair(EVIL, clip, clip.with_name("gone.mp4"), [("sync", 0.4321, None), ("picture", 0.25, 0.75)])]
-    return Report("A run", "omninft", 7, TOML, log, pairs, scores, [make_overlay()], ["A note with <b>."])
+    overlays, notes = [make_overlay()], ["A note with <b>."]
+    return Report("A run", "omninft", 7, TOML, log, pairs, scores, overlays, notes, weights=WEIGHTS)
 
 
 @pytest.fixture
@@ -235,25 +237,24 @@ def test_reward_table_and_times_are_those_of_the_log(page: Page) -> None:
 
 def test_every_dot_of_a_reward_tells_its_logged_value() -> None:
     log = make_log(12)
-    text = str(reward_charts(log, TOML)[0].figure())
+    text = str(reward_charts(log, WEIGHTS)[0].figure())
     told = re.findall(r"<title>step (\d+), each step: ([^<]+)</title>", text)
     assert told == [(str(row["step"]), format_significant(row["reward_picture_mean"])) for row in log]
 
 
 def test_the_sum_of_rewards_uses_the_weights_of_the_recipe() -> None:
     log = make_log(3)
-    weights = {"picture": 1.0, "sync": 0.5}
-    assert total_reward(log, weights) == pytest.approx([0.41, 0.423, 0.436])
+    assert total_reward(log, WEIGHTS) == pytest.approx([0.41, 0.423, 0.436])
     del log[1]["reward_sync_mean"]
-    assert total_reward(log, weights)[1] is None
-    assert reward_charts(log, TOML)[-1].title == "Sum of rewards: picture + 0.5 sync"
-    assert reward_charts(log, "not toml")[-1].title == "Sum of rewards: picture + sync"
+    assert total_reward(log, WEIGHTS)[1] is None
+    assert reward_charts(log, WEIGHTS)[-1].title == "Sum of rewards: picture + 0.5 sync"
+    assert reward_charts(log, {"picture": 2.0})[-1].title == "Sum of rewards: picture + sync"
 
 
 def test_rewards_are_found_even_where_all_their_values_failed() -> None:
     log = [{"step": 0, "reward_a_b_invalid": 4}, {"step": 1, "reward_c_mean": 0.1, "reward_c_std": 0.1}]
     assert reward_names(log) == ["a_b", "c"]
-    assert "No values were logged." in reward_charts(log, "")[0].figure()
+    assert "No values were logged." in reward_charts(log, {})[0].figure()
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 200])
