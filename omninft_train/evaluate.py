@@ -50,7 +50,7 @@ def evaluate(
         return None
     texts = [prompts[job.prompt] for job in jobs_of(prompts, how)]
     of_sets = {name: metric.of_set([row.statistics[name] for row in rows], texts) for name, metric in sets.items()}
-    figures = of_sets | figures
+    figures = {**of_sets, **figures}
     missing = tuple(f"{name}: {value}" for name, value in figures.items() if isinstance(value, str))
     return Evaluation(
         role=how.role,
