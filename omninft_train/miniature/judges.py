@@ -27,7 +27,7 @@ from omninft_train.miniature.render import coverage
 from omninft_train.miniature.world import COLOURS, PITCHES, RADII, SHAPES, SIDE, TIMBRES, Subject, understand
 
 Frames = NDArray[np.uint8]
-"""(T, 32, 32, 3)."""
+"""(T, H, W, 3): 32 pixels a side in the first world, 24 in the crowd."""
 Waveform = NDArray[np.float32]
 """(C, N) in [-1, 1]."""
 # Pixels; less is seen in part. The smallest shape of the world has 60.
