@@ -60,16 +60,14 @@ def start_of(path: Path, shapes: Mapping[str, tuple[int, ...]], alpha: int, arch
     _check_names(adapter, shapes)
     _check_shapes(adapter, shapes)
     if adapter.alpha != alpha:
-        raise SettingError(
-            f"policy.init: {adapter.path} has alpha {adapter.alpha:g}, and policy.alpha is {alpha}. "
-            f"Set policy.alpha={adapter.alpha:g}.",
-            "policy.init",
+        raise _refused(
+            f"{adapter.path} has alpha {adapter.alpha:g}, and policy.alpha is {alpha}. "
+            f"Set policy.alpha={adapter.alpha:g}."
         )
     if adapter.architecture is not None and adapter.architecture != architecture:
-        raise SettingError(
-            f"policy.init: {adapter.path} was trained on another base (architecture {adapter.architecture}) than this "
-            f"backbone (architecture {architecture}). Name a LoRA for this one, or its own base in backbone.path.",
-            "policy.init",
+        raise _refused(
+            f"{adapter.path} was trained on another base (architecture {adapter.architecture}) than this "
+            f"backbone (architecture {architecture}). Name a LoRA for this one, or its own base in backbone.path."
         )
     return adapter
 
@@ -88,15 +86,12 @@ def read_adapter(path: Path) -> AdapterFile:
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
     except (OSError, SafetensorError) as error:
-        raise SettingError(
-            f"policy.init: {file} cannot be read ({error}). Name a LoRA in safetensors.", "policy.init"
-        ) from error
+        raise _refused(f"{file} cannot be read ({error}). Name a LoRA in safetensors.") from error
     prefix = next((known for known in _PREFIXES if any(name.startswith(known) for name in tensors)), None)
     if prefix is None:
-        raise SettingError(
-            f"policy.init: {file} is no LoRA in the layout of diffusers, peft or ComfyUI. Of a run, name "
-            "what 'omninft-train export' writes.",
-            "policy.init",
+        raise _refused(
+            f"{file} is no LoRA in the layout of diffusers, peft or ComfyUI. Of a run, name "
+            "what 'omninft-train export' writes."
         )
     named = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     alphas = {name: float(named.pop(name)) for name in list(named) if name.endswith(_ALPHA)}
@@ -110,15 +105,11 @@ def _locate(path: Path) -> Path:
     for folder in (path, path / _RELEASE):
         there = [folder / name for name in _FILES if (folder / name).is_file()]
         if len(there) > 1:
-            raise SettingError(
-                f"policy.init: {folder} holds {len(there)} LoRAs. Name the file: {', '.join(_FILES)}.", "policy.init"
-            )
+            raise _refused(f"{folder} holds {len(there)} LoRAs. Name the file: {', '.join(_FILES)}.")
         if there:
             return there[0]
-    raise SettingError(
-        f"policy.init: {path} is no file, nor a folder with {', '.join(_FILES)}. Name a LoRA as 'omninft-train "
-        "export' writes it.",
-        "policy.init",
+    raise _refused(
+        f"{path} is no file, nor a folder with {', '.join(_FILES)}. Name a LoRA as 'omninft-train export' writes it."
     )
 
 
@@ -133,17 +124,15 @@ def _alpha(
         stated = _parsed(metadata.get("lora_adapter_metadata", "{}"), file)
         config = {key.removeprefix("transformer."): value for key, value in stated.items()}
     if odd := [key for key in _OTHERWISE if config.get(key)]:
-        raise SettingError(
-            f"policy.init: {file} has {', '.join(odd)}; only LoRAs of one rank, scaled by alpha / rank, can be "
-            "started from. Merge it into the base instead, and name that in backbone.path.",
-            "policy.init",
+        raise _refused(
+            f"{file} has {', '.join(odd)}; only LoRAs of one rank, scaled by alpha / rank, can be "
+            "started from. Merge it into the base instead, and name that in backbone.path."
         )
     modules = {name.removesuffix(_A) for name in tensors if name.endswith(_A)}
     if alphas and (len(set(alphas.values())) > 1 or {name.removesuffix(_ALPHA) for name in alphas} != modules):
-        raise SettingError(
-            f"policy.init: {file} gives its layers different scales (alpha). Merge it into the base instead, and name "
-            "that in backbone.path.",
-            "policy.init",
+        raise _refused(
+            f"{file} gives its layers different scales (alpha). Merge it into the base instead, and name "
+            "that in backbone.path."
         )
     return next(iter(alphas.values()), float(config.get("lora_alpha", rank)))
 
@@ -152,9 +141,8 @@ def _json(path: Path) -> Mapping[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SettingError(
-            f"policy.init: {path} cannot be read ({error.strerror}), and only it has alpha. Put it beside the weights.",
-            "policy.init",
+        raise _refused(
+            f"{path} cannot be read ({error.strerror}), and only it has alpha. Put it beside the weights."
         ) from error
     return _parsed(text, path)
 
@@ -163,25 +151,21 @@ def _parsed(text: str, path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise SettingError(
-            f"policy.init: {path} is damaged ({error}). Export the LoRA again.", "policy.init"
-        ) from error
+        raise _refused(f"{path} is damaged ({error}). Export the LoRA again.") from error
     return content if isinstance(content, Mapping) else {}
 
 
 def _check_names(adapter: AdapterFile, shapes: Mapping[str, tuple[int, ...]]) -> None:
     unknown, missing = sorted(adapter.tensors.keys() - shapes.keys()), sorted(shapes.keys() - adapter.tensors.keys())
     if unknown:
-        raise SettingError(
-            f"policy.init: {adapter.path} holds {len(unknown)} tensors that this policy has no layer for, for example "
-            f"{unknown[0]}. A LoRA on the layers that are trained here is needed, as 'omninft-train export' writes it.",
-            "policy.init",
+        raise _refused(
+            f"{adapter.path} holds {len(unknown)} tensors that this policy has no layer for, for example "
+            f"{unknown[0]}. A LoRA on the layers that are trained here is needed, as 'omninft-train export' writes it."
         )
     if missing:
-        raise SettingError(
-            f"policy.init: {adapter.path} lacks {len(missing)} of {len(shapes)} tensors, for example {missing[0]}. A "
-            "LoRA on all layers that are trained here is needed, for this number of blocks.",
-            "policy.init",
+        raise _refused(
+            f"{adapter.path} lacks {len(missing)} of {len(shapes)} tensors, for example {missing[0]}. A "
+            "LoRA on all layers that are trained here is needed, for this number of blocks."
         )
 
 
@@ -190,14 +174,16 @@ def _check_shapes(adapter: AdapterFile, shapes: Mapping[str, tuple[int, ...]]) -
         given = tuple(adapter.tensors[name].shape)
         side = 0 if name.endswith(_A) else 1
         if len(given) == 2 and given[1 - side] == shape[1 - side] and given[side] != shape[side]:
-            raise SettingError(
-                f"policy.init: {adapter.path} has rank {given[side]}, and policy.rank is {shape[side]}. "
-                f"Set policy.rank={given[side]}.",
-                "policy.init",
+            raise _refused(
+                f"{adapter.path} has rank {given[side]}, and policy.rank is {shape[side]}. "
+                f"Set policy.rank={given[side]}."
             )
         if given != shape:
-            raise SettingError(
-                f"policy.init: {adapter.path}: {name} has shape {given}, and this policy's {shape}. It is for another "
-                "base; name a LoRA for this one.",
-                "policy.init",
+            raise _refused(
+                f"{adapter.path}: {name} has shape {given}, and this policy's {shape}. It is for another "
+                "base; name a LoRA for this one."
             )
+
+
+def _refused(reason: str) -> SettingError:
+    return SettingError(f"policy.init: {reason}", "policy.init")
