@@ -233,23 +233,17 @@ def column_sums(attention: Any, query: Tensor, key: Tensor, rotary: tuple[Rotary
 
 def _rotated(states: Tensor, pair: Rotary, heads: int, kind: str) -> Tensor:
     """(B, L, H d) -> new (B, H, L, d) float32 with rotary embedding."""
-    if pair is None:
-        return _by_head(states, heads).to(torch.float32, copy=True)
-    if kind != "split":
+    if pair is not None and kind != "split":
         from diffusers.models.transformers.transformer_ltx2 import apply_interleaved_rotary_emb
 
-        return _by_head(apply_interleaved_rotary_emb(states, pair), heads).to(torch.float32, copy=True)
+        states = apply_interleaved_rotary_emb(states, pair)
+    plain = states.unflatten(-1, (heads, -1)).transpose(1, 2)
+    if pair is None or kind != "split":
+        return plain.to(torch.float32, copy=True)
     # diffusers' function takes four times as long on a processor: most of what capturing costs in the miniature.
     cos, sin = pair  # (B, H, L, d / 2)
-    plain = _by_head(states, heads)
     turned = plain.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
     (first, second), (left, right) = plain.float().chunk(2, dim=-1), turned.chunk(2, dim=-1)
     left.mul_(cos).addcmul_(second, sin, value=-1)
     right.mul_(cos).addcmul_(first, sin)
     return turned
-
-
-def _by_head(states: Tensor, heads: int) -> Tensor:
-    """(B, L, H d) -> (B, H, L, d)."""
-    batch, length, _ = states.shape
-    return states.reshape(batch, length, heads, -1).transpose(1, 2)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from torch import nn
-
 from omninft_train.errors import EnvironmentProblem
 from omninft_train.models.lora import adapter_shapes
 
@@ -34,9 +32,5 @@ def quantized(network: Any, how: Quantization, device: str) -> Any:
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
     layers = {name.rpartition(".lora_")[0] for name in adapter_shapes(network, 1)}
-
-    def wanted(layer: nn.Module, name: str) -> bool:
-        return name in layers
-
-    quantize_(network, Int8WeightOnlyConfig(), filter_fn=wanted, device=device)
+    quantize_(network, Int8WeightOnlyConfig(), filter_fn=lambda _, name: name in layers, device=device)
     return network.to(device).requires_grad_(False)

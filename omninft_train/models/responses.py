@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,7 +119,5 @@ class BothWays:
     @contextmanager
     def enabled(self) -> Iterator[None]:
         """Scale gradients meanwhile."""
-        with ExitStack() as stack:
-            for surgery in (self.a2v, self.v2a):
-                stack.enter_context(surgery.enabled())
+        with self.a2v.enabled(), self.v2a.enabled():
             yield

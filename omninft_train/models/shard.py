@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
@@ -55,18 +54,12 @@ def shard(policy: Policy, mesh: DeviceMesh) -> None:
     """
     # The network returns views, and nothing writes into them, which is what torch warns of.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
-    for network in policy.networks():
-        _shard(network, mesh)
-
-
-def _shard(network: nn.Module, mesh: DeviceMesh) -> None:
     precision = MixedPrecisionPolicy(reduce_dtype=torch.float32)
-    blocks: Any = network.transformer_blocks
-    for part in (*blocks, network):
-        # The root too: by default it stays whole until a backward pass, and the old policy never has one.
-        fully_shard(part, mesh=mesh, mp_policy=precision, reshard_after_forward=True)
-    for module in network.modules():
-        if isinstance(module, FSDPModule):
+    for network in policy.networks():
+        blocks: Any = network.transformer_blocks
+        for part in (*blocks, network):
+            # The root too: by default it stays whole until a backward pass, and the old policy never has one.
+            module: FSDPModule = fully_shard(part, mesh=mesh, mp_policy=precision, reshard_after_forward=True)
             module.set_gradient_divide_factor(1.0)
             # Not every backend can scale while it reduces.
             module.set_force_sum_reduction_for_comms(True)

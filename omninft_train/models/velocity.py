@@ -54,7 +54,8 @@ def predict(
             fps=geometry.fps,
             audio_num_frames=geometry.audio_frames,
             spatio_temporal_guidance_blocks=list(skip_blocks) or None,
-            use_cross_timestep=crosses_time(transformer.config),
+            # From LTX-2.3 on, cross-attention is modulated by the other stream's level; here both streams share one.
+            use_cross_timestep=version(transformer.config) != "2.0",
             return_dict=False,
             **_marks(transformer.config, geometry, x.video),
         )
@@ -72,14 +73,6 @@ def _marks(config: Mapping[str, Any], geometry: Geometry, video: Tensor) -> dict
     mask = video.new_zeros(1, video.shape[1], 1)
     mask[:, : geometry.height * geometry.width] = 1.0
     return {"video_keyframes_mask": mask}
-
-
-def crosses_time(config: Mapping[str, Any]) -> bool:
-    """Whether cross-attention is modulated by the other stream's noise level: from LTX-2.3 on.
-
-    Both streams share one level here, so the answer only matters where they would differ.
-    """
-    return version(config) != "2.0"
 
 
 def version(config: Mapping[str, Any]) -> Literal["2.0", "2.3", "2.5"]:
