@@ -19,8 +19,8 @@ from torch import nn
 from omninft_train.errors import EnvironmentProblem, SettingError, UsageError
 from omninft_train.models.backbone import Decoded
 from omninft_train.models.latents import Condition, Geometry, Latents
-from omninft_train.models.ltx2_decoding import DecodeOptions, Decoders, decode_audio, decode_video
-from omninft_train.models.ltx2_prompts import NEGATIVE_PROMPT, TEXT_PARTS, PromptStore, TextOptions
+from omninft_train.models.ltx2_decoding import Decoders, decode_audio, decode_video
+from omninft_train.models.ltx2_prompts import NEGATIVE_PROMPT, PROMPT_TOKENS, TEXT_PARTS, PromptStore, TextOptions
 from omninft_train.models.quantize import quantized
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ class Ltx2Backbone:
         device: str,
         *,
         prompts: Sequence[str] = (),
-        prompt_tokens: int | None = None,
-        decoding: DecodeOptions | None = None,
+        prompt_tokens: int = PROMPT_TOKENS,
         empty: bool = False,
     ) -> Ltx2Backbone:
         """Load a pipeline in the format of diffusers, each network straight into its number format and onto its device.
@@ -78,8 +77,7 @@ class Ltx2Backbone:
             section: folder or hub id, number formats, size of the clips, tiling and offload, cache, negative prompt.
             device: of everything.
             prompts: those of the run, encoded now.
-            prompt_tokens: length that prompts are padded to; None for that of LTX-2.
-            decoding: instead of what the section says.
+            prompt_tokens: length that prompts are padded to.
             empty: build the transformer on the meta device, for `load_policy` to fill.
 
         Raises:
@@ -88,21 +86,17 @@ class Ltx2Backbone:
         """
         folder, dtype = locate(section.path), getattr(torch, section.dtype)
         geometry = clip_geometry(describe(folder, _SIZED), section)
-        text = TextOptions(device, dtype) if prompt_tokens is None else TextOptions(device, dtype, prompt_tokens)
-        store = PromptStore(folder, cache_folder(section.cache), text)
+        store = PromptStore(folder, cache_folder(section.cache), TextOptions(device, dtype, prompt_tokens))
         negative = NEGATIVE_PROMPT if section.negative_prompt is None else section.negative_prompt
         store.prepare([negative, *prompts])
-        options = decoding or DecodeOptions(section.tiling, section.offload)
         transformer = _built(folder, dtype) if empty else _load_transformer(folder, section, device)
-        waits = "cpu" if options.offload else device
+        waits = "cpu" if section.offload else device
         parts = {name: _load(folder, name, network_dtype(name, dtype), waits) for name in DECODERS}
-        decoders = Decoders(**parts, options=options)
-        decoders.tile()
-        return cls(transformer, decoders, store, geometry, negative)
-
-    def prepare(self, prompts: Sequence[str]) -> None:
-        """Encode prompts that are not in the cache; do it once for all of a run, since it loads the text encoder."""
-        self._prompts.prepare(prompts)
+        if section.tiling in ("space", "both"):
+            parts["vae"].enable_tiling()
+        if section.tiling in ("time", "both"):
+            parts["vae"].use_framewise_decoding = True
+        return cls(transformer, Decoders(**parts, offload=section.offload), store, geometry, negative)
 
     def missing(self, prompts: Sequence[str]) -> list[str]:
         """Prompts that are not in the cache."""

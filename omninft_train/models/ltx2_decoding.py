@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,23 +18,6 @@ Tiling = Literal["none", "space", "time", "both"]
 
 
 @dataclass(frozen=True)
-class DecodeOptions:
-    """How clean latents become frames.
-
-    Attributes:
-        tiles: decode in tiles of "space", in pieces of "time", or "both", to save memory; seams are blended, so frames
-            change.
-        offload: the networks wait in main memory while nothing is decoded.
-        timestep, noise: for a video VAE that takes a noise level; others ignore them.
-    """
-
-    tiles: Tiling = "none"
-    offload: bool = False
-    timestep: float = 0.0
-    noise: float = 0.0
-
-
-@dataclass(frozen=True)
 class Decoders:
     """The networks between clean latents and a clip; diffusers types none of their attributes.
 
@@ -43,40 +25,25 @@ class Decoders:
         vae: an AutoencoderKLLTX2Video.
         audio_vae: an AutoencoderKLLTX2Audio.
         vocoder: an LTX2Vocoder, or an LTX2VocoderWithBWE; in float32.
-        options: see `DecodeOptions`.
+        offload: they wait in main memory while nothing is decoded.
     """
 
     vae: Any
     audio_vae: Any
     vocoder: Any
-    options: DecodeOptions = DecodeOptions()
+    offload: bool = False
 
-    def tile(self) -> None:
-        """Set the video VAE to the tiles of the options."""
-        if self.options.tiles in ("space", "both"):
-            self.vae.enable_tiling()
-        if self.options.tiles in ("time", "both"):
-            self.vae.use_framewise_decoding = True
-
-    @contextmanager
-    def at(self, device: torch.device) -> Iterator[None]:
+    def at(self, device: torch.device) -> AbstractContextManager[None]:
         """The networks on a device; those that wait in main memory come for this time."""
-        if not self.options.offload:
-            yield
-            return
-        with moved((self.vae, self.audio_vae, self.vocoder), device, "cpu"):
-            yield
+        return moved((self.vae, self.audio_vae, self.vocoder), device, "cpu") if self.offload else nullcontext()
 
 
 def decode_video(tokens: Tensor, geometry: Geometry, decoders: Decoders) -> NDArray[np.uint8]:
     """uint8 (T, H, W, 3) of packed latents (1, Lv, C)."""
-    vae, options = decoders.vae, decoders.options
+    vae = decoders.vae
     z = tokens.float().reshape(1, geometry.frames, geometry.height, geometry.width, -1).permute(0, 4, 1, 2, 3)
-    level = None
-    if vae.config.timestep_conditioning:
-        level = torch.tensor([options.timestep], device=z.device, dtype=vae.dtype)
-        noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(0)).to(z.device)  # the same for all clips
-        z = (1 - options.noise) * z + options.noise * noise
+    # A VAE that takes a noise level gets clean latents.
+    level = torch.zeros(1, device=z.device, dtype=vae.dtype) if vae.config.timestep_conditioning else None
     mean, std = (part.float().view(1, -1, 1, 1, 1) for part in (vae.latents_mean, vae.latents_std))
     z = z * std / vae.config.scaling_factor + mean  # (1, C, F, H, W)
     pixels = vae.decode(z.to(vae.dtype), level, return_dict=False)[0][0]  # (3, T, H, W) in [-1, 1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import logging
@@ -22,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.files import path_aside
 from omninft_train.models.latents import Condition
+from omninft_train.models.offload import free_device_memory
 
 _LOG = logging.getLogger(__name__)
 
@@ -179,9 +179,7 @@ def _encode(folder: Path, prompts: Sequence[str], options: TextOptions) -> Itera
         video, audio, mask = (part.cpu() for part in pipeline.connectors(states, mask, padding_side=side))
         yield Condition(video, audio, mask if masked else None)
     del pipeline
-    gc.collect()
-    if options.device.startswith("cuda"):
-        torch.cuda.empty_cache()
+    free_device_memory()
 
 
 def _text_pipeline(folder: Path, options: TextOptions) -> Any:

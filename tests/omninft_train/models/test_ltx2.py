@@ -22,7 +22,6 @@ from omninft_train.clips import save_mp4
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.models.latents import Condition, Latents
 from omninft_train.models.ltx2 import Ltx2Backbone, locate
-from omninft_train.models.ltx2_decoding import DecodeOptions
 from omninft_train.models.ltx2_prompts import NEGATIVE_PROMPT, PromptStore, TextOptions
 from omninft_train.models.velocity import predict
 from omninft_train.models.velocity import version as network_version
@@ -467,14 +466,7 @@ def test_tiles_change_nothing_far_from_seams(tiny: Callable[..., Ltx2Backbone], 
 
 def test_a_video_vae_that_takes_a_noise_level(tmp_path: Path) -> None:
     folder = save_tiny_pipeline(tmp_path / "timed", timestep_conditioning=True)
-    section = tiny_section(folder, tmp_path / "cache")
-    options = (DecodeOptions(), DecodeOptions(timestep=0.05), DecodeOptions(timestep=0.05, noise=0.5))
-    frames = []
-    for decoding in options:
-        backbone = Ltx2Backbone.load(section, "cpu", prompt_tokens=PROMPT_TOKENS, decoding=decoding)
-        latents = backbone.geometry.noise([1, 1])
-        pair = backbone.decode(latents)
-        assert np.array_equal(pair[0].frames, pair[1].frames)
-        frames.append(pair[0].frames)
-    assert not np.array_equal(frames[0], frames[1])
-    assert not np.array_equal(frames[1], frames[2])
+    backbone = load_tiny(folder, tmp_path / "cache")
+    first, second = backbone.decode(backbone.geometry.noise([1, 1]))
+    assert first.frames.std() > 0
+    assert np.array_equal(first.frames, second.frames)

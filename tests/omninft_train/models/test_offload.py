@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from omninft_train.config import BackboneSection, Config, RewardSection
-from omninft_train.models.ltx2_decoding import DecodeOptions, Decoders
+from omninft_train.models.ltx2_decoding import Decoders
 from omninft_train.models.offload import moved
 from omninft_train.rewards.spec import Rewards, RewardSpec
 from omninft_train.training.offload import make_room
@@ -42,7 +42,7 @@ def test_networks_go_back_also_after_a_failure() -> None:
 @pytest.mark.parametrize("offload", [False, True])
 def test_decoders_come_to_the_device_to_decode(offload: bool) -> None:
     networks = [Network() for _ in range(3)]
-    decoders = Decoders(*networks, options=DecodeOptions(offload=offload))
+    decoders = Decoders(*networks, offload=offload)
     with decoders.at(GPU):
         assert [network.places for network in networks] == [["cuda:1"] if offload else []] * 3
     assert [network.places for network in networks] == [["cuda:1", "cpu"] if offload else []] * 3
