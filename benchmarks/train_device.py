@@ -110,7 +110,6 @@ def experience(training: Training) -> tuple[Rollouts, Judged]:
     rollouts = Rollouts(
         list(range(COUNT)),
         [prompt] * COUNT,
-        torch.zeros(COUNT, dtype=torch.long),
         geometry.noise(range(COUNT), device),
         every,
         training.backbone.condition([""] * COUNT),

@@ -7,27 +7,20 @@ import math
 import torch
 from torch import Tensor
 
-_ANCHOR = 4096
-_TOKENS = (1024, 4096)
-_SHIFTS = (0.95, 2.05)
+# Of 4,096 tokens, which Lightricks' one-stage pipeline takes whatever the size; 0.95 would be that of 1,024.
+_SHIFT = 2.05
 _LAST = 0.1
 
 
-def ltx2_levels(steps: int, tokens: int = _ANCHOR) -> Tensor:
-    """LTX-2's noise levels: (steps + 1,) float32 from 1 to 0.
+def ltx2_levels(steps: int) -> Tensor:
+    """LTX-2's noise levels for a number of Euler steps: (steps + 1,) float32 from 1 to 0.
 
-    Equal steps, shifted towards noise by exp(mu), mu linear in the number of tokens (0.95 at 1,024, 2.05 at 4,096),
-    then stretched so that the last one before 0 is 0.1.
+    Equal steps, shifted towards noise by exp(2.05), then stretched so that the last one before 0 is 0.1.
 
-    Args:
-        steps: Euler steps.
-        tokens: video tokens; Lightricks' one-stage pipeline uses 4,096 whatever the size.
-
-    Source: Lightricks LTX-2 and the release of OmniNFT. diffusers' pipeline takes the actual number of tokens.
+    Source: Lightricks LTX-2 and the release of OmniNFT. diffusers' pipeline shifts by the actual number of tokens.
     """
     even = torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64)[:-1]
-    slope = (_SHIFTS[1] - _SHIFTS[0]) / (_TOKENS[1] - _TOKENS[0])
-    factor = math.exp(_SHIFTS[0] + slope * (tokens - _TOKENS[0]))
+    factor = math.exp(_SHIFT)
     shifted = factor / (factor + (1 / even - 1))
     distance = 1 - shifted
     if steps > 1:  # a single step starts at 1 and has nothing to stretch

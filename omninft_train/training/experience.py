@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from omninft_train.method.arr import layer_keep
 from omninft_train.models.latents import Condition, Latents
 from omninft_train.models.responses import BothWays, Responses
 from omninft_train.prompts import draw
-from omninft_train.rewards.local import Scored
+from omninft_train.rewards.spec import Scored
 from omninft_train.training.rollout import rollout_seed, sample
 from omninft_train.training.state import Rollouts, Training
 
@@ -36,7 +35,7 @@ def sample_rollouts(training: Training, step: int) -> Rollouts:
     for start in range(0, len(index), config.sampling.batch):
         rows = slice(start, start + config.sampling.batch)
         noise = geometry.noise(seeds[rows], training.world.device)
-        sampled, fine = _sample(training, "old", noise, condition[rows])
+        sampled, fine = _sample(training, noise, condition[rows])
         latents.append(sampled)
         finite.append(fine)
         if training.capture is not None:
@@ -45,19 +44,18 @@ def sample_rollouts(training: Training, step: int) -> Rollouts:
             responses.append(training.responses.take())
         if overlap is not None:
             overlap.add(training.backbone.decode(sampled), prompts[rows], _keys(step, index[rows]))
-    groups = torch.tensor([i // size for i in index])
     bad = ~torch.cat(finite)
     region_scores = torch.cat(scores).masked_fill(bad[:, None], 1.0) if scores else None
     answers = Responses.cat(responses).without(bad) if responses else None
-    return Rollouts(index, prompts, groups, Latents.cat(latents), ~bad.cpu(), condition, region_scores, answers)
+    return Rollouts(index, prompts, Latents.cat(latents), ~bad.cpu(), condition, region_scores, answers)
 
 
-def _sample(training: Training, role: Any, noise: Latents, condition: Condition) -> tuple[Latents, Tensor]:
-    """Rollouts, zeros where they are not finite, and which of them are finite, (B,) bool."""
+def _sample(training: Training, noise: Latents, condition: Condition) -> tuple[Latents, Tensor]:
+    """Rollouts of the old policy, zeros where they are not finite, and which of them are finite, (B,) bool."""
     config = training.config
     sampled = sample(
         training.policy,
-        role,
+        "old",
         noise,
         training.levels,
         condition,

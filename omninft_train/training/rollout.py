@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +17,9 @@ from omninft_train.errors import SettingError, UsageError
 from omninft_train.models.latents import Condition, Latents
 
 if TYPE_CHECKING:
-    from omninft_train.models.policy import Role
+    from omninft_train.models.hooks import AttentionCapture
+    from omninft_train.models.policy import Policy, Role
+    from omninft_train.models.responses import ResponseCapture
 
 Pass = Literal["conditional", "negative", "stg"]
 NOISE = 2
@@ -79,24 +81,6 @@ class CaptureWindow:
         return self.first <= step <= self.last and (self.passes == "all" or name == "conditional")
 
 
-class Sampler(Protocol):
-    """Interface of what can be sampled: a `Policy`, or anything else with its `velocity`."""
-
-    def velocity(
-        self, role: Role, x: Latents, t: Tensor, condition: Condition, *, skip_blocks: tuple[int, ...] = ()
-    ) -> Latents:
-        """Velocities e - x0 at noise levels t (B,)."""
-        ...
-
-
-class Collector(Protocol):
-    """Interface that records attention while its context is open."""
-
-    def collecting(self) -> AbstractContextManager[object]:
-        """Record the calls inside the context."""
-        ...
-
-
 @dataclass(frozen=True)
 class _Call:
     condition: Condition
@@ -120,7 +104,7 @@ def clip_seed(seed: int, prompt: int, sample: int) -> int:
 
 @torch.no_grad()
 def sample(
-    policy: Sampler,
+    policy: Policy,
     role: Role,
     noise: Latents,
     levels: Tensor,
@@ -128,21 +112,18 @@ def sample(
     *,
     negative: Condition | None = None,
     guidance: Guidance = Guidance(),
-    capture: Collector | None = None,
+    capture: AttentionCapture | ResponseCapture | None = None,
     window: CaptureWindow | None = None,
 ) -> Latents:
     """Sample a batch of rollouts.
 
     Args:
-        policy: gives velocities.
-        role: which of its networks.
         noise: (B, L, D), standard normal.
         levels: noise levels (n + 1,), falling from 1 to 0.
         condition: of the prompts, (B, S, D).
         negative: of the negative prompt, (1, S, D) or (B, S, D); needed if the guidance asks for it.
-        guidance: see `Guidance`.
-        capture: records attention, in the window only.
-        window: see `CaptureWindow`; None for all steps, conditional pass.
+        capture: used in the window only.
+        window: None for all steps, conditional pass.
 
     Returns:
         Clean latents in model units, float32 (B, L, D).
@@ -175,7 +156,6 @@ def guide(clean: Mapping[Pass, Latents], guidance: Guidance) -> Latents:
 
     Args:
         clean: clean estimate of every pass in `guidance.passes`, (B, L, D).
-        guidance: see `Guidance`.
     """
     base = clean["conditional"]
     video, audio = base.video, base.audio

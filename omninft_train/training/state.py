@@ -15,8 +15,8 @@ from omninft_train.models.latents import Condition, Latents
 from omninft_train.models.policy import Policy
 from omninft_train.models.responses import BothWays, ResponseCapture, Responses
 from omninft_train.prompts import TrainPrompt
-from omninft_train.rewards.local import Rewards
 from omninft_train.rewards.overlap import Overlap
+from omninft_train.rewards.spec import Rewards
 from omninft_train.training.distributed import World
 from omninft_train.training.weighting import FixedWeights, make_weighting
 
@@ -61,7 +61,6 @@ class Rollouts:
 
     Attributes:
         index: their indices among all rollouts of the step.
-        groups: number of their group, (B,).
         latents: clean, in model units; zeros where the sampler came to something that is not finite.
         finite: (B,) bool, False for those: they have no reward, and nothing is learned from them.
         condition: of their prompts, without guidance.
@@ -71,7 +70,6 @@ class Rollouts:
 
     index: list[int]
     prompts: list[TrainPrompt]
-    groups: Tensor
     latents: Latents
     finite: Tensor
     condition: Condition

@@ -167,9 +167,7 @@ MUTANTS = (
         "guidance=config.sampling.guidance",
         "guidance=type(config.sampling.guidance)(1.0, 1.0, 0.0)",
     ),
-    Mutant(
-        "rollouts of the policy", _EXPERIENCE, '_sample(training, "old", noise', '_sample(training, "policy", noise'
-    ),
+    Mutant("rollouts of the policy", _EXPERIENCE, 'policy,\n        "old",', 'policy,\n        "policy",'),
     Mutant("token weights ignored", _UPDATE, "r_video, tokens, options)", "r_video, None, options)"),
     Mutant(
         "region warm-up off by one step",
@@ -195,12 +193,7 @@ MUTANTS = (
     # What the loop is put together from.
     Mutant("no weight decay", "training/assemble.py", "weight_decay=section.weight_decay", "weight_decay=0.0"),
     Mutant("betas of Adam ignored", "training/assemble.py", "        betas=section.betas,\n", ""),
-    Mutant(
-        "noise levels by actual instead of anchored tokens",
-        "training/assemble.py",
-        "levels=ltx2_levels(config.sampling.steps)",
-        "levels=ltx2_levels(config.sampling.steps, backbone.geometry.video_tokens)",
-    ),
+    Mutant("noise levels not shifted", _SCHEDULE, "math.exp(_SHIFT)", "1.0"),
     Mutant("alpha of adapters is their rank", "models/lora.py", "lora_alpha=alpha", "lora_alpha=rank", (_ADAPTERS,)),
     # The policies.
     Mutant("policy and keep swapped in old", _POLICY, "_local(now[name]), 1 - keep)", "_local(now[name]), keep)"),
