@@ -100,7 +100,8 @@ def save(
         # As it will be read back: tuples become lists, and the digest must not change with that.
         content = json.loads(json.dumps({"format": FORMAT, "step": step, "parts": parts, **meta}, allow_nan=False))
         content[_DIGEST] = meta_digest(content)
-        _sync_text(partial / META, json.dumps(content, indent=1) + "\n")
+        (partial / META).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        _sync(partial / META)
         _sync(partial)
         _rename(partial, target)
         _sync(folder)
@@ -229,10 +230,23 @@ def read_part(folder: Path, meta: Mapping[str, Any], name: str) -> dict[str, Ten
 
 
 def _open_part(folder: Path, meta: Mapping[str, Any], name: str) -> Any:
+    """The file of a part: the one that `save` writes. A name from elsewhere could lead out of the folder."""
     if name not in meta["parts"]:
         raise _damaged(folder / META, f"part {name!r} is missing")
-    part = meta["parts"][name]
-    return _open(_part_path(folder, name, part), part, meta["format"] != 1)
+    part, path = meta["parts"][name], folder / f"{name}.safetensors"
+    if not _PART.fullmatch(name) or not isinstance(part, dict) or part.get("file") != path.name:
+        file = part.get("file") if isinstance(part, dict) else part
+        raise _damaged(folder / META, f"part {name!r} names {file!r}, expected '<part>.safetensors' of this folder")
+    if not path.is_file():
+        raise UsageError(f"{path} is missing. Delete {path.parent} to go on from the checkpoint before it.")
+    if path.stat().st_size != part.get("bytes"):
+        raise _damaged(path, f"{path.stat().st_size} bytes, expected {part.get('bytes')}")
+    try:
+        if meta["format"] != 1 and _file_digest(path) != part.get(_DIGEST):
+            raise _damaged(path, "its checksum differs")
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, str(error)) from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -265,7 +279,8 @@ def load_optimizer(
         return
     odd = sorted(set(state) ^ set(parameters))
     if odd:
-        raise UsageError(f"the checkpoint's optimiser state and the policy differ in {len(odd)} names: {_some(odd)}.")
+        some = ", ".join(odd[:3]) + (" ..." if len(odd) > 3 else "")
+        raise UsageError(f"the checkpoint's optimiser state and the policy differ in {len(odd)} names: {some}.")
     for name, parameter in parameters.items():
         optimizer.state[parameter] = {
             entry: _placed(key := f"{name}.{entry}", tensors[key], parameter) for entry in state[name]
@@ -340,27 +355,6 @@ def meta_digest(meta: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _part_path(folder: Path, name: str, part: Any) -> Path:
-    """The file of a part: the one that `save` writes. A name from elsewhere could lead out of the folder."""
-    if not _PART.fullmatch(name) or not isinstance(part, dict) or part.get("file") != f"{name}.safetensors":
-        file = part.get("file") if isinstance(part, dict) else part
-        raise _damaged(folder / META, f"part {name!r} names {file!r}, expected '<part>.safetensors' of this folder")
-    return folder / f"{name}.safetensors"
-
-
-def _open(path: Path, part: Mapping[str, Any], checked: bool) -> Any:
-    if not path.is_file():
-        raise UsageError(f"{path} is missing. Delete {path.parent} to go on from the checkpoint before it.")
-    if path.stat().st_size != part.get("bytes"):
-        raise _damaged(path, f"{path.stat().st_size} bytes, expected {part.get('bytes')}")
-    try:
-        if checked and _file_digest(path) != part.get(_DIGEST):
-            raise _damaged(path, "its checksum differs")
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, str(error)) from error
-
-
 def _sync(path: Path) -> None:
     """Make a file or a folder's names safe against power loss."""
     handle = os.open(path, os.O_RDONLY)
@@ -368,11 +362,6 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _sync_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-    _sync(path)
 
 
 @contextmanager
@@ -399,7 +388,3 @@ def _failure(folder: Path, error: Exception, tensors: Mapping[str, Mapping[str, 
 
 def _damaged(path: Path, why: str) -> UsageError:
     return UsageError(f"{path} is damaged ({why}). Delete {path.parent} to go on from the checkpoint before it.")
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
