@@ -30,15 +30,13 @@ from omninft_train.method.advantages import Route
 from omninft_train.models.backbone import Decoded
 from omninft_train.models.offload import free_device_memory
 from omninft_train.prompts import TrainPrompt
-from omninft_train.rewards.spec import RewardOptions, Rewards, RewardSpec, Score, Scored
+from omninft_train.rewards.spec import RewardOptions, Rewards, RewardSpec, Score
 
 __all__ = [
     "GROUP",
     "Judge",
     "LocalRewardBackend",
-    "RewardSpec",
     "Rewards",
-    "Scored",
     "find_source",
     "make_rewards",
     "network_bytes",
@@ -88,9 +86,8 @@ class LocalRewardBackend:
     def judge(self, clips: Sequence[Decoded], prompts: Sequence[TrainPrompt], keys: Sequence[str]) -> list[list[Score]]:
         """Scores of B clips by R rewards; their inputs exist for a few clips at a time, with `offload` for all."""
         jobs = list(zip(clips, prompts, keys, strict=True))
-        size = (
-            max(1, len(jobs)) if self._offload else self._group
-        )  # a network that is loaded anew sees all clips at once
+        # A network that is loaded anew sees all clips at once.
+        size = max(1, len(jobs)) if self._offload else self._group
         try:
             return [row for start in range(0, len(jobs), size) for row in self._judge_group(jobs[start : start + size])]
         finally:

@@ -10,7 +10,8 @@ from omninft_train.config import Config
 from omninft_train.errors import SettingError
 from omninft_train.models.offload import moved
 from omninft_train.models.policy import Policy
-from omninft_train.rewards.local import GROUP, Rewards
+from omninft_train.rewards.local import GROUP
+from omninft_train.rewards.spec import Rewards
 
 
 def make_room(rewards: Rewards, config: Config, policy: Policy) -> None:

@@ -13,7 +13,7 @@ from omninft_train.config import Config
 from omninft_train.method.advantages import BRANCHES, Advantages, Masked, advantages, optimality
 from omninft_train.method.arr import response_weights
 from omninft_train.method.regions import region_weights
-from omninft_train.rewards.local import Scored
+from omninft_train.rewards.spec import Scored
 from omninft_train.training.state import Judged, Rollouts, Training
 from omninft_train.training.weighting import Probe, Weights
 

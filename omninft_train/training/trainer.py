@@ -16,7 +16,7 @@ from torch import Tensor
 
 from omninft_train.method.schedule import old_keep
 from omninft_train.models.latents import Latents
-from omninft_train.rewards.local import Scored
+from omninft_train.rewards.spec import Scored
 from omninft_train.training.diagnostics import summarise_policy, summarise_rewards, summarise_update, timed
 from omninft_train.training.evaluating import due, evaluate_policy, start_evaluations
 from omninft_train.training.experience import follow_responses, sample_rollouts, score_rollouts
