@@ -85,14 +85,11 @@ class Policy(ABC):
             video, audio = predict(network, self.geometry, x, t, condition, skip_blocks=skip_blocks)
         if video.requires_grad:
             for stream in (video, audio):
-                stream.register_hook(self._guard)  # type: ignore[no-untyped-call]
+                stream.register_hook(lambda _: self.check_before_backward())  # type: ignore[no-untyped-call]
         else:
             # Autocast would hand copies of weights that know no gradient to the next pass, which may need one.
             torch.clear_autocast_cache()
         return Latents(video, audio)
-
-    def _guard(self, _: Tensor) -> None:
-        self.check_before_backward()
 
     @torch.no_grad()
     def update_old(self, keep: float) -> None:
@@ -179,19 +176,16 @@ class LoraPolicy(Policy):
         self._states = [vars(layer) for layer in self._layers]
         self._parts: dict[str, dict[str, Any]] = {adapter: adapter_parts(layers, adapter) for adapter in adapters}
         self._seed, self._start = seed, start
-        self._init()
-        for layer in self._layers:
-            # `predict` computes products of other formats under autocast, which would undo peft's cast of the input.
-            layer.cast_input_dtype_enabled = False
-        self._switch("policy")
-
-    def _init(self) -> None:
-        for adapter in self._parts:
+        for adapter in adapters:
             for parameter in self._adapter(adapter).values():
                 # The layer has them in the network's format by now.
                 parameter.data = torch.zeros_like(parameter, dtype=torch.float32)
                 parameter.requires_grad_(adapter == "policy")
         self.draw()
+        for layer in self._layers:
+            # `predict` computes products of other formats under autocast, which would undo peft's cast of the input.
+            layer.cast_input_dtype_enabled = False
+        self._switch("policy")
 
     @torch.no_grad()
     def draw(self) -> None:

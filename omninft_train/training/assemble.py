@@ -110,18 +110,13 @@ def load_networks(config: Config, prompts: Sequence[str], layout: Layout, world:
     policy = make_policy(config, backbone)
     check_same_start(policy, world)
     if shared:
-        _place(policy, config, layout, world)
+        from omninft_train.models.loading import load_policy
+        from omninft_train.models.shard import make_mesh, shard
+
+        if layout.shards > 1:
+            shard(policy, make_mesh(world.device.partition(":")[0], layout.shards, TIMEOUT))
+        load_policy(policy, _weights(config), world.device, world.node_size, TIMEOUT)
     return backbone, policy
-
-
-def _place(policy: Policy, config: Config, layout: Layout, world: World) -> None:
-    """Spread a policy that was built without memory, and load its pretrained weights."""
-    from omninft_train.models.loading import load_policy
-    from omninft_train.models.shard import make_mesh, shard
-
-    if layout.shards > 1:
-        shard(policy, make_mesh(world.device.partition(":")[0], layout.shards, TIMEOUT))
-    load_policy(policy, _weights(config), world.device, world.node_size, TIMEOUT)
 
 
 def load_backbone(config: Config, device: str, prompts: Sequence[str] = (), *, empty: bool = False) -> Backbone:
@@ -242,24 +237,16 @@ def make_policy(config: Config, backbone: Backbone) -> Policy:
     Raises:
         UsageError: the LoRA to start from does not fit.
     """
-    section, transformer = config.policy, backbone.transformer
+    section, transformer, start = config.policy, backbone.transformer, None
     if config.backbone.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()  # type: ignore[operator]
-    policy: Policy
     if section.parameters == "full":
-        policy = FullPolicy(transformer, backbone.geometry)
-    else:
-        policy = _lora_policy(config, backbone)
-    return policy
-
-
-def _lora_policy(config: Config, backbone: Backbone) -> LoraPolicy:
-    section, start = config.policy, None
+        return FullPolicy(transformer, backbone.geometry)
     if section.init:
-        shapes = adapter_shapes(backbone.transformer, section.rank)
+        shapes = adapter_shapes(transformer, section.rank)
         start = start_of(Path(section.init).expanduser(), shapes, section.alpha, backbone.digest)
     policy = LoraPolicy(
-        backbone.transformer,
+        transformer,
         backbone.geometry,
         rank=section.rank,
         alpha=section.alpha,

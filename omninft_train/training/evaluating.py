@@ -54,13 +54,6 @@ def planned(config: Config) -> int:
     return sum(due(config, step) for step in range(config.run.steps + 1))
 
 
-def judged_apart(config: Config) -> list[str]:
-    """Names of the metrics that evaluations judge and that no step is rewarded by."""
-    rewards = config.rewards.reward
-    extra = held_out_specs(rewards, config.evaluation.heldout, config.backbone.kind)
-    return [spec.name for spec in (*rewards, *extra) if spec.weight == 0]
-
-
 def how_evaluated(config: Config) -> Generation:
     """How clips of evaluations are sampled."""
     section, sampling = config.evaluation, config.sampling
@@ -73,15 +66,18 @@ def start_evaluations(training: Training, tracker: Tracker, first: int) -> None:
 
     Evaluations of later steps, of checkpoints that are gone, make way, as lines of the log do.
     """
-    if not training.config.run.eval_every:
+    config = training.config
+    if not config.run.eval_every:
         return
-    if training.world.is_main and not judged_apart(training.config):
+    rewards = config.rewards.reward
+    judged = (*rewards, *held_out_specs(rewards, config.evaluation.heldout, config.backbone.kind))
+    if training.world.is_main and all(spec.weight for spec in judged):
         _LOG.warning("%s", _NOTHING_HELD_OUT)
     there = read_evaluations(training.out) if training.world.is_main else {}
     for step in [step for step in there if step > first]:
         shutil.rmtree(evaluation_folder(training.out, step))
     base_line: Any = training.world.gather_objects(min(there, default=first) >= first)[0]
-    if base_line or due(training.config, first):
+    if base_line or due(config, first):
         evaluate_policy(training, tracker, first)
 
 
@@ -98,7 +94,8 @@ def evaluate_policy(training: Training, tracker: Tracker, step: int) -> None:
     digest: Any = world.gather_objects(_digest(training, step) if world.is_main else None)[0]
     trained = Trained(config, training.backbone, training.policy, step, digest)
     prompts, how, folder = training.evaluated, how_evaluated(config), evaluation_folder(training.out, step)
-    done = _claim(folder, settings_of(trained, prompts, how) | _judged_by(config)) if world.is_main else None
+    judged = {"rewards": judged_by(config.rewards), "heldout": list(config.evaluation.heldout)}
+    done = _claim(folder, settings_of(trained, prompts, how) | judged) if world.is_main else None
     if world.gather_objects(done)[0]:
         return
     start = time.perf_counter()
@@ -136,10 +133,6 @@ def _claim(folder: Path, settings: dict[str, Any]) -> bool:
         shutil.rmtree(folder, ignore_errors=True)
         write_json(settings, path)
     return (folder / FILE).is_file()
-
-
-def _judged_by(config: Config) -> dict[str, Any]:
-    return {"rewards": judged_by(config.rewards), "heldout": list(config.evaluation.heldout)}
 
 
 def _digest(training: Training, step: int) -> str:

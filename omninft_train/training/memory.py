@@ -124,10 +124,11 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
     folder = locate(section.path, CONFIG_FILES)
     parts = _described(folder, tuple(_state(folder / name / "config.json") for name in NETWORKS))
     geometry, transformer = clip_geometry(parts, section), parts["transformer"]
-    size, adapters = getattr(torch, section.dtype).itemsize, config.policy.parameters == "lora"
+    dtype, adapters = getattr(torch, section.dtype), config.policy.parameters == "lora"
+    size = dtype.itemsize
     if shards is None:
         shards = world if adapters and section.quantize == "none" else 1
-    weights = _weights(transformer, section)
+    weights = _weights(transformer, size, section.quantize)
     copy = adapter_parameters(transformer, config.policy.rank) * _FLOAT32 if adapters else weights
     inputs, kept = _activations(transformer, geometry, size)
     activations = inputs + kept if section.gradient_checkpointing else transformer.config.num_layers * kept
@@ -143,14 +144,16 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
         "prompts": prompts,
         "activations": config.optimizer.batch * activations,
         "passing": config.sampling.batch * _ALIVE * streams,
-        "decoders": sum(_count(parts[name]) * _itemsize(name, section) for name in DECODERS),
+        "decoders": sum(_count(parts[name]) * network_dtype(name, dtype).itemsize for name in DECODERS),
         "decoding": _decoding(parts["vae"], geometry, section) * size,
     }
     networks, others = _reward_networks(config), _held_out_networks(config)
     sizes |= {"rewards": sum(networks), "heldout": sum(others)}
     loaded = (weights + (3 if config.policy.init else 2) * copy if adapters else 3 * weights) // shards
     phases = _phases(config, sizes, networks, max(loaded, _text_encoder(folder, size)))
-    return Memory(**sizes, **phases, evaluate=_evaluating(config, sizes, networks + others))
+    # Evaluations sample and judge as steps do, with the networks of held-out metrics beside all.
+    evaluate = max(_judging(config, sizes, networks + others).values()) if config.run.eval_every else 0
+    return Memory(**sizes, **phases, evaluate=evaluate)
 
 
 @lru_cache(maxsize=1)
@@ -180,11 +183,6 @@ def _phases(config: Config, sizes: dict[str, int], networks: list[int], loaded: 
         **_judging(config, sizes, networks),
         "update": _resident(sizes) + update + _decoders(config, sizes) + judges,
     }
-
-
-def _evaluating(config: Config, sizes: dict[str, int], networks: list[int]) -> int:
-    """Peak of evaluations, which sample and judge as steps do, with the networks of held-out metrics beside all."""
-    return max(_judging(config, sizes, networks).values()) if config.run.eval_every else 0
 
 
 def _judging(config: Config, sizes: dict[str, int], networks: list[int]) -> dict[str, int]:
@@ -234,11 +232,10 @@ def _gradients_apart(config: Config) -> int:
     return len(used) if config.marble.enabled else 0
 
 
-def _weights(transformer: nn.Module, section: BackboneSection) -> int:
+def _weights(transformer: nn.Module, size: int, quantize: str) -> int:
     """Bytes of the generator's network; quantised layers take a byte for each weight and a scale for each row."""
-    size: int = getattr(torch, section.dtype).itemsize
     total = _count(transformer)
-    if section.quantize == "none":
+    if quantize == "none":
         return total * size
     shapes = adapter_shapes(transformer, 1)
     inner = [shape[1] for name, shape in shapes.items() if ".lora_A." in name]
@@ -292,10 +289,6 @@ def _text_encoder(folder: Path, size: int) -> int:
     name = json.loads(path.read_text(encoding="utf-8"))["architectures"][0]
     with torch.device("meta"):
         return _count(getattr(transformers, name)(config)) * size
-
-
-def _itemsize(name: str, section: BackboneSection) -> int:
-    return network_dtype(name, getattr(torch, section.dtype)).itemsize
 
 
 def _count(network: nn.Module) -> int:

@@ -125,19 +125,17 @@ def best_step(folder: Path, key: str, saved: Iterable[int], window: int) -> int:
     Raises:
         UsageError: no step has that value.
     """
-    values = {row["step"] + 1: row[key] for row in read_metrics(folder) if isinstance(row.get(key), (int, float))}
+    rows = read_metrics(folder)
+    values = {row["step"] + 1: row[key] for row in rows if isinstance(row.get(key), (int, float))}
     means: dict[int, float] = {}
     for step in sorted(saved):
         span = [value for number, value in values.items() if step - window < number <= step]
         if span:
             means[step] = fmean(span)
     if not means:
-        raise UsageError(f"{folder}: no saved step has '{key}' in its log. {near(key, _keys(folder))}")
+        names = sorted({name for row in rows for name in row})
+        raise UsageError(f"{folder}: no saved step has '{key}' in its log. {near(key, names)}")
     return max(means, key=lambda step: means[step])
-
-
-def _keys(folder: Path) -> list[str]:
-    return sorted({key for row in read_metrics(folder) for key in row})
 
 
 def reward_key(name: str, quantity: str) -> str:
@@ -160,16 +158,12 @@ def step_seconds(row: Mapping[str, Any]) -> float:
 def console_line(row: Mapping[str, Any]) -> str:
     """One line of a step: loss, gradient norm, mean rewards, seconds."""
     parts = [f"step {row['step']}"]
-    parts += [f"{key} {_short(row[key])}" for key in _CONSOLE if row.get(key) is not None]
+    parts += [f"{key} {row[key]:.4g}" for key in _CONSOLE if row.get(key) is not None]
     means = {name: row.get(reward_key(name, "mean")) for name in reward_names([row])}
-    parts += [f"{name} {_short(mean)}" for name, mean in means.items() if mean is not None]
+    parts += [f"{name} {mean:.4g}" for name, mean in means.items() if mean is not None]
     if seconds := step_seconds(row):
         parts.append(f"{seconds:.1f} s")
     return "  ".join(parts)
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}"
 
 
 def _rows(path: Path) -> Iterable[tuple[dict[str, Any], str]]:

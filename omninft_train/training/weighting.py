@@ -40,6 +40,8 @@ class Probe:
 class FixedWeights:
     """Rewards weigh what the recipe says, and nothing is measured."""
 
+    measures = False
+
     def __init__(self, rewards: Sequence[RewardSpec]) -> None:
         self.names = [reward.name for reward in rewards]
         self.prior = torch.tensor([reward.weight for reward in rewards], dtype=torch.float64)
@@ -68,18 +70,21 @@ class FixedWeights:
         """Take back what `state` gave. That of other rewards or of another method is no use, and left."""
 
     def log(self, step: int) -> dict[str, float]:
-        """Weights of the step, where they are not those of the recipe."""
-        return {}
-
-    def _one(self, index: int) -> Tensor:
-        return torch.nn.functional.one_hot(torch.tensor(index), len(self.names)).double()
-
-    def _log(self, step: int) -> dict[str, float]:
+        """Weights as they are after the step, where they are not those of the recipe."""
+        if not self.measures:
+            return {}
         return {
             reward_key(name, f"weight_{branch}"): float(weight)
             for branch, weights in self.weights(step).items()
             for name, weight in zip(self.names, weights, strict=True)
         }
+
+    def _one(self, index: int) -> Tensor:
+        return torch.nn.functional.one_hot(torch.tensor(index), len(self.names)).double()
+
+    def _of_all(self, used: list[int], weights: Tensor) -> Tensor:
+        """Weights (R,) of all rewards from those that are used; 0 for the others."""
+        return torch.zeros_like(self.prior).index_put((torch.tensor(used, dtype=torch.long),), weights)
 
 
 class MarbleWeights(FixedWeights):
@@ -89,6 +94,8 @@ class MarbleWeights(FixedWeights):
 
     Source: MARBLE (arXiv 2605.06507), its amortised form.
     """
+
+    measures = True
 
     def __init__(self, rewards: Sequence[RewardSpec], options: MarbleSection) -> None:
         super().__init__(rewards)
@@ -102,9 +109,7 @@ class MarbleWeights(FixedWeights):
         alphas = self._alphas
         if alphas is None:
             alphas = torch.full((len(self._used),), 1 / max(len(self._used), 1), dtype=torch.float64)
-        return dict.fromkeys(
-            BRANCHES, torch.zeros_like(self.prior).index_put((torch.tensor(self._used, dtype=torch.long),), alphas)
-        )
+        return dict.fromkeys(BRANCHES, self._of_all(self._used, alphas))
 
     def probes(self, step: int) -> list[Probe]:
         """Each reward, in the first steps and then every few."""
@@ -131,10 +136,6 @@ class MarbleWeights(FixedWeights):
             self._alphas = torch.tensor(list(alphas.values()), dtype=torch.float64)
             self._solved = state["solved"]
 
-    def log(self, step: int) -> dict[str, float]:
-        """Weights as they are after the step."""
-        return self._log(step)
-
     def _names(self) -> list[str]:
         return [self.names[index] for index in self._used]
 
@@ -146,6 +147,8 @@ class ArrWeights(FixedWeights):
 
     Source: Adaptive Reward Routing (arXiv 2609.37200).
     """
+
+    measures = True
 
     def __init__(self, rewards: Sequence[RewardSpec], options: ArrSection) -> None:
         super().__init__(rewards)
@@ -166,7 +169,7 @@ class ArrWeights(FixedWeights):
         weights = self.prior[used]
         if balanced is not None and step >= self._options.warmup_steps:
             weights = mixed_weights(weights, balanced, self._options.kappa)
-        return torch.zeros_like(self.prior).index_put((torch.tensor(used, dtype=torch.long),), weights)
+        return self._of_all(used, weights)
 
     def probes(self, step: int) -> list[Probe]:
         """Each reward of each branch, from the last step of the warm-up on and then every few."""
@@ -209,10 +212,6 @@ class ArrWeights(FixedWeights):
         for branch, values in kept.items():
             self._balanced[branch] = torch.tensor(list(values.values()), dtype=torch.float64)
         self._solved = state["solved"]
-
-    def log(self, step: int) -> dict[str, float]:
-        """Weights of the step, those of a solution that it found included."""
-        return self._log(step)
 
     def _names(self, branch: str) -> list[str]:
         return [self.names[index] for index in self._used[branch]]
