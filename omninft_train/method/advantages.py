@@ -83,8 +83,6 @@ def advantages(
         rewards: (B, R).
         groups: (B,) integer, the group of each rollout.
         weights: (R,) of the rewards; one of weight 0 counts for nothing, not even by failing.
-        routes: of each reward.
-        options: see `AdvantageOptions`.
 
     Source: OmniNFT, modality-wise advantage routing, and its release.
     """

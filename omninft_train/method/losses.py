@@ -79,10 +79,8 @@ def branch_loss(branch: Branch, r: Tensor, token_weights: Tensor | None, options
     """The objective of one stream.
 
     Args:
-        branch: see `Branch`.
         r: optimality (B,) in [0, 1].
         token_weights: (B, L) without gradient, or None for equal ones.
-        options: see `LossOptions`.
 
     Source: DiffusionNFT; token weights from OmniNFT.
     """
@@ -122,7 +120,6 @@ def combine(
         branches: video, audio.
         valid: (B,) bool each; an invalid branch contributes nothing, which r = 1/2 would not do.
         kl: (B,) of each branch, or None. An invalid branch is pulled all the same: nothing about it is in doubt.
-        options: see `LossOptions`.
     """
     policy = [torch.where(ok, branch.loss, 0.0) for branch, ok in zip(branches, valid, strict=True)]
     total = weigh_branches(policy[0], policy[1], options)

@@ -34,7 +34,6 @@ def region_weights(scores: Tensor, frames: int, options: RegionOptions, step: in
     Args:
         scores: (B, L) attention received, tokens ordered by frame.
         frames: number of latent frames; divides L.
-        options: see `RegionOptions`.
         step: optimiser steps done.
 
     Returns:

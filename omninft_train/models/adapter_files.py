@@ -30,7 +30,6 @@ class AdapterFile:
     """A LoRA as a file has it.
 
     Attributes:
-        path: of the file.
         tensors: A (r, in) and B (out, r), as "<module>.lora_A.weight", and whatever else the file holds.
         alpha: the product is scaled by alpha / r.
         architecture: identity of the base that it was trained on; None where the file does not say.

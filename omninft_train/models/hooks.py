@@ -124,7 +124,6 @@ class AttentionCapture:
     kept, in float32, on the device.
 
     Args:
-        transformer: an LTX-2 transformer.
         blocks: indices of the blocks to read.
         rope: with rotary embedding, as the attention has it; the release of OmniNFT leaves it out.
 

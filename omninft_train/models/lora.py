@@ -35,12 +35,7 @@ def adapter_shapes(transformer: nn.Module, rank: int) -> dict[str, tuple[int, in
 
 
 def adapter_parts(layers: Mapping[str, Any], adapter: str) -> dict[str, Any]:
-    """The linear layers A and B of one adapter by the names of their weights, in order.
-
-    Args:
-        layers: peft's layers, by name.
-        adapter: name of the adapter.
-    """
+    """The linear layers A and B of one adapter by the names of their weights, in order."""
     parameters = {
         f"{name}.{part}.weight": getattr(layer, part)[adapter]
         for name, layer in layers.items()

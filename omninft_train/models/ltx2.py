@@ -75,7 +75,6 @@ class Ltx2Backbone:
 
         Args:
             section: folder or hub id, number formats, size of the clips, tiling and offload, cache, negative prompt.
-            device: of everything.
             prompts: those of the run, encoded now.
             prompt_tokens: length that prompts are padded to.
             empty: build the transformer on the meta device, for `load_policy` to fill.

@@ -25,7 +25,6 @@ class Policy(ABC):
     """Three roles of one generator.
 
     Attributes:
-        geometry: sizes of its clips.
         start: SHA-256 of the LoRA file that all roles began as; empty for none.
     """
 
@@ -141,7 +140,6 @@ class LoraPolicy(Policy):
 
     Args:
         transformer: an LTX-2 transformer; adapters are added in place.
-        geometry: sizes of its clips.
         rank, alpha: of the adapters, which stay in float32.
         seed: of the adapters' first weights; B is zero, so that policy, old policy and reference start equal.
         start: weights to start from instead, by the names of `trainable`.

@@ -50,9 +50,6 @@ class ResponseCapture:
 
     Video responds to audio in A2V, audio to video in V2A. Only norms are kept, in float32, on the device.
 
-    Args:
-        transformer: an LTX-2 transformer.
-
     Source: Adaptive Reward Routing (arXiv 2609.37200).
     """
 

@@ -20,11 +20,8 @@ def predict(
     """Velocities of both streams at x_t, in the network's format.
 
     Args:
-        transformer: an LTX-2 transformer.
-        geometry: sizes of the clips.
         x: x_t, B rollouts.
         t: (B,) noise levels in [0, 1].
-        condition: of the B rollouts.
         skip_blocks: blocks whose self-attention gives its values alone.
 
     Returns:

@@ -17,7 +17,6 @@ def held_out_specs(rewards: Sequence[RewardSpec], names: Sequence[str], kind: st
     Args:
         rewards: of the run; one of weight 0 is held out already.
         names: of further metrics, as rewards are named.
-        kind: of the backbone.
 
     Raises:
         UsageError: a metric is a reward as well, or two have one name.

@@ -53,7 +53,6 @@ class LocalRewardBackend:
     """Scores in this process.
 
     Args:
-        specs: the rewards.
         device: torch device of the networks.
         setup: weights and precision.
         offload: networks are loaded one after another by each call of `judge`, and dropped at its end.

@@ -86,11 +86,7 @@ class RayRewardBackend:
 
 
 class Worker:
-    """Code of an actor: a backend and its answers.
-
-    Args:
-        make: builds its backend.
-    """
+    """Code of an actor: a backend and its answers."""
 
     def __init__(self, make: Callable[[], RewardBackend]) -> None:
         self._make = make

@@ -117,8 +117,6 @@ class Rewards:
     """The rewards of a run.
 
     Args:
-        specs: the rewards.
-        backend: gives their scores.
         max_failed_fraction: fraction of failures of one reward in a step that ends the run, in [0, 1].
         workers: groups of clips that the backend judges side by side.
 
@@ -139,8 +137,6 @@ class Rewards:
         """Judge clips; each network sees several at once, and each clip once.
 
         Args:
-            clips: B clips.
-            prompts: the prompt of each.
             keys: an id of each, all different.
 
         Raises:

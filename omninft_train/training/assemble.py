@@ -123,8 +123,6 @@ def load_backbone(config: Config, device: str, prompts: Sequence[str] = (), *, e
     """The generator that a configuration names, ready for some prompts.
 
     Args:
-        config: of the run.
-        device: of everything.
         prompts: encoded now.
         empty: its transformer has no memory yet, for `load_policy` to fill.
 

@@ -56,7 +56,6 @@ def best_policy(folder: Path, key: str, window: int) -> int:
     """The saved step whose policy did best.
 
     Args:
-        folder: of the run.
         key: of the log, for the mean over the steps before a saved one; or "eval_NAME", for the mean of a metric over
             the clips of an evaluation.
         window: how many steps a mean of the log goes back.

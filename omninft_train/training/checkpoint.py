@@ -45,7 +45,6 @@ class Checkpoint:
     """Contents of a checkpoint.
 
     Attributes:
-        path: its folder.
         step: optimiser steps done, so the number of the step to go on with.
         tensors: tensors by part ("policy", "old", "optimizer") and name, each read when it is asked for.
         meta: everything else.
@@ -73,8 +72,6 @@ def save(
     """Write `folder/checkpoint-<step>`; nothing that is there is touched before the new one is complete.
 
     Args:
-        folder: of the run.
-        step: optimiser steps done.
         tensors: by part and name; each part becomes a file.
         meta: JSON-able; "backbone" and "backbone_digest" are compared when it is loaded.
         keep: how many checkpoints stay whole, this one included; of older ones the policy stays, as `policy-<step>`.
@@ -183,9 +180,7 @@ def load(folder: Path, backbone: str, digest: str, node: Node = OWN_READER) -> C
     """Open a checkpoint of the backbone at hand, and check its files.
 
     Args:
-        folder: of the checkpoint.
-        backbone: kind of the backbone.
-        digest: identity of its architecture.
+        backbone, digest: its kind, and the identity of its architecture.
         node: processes that load it together; one of them reads the files.
 
     Raises:
@@ -219,8 +214,6 @@ def read_part(folder: Path, meta: Mapping[str, Any], name: str) -> dict[str, Ten
     """Tensors of one part, checked.
 
     Args:
-        folder: of the checkpoint.
-        meta: as from `read_meta`.
         name: "policy", "old" or "optimizer".
 
     Raises:

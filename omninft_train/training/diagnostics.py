@@ -59,9 +59,7 @@ def summarise_update(advantages: Advantages, clip: float, world: World, token_we
     """Statistics of the advantages and region weights that the update used, over all processes.
 
     Args:
-        advantages: advantages of all rollouts.
         clip: A_max.
-        world: of the processes.
         token_weights: (B, Lv) of this process's rollouts, or None.
     """
     log: dict[str, Any] = {}

@@ -42,10 +42,6 @@ def ending_together(rank: int, size: int) -> Iterator[None]:
     that waits in a collective operation cannot be interrupted: a thread ends it. One that gives no sign of life for
     `_SILENT_LOOKS` looks has failed as well.
 
-    Args:
-        rank: of this process.
-        size: number of processes.
-
     Raises:
         SystemExit: this process failed after another one.
     """

@@ -70,8 +70,6 @@ def layout_by_memory(config: Config, world: World, memory: int | None) -> Layout
     """The layout with the least traffic that the GPUs have memory for.
 
     Args:
-        config: of the run.
-        world: of its processes.
         memory: bytes of the smallest GPU; None without GPUs.
     """
     if memory is None:

@@ -49,8 +49,6 @@ def meet(rank: int, size: int, device: str) -> Meeting:
     """Wait until all processes of a run have started.
 
     Args:
-        rank: of this process.
-        size: number of processes.
         device: "cuda" or "cpu".
 
     Raises:

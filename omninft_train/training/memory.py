@@ -111,7 +111,6 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
     Only configurations are read, no weights.
 
     Args:
-        config: of the run.
         world: number of processes, one GPU each.
         shards: GPUs that the weights are spread over; None for all with adapters, and 1 where everything is trained or
             the base is quantised.

@@ -28,11 +28,7 @@ def make_room(rewards: Rewards, config: Config, policy: Policy) -> None:
 def overlaps(config: Config, device: torch.device) -> bool:
     """Whether clips are judged while the next ones are sampled.
 
-    On one device both would take turns and hold their memory at once, so that has to be asked for.
-
-    Args:
-        config: of the run.
-        device: of the generator.
+    On one `device`, the generator's, both would take turns and hold their memory at once; that has to be asked for.
 
     Raises:
         SettingError: asked for, and the generator is to leave its device while rewards judge there.

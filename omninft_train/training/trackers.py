@@ -29,8 +29,7 @@ class ShownClip:
     """A rollout to look at.
 
     Attributes:
-        path: its file.
-        clip: the same in memory.
+        path, clip: its file, and the same in memory.
         prompt: what it was sampled from.
         rewards: by name; None where one failed.
     """
@@ -53,8 +52,6 @@ def keep_clips(
     """Write rollouts of a step to `clips/step-N` of the run's folder, with a list of their prompts and rewards.
 
     Args:
-        run: folder of the run.
-        step: number of the step.
         clips: by the number of the rollout in its step.
         prompts, rewards: of each clip.
 
@@ -75,9 +72,6 @@ def open_service(name: TrackerName, run: Path, config: Mapping[str, Any], first:
     """One run in a service; a run that goes on after an interruption goes on under its name.
 
     Args:
-        name: of the service.
-        run: folder of the run.
-        config: of the run, nested.
         first: step that the run starts or goes on with.
 
     Raises:

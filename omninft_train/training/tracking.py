@@ -35,7 +35,6 @@ class Tracker:
         folder: of the run; made if need be.
         first: step that the run starts or goes on with; lines of it and of later steps are dropped.
         mirror: "package.module:name" of a callable that takes the folder and returns a `Mirror`; None for none.
-        services: further ones that are there already.
         silent: keep nothing, as all processes but one do.
 
     Raises:
@@ -117,7 +116,6 @@ def best_step(folder: Path, key: str, saved: Iterable[int], window: int) -> int:
     One step is judged by a few dozen rollouts, which is too few to choose by.
 
     Args:
-        folder: of the run.
         key: of the log; higher is better.
         saved: numbers of steps whose policies are there.
         window: how many steps the mean goes back.
