@@ -30,9 +30,15 @@ def agree(config: Config, out: Path, world: World) -> None:
         UsageError: configurations differ, or the folder is not shared.
         EnvironmentProblem: the first process cannot write to the folder.
     """
-    if world.size == 1:
-        return
-    _compare_configurations(config, world)
+    texts: Any = world.gather_objects(json.dumps(_flat(asdict(config)), sort_keys=True, default=str))
+    odd = [rank for rank, text in enumerate(texts) if text != texts[0]]
+    if odd:
+        first, other = json.loads(texts[0]), json.loads(texts[odd[0]])
+        keys = [key for key in {**first, **other} if first.get(key) != other.get(key)]
+        raise UsageError(
+            f"processes have different configurations: {name_processes(odd)} and process 0 differ in "
+            f"{', '.join(keys[:5])}. Start all nodes with the same command and the same files."
+        )
     check_shared(out, world)
 
 
@@ -114,19 +120,6 @@ def _identity(folder: Path) -> str:
     except AvbenchError as error:
         return str(error)
     return f"step {meta['step']}, digest {checkpoint.meta_digest(meta)[:16]}"
-
-
-def _compare_configurations(config: Config, world: World) -> None:
-    mine = json.dumps(_flat(asdict(config)), sort_keys=True, default=str)
-    texts: Any = world.gather_objects(mine)
-    odd = [rank for rank, text in enumerate(texts) if text != texts[0]]
-    if odd:
-        first, other = json.loads(texts[0]), json.loads(texts[odd[0]])
-        keys = [key for key in {**first, **other} if first.get(key) != other.get(key)]
-        raise UsageError(
-            f"processes have different configurations: {name_processes(odd)} and process 0 differ in "
-            f"{', '.join(keys[:5])}. Start all nodes with the same command and the same files."
-        )
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -130,7 +130,6 @@ class MarbleWeights(FixedWeights):
         return {"marble": dict(zip(self._names(), self._alphas.tolist(), strict=True)), "solved": self._solved}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` gave; with other rewards, solve anew."""
         alphas = state.get("marble", {})
         if list(alphas) == self._names():
             self._alphas = torch.tensor(list(alphas.values()), dtype=torch.float64)
@@ -205,7 +204,6 @@ class ArrWeights(FixedWeights):
         return {"arr": weights, "solved": self._solved}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` gave; with other rewards, solve anew."""
         kept = state.get("arr")
         if kept is None or any(list(kept[branch]) != self._names(branch) for branch in kept):
             return
