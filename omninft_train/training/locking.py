@@ -44,10 +44,6 @@ def _take(folder: Path) -> tuple[BaseFileLock | None, str | None]:
         problem = f"{folder} is in use by another training. Wait for it, or choose another run folder (--out)."
     except EnvironmentProblem as error:
         problem = str(error)
-    except NotImplementedError:
-        problem = (
-            f"{folder}: its file system has no locks (a network drive?). Choose a run folder on a local disk (--out)."
-        )
     except OSError as error:
         problem = (
             f"{folder} cannot be written or locked ({error.strerror or error}). Choose another run folder (--out)."
