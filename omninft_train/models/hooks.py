@@ -236,7 +236,7 @@ def _rotated(states: Tensor, pair: Rotary, heads: int, kind: str) -> Tensor:
         from diffusers.models.transformers.transformer_ltx2 import apply_interleaved_rotary_emb
 
         states = apply_interleaved_rotary_emb(states, pair)
-    plain = states.unflatten(-1, (heads, -1)).transpose(1, 2)
+    plain = torch.unflatten(states, -1, (heads, -1)).transpose(1, 2)
     if pair is None or kind != "split":
         return plain.to(torch.float32, copy=True)
     # diffusers' function takes four times as long on a processor: most of what capturing costs in the miniature.
