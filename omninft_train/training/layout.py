@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -62,7 +61,7 @@ def choose_layout(config: Config, world: World) -> Layout:
                 'many on each node, or choose "all".',
                 "run.shard",
             )
-        return Layout(wanted, dict(_layouts(world))[wanted], "the recipe says so")
+        return Layout(wanted, _layouts(world)[wanted], "the recipe says so")
     return layout_by_memory(config, world, _least_memory(world))
 
 
@@ -79,7 +78,7 @@ def layout_by_memory(config: Config, world: World, memory: int | None) -> Layout
     from omninft_train.training.memory import estimate
 
     reason = ""
-    for name, shards in _layouts(world):
+    for name, shards in _layouts(world).items():
         if name == "node" and (world.size % world.node_size or shards in (1, world.size)):
             continue
         need = estimate(config, world.size, shards).peak
@@ -90,11 +89,9 @@ def layout_by_memory(config: Config, world: World, memory: int | None) -> Layout
     return Layout(name, shards, f"estimated {reason}, of {memory / 1e9:.0f} GB{short}")
 
 
-def _layouts(world: World) -> Iterator[tuple[LayoutName, int]]:
+def _layouts(world: World) -> dict[LayoutName, int]:
     """Each layout and its number of shards; those of less traffic first."""
-    yield "none", 1
-    yield "node", world.node_size
-    yield "all", world.size
+    return {"none": 1, "node": world.node_size, "all": world.size}
 
 
 def _least_memory(world: World) -> int | None:

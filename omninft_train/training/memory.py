@@ -149,10 +149,11 @@ def estimate(config: Config, world: int = 1, shards: int | None = None) -> Memor
     networks, others = _reward_networks(config), _held_out_networks(config)
     sizes |= {"rewards": sum(networks), "heldout": sum(others)}
     loaded = (weights + (3 if config.policy.init else 2) * copy if adapters else 3 * weights) // shards
-    phases = _phases(config, sizes, networks, max(loaded, _text_encoder(folder, size)))
+    load = max(loaded, _text_encoder(folder, size))
     # Evaluations sample and judge as steps do, with the networks of held-out metrics beside all.
-    evaluate = max(_judging(config, sizes, networks + others).values()) if config.run.eval_every else 0
-    return Memory(**sizes, **phases, evaluate=evaluate)
+    evaluating = _phases(config, sizes, networks + others, load)
+    evaluate = max(evaluating[name] for name in ("sample", "decode", "score")) if config.run.eval_every else 0
+    return Memory(**sizes, **_phases(config, sizes, networks, load), evaluate=evaluate)
 
 
 @lru_cache(maxsize=1)
@@ -174,39 +175,22 @@ def _state(path: Path) -> object:
 
 
 def _phases(config: Config, sizes: dict[str, int], networks: list[int], loaded: int) -> dict[str, int]:
-    """Peak of each phase of a step, and of loading."""
-    judges = 0 if config.rewards.offload else sum(networks)
-    update = sizes["gathered"] + sizes["gradients"] + sizes["activations"]
-    return {
-        "load": loaded + _decoders(config, sizes),
-        **_judging(config, sizes, networks),
-        "update": _resident(sizes) + update + _decoders(config, sizes) + judges,
-    }
-
-
-def _judging(config: Config, sizes: dict[str, int], networks: list[int]) -> dict[str, int]:
-    """Peaks while clips are sampled, decoded and judged; what does not wait in main memory is there in all of them."""
-    resident, decoders = _resident(sizes), _decoders(config, sizes)
+    """Peak of each phase of a step, and of loading; what does not wait in main memory is there in all of them."""
+    resident = sum(sizes[name] for name in ("base", "old", "reference", "trained", "prompts"))
+    decoders = 0 if config.backbone.offload else sizes["decoders"]  # where nothing is decoded
     judges = 0 if config.rewards.offload else sum(networks)
     own = sizes["old"] if config.policy.parameters == "lora" else 0  # the policy's adapters go with its network
     moves = config.backbone.offload and networks and not sizes["gathered"]
     leaves = sizes["base"] + sizes["old"] + sizes["reference"] + own if moves else 0
     judging = max(networks, default=0) if config.rewards.offload else judges
+    update = sizes["gathered"] + sizes["gradients"] + sizes["activations"]
     return {
+        "load": loaded + decoders,
         "sample": resident + sizes["gathered"] + sizes["passing"] + decoders + judges,
         "decode": resident + sizes["decoders"] + sizes["decoding"] + judges,
         "score": resident - leaves + decoders + judging,
+        "update": resident + update + decoders + judges,
     }
-
-
-def _resident(sizes: dict[str, int]) -> int:
-    """What the whole run holds."""
-    return sum(sizes[name] for name in ("base", "old", "reference", "trained", "prompts"))
-
-
-def _decoders(config: Config, sizes: dict[str, int]) -> int:
-    """Where nothing is decoded."""
-    return 0 if config.backbone.offload else sizes["decoders"]
 
 
 def _reward_networks(config: Config) -> list[int]:
