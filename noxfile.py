@@ -121,7 +121,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", name="long")
 def long_tests(session: nox.Session) -> None:
-    """Tests of more than seven seconds: commands of the docs, trainings, killed and damaged runs."""
+    """Tests that take several seconds each: commands of the docs, trainings, killed and damaged runs."""
     _prepare(session, "train,trackers,test")
     _run(session, "pytest", "-q", *PARALLEL, "-m", f"long and {PLAIN}", *session.posargs)
 

@@ -51,6 +51,7 @@ def command(name: str, run: Path, out: Path, *options: str) -> Path:
     return out
 
 
+@pytest.mark.long
 def test_conflicts_takes_step_role_and_seed(run: Path, tmp_path: Path) -> None:
     usual: Mapping[str, Any] = {"step": 2, "role": "policy", "seed": 0}
     seen = []

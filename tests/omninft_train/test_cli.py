@@ -73,6 +73,7 @@ def test_counts_start_at_one(name: str, option: str, value: int, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_show_config_prints_a_recipe_that_it_takes_back(tmp_path: Path):
     options = ("--backbone", "ltx2", "--set", "run.steps=7", "--set", "backbone.path=a b/c", "--set", "preset=paper")
     first = run("show-config", "--recipe", "gdpo", *options).stdout
@@ -90,11 +91,16 @@ def test_show_config_prints_a_recipe_that_it_takes_back(tmp_path: Path):
     [
         (("show-config", "--set", "run.stepz=1"), "unknown key 'run.stepz'. Did you mean steps?"),
         (("train", "--out", "{tmp}/run", "--recipe", "gdpo"), "backbone.path is empty"),
-        (
+        pytest.param(
             ("export", "{tmp}", "--out", "{tmp}/out"),
             "holds no checkpoint. Train first: omninft-train train --out {tmp}",
+            marks=pytest.mark.long,
         ),
-        (("pretrain", "--out", "{tmp}/pre", "--steps", "0"), "steps = 0: must be at least 1"),
+        pytest.param(
+            ("pretrain", "--out", "{tmp}/pre", "--steps", "0"),
+            "steps = 0: must be at least 1",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_wrong_usage_is_exit_2_and_one_line(arguments: tuple[str, ...], said: str, tmp_path: Path):

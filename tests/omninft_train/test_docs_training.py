@@ -185,6 +185,7 @@ def test_network_and_pretraining_are_as_stated():
     assert f"from 48 blocks to {size.blocks}." in PAGE
 
 
+@pytest.mark.long
 def test_memory_is_as_stated(tmp_path: Path):
     folders = {version: save_full_size_configs(tmp_path / version, version) for version in ("2.0", "2.3", "2.5")}
     evaluated = ("run.eval_every=50", 'evaluation.heldout=["av_align", "clip_score"]')

@@ -58,6 +58,7 @@ def test_it_runs_everything_and_writes_every_table(avbench, grid_file, tmp_path)
     assert {p.stem for p in out.glob("curves/*.svg")} >= {"reward_picture_mean", "reward_sound_mean", "conflict_share"}
 
 
+@pytest.mark.long
 def test_the_page_is_whole_safe_and_repeats(avbench, grid_file, tmp_path):
     assert avbench("ablate", "--grid", grid_file, "--out", "out", "-q").stdout == ""
     page = tmp_path / "out" / "report.html"
@@ -103,6 +104,7 @@ def test_a_dry_run_and_a_list_of_commands_write_nothing(avbench, grid_file, tmp_
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.long
 def test_steps_can_be_run_alone_and_in_any_place(avbench, grid_file, tmp_path):
     out, one = ("--grid", grid_file, "--out", "out"), ("--variant", "routing", "--seed", "2")
     done = avbench("ablate", *out, "--only", "train", *one)

@@ -65,7 +65,11 @@ class Keeper:
 
 @pytest.mark.parametrize(
     ("recipe", "changes"),
-    [("omninft", ()), ("arr", ()), ("omninft", ("policy.parameters=lora", "policy.rank=2"))],
+    [
+        ("omninft", ()),
+        pytest.param("arr", (), marks=pytest.mark.long),
+        pytest.param("omninft", ("policy.parameters=lora", "policy.rank=2"), marks=pytest.mark.long),
+    ],
     ids=["omninft", "arr", "lora"],
 )
 def test_the_trajectory_stays_as_it_is(

@@ -97,6 +97,7 @@ def test_one_reward_is_the_plain_loss(weights: Path, tmp_path: Path) -> None:
         assert row["reward_sync_weight_video"] == 1 and row["reward_sound_weight_audio"] == 0
 
 
+@pytest.mark.long
 def test_interrupted_and_resumed_is_the_same(weights: Path, tmp_path: Path) -> None:
     config = tiny_config(weights, "run.steps=4", *OFTEN, recipe="marble")
     straight = run(config, tmp_path / "straight")

@@ -95,6 +95,7 @@ def test_the_trajectory_stays_as_it_is(weights: Path, tmp_path: Path) -> None:
     assert judged.read_bytes() == wanted.read_bytes()
 
 
+@pytest.mark.long
 def test_interrupted_and_resumed_otherwise_is_the_same(weights: Path, tmp_path: Path) -> None:
     straight = run(tiny_config(weights, *TEN), tmp_path / "straight")
     run(tiny_config(weights, *TEN, "run.steps=1", "rewards.overlap=true"), tmp_path / "halves")

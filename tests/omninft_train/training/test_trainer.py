@@ -80,7 +80,7 @@ def test_a_run_leaves_a_log_and_a_checkpoint_and_moves_the_policy(weights: Path,
     assert moved
 
 
-@pytest.mark.parametrize("batches", [("1", "1"), ("4", "5")])
+@pytest.mark.parametrize("batches", [pytest.param(("1", "1"), marks=pytest.mark.long), ("4", "5")])
 def test_how_batches_are_split_does_not_matter(weights: Path, tmp_path: Path, batches: tuple[str, str]) -> None:
     whole = run(tiny_config(weights), tmp_path / "whole")
     split = run(
@@ -96,6 +96,7 @@ def test_switched_off_by_value_is_switched_off(weights: Path, tmp_path: Path) ->
     assert_close(on, off, atol=1e-6)
 
 
+@pytest.mark.long
 def test_mechanisms_change_the_trajectory(weights: Path, tmp_path: Path) -> None:
     recipes = ("diffusionnft", "vanilla", "gdpo", "omninft-routing", "omninft-routing-surgery", "omninft")
     cut = "surgery.rules=[{blocks = '0-1', keep = 0.1}]"
