@@ -193,7 +193,12 @@ MUTANTS = (
     # What the loop is put together from.
     Mutant("no weight decay", "training/assemble.py", "weight_decay=section.weight_decay", "weight_decay=0.0"),
     Mutant("betas of Adam ignored", "training/assemble.py", "        betas=section.betas,\n", ""),
-    Mutant("noise levels not shifted", _SCHEDULE, "math.exp(_SHIFT)", "1.0"),
+    Mutant(
+        "noise levels by actual instead of anchored tokens",  # those of the miniature
+        _SCHEDULE,
+        "math.exp(_SHIFT)",
+        "math.exp(0.95 + 1.1 * (64 - 1024) / (4096 - 1024))",
+    ),
     Mutant("alpha of adapters is their rank", "models/lora.py", "lora_alpha=alpha", "lora_alpha=rank", (_ADAPTERS,)),
     # The policies.
     Mutant("policy and keep swapped in old", _POLICY, "_local(now[name]), 1 - keep)", "_local(now[name]), keep)"),
