@@ -34,10 +34,11 @@ def command(
     from omninft_train.training.distributed import joined
 
     with joined() as world:
-        check_shared(out.parent, world)
         config = read_config(run)
         chosen = load_training_prompts(config)[:prompts]
-        trained = load_trained(run, chosen, world, step_number(run, step))
+        number = step_number(run, step)
+        check_shared(out.parent, world)  # makes the folder
+        trained = load_trained(run, chosen, world, number)
         sampling = config.sampling
         size = group_size or config.prompts.group_size
         noise = config.run.seed if seed is None else seed

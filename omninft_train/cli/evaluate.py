@@ -32,9 +32,10 @@ def command(
     from omninft_train.training.distributed import joined
 
     with joined() as world:
-        check_shared(out.parent, world)
         chosen = evaluation_prompts(run, prompts)
-        trained = load_trained(run, chosen, world, step_number(run, step))
+        number = step_number(run, step)
+        check_shared(out.parent, world)  # makes the folder
+        trained = load_trained(run, chosen, world, number)
         sampling = trained.config.sampling
         how = Generation(role, samples, steps or 2 * sampling.steps, sampling.guidance, seed, sampling.batch)
         evaluation = evaluate(trained, chosen, how, out, world)

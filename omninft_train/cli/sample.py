@@ -36,9 +36,10 @@ def command(
     from omninft_train.training.distributed import joined
 
     with joined() as world:
-        check_shared(out, world)
         chosen = (load_prompts(prompts) if prompts else load_training_prompts(read_config(run)))[:limit]
-        trained = load_trained(run, chosen, world, step_number(run, step))
+        number = step_number(run, step)
+        check_shared(out, world)  # makes the folder
+        trained = load_trained(run, chosen, world, number)
         sampling = trained.config.sampling
         usual = sampling.guidance
         how = Generation(

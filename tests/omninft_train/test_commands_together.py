@@ -87,3 +87,10 @@ def test_a_folder_that_is_not_shared_is_refused_before_anything_is_loaded(
     )
     assert any(message in part["error"] for part in parts) and all(part["error"] for part in parts)
     assert not any(part["sampled"] for part in parts)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_none_leaves_no_folder_behind(tmp_path: Path) -> None:
+    (parts,) = run_together([["sample", tmp_path / "nothing", "--out", tmp_path / "clips"]], [tmp_path, tmp_path])
+    assert any("nothing" in part["error"] for part in parts) and all(part["error"] for part in parts)
+    assert not (tmp_path / "clips").exists()
