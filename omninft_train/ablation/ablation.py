@@ -45,7 +45,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A grid with its steps. `chosen` are those to run, `again` the command line without a choice of steps."""
+    """A grid with its steps.
+
+    `chosen` are those to run, `again` the command line without a choice of steps, `anywhere` the same without a folder.
+    """
 
     grid: Grid
     out: Path
@@ -53,6 +56,7 @@ class Ablation:
     chosen: tuple[Step, ...]
     choice: Choice
     again: str
+    anywhere: str
 
     @property
     def makes_tables(self) -> bool:
@@ -124,7 +128,9 @@ def open_ablation(request: Request) -> Ablation:
     name = f"runs/ablate-{grid.name}" + (f"-{grid.budget}" if grid.budget else "")
     out = request.out or Path(name)
     chosen = chosen_steps(steps, request.choice)
-    return Ablation(grid, out, tuple(steps), tuple(chosen), request.choice, _command(request))
+    return Ablation(
+        grid, out, tuple(steps), tuple(chosen), request.choice, _command(request), _command(replace(request, out=None))
+    )
 
 
 def _check_metrics(grid: Grid) -> None:

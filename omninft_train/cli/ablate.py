@@ -127,5 +127,5 @@ def _show(outcome: Outcome) -> None:
 def _record(outcome: Outcome, ablation: Ablation, folder: Path, machine: str) -> None:
     from omninft_train.ablation import record
 
-    count = record(outcome, folder, ablation.again, machine)
+    count = record(outcome, folder, ablation.anywhere, machine)
     say(f"{count} rows added to {folder / 'measured'}; 'avbench leaderboard build' renders them")

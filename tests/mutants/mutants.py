@@ -576,9 +576,19 @@ MUTANTS = (
     Mutant(
         "held-out metrics count as rewards", "evaluate.py", "Metric(spec.weight != 0,", "Metric(True,", (_EVALUATING,)
     ),
-    Mutant("--step of sample ignored", "cli/sample.py", "number = step_number(run, step)", "number = None", (_CHOICES,)),
-    Mutant("--step of evaluate ignored", "cli/evaluate.py", "number = step_number(run, step)", "number = None", (_CHOICES,)),
-    Mutant("--step of conflicts ignored", "cli/conflicts.py", "number = step_number(run, step)", "number = None", (_CHOICES,)),
+    Mutant(
+        "--step of sample ignored", "cli/sample.py", "number = step_number(run, step)", "number = None", (_CHOICES,)
+    ),
+    Mutant(
+        "--step of evaluate ignored", "cli/evaluate.py", "number = step_number(run, step)", "number = None", (_CHOICES,)
+    ),
+    Mutant(
+        "--step of conflicts ignored",
+        "cli/conflicts.py",
+        "number = step_number(run, step)",
+        "number = None",
+        (_CHOICES,),
+    ),
     Mutant("--step of export ignored", "cli/export.py", "step_number(run, step))", "None)", (_CHOICES,)),
     Mutant(
         "--role of conflicts ignored",

@@ -7,6 +7,7 @@ import html
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from xml.etree import ElementTree
 import pytest
 
 from omninft_train.miniature.worlds import WORLDS
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 def work(path: Path) -> list[list[str]]:
@@ -354,3 +357,17 @@ def test_steps_use_the_threads_of_the_grid_and_a_pretraining_its_own(avbench, sm
     found = [line.split() for line in log.read_text().splitlines()]
     assert {threads for name, threads in found if name == "pretrain"} == expected
     assert {threads for name, threads in found if name != "pretrain"} == {"3"}
+
+
+def test_what_is_recorded_names_no_folder_of_this_machine(avbench, small_grid, tmp_path):
+    leaderboards = shutil.copytree(REPOSITORY / "leaderboards", tmp_path / "boards")
+    shutil.rmtree(leaderboards / "measured")
+    (leaderboards / "measured").mkdir()
+    options = ("--leaderboards", "boards", "--record", "boards", "--machine", "a test")
+    done = avbench("ablate", "--grid", small_grid.name, "--out", tmp_path / "out", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = (leaderboards / "measured" / "ablate-tiny.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert {row["command"] for row in rows} == {f"avbench ablate --grid {small_grid.name}"}
+    assert {row["machine"] for row in rows} == {"a test"}
+    assert str(tmp_path) not in text
