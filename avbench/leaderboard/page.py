@@ -86,7 +86,8 @@ def _shown(figure: Figure) -> bool:
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:
-    return sorted({text for text in texts if text}, key=str.casefold)
+    # Names may differ in case alone, and the order of a set is another in each process.
+    return sorted({text for text in texts if text}, key=lambda text: (text.casefold(), text))
 
 
 def _where(figure: Figure) -> str:
