@@ -96,7 +96,7 @@ def _cells(finding: Finding) -> tuple[Cell, ...]:
 def _difference(finding: Finding, decimals: int) -> str:
     text = with_sign(format_value(finding.difference, decimals))
     interval = interval_of(finding.low, finding.high)
-    return text if interval is None else f"{text} {format_ends(interval, decimals)}"
+    return text if interval is None else f"{text} {format_ends(interval, decimals, signed=True)}"
 
 
 def noise_table(noise: Noise) -> Table:

@@ -78,8 +78,18 @@ def format_mean_interval(mean: float | None, interval: Interval) -> str:
 
 
 def format_ends(interval: Interval, decimals: int | None = None, *, signed: bool = False) -> str:
-    """The ends of an interval as "[0.40, 0.46]"; its reason, or an en dash, where there are none."""
+    """The ends of an interval as "[0.40, 0.46]"; its reason, or an en dash, where there are none.
+
+    With `signed`, of a difference: signs are shown, and an end near 0 has the decimals that tell on which side it lies,
+    for whether 0 is within is what the interval is read for.
+    """
     if not isinstance(interval, tuple):
         return no_interval(interval) or NONE
-    texts = [format_value(end, decimals) for end in interval]
-    return "[" + ", ".join(map(with_sign, texts) if signed else texts) + "]"
+    if signed:
+        return "[" + ", ".join(with_sign(_beside_zero(end, decimals)) for end in interval) + "]"
+    return "[" + ", ".join(format_value(end, decimals) for end in interval) + "]"
+
+
+def _beside_zero(value: float, decimals: int | None) -> str:
+    text = format_value(value, decimals)
+    return text if value == 0 or not math.isfinite(value) or float(text) else f"{value:.1g}"

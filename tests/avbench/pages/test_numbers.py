@@ -34,6 +34,8 @@ def test_intervals_and_their_absence() -> None:
     assert format_mean_interval(0.43, "too few prompts") == "0.43"
     assert format_mean_interval(None, None) == "–"
     assert format_ends((-0.5, 0.25), 2, signed=True) == "[-0.50, +0.25]"
+    assert format_ends((-0.27, -0.0041), 2, signed=True) == "[-0.27, -0.004]"
+    assert format_ends((0.0, 0.0000312), 2, signed=True) == "[0.00, +3e-05]"
     assert format_ends("too few prompts") == "no interval: too few prompts"
     assert format_ends(None) == "–"
     assert interval_of(0.0, None, "too few prompts") == "too few prompts"
