@@ -23,8 +23,15 @@ EXPECTED = Expected("dog", "brown", "dog | on the left of | cat", "alley", "wate
 PROMPT = Prompt("a dog barks in the rain", "a dog", "barking", None, EXPECTED, "Go on.", "en")
 SETUP = WeightsConfig("keyed-random-reduced")
 ALL = pytest.mark.parametrize("scorer", registry().values(), ids=lambda scorer: scorer.name)
+# Most of the code of a metric with the reference's quirks is that of the metric without: these are long tests.
 SCORERS = pytest.mark.parametrize(
-    "scorer", [s for s in registry().values() if s.level == "clip"], ids=lambda scorer: scorer.name
+    "scorer",
+    [
+        pytest.param(s, marks=pytest.mark.long if s.name.endswith("_compat") else ())
+        for s in registry().values()
+        if s.level == "clip"
+    ],
+    ids=lambda scorer: scorer.name,
 )
 STORE = EncoderStore(max_resident=40, setup=SETUP)  # all of them: none is loaded twice
 
@@ -130,7 +137,9 @@ def whole_status(scorer: Scorer) -> str:
 
 
 @SCORERS
-@pytest.mark.parametrize("index", [0, 15, pytest.param(29, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "index", [pytest.param(0, marks=pytest.mark.long), 15, pytest.param(29, marks=pytest.mark.slow)]
+)
 def test_one_odd_frame_costs_no_score(scorer: Scorer, index: int) -> None:
     """A black frame, as encoders drop one in at a cut, leaves a score where there was one, within the range."""
     require(scorer)
