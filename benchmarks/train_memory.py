@@ -52,7 +52,8 @@ def make_run(folder: Path, world: str) -> Path:
     weights = pretrained(folder / "weights", PretrainOptions(steps=1, batch=2, world=world))
     config = load("omninft", world, [f'backbone.path="{weights}"', "sampling.batch=10", "sampling.steps=4"])
     saving.save(assemble(config, folder / "run", World()), 0)
-    texts = [vars(prompt) for prompt in WORLDS[world].evaluation_prompts()[:PROMPTS]]
+    texts = [vars(prompt) for prompt in WORLDS[world].training_prompts()[:PROMPTS]]
+    assert len(texts) == PROMPTS
     keys = ("prompt_av", "prompt_v", "prompt_a")
     lines = [json.dumps({key: text[key] for key in keys}) + "\n" for text in texts]
     (folder / "prompts.jsonl").write_text("".join(lines), encoding="utf-8")

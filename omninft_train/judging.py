@@ -18,8 +18,8 @@ from omninft_train.files import make_folder
 from omninft_train.generate import Generation, Job, Trained, dealt, jobs_of, settings_of, stream
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
-from omninft_train.rewards.local import Rewards, make_rewards, read_clips
-from omninft_train.rewards.spec import SetMetric
+from omninft_train.rewards.local import make_rewards, read_clips
+from omninft_train.rewards.spec import Rewards, SetMetric
 from omninft_train.training.distributed import ALONE, World
 from omninft_train.training.offload import make_room
 

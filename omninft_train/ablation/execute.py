@@ -174,7 +174,7 @@ def _run(grid: Grid, out: Path, step: Step, held: int, children: Children) -> di
         try:
             child = subprocess.Popen(  # noqa: S603 - the grid's own command, without a shell
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                env=environment(grid.threads_of(step.kind), error_file), pass_fds=(held,) if held >= 0 else (),
+                env=environment(grid.threads, error_file), pass_fds=(held,) if held >= 0 else (),
             )  # fmt: skip
         except OSError as error:
             raise EnvironmentProblem(

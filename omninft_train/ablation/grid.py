@@ -46,13 +46,11 @@ class Base:
         path: folder or hub id of a model; empty for a pretraining made here.
         pretrain_steps: optimiser steps of that pretraining; None for as many as the trainer's default.
         pretrain_seed: of its weights and scenes.
-        threads: of that pretraining, which everything else waits for; None for as many as other steps.
     """
 
     path: str = ""
     pretrain_steps: Count | None = None
     pretrain_seed: int = 0
-    threads: Count | None = None
 
     def __post_init__(self) -> None:
         if self.path and self.pretrain_steps is not None:
@@ -232,10 +230,6 @@ class Grid:
     def used(self) -> list[str]:
         """Variants of the tables, in order of first appearance."""
         return list(dict.fromkeys(row.variant for table in self.tables for row in table.rows))
-
-    def threads_of(self, kind: str) -> int:
-        """Threads of a step of this kind."""
-        return (kind == "pretrain" and self.base.threads) or self.threads
 
     def metric(self, name: str) -> Metric:
         """Metadata of a metric."""

@@ -152,11 +152,17 @@ def cost_line(plan: Plan) -> str:
         return f"{len(plan.steps)} steps, all done"
     whole = plan.seconds
     source = "from steps done here" if plan.measured else grid.cost.source or "figures of the miniature, a guess"
-    wall = duration(whole / grid.jobs)
+    wall = duration(wall_seconds([(p.step.kind, p.seconds) for p in plan.todo], grid.jobs))
     return (
         f"{len(plan.steps)} steps, {len(plan.todo)} to do: about {duration(whole)} of one slot, {wall} with "
         f"{grid.jobs} side by side ({source})"
     )
+
+
+def wall_seconds(steps: Sequence[tuple[str, float]], jobs: int) -> float:
+    """Seconds of steps, by kind, with so many side by side; everything waits for the pretraining."""
+    first = sum(seconds for kind, seconds in steps if kind == "pretrain")
+    return first + (sum(seconds for _, seconds in steps) - first) / jobs
 
 
 def duration(seconds: float) -> str:

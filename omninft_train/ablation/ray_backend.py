@@ -45,7 +45,7 @@ class RayBackend:
     def submit(self, grid: Grid, out: Path, step: Step) -> None:
         """Hand a step over; a worker that dies is not replaced, as the step's record would not say so."""
         task = self._ray.remote(
-            num_cpus=grid.threads_of(step.kind), num_gpus=grid.gpus.get(step.kind, 0), max_retries=0
+            num_cpus=grid.threads, num_gpus=grid.gpus.get(step.kind, 0), max_retries=0
         )(execute)  # fmt: skip
         self._running[task.remote(grid, out.resolve(), step)] = step
 

@@ -21,7 +21,8 @@ def command(
     ] = None,
     world: Annotated[str, typer.Option("--world", help="miniature (one shape) or crowd (three).")] = "miniature",
     samples: Annotated[
-        int, typer.Option("--samples", min=1, help="Clips for each of 16 prompts, before and after.")
+        int,
+        typer.Option("--samples", min=1, help="Clips for each prompt that training does not see, before and after."),
     ] = 8,
 ) -> None:
     """Do everything on a laptop: pretrain a tiny joint model, post-train it, sample, score, and write a page."""

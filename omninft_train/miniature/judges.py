@@ -24,7 +24,7 @@ from omninft_train.miniature.hearing import (
 )
 from omninft_train.miniature.hearing import loudness as loudness_over_time
 from omninft_train.miniature.render import coverage
-from omninft_train.miniature.world import COLOURS, PITCHES, RADII, SHAPES, SIDE, TIMBRES, Subject, understand
+from omninft_train.miniature.world import COLOURS, PITCHES, RADII, SHAPES, TIMBRES, Subject, understand
 
 Frames = NDArray[np.uint8]
 """(T, H, W, 3): 32 pixels a side in the first world, 24 in the crowd."""
@@ -64,13 +64,13 @@ def colour_match(sight: Sight, colour: str) -> float:
 
 def shape_match(sight: Sight, wanted: Subject) -> float:
     """How well the wanted shape covers what is seen, and how much better than the other two."""
-    area = float(np.median(sight.mass))
-    radius = RADII[wanted.size] if wanted.size else float(np.clip(math.sqrt(area / math.pi), 2, SIDE / 3))
+    area, side = float(np.median(sight.mass)), sight.cover.shape[-1]
+    radius = RADII[wanted.size] if wanted.size else float(np.clip(math.sqrt(area / math.pi), 2, side / 3))
     seen = sight.cover - sight.cover.mean(axis=(1, 2), keepdims=True)
     norm = np.sqrt((seen**2).sum(axis=(1, 2)))
     fits = {}
     for shape in SHAPES:
-        ideal = coverage(shape, radius, sight.centre, side=sight.cover.shape[-1])
+        ideal = coverage(shape, radius, sight.centre, side=side)
         ideal -= ideal.mean(axis=(1, 2), keepdims=True)
         overlap = (seen * ideal).sum(axis=(1, 2))
         fits[shape] = float((overlap / (norm * np.sqrt((ideal**2).sum(axis=(1, 2))) + 1e-6)).mean())

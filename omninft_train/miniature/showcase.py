@@ -46,7 +46,7 @@ class Showcase:
         out: folder of everything that is made.
         cache: folder of pretrainings.
         pretraining: options; an equal one in the cache is used.
-        samples: clips for each of the 16 prompts that training does not see.
+        samples: clips for each prompt that training does not see.
     """
 
     recipe: str

@@ -36,7 +36,6 @@ __all__ = [
     "GROUP",
     "Judge",
     "LocalRewardBackend",
-    "Rewards",
     "find_source",
     "make_rewards",
     "network_bytes",

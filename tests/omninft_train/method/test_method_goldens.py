@@ -197,6 +197,8 @@ def test_noise_levels() -> None:
     golden = _read("sigmas")
     for steps, expected in golden["anchor_4096"].items():
         assert ltx2_levels(int(steps)).tolist() == pytest.approx(expected, abs=2e-6)
+    of_actual_tokens = golden["tokens_6144"]["20"]
+    assert ltx2_levels(20).tolist() != pytest.approx(of_actual_tokens, abs=1e-3), "what diffusers' pipeline does"
     subset = golden["train_subset_release"]["20"]
     levels = ltx2_levels(20)[first_levels(20, subset["timestep_fraction"])]
     assert levels.tolist() == pytest.approx(subset["sigmas"], abs=2e-6)

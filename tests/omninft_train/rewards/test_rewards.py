@@ -27,8 +27,9 @@ from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
 from omninft_train.method.advantages import AdvantageOptions, Masked, advantages
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
-from omninft_train.rewards.local import RewardSpec, find_source, make_rewards, read_clips
+from omninft_train.rewards.local import find_source, make_rewards, read_clips
 from omninft_train.rewards.overlap import Overlap
+from omninft_train.rewards.spec import RewardSpec
 
 JUDGES = """
 import numpy as np
