@@ -45,23 +45,28 @@ class Request:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A grid with its steps.
-
-    `chosen` are those to run, `again` the command line without a choice of steps, `anywhere` the same without a folder.
-    """
+    """A grid with its steps, of which `chosen` are those to run."""
 
     grid: Grid
     out: Path
     steps: tuple[Step, ...]
     chosen: tuple[Step, ...]
-    choice: Choice
-    again: str
-    anywhere: str
+    request: Request
+
+    @property
+    def again(self) -> str:
+        """The command line without a choice of steps."""
+        return _command(self.request)
+
+    @property
+    def anywhere(self) -> str:
+        """The same without the folder, which is of this machine."""
+        return _command(replace(self.request, out=None))
 
     @property
     def makes_tables(self) -> bool:
         """Whether tables are wanted: with everything, or by name."""
-        return self.choice.whole or TABLES in self.choice.only
+        return self.request.choice.whole or TABLES in self.request.choice.only
 
     def plan(self) -> Plan:
         """Where the chosen steps stand and what is left of them."""
@@ -128,9 +133,7 @@ def open_ablation(request: Request) -> Ablation:
     name = f"runs/ablate-{grid.name}" + (f"-{grid.budget}" if grid.budget else "")
     out = request.out or Path(name)
     chosen = chosen_steps(steps, request.choice)
-    return Ablation(
-        grid, out, tuple(steps), tuple(chosen), request.choice, _command(request), _command(replace(request, out=None))
-    )
+    return Ablation(grid, out, tuple(steps), tuple(chosen), request)
 
 
 def _check_metrics(grid: Grid) -> None:
