@@ -250,6 +250,8 @@ def training(session: nox.Session) -> None:
     _run(session, "python", "benchmarks/train_evidence.py", str(runs), "--collect", str(results), *session.posargs)
     _run(session, "python", "benchmarks/train_overhead.py", str(results / "overhead.json"))
     _run(session, "python", "benchmarks/train_memory.py", str(results / "memory.json"))
+    shutil.rmtree(runs / "export", ignore_errors=True)
+    _run(session, "python", "benchmarks/train_export.py", str(runs / "export"), str(results / "export.json"))
 
 
 @nox.session(venv_backend="none")

@@ -1,6 +1,6 @@
 """Seconds and peak memory of a cold `omninft-train export`: a new process, and a checkpoint that is in no cache.
 
-    python benchmarks/train_export.py FOLDER
+    python benchmarks/train_export.py FOLDER OUT.json
 
 The checkpoint holds a LoRA of LTX-2's true size in the recipe's rank, drawn by the names of its tensors.
 """
@@ -86,11 +86,15 @@ def measure(run: Path, out: Path, arguments: tuple[str, ...]) -> dict[str, float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="4 GB of files are written there; it must not exist")
-    folder = parser.parse_args().folder
+    parser.add_argument("out", type=Path, metavar="OUT.json")
+    arguments = parser.parse_args()
+    folder = arguments.folder
     folder.mkdir(parents=True)
     run = save_run(folder)
     cases = {name: measure(run, folder / "out", arguments) for name, arguments in CASES.items()}
-    print(json.dumps({"machine": machine(("torch", "safetensors")), "cases": cases}, indent=1))
+    outcome = json.dumps({"machine": machine(("torch", "safetensors")), "cases": cases}, indent=1)
+    arguments.out.write_text(f"{outcome}\n")
+    print(outcome)
 
 
 if __name__ == "__main__":

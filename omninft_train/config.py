@@ -18,7 +18,7 @@ from omninft_train.rewards.spec import RewardSpec
 from omninft_train.training.rollout import CaptureWindow, Guidance
 from omninft_train.training.trackers import TrackerName
 
-Preset = Literal["release", "paper"]
+Preset = Literal["release", "release-exact", "paper"]
 Count = Annotated[int, at_least(1)]
 NotNegative = Annotated[float, at_least(0)]
 Positive = Annotated[float, Must(lambda value: 0 < value < math.inf, "above 0")]

@@ -20,8 +20,8 @@ from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.local import make_rewards, read_clips
 from omninft_train.rewards.spec import Rewards, SetMetric
+from omninft_train.training.device_sharing import make_room
 from omninft_train.training.distributed import ALONE, World
-from omninft_train.training.offload import make_room
 
 # Clips that wait in main memory while networks are away, so that these come back once for all: of LTX-2's, 5 GB.
 _HELD = 32

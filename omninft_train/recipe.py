@@ -68,8 +68,8 @@ def read(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
         layers.append(_shipped(named, user.origin))
     layers += [user, *changes]
     preset = next((layer.content["preset"] for layer in reversed(layers) if "preset" in layer.content), "release")
-    if preset == "paper":
-        layers.insert(0, _recipe_file("presets/paper.toml"))
+    if preset in ("paper", "release-exact"):
+        layers.insert(0, _recipe_file(f"presets/{preset}.toml"))
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = merge(merged, layer.content)

@@ -1,4 +1,4 @@
-"""Rewards of rollouts: the trainer's only door to avbench, whose scorers they are.
+"""Rewards of rollouts, by scorers of avbench.
 
 A reward that fails, or is not finite, is invalid and has a reason; it is never a number.
 """

@@ -27,9 +27,9 @@ from omninft_train.rewards.local import make_rewards
 from omninft_train.rewards.overlap import Overlap
 from omninft_train.training.agreement import agree, check_conditions, check_same_start
 from omninft_train.training.best import check_best
+from omninft_train.training.device_sharing import judged_together, make_room, overlaps
 from omninft_train.training.distributed import TIMEOUT, World
 from omninft_train.training.layout import Layout, choose_layout
-from omninft_train.training.offload import judged_together, make_room, overlaps
 from omninft_train.training.state import Training
 
 if TYPE_CHECKING:

@@ -27,18 +27,24 @@ A process that fails does not cost this time, see `ending_together`; nor does on
 class World:
     """This process among `size`; rollouts are dealt out by index, so that no result depends on the number.
 
-    `node_size` processes with consecutive ranks share a node; where nodes are not alike, it is the size of the largest.
+    `node_size` processes with consecutive ranks share a node; where nodes are not `alike`, it is that of the largest.
     """
 
     rank: int = 0
     size: int = 1
     device: str = "cpu"
     node_size: int = 1
+    alike: bool = True
 
     @property
     def is_main(self) -> bool:
         """Whether it writes files and logs."""
         return self.rank == 0
+
+    @property
+    def fills_nodes(self) -> bool:
+        """Whether every `node_size` processes are a node."""
+        return self.alike and self.size % self.node_size == 0
 
     def mine(self, count: int) -> list[int]:
         """Indices of `count` items that this process handles."""
@@ -106,7 +112,7 @@ def joined() -> Iterator[World]:
         dist.init_process_group(backend, store=store, rank=world.rank, world_size=size, timeout=TIMEOUT)
         # One number for all: where nodes are not alike, some would wait for a process that counts itself elsewhere.
         sizes: list[Any] = world.gather_objects(world.node_size)
-        world = replace(world, node_size=max(sizes))
+        world = replace(world, node_size=max(sizes), alike=len(set(sizes)) == 1)
         yield world
         world.barrier()  # the store that tells of failures may go with the first process
     dist.destroy_process_group()  # not after a failure: it would wait for the others

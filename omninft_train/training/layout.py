@@ -55,10 +55,10 @@ def choose_layout(config: Config, world: World) -> Layout:
             )
         return Layout("none", 1, "weights in 8 bits are not spread")
     if wanted is not None:
-        if wanted == "node" and world.size % world.node_size:
+        if wanted == "node" and not world.fills_nodes:
             raise SettingError(
-                f'run.shard = "node": {world.size} processes do not fill nodes of {world.node_size}. Start equally '
-                'many on each node, or choose "all".',
+                f'run.shard = "node": {world.size} processes do not fill nodes of {world.node_size} each. Start '
+                'equally many on each node, or choose "all".',
                 "run.shard",
             )
         return Layout(wanted, _layouts(world)[wanted], "the recipe says so")
@@ -79,7 +79,7 @@ def layout_by_memory(config: Config, world: World, memory: int | None) -> Layout
 
     reason = ""
     for name, shards in _layouts(world).items():
-        if name == "node" and (world.size % world.node_size or shards in (1, world.size)):
+        if name == "node" and (not world.fills_nodes or shards in (1, world.size)):
             continue
         need = estimate(config, world.size, shards).peak
         reason += f'{", " if reason else ""}{need / 1e9:.0f} GB on each GPU with "{name}"'

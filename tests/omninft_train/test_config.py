@@ -30,7 +30,7 @@ from omninft_train.recipe import load, to_toml
 from omninft_train.recipes import BACKBONES, RECIPES, VARIANTS
 from omninft_train.rewards.spec import RewardSpec
 
-PRESETS = ("release", "paper")
+PRESETS = ("release", "release-exact", "paper")
 
 
 def file(folder: Path, text: str) -> Path:
@@ -110,7 +110,9 @@ def test_recipes_of_other_methods_set_what_these_tell(backbone: str):
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_what_the_paper_says_instead(backbone: str):
-    release, paper = (flat(dataclasses.asdict(load("omninft", backbone, [f"preset={preset}"]))) for preset in PRESETS)
+    release, exact, paper = (
+        flat(dataclasses.asdict(load("omninft", backbone, [f"preset={preset}"]))) for preset in PRESETS
+    )
     changed = {key: value for key, value in paper.items() if release[key] != value}
     # The miniature's file has a first block and a warm-up of its own, which win over the preset's.
     regions = {"regions.first_block": pytest.approx(10 / 48, abs=1e-3), "regions.weights.warmup_steps": 0}
@@ -126,6 +128,12 @@ def test_what_the_paper_says_instead(backbone: str):
         **(regions if backbone == "ltx2" else {}),
     }
     assert int(paper["regions.first_block"] * 48) == (10 if backbone == "ltx2" else 24)
+    assert {key: value for key, value in exact.items() if release[key] != value} == {
+        "preset": "release-exact",
+        "loss.adaptive_weight_grad": True,
+        "regions.rope": False,
+        "regions.passes": "all",
+    }
 
 
 def test_layers_win_in_their_order(tmp_path: Path):
@@ -207,7 +215,7 @@ WRONG = {
     "optimizer.betas=[0.9, 'x']": 'optimizer.betas[1] = "x": expected a number of at least 0 and below 1.',
     "surgery.enabled=1": "surgery.enabled = 1: expected true or false.",
     "surgery.preset=deeper": 'surgery.preset = "deeper": expected one of "release", "paper", "paper-keep10".',
-    "preset=papers": 'preset = "papers": expected one of "release", "paper".',
+    "preset=papers": 'preset = "papers": expected one of "release", "release-exact", "paper".',
     "run.shard=true": 'run.shard = true: expected one of "none", "node", "all".',
     "prompts.class_weights=3": "prompts.class_weights = 3: expected a table.",
     "prompts.class_weights.dog=big": 'prompts.class_weights.dog = "big": expected a number of at least 0.',

@@ -55,7 +55,7 @@ Make = Callable[[Any, Geometry], Policy]
 
 def tiny(make: Make, name: str = "ltx2") -> Policy:
     case = load_case(name)
-    return make(case.transformer(), case.geometry)
+    return make(case.shallow(), case.geometry)
 
 
 def save_run(policy: Policy, run: Path, base: str = "pipelines/ltx2") -> Path:
@@ -147,6 +147,8 @@ def comfyui_layers(blocks: int) -> list[str]:
 def applied_by_comfyui(lora: Mapping[str, Tensor], layers: list[str]) -> dict[str, Tensor]:
     """What ComfyUI's loader adds to each layer; it warns of every key of the file that no layer asks for.
 
+    As comfyanonymous/ComfyUI reads it at 6fd406fb: `load_lora` in `comfy/lora.py`, `comfy/weight_adapter/lora.py`.
+
     A layer "x.weight" is looked up as x: x.alpha over the rank, or 1 where there is none, times the product of
     x.lora_B.weight and x.lora_A.weight.
     """
@@ -167,7 +169,7 @@ def applied_by_comfyui(lora: Mapping[str, Tensor], layers: list[str]) -> dict[st
 @pytest.mark.parametrize("dtype", [None, "bfloat16"])
 def test_every_key_loads_into_comfyui(name: str, dtype: Any, tmp_path: Path) -> None:
     case = load_case(name)
-    network = case.transformer()
+    network = case.shallow()
     plain = {key: value.clone() for key, value in network.state_dict().items()}
     policy = lora(network, case.geometry)
     export(save_run(policy, tmp_path / "run"), tmp_path / "out", ExportOptions("comfyui", dtype))
@@ -176,7 +178,7 @@ def test_every_key_loads_into_comfyui(name: str, dtype: Any, tmp_path: Path) -> 
     assert added.keys() == set(layers) and all(delta.abs().max() > 0 for delta in added.values())
     # Back from the original names by diffusers' own converter, and into a network that knows no adapters.
     converted = convert_ltx2_transformer_to_diffusers({f"model.{layer}": delta for layer, delta in added.items()})
-    merged = case.transformer()
+    merged = case.shallow()
     merged.load_state_dict({key: value + converted.get(key, 0) for key, value in plain.items()})
     assert converted.keys() <= plain.keys()
     inputs = (case.x, case.t, case.condition)
@@ -252,7 +254,7 @@ def test_the_lora_file_holds_the_policy_alone(name: str, tmp_path: Path) -> None
     names = tuple(f".{target}" for target in facts["transformer.target_modules"])
     layers = {key.rpartition(".lora_")[0] for key in policy.trainable()}
     # The loader makes layers where a name ends so: exactly those that were trained.
-    assert {key for key, _ in load_case(name).transformer().named_modules() if key.endswith(names)} == layers
+    assert {key for key, _ in load_case(name).shallow().named_modules() if key.endswith(names)} == layers
 
 
 @pytest.mark.parametrize(("form", "file"), [("diffusers", LORA_FILE), ("comfyui", COMFYUI_FILE), ("peft", PEFT_FILE)])
@@ -269,7 +271,7 @@ def test_another_number_format_rounds_once(form: Any, file: str, tmp_path: Path)
 @pytest.mark.parametrize("form", ["diffusers", "merged"])
 def test_a_whole_network_loads_again(name: str, form: Any, tmp_path: Path) -> None:
     case = load_case(name)
-    policy = full(case.transformer(), case.geometry)
+    policy = full(case.shallow(), case.geometry)
     export(save_run(policy, tmp_path / "run"), tmp_path / "network", ExportOptions(form))
     network = LTX2VideoTransformer3DModel.from_pretrained(tmp_path / "network")
     inputs = (case.x, case.t, case.condition)

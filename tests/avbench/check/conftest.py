@@ -90,7 +90,7 @@ def _row(run_id: str, metric: str, value: float | None, **fields: Any) -> ScoreR
     return ScoreRow(**(content | fields))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_run() -> Callable[..., Path]:
     """See `write_run`."""
     return write_run

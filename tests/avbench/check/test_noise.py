@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,23 +12,32 @@ from avbench.check import Policy, calibrate, compare_runs, load_noise, write_noi
 from avbench.errors import UsageError
 
 
+def repeated(make_run, folder, shared=0.0, count=4, **changes):
+    """Runs of one checkpoint; `shared` is noise that all clips of a run have in common."""
+    rng = np.random.default_rng(0)
+    prompt = rng.normal(size=30)
+    return [
+        make_run(
+            folder / f"repeat{number}",
+            {"av_align": prompt + rng.normal(0, 0.1, 30) + shared * rng.normal(), "loudness": prompt},
+            **changes,
+        )
+        for number in range(count)
+    ]
+
+
 @pytest.fixture
 def repeats(make_run, tmp_path):
-    """Four runs of one checkpoint; `shared` is noise that all clips of a run have in common."""
+    """See `repeated`."""
+    return partial(repeated, make_run, tmp_path)
 
-    def make(shared: float = 0.0, count: int = 4, **changes):
-        rng = np.random.default_rng(0)
-        prompt = rng.normal(size=30)
-        return [
-            make_run(
-                tmp_path / f"repeat{number}",
-                {"av_align": prompt + rng.normal(0, 0.1, 30) + shared * rng.normal(), "loudness": prompt},
-                **changes,
-            )
-            for number in range(count)
-        ]
 
-    return make
+@pytest.fixture(scope="module")
+def written(make_run, tmp_path_factory):
+    """What a file of floors holds."""
+    folder = tmp_path_factory.mktemp("written")
+    write_noise(calibrate(repeated(make_run, folder)), folder / "noise.toml")
+    return (folder / "noise.toml").read_text()
 
 
 def test_what_is_written_is_read_back(repeats, tmp_path):
@@ -129,12 +139,10 @@ def test_a_metric_without_a_floor_is_noted(repeats, make_run, tmp_path):
         ("schema_version = 1", "schema_version 1", "line 2"),
     ],
 )
-def test_a_damaged_file_is_refused_with_the_place(repeats, tmp_path, old, new, words):
+def test_a_damaged_file_is_refused_with_the_place(written, tmp_path, old, new, words):
     path = tmp_path / "noise.toml"
-    write_noise(calibrate(repeats()), path)
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
+    assert old in written
+    path.write_text(written.replace(old, new, 1))
     with pytest.raises(UsageError, match=words) as caught:
         load_noise(path)
     assert str(path) in str(caught.value)

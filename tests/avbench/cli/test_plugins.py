@@ -67,8 +67,8 @@ def test_commands_of_packages_are_listed_and_work(avbench, stranger):
     ("name", "reason"),
     [
         ("gone", "No module named 'stranger_without_its_extra'"),
-        ("misspelt", "has no attribute 'gret'"),
-        ("number", "stranger:number is neither a function nor a typer.Typer"),
+        pytest.param("misspelt", "has no attribute 'gret'", marks=pytest.mark.long),
+        pytest.param("number", "stranger:number is neither a function nor a typer.Typer", marks=pytest.mark.long),
         ("noisy", "no licence today"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_comparison_has_the_same_verdict_wherever_it_is_printed(scored, stream
         ),
         (["clips", "nöwhere\x1b[31m"], "both closed", 2),
         pytest.param(["scor"], "both closed", 2, marks=pytest.mark.long),
-        (["--help"], "full", 0),
+        pytest.param(["--help"], "full", 0, marks=pytest.mark.long),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )

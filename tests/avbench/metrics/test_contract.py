@@ -136,10 +136,9 @@ def whole_status(scorer: Scorer) -> str:
     return str(score(scorer, clip(3)).status)
 
 
+@pytest.mark.long
 @SCORERS
-@pytest.mark.parametrize(
-    "index", [pytest.param(0, marks=pytest.mark.long), 15, pytest.param(29, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("index", [0, 15, pytest.param(29, marks=pytest.mark.slow)])
 def test_one_odd_frame_costs_no_score(scorer: Scorer, index: int) -> None:
     """A black frame, as encoders drop one in at a cut, leaves a score where there was one, within the range."""
     require(scorer)
@@ -176,6 +175,7 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> list[Media]:
     return decoded
 
 
+@pytest.mark.long
 @SCORERS
 def test_the_order_of_the_tracks_changes_nothing(scorer: Scorer, orders: list[Media]) -> None:
     require(scorer)

@@ -31,9 +31,9 @@ def test_local_clips_need_no_package(small_clip, tmp_path):
     ("address", "package"),
     [
         ("s3://bucket/clips", "s3fs"),
-        ("gs://bucket/clips", "gcsfs"),
-        ("az://container/clips", "adlfs"),
-        ("hf://datasets/someone/clips", "huggingface-hub"),
+        pytest.param("gs://bucket/clips", "gcsfs", marks=pytest.mark.long),
+        pytest.param("az://container/clips", "adlfs", marks=pytest.mark.long),
+        pytest.param("hf://datasets/someone/clips", "huggingface-hub", marks=pytest.mark.long),
     ],
 )
 def test_address_names_the_extra(tmp_path, address, package):

@@ -61,7 +61,14 @@ def assert_same(folder: Path, scored: Path) -> None:
 
 @pytest.mark.parametrize("command", [report, score])
 @pytest.mark.parametrize("name", ["scores.parquet", "clips.parquet", "summary.json", "run.json"])
-@pytest.mark.parametrize("how", [tear, lambda path: path.write_bytes(b""), lambda path: path.write_text("[3]")])
+@pytest.mark.parametrize(
+    "how",
+    [
+        tear,
+        pytest.param(lambda path: path.write_bytes(b""), marks=pytest.mark.long),
+        pytest.param(lambda path: path.write_text("[3]"), marks=pytest.mark.long),
+    ],
+)
 def test_torn_files_are_made_again(
     good: Path, scored: Path, command: Callable[[Path], Result], name: str, how: Callable[[Path], Any]
 ) -> None:

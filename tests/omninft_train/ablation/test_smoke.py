@@ -32,7 +32,11 @@ def test_the_miniature_at_smoke_size(tmp_path):
 @pytest.mark.parametrize(
     ("grid", "variants", "metrics"),
     [
-        ("crowd", {"base", "vanilla", "routing", "surgery", "region"}, {"motion", "weight_on_sounding"}),
+        (
+            "crowd",
+            {"base", "vanilla", "routing", "surgery", "region", "wall", "strong"},
+            {"motion", "weight_on_sounding"},
+        ),
         ("methods", {"base", "gdpo", "omninft", "marble", "arr"}, {"picture", "impact_distance"}),
     ],
 )

@@ -33,14 +33,14 @@ RANK, ALPHA, BASE = 4, 12, "0123456789abcdef"
 def tensors() -> dict[str, Tensor]:
     """A trained policy's, by the names of the network."""
     case = load_case("ltx2")
-    policy = LoraPolicy(case.transformer(), case.geometry, rank=RANK, alpha=ALPHA)
+    policy = LoraPolicy(case.shallow(), case.geometry, rank=RANK, alpha=ALPHA)
     stir(dict(policy.trainable()))
     return policy.full(policy.trainable())
 
 
 @pytest.fixture(scope="module")
 def shapes() -> dict[str, tuple[int, int]]:
-    return adapter_shapes(load_case("ltx2").transformer(), RANK)
+    return adapter_shapes(load_case("ltx2").shallow(), RANK)
 
 
 Save = Callable[[dict[str, Tensor], Path], None]
@@ -109,10 +109,10 @@ def test_peft_says_alpha_in_its_configuration_alone(tensors: dict[str, Tensor], 
 @LAYOUTS
 def test_another_rank_or_alpha_is_refused_with_the_cure(save: Save, tensors: dict[str, Tensor], tmp_path: Path) -> None:
     save(tensors, tmp_path)
-    wider = adapter_shapes(load_case("ltx2").transformer(), 2 * RANK)
+    wider = adapter_shapes(load_case("ltx2").shallow(), 2 * RANK)
     with pytest.raises(UsageError, match=r"has rank 4, and policy\.rank is 8\. Set policy\.rank=4\."):
         start(tmp_path, wider)
-    right = adapter_shapes(load_case("ltx2").transformer(), RANK)
+    right = adapter_shapes(load_case("ltx2").shallow(), RANK)
     with pytest.raises(UsageError, match=r"has alpha 12, and policy\.alpha is 64\. Set policy\.alpha=12\."):
         start(tmp_path, right, alpha=64)
 

@@ -17,15 +17,20 @@ from omninft_train.models.responses import BothWays, ResponseCapture
 
 VERSIONS = pytest.mark.parametrize("name", NAMES)
 SETS = pytest.mark.parametrize("which", ["none", "context_release_like", "kv_literal", "kv_keep10"])
-KEEP = [0.0, 0.1, 0.1, 1.0, 1.0, 0.3]
+KEEP = [0.1, 0.3]  # of the shallow network
 
 
 def policy_of(case: Case, **changes: Any) -> FullPolicy:
+    """Of all blocks, as the reference numbers."""
     return FullPolicy(case.transformer(**changes), case.geometry)
 
 
+def shallow_of(case: Case) -> FullPolicy:
+    return FullPolicy(case.shallow(), case.geometry)
+
+
 def lora_of(case: Case) -> LoraPolicy:
-    policy = LoraPolicy(case.transformer(), case.geometry, rank=4, alpha=8)
+    policy = LoraPolicy(case.shallow(), case.geometry, rank=4, alpha=8)
     stir(dict(policy.trainable()))
     return policy
 
@@ -86,7 +91,7 @@ def test_keeping_everything_is_no_surgery(where: str, direction: str) -> None:
     case = load_case("ltx23")
     policy = lora_of(case)
     plain = backward(policy, case)
-    with operated(policy, [1.0] * 6, where, direction):
+    with operated(policy, [1.0] * 2, where, direction):
         assert equal(backward(policy, case), plain)
     with operated(policy, KEEP, where, direction) as surgery:
         assert not equal(backward(policy, case), plain)
@@ -101,10 +106,10 @@ def test_kv_surgery_scales_the_adapters_of_keys_and_values_exactly_once() -> Non
     case = load_case("ltx2")
     policy = lora_of(case)
     plain = backward(policy, case)
-    with operated(policy, [1.0] * 5 + [0.1], "kv"):
+    with operated(policy, [1.0, 0.1], "kv"):
         found = backward(policy, case)
     for name, value in found.items():
-        last = name.startswith("transformer_blocks.5.")
+        last = name.startswith("transformer_blocks.1.")
         scaled = last and ("audio_to_video_attn.to_k" in name or "audio_to_video_attn.to_v" in name)
         if scaled:
             torch.testing.assert_close(value, 0.1 * plain[name], rtol=1e-4, atol=1e-6)
@@ -116,10 +121,10 @@ def test_context_surgery_leaves_keys_and_values_their_gradients() -> None:
     case = load_case("ltx2")
     policy = lora_of(case)
     plain = backward(policy, case)
-    with operated(policy, [1.0] * 5 + [0.0]):
+    with operated(policy, [1.0, 0.0]):
         found = backward(policy, case)
     for name, value in found.items():
-        if name.startswith("transformer_blocks.5."):
+        if name.startswith("transformer_blocks.1."):
             # Nothing but A2V hands the video's gradient to the last block's audio layers.
             stream = "audio_attn" in name
             assert torch.equal(value, torch.zeros_like(value) if stream else plain[name])
@@ -127,8 +132,8 @@ def test_context_surgery_leaves_keys_and_values_their_gradients() -> None:
 
 def test_v2a_surgery_works_on_the_other_stream() -> None:
     case = load_case("ltx2")
-    policy = policy_of(case)
-    with operated(policy, [0.0] * 6, direction="v2a"):
+    policy = shallow_of(case)
+    with operated(policy, [0.0] * 2, direction="v2a"):
         step = velocity(policy, case)
         (step.audio * case.arrays["loss_coef_audio"]).sum().backward()
     video = policy.trainable()["proj_in.weight"].grad
@@ -138,7 +143,7 @@ def test_v2a_surgery_works_on_the_other_stream() -> None:
 
 
 @pytest.mark.parametrize("where", ["context", "kv"])
-@pytest.mark.parametrize("make", [policy_of, lora_of])
+@pytest.mark.parametrize("make", [shallow_of, lora_of])
 def test_surgery_under_gradient_checkpointing(where: str, make: Callable[[Case], Policy]) -> None:
     case = load_case("ltx23")
     policy = make(case)
@@ -150,7 +155,7 @@ def test_surgery_under_gradient_checkpointing(where: str, make: Callable[[Case],
 
 def test_hooks_below_later_adapters_are_an_error() -> None:
     case = load_case("ltx2")
-    network = case.transformer()
+    network = case.shallow()
     surgery = Surgery(network, KEEP, "kv")
     surgery.attach()
     policy = LoraPolicy(network, case.geometry, rank=4, alpha=8)
@@ -164,7 +169,7 @@ def test_hooks_below_later_adapters_are_an_error() -> None:
 def test_passes_without_gradients_are_left_alone() -> None:
     case = load_case("ltx2")
     policy = lora_of(case)
-    surgery = Surgery(policy.transformer("policy"), [0.0] * 6)
+    surgery = Surgery(policy.transformer("policy"), [0.0] * 2)
     surgery.attach()
     plain = velocity(policy, case, "old")
     with surgery.enabled():
@@ -192,15 +197,15 @@ def test_responses_against_reference(name: str) -> None:
 
 def test_fractions_of_both_directions_follow_what_is_set() -> None:
     case = load_case("ltx2")
-    policy = policy_of(case)
+    policy = shallow_of(case)
     both = BothWays(policy.transformer("policy"))
-    for keep in (KEEP, [1.0] * 6, KEEP[::-1]):
+    for keep in (KEEP, [1.0] * 2, KEEP[::-1]):
         both.keep(keep, KEEP)
         with both.enabled():
             found = backward(policy, case)
         outside = backward(policy, case)
         with operated(policy, keep, "kv", "a2v"), operated(policy, KEEP, "kv", "v2a"):
-            both.keep([1.0] * 6, [1.0] * 6)
+            both.keep([1.0] * 2, [1.0] * 2)
             assert equal(found, backward(policy, case))
         assert equal(outside, backward(policy, case)) and not equal(outside, found)
 
@@ -255,7 +260,7 @@ def test_passes_and_roles_are_averaged_and_taken_once() -> None:
     case = load_case("ltx2")
     policy = lora_of(case)
     stir(policy.old(), 0.3)
-    capture = AttentionCapture(policy.transformer("old"), range(6))
+    capture = AttentionCapture(policy.transformer("old"), range(2))
     each = []
     for role in ("old", "reference"):
         with capture.collecting():
@@ -287,10 +292,10 @@ def test_more_heads_than_fit_at_once() -> None:
 
 def test_capture_in_bfloat16_sums_in_float32() -> None:
     case = load_case("ltx2")
-    exact, rough = policy_of(case), FullPolicy(case.transformer().to(torch.bfloat16), case.geometry)
+    exact, rough = shallow_of(case), FullPolicy(case.shallow().to(torch.bfloat16), case.geometry)
     found = []
     for policy in (exact, rough):
-        capture = AttentionCapture(policy.transformer("old"), range(6))
+        capture = AttentionCapture(policy.transformer("old"), range(2))
         with capture.collecting():
             velocity(policy, case, "old")
         found.append(capture.take())
@@ -312,21 +317,21 @@ class ValuesOnly:
 
 def test_missing_queries_are_an_error_even_after_a_pass_that_had_them() -> None:
     case = load_case("ltx2")
-    policy = policy_of(case)
-    capture = AttentionCapture(policy.transformer("old"), [2])
+    policy = shallow_of(case)
+    capture = AttentionCapture(policy.transformer("old"), [1])
     with capture.collecting():
         velocity(policy, case, "old")
-    attention: Any = attention_modules(policy.transformer("old"), "v2a")[2]
+    attention: Any = attention_modules(policy.transformer("old"), "v2a")[1]
     attention.set_processor(ValuesOnly())
-    with capture.collecting(), pytest.raises(RuntimeError, match=r"block 2: .* without its queries or keys"):
+    with capture.collecting(), pytest.raises(RuntimeError, match=r"block 1: .* without its queries or keys"):
         velocity(policy, case, "old")
 
 
 def test_queries_of_a_failed_pass_are_forgotten() -> None:
     case = load_case("ltx2")
-    policy = policy_of(case)
-    capture = AttentionCapture(policy.transformer("old"), [2])
-    attention: Any = attention_modules(policy.transformer("old"), "v2a")[2]
+    policy = shallow_of(case)
+    capture = AttentionCapture(policy.transformer("old"), [1])
+    attention: Any = attention_modules(policy.transformer("old"), "v2a")[1]
 
     def fail(*_: Any) -> None:
         raise ZeroDivisionError
@@ -358,17 +363,17 @@ def test_true_sizes(name: str) -> None:
 def test_other_networks_and_depths_are_refused() -> None:
     with pytest.raises(UsageError, match="has no audio_to_video_attn"):
         Surgery(torch.nn.Linear(1, 1), [1.0])
-    with pytest.raises(UsageError, match="5 fractions for 6 blocks"):
-        Surgery(load_case("ltx2").transformer(), [1.0] * 5)
+    with pytest.raises(UsageError, match="1 fractions for 2 blocks"):
+        Surgery(load_case("ltx2").shallow(), [1.0])
 
 
 def test_the_whole_loss_feels_surgery_only_through_the_video_branch() -> None:
     case = load_case("ltx2")
-    policy = policy_of(case)
+    policy = shallow_of(case)
     step_loss(velocity(policy, case), case).backward()
     whole = {name: p.grad.clone() for name, p in policy.trainable().items() if p.grad is not None}
     video = backward(policy, case)
-    with operated(policy, [1.0] * 5 + [0.0]):
+    with operated(policy, [1.0, 0.0]):
         for parameter in policy.trainable().values():
             parameter.grad = None
         step_loss(velocity(policy, case), case).backward()

@@ -46,7 +46,7 @@ def assert_loaded(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor
 
 
 @pytest.mark.parametrize("parameters", ["lora", "full"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.long), "bfloat16"])
 def test_one_process_gets_what_diffusers_loads(pipeline: Path, cache: Path, parameters: str, dtype: str) -> None:
     policy = tiny_policy(pipeline, cache, dtype, parameters, empty=True)
     named = [pair for network in policy.networks() for pair in network.named_parameters()]

@@ -13,7 +13,7 @@ from omninft_train.config import BackboneSection, Config, RewardSection
 from omninft_train.models.ltx2_decoding import Decoders
 from omninft_train.models.offload import moved
 from omninft_train.rewards.spec import Rewards, RewardSpec
-from omninft_train.training.offload import make_room
+from omninft_train.training.device_sharing import make_room
 
 GPU = torch.device("cuda:1")
 

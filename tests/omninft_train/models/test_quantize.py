@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 from tiny_ltx2 import load_case, step_loss, stir
+from tiny_ltx2_run import ltx2_config, save_material
 from tiny_pipeline import load_tiny, save_tiny_pipeline
+from tiny_training import assert_equal, log, run
 
 from omninft_train.errors import EnvironmentProblem
 from omninft_train.models import quantize
@@ -81,3 +83,15 @@ def test_without_torchao_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(quantize, "find_spec", lambda name: None)
     with pytest.raises(EnvironmentProblem, match=r"needs torchao.*pip install 'avbench\[train,quantize\]'"):
         quantize.quantized(load_case("ltx2").transformer(), "int8", "cpu")
+
+
+@pytest.mark.slow
+@TORCHAO
+def test_it_is_trained_through_the_loop_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    folder = save_material(tmp_path / "material")
+    changes = ("backbone.quantize=int8", "backbone.dtype=bfloat16", "sampling.steps=3")
+    whole = run(ltx2_config(folder, *changes), tmp_path / "whole")
+    assert all(torch.isfinite(tensor).all() for tensor in whole.values())
+    assert log(tmp_path / "whole")[1]["distance_old"] > 0
+    run(ltx2_config(folder, *changes, "run.steps=1"), tmp_path / "parts")
+    assert_equal(run(ltx2_config(folder, *changes), tmp_path / "parts"), whole)

@@ -296,3 +296,6 @@ def test_nodes_that_are_not_alike_cannot_hold_the_same() -> None:
     with pytest.raises(UsageError, match="6 processes do not fill nodes of 4") as caught:
         choose_layout(Config(run=RunSection(shard="node")), World(size=6, node_size=4))
     assert '"all"' in str(caught.value)
+    # Of 4, 2 and 2: the number fits, and half of the second "node" would be another machine.
+    with pytest.raises(UsageError, match="8 processes do not fill nodes of 4"):
+        choose_layout(Config(run=RunSection(shard="node")), World(size=8, node_size=4, alike=False))

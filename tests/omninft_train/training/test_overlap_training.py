@@ -16,7 +16,7 @@ from omninft_train.errors import EnvironmentProblem, TrainingStopped, UsageError
 from omninft_train.models.latents import Latents
 from omninft_train.recipe import load
 from omninft_train.training import experience
-from omninft_train.training.offload import judged_together, overlaps
+from omninft_train.training.device_sharing import judged_together, overlaps
 from omninft_train.training.trainer import train
 
 JUDGES = """
