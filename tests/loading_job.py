@@ -19,14 +19,15 @@ from omninft_train.training.distributed import World
 
 
 def load_in_shares(job: Mapping[str, Any], world: World) -> None:
-    """Load; leave all weights, gathered, and how many files were opened here."""
+    """Load; leave all weights, gathered, how many files were opened here, and whether nodes are alike."""
     pipeline = Path(job["pipeline"])
     with mock.patch.object(loading, "safe_open", wraps=loading.safe_open) as opened:
         policy = tiny_policy(pipeline, Path(job["cache"]), job["dtype"], job["parameters"], empty=True)
         if job["shards"] > 1:
             shard(policy, make_mesh("cpu", job["shards"]))
         loading.load_policy(policy, pipeline / "transformer", "cpu", world.node_size)
-    torch.save({"weights": weights_of(policy), "opened": opened.call_count}, f"{job['out']}-{world.rank}.pt")
+    found = {"weights": weights_of(policy), "opened": opened.call_count, "alike": world.alike}
+    torch.save(found, f"{job['out']}-{world.rank}.pt")
 
 
 def tiny_policy(pipeline: Path, cache: Path, dtype: Any, parameters: str, *, empty: bool) -> Policy:

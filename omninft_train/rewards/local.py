@@ -1,4 +1,4 @@
-"""Rewards of rollouts, by scorers of avbench.
+"""Rewards of rollouts: metrics of avbench, and functions of one's own.
 
 A reward that fails, or is not finite, is invalid and has a reason; it is never a number.
 """

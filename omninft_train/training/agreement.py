@@ -106,8 +106,9 @@ def check_conditions(backbone: Backbone, prompts: Sequence[str], world: World) -
     counts: Any = world.gather_objects(len(backbone.missing(prompts)))
     blind = [rank for rank, count in enumerate(counts) if count]
     if blind:
+        node = f" (node {blind[0] // world.node_size})" if world.alike else ""
         raise SettingError(
-            f"backbone.cache is not shared: {name_processes(blind)} (node {blind[0] // world.node_size}) lacks "
+            f"backbone.cache is not shared: {name_processes(blind)}{node} lacks "
             f"{counts[blind[0]]} of the prompts, which others have encoded. Name a folder that all nodes share.",
             "backbone.cache",
         )

@@ -56,9 +56,9 @@ def choose_layout(config: Config, world: World) -> Layout:
         return Layout("none", 1, "weights in 8 bits are not spread")
     if wanted is not None:
         if wanted == "node" and not world.fills_nodes:
+            how = f"do not fill nodes of {world.node_size}" if world.alike else "are not equally many on each node"
             raise SettingError(
-                f'run.shard = "node": {world.size} processes do not fill nodes of {world.node_size} each. Start '
-                'equally many on each node, or choose "all".',
+                f'run.shard = "node": {world.size} processes {how}. Start equally many on each node, or choose "all".',
                 "run.shard",
             )
         return Layout(wanted, _layouts(world)[wanted], "the recipe says so")

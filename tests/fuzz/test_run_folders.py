@@ -14,7 +14,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return Stage.make(tmp_path_factory.mktemp("stage"))
 
 
-# 1002 is left to the long run: it makes a file of gigabytes once for each command.
+# 1002 is left to `nox -s fuzz`: it makes a file of gigabytes once for each command.
 @pytest.mark.parametrize(
     "seed", [1000, 1001, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1003, 1013))]
 )

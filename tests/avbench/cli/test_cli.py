@@ -19,7 +19,7 @@ CURES = ("pip install", "avbench models pull", "avbench models accept")
 def test_help_is_light_and_names_the_commands(avbench):
     done = avbench("--help")
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("score", "clips", "report", "ls", "doctor", "Exit codes"))
+    assert all(name in done.stdout for name in ("score", "check", "clips", "report", "ls", "doctor", "Exit codes"))
     code = (
         "import sys; from typer.testing import CliRunner; from avbench.cli import app; "
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "

@@ -17,7 +17,9 @@ from omninft_train.models.responses import BothWays, ResponseCapture
 
 VERSIONS = pytest.mark.parametrize("name", NAMES)
 SETS = pytest.mark.parametrize("which", ["none", "context_release_like", "kv_literal", "kv_keep10"])
-KEEP = [0.1, 0.3]  # of the shallow network
+# Fractions of the shallow network's blocks: with one that passes nothing, and with one that is left alone.
+KEEPS = ([0.0, 0.3], [0.1, 1.0])
+KEEP = KEEPS[0]
 
 
 def policy_of(case: Case, **changes: Any) -> FullPolicy:
@@ -147,10 +149,13 @@ def test_v2a_surgery_works_on_the_other_stream() -> None:
 def test_surgery_under_gradient_checkpointing(where: str, make: Callable[[Case], Policy]) -> None:
     case = load_case("ltx23")
     policy = make(case)
-    with operated(policy, KEEP, where):
-        plain = backward(policy, case)
-        policy.transformer("policy").enable_gradient_checkpointing()  # type: ignore[operator]
-        assert equal(backward(policy, case), plain)
+    network: Any = policy.transformer("policy")
+    for keep in KEEPS:
+        network.disable_gradient_checkpointing()
+        with operated(policy, keep, where):
+            plain = backward(policy, case)
+            network.enable_gradient_checkpointing()
+            assert equal(backward(policy, case), plain)
 
 
 def test_hooks_below_later_adapters_are_an_error() -> None:
@@ -199,7 +204,7 @@ def test_fractions_of_both_directions_follow_what_is_set() -> None:
     case = load_case("ltx2")
     policy = shallow_of(case)
     both = BothWays(policy.transformer("policy"))
-    for keep in (KEEP, [1.0] * 2, KEEP[::-1]):
+    for keep in (*KEEPS, [1.0] * 2, KEEP[::-1]):
         both.keep(keep, KEEP)
         with both.enabled():
             found = backward(policy, case)
@@ -363,8 +368,8 @@ def test_true_sizes(name: str) -> None:
 def test_other_networks_and_depths_are_refused() -> None:
     with pytest.raises(UsageError, match="has no audio_to_video_attn"):
         Surgery(torch.nn.Linear(1, 1), [1.0])
-    with pytest.raises(UsageError, match="1 fractions for 2 blocks"):
-        Surgery(load_case("ltx2").shallow(), [1.0])
+    with pytest.raises(UsageError, match="3 fractions for 2 blocks"):
+        Surgery(load_case("ltx2").shallow(), [1.0] * 3)
 
 
 def test_the_whole_loss_feels_surgery_only_through_the_video_branch() -> None:

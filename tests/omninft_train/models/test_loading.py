@@ -73,6 +73,7 @@ def test_processes_share_what_the_first_of_each_node_reads(pipeline: Path, cache
             found = torch.load(f"{job['out']}-{rank}.pt")
             assert_loaded(found["weights"], wanted)
             assert found["opened"] == (0 if rank % NODE_SIZE else 2)
+            assert found["alike"]
 
 
 @pytest.mark.long
@@ -86,6 +87,7 @@ def test_nodes_that_are_not_alike_share_one_reader(pipeline: Path, cache: Path, 
         found = torch.load(f"{job['out']}-{rank}.pt")
         assert_loaded(found["weights"], wanted)
         assert found["opened"] == (0 if rank else 2)
+        assert not found["alike"]
 
 
 def changed(pipeline: Path, folder: Path, **tensors: torch.Tensor | None) -> Path:

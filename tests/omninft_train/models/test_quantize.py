@@ -93,5 +93,7 @@ def test_it_is_trained_through_the_loop_and_goes_on_where_it_stopped(tmp_path: P
     whole = run(ltx2_config(folder, *changes), tmp_path / "whole")
     assert all(torch.isfinite(tensor).all() for tensor in whole.values())
     assert log(tmp_path / "whole")[1]["distance_old"] > 0
+    other = run(ltx2_config(folder, *changes, "backbone.quantize=none"), tmp_path / "other")
+    assert any(not torch.equal(whole[name], tensor) for name, tensor in other.items())  # 8 bits were in force
     run(ltx2_config(folder, *changes, "run.steps=1"), tmp_path / "parts")
     assert_equal(run(ltx2_config(folder, *changes), tmp_path / "parts"), whole)

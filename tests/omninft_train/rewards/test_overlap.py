@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -104,7 +105,7 @@ def test_as_many_groups_side_by_side_as_there_are_workers() -> None:
 
 def test_the_first_group_is_judged_before_anything_goes_on() -> None:
     """It loads networks, and libraries then change defaults of the whole process."""
-    backend = Backend()
+    backend = Backend(lambda keys: time.sleep(0.3))  # long enough to be overtaken
     overlap, (one, two) = started(backend), batches(16, 8)
     overlap.add(*one)
     assert backend.groups == [one[2]] and overlap._unfinished() == []

@@ -65,8 +65,8 @@ def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
     assert "exp_avg_sq" in largest
     for name, tensor in wanted.items():
         # Parameters are of about 1, moments of any size; where gradients cancel out, rounding of the largest is left,
-        # which differs between processors. The anchors' tolerance.
-        moment = 1e-4 * float(tensor.abs().max()) + 2e-6 * largest[name.rpartition(".")[2]]
+        # which differs between processors. A process left out of a mean, or counted twice, would be a fourth off.
+        moment = 1e-3 * float(tensor.abs().max()) + 2e-6 * largest[name.rpartition(".")[2]]
         assert (found[name] - tensor).abs().max() <= (moment if name.startswith("optimizer/") else 2e-6), name
 
 
@@ -297,5 +297,11 @@ def test_nodes_that_are_not_alike_cannot_hold_the_same() -> None:
         choose_layout(Config(run=RunSection(shard="node")), World(size=6, node_size=4))
     assert '"all"' in str(caught.value)
     # Of 4, 2 and 2: the number fits, and half of the second "node" would be another machine.
-    with pytest.raises(UsageError, match="8 processes do not fill nodes of 4"):
+    with pytest.raises(UsageError, match="8 processes are not equally many on each node"):
         choose_layout(Config(run=RunSection(shard="node")), World(size=8, node_size=4, alike=False))
+
+
+def test_where_nodes_are_not_alike_memory_does_not_choose_them(full_size: Config) -> None:
+    memory = int(estimate(full_size, 16, 8).peak / 0.9) + 1
+    assert layout_by_memory(full_size, World(size=16, node_size=8), memory).name == "node"
+    assert layout_by_memory(full_size, World(size=16, node_size=8, alike=False), memory).name == "all"
