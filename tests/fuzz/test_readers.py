@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from fuzz.results_file import endings, save
 
 HARNESS = Path(__file__).with_name("fuzz_readers.py")
 
 
+@pytest.mark.long
 def test_readers_give_a_result_or_one_line(tmp_path):
     results = tmp_path / "results" / "fuzz.json"
     command = [sys.executable, str(HARNESS), "--count", "60", "--seed", "7", "--keep", str(tmp_path)]

@@ -90,7 +90,9 @@ def test_show_config_prints_a_recipe_that_it_takes_back(tmp_path: Path):
     ("arguments", "said"),
     [
         (("show-config", "--set", "run.stepz=1"), "unknown key 'run.stepz'. Did you mean steps?"),
-        (("train", "--out", "{tmp}/run", "--recipe", "gdpo"), "backbone.path is empty"),
+        pytest.param(
+            ("train", "--out", "{tmp}/run", "--recipe", "gdpo"), "backbone.path is empty", marks=pytest.mark.long
+        ),
         pytest.param(
             ("export", "{tmp}", "--out", "{tmp}/out"),
             "holds no checkpoint. Train first: omninft-train train --out {tmp}",
@@ -122,12 +124,14 @@ def test_rewards_of_clips_have_intervals_over_prompts():
     assert figures([None], ["a"]) == ("", "fewer than 6 prompts", "0", "1")
 
 
+@pytest.mark.long
 def test_an_unwritable_folder_is_exit_4(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     assert "cannot be written" in told(("pretrain", "--out", tmp_path / "file"), 4)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a named pipe and signals")
+@pytest.mark.long
 def test_an_interrupt_is_exit_130(tmp_path: Path):
     pipe = tmp_path / "own.toml"
     os.mkfifo(pipe)

@@ -87,7 +87,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.fixture(scope="module", params=["2.0", "2.3"])
+@pytest.fixture(scope="module", params=[pytest.param("2.0", marks=pytest.mark.long), "2.3"])
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pipeline on the disk, as a user has one."""
     return save_tiny_pipeline(tmp_path_factory.mktemp("pipeline") / f"ltx{request.param}", request.param)

@@ -233,6 +233,7 @@ def test_flickering_that_no_clip_was_asked_for_is_not_said_to_be_motion(scores: 
     assert (score.status, score.reason) == ("skipped", "no clip has a score of temporal_flickering")
 
 
+@pytest.mark.long
 def test_the_interval_of_the_total_covers_its_expectation() -> None:
     """Two dimensions share a list of prompts, as in VBench; scores of one prompt resemble each other."""
     generator = np.random.default_rng(5)

@@ -181,7 +181,7 @@ class Hub(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
 
-@pytest.mark.parametrize("own_folder", [False, True])
+@pytest.mark.parametrize("own_folder", [pytest.param(False, marks=pytest.mark.long), True])
 def test_pull_gets_the_pinned_revision_once(prompts, tmp_path, own_folder):
     pytest.importorskip("huggingface_hub")
     handler = type("OwnHub", (Hub,), {"seen": []})

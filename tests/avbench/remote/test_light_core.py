@@ -22,6 +22,7 @@ def avbench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 def test_local_clips_need_no_package(small_clip, tmp_path):
     done = avbench("score", str(small_clip), "-m", "loudness", "--out", str(tmp_path / "run"), "-q")
     assert done.returncode == 0, done.stderr

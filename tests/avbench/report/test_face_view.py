@@ -58,6 +58,7 @@ def test_a_box_beyond_the_frame_ends_at_its_edge() -> None:
     assert drawn["faces"][0]["boxes"] == [(0.0, 0.0, 1.0, 0.4)]
 
 
+@pytest.mark.long
 def test_many_faces_and_points_stay_few() -> None:
     long = FACE | {"boxes": FACE["boxes"] * 500}  # type: ignore[operator]
     drawn = view({"faces": [long] * 500, "chosen": 400, **CURVE, "framewise": [1.0, 2.0] * 500})

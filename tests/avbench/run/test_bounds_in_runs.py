@@ -81,6 +81,7 @@ def test_a_decoder_without_memory_costs_one_clip(clips, tmp_path, monkeypatch):
     assert rows["b_odd", "loudness"].reason == "audio cannot be decoded: out of memory"
 
 
+@pytest.mark.long
 def test_limits_on_the_command_line(clips, tmp_path, avbench):
     clip = clips[0].video
     done = avbench("score", clip, "-m", "sharpness", "-o", tmp_path / "run", "-q", "--limit", "pixels=100")

@@ -81,6 +81,7 @@ def test_a_crash_in_a_network_costs_the_clip_that_it_was_for(folder, tmp_path):
     assert set(outcome(run, "sharpness")["status"]) == {"ok"}
 
 
+@pytest.mark.long
 def test_a_decoder_that_hangs_is_ended(folder, tmp_path):
     options = RunOptions(workers=2, limits=Limits(seconds_per_clip=1.5))
     run = score_clips(folder, tmp_path, metrics=["hangs", "mean_sound"], options=options)
@@ -110,7 +111,8 @@ print(len(run.scores), set(run.scores["status"]))
 """
 
 
-@pytest.mark.parametrize("way", ["file", pytest.param("stdin", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("way", ["file", "stdin"])
 def test_a_script_without_a_main_guard_works(folder, tmp_path, way):
     script = tmp_path / "script.py"
     script.write_text(PLAIN)
@@ -141,6 +143,7 @@ def run_script(text, folder, tmp_path):
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.long
 def test_a_script_that_defines_a_metric_needs_a_main_guard_and_is_told_so(folder, tmp_path):
     done = run_script("score_clips(sys.argv[1], sys.argv[2], metrics=['one'], workers=2)\n", folder, tmp_path)
     assert done.returncode == 1

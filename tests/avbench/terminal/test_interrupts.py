@@ -80,7 +80,7 @@ def start(arguments, out: Path):
     ("number", "workers", "whole_group"),
     [
         pytest.param(signal.SIGINT, 1, True, marks=pytest.mark.long),
-        (signal.SIGINT, 2, True),
+        pytest.param(signal.SIGINT, 2, True, marks=pytest.mark.long),
         pytest.param(signal.SIGTERM, 2, False, marks=pytest.mark.long),
         pytest.param(signal.SIGHUP, 2, True, marks=pytest.mark.long),
     ],

@@ -107,6 +107,7 @@ def test_what_is_kept_is_what_the_command_gives(weights: Path, settings: tuple[s
     assert {row["model"] for row in rows} == {"policy-step-2"}
 
 
+@pytest.mark.long
 def test_each_evaluated_policy_is_saved(
     weights: Path, settings: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -201,6 +202,7 @@ def test_evaluations_of_checkpoints_that_are_gone_are_made_again(
     assert [one.seed for one in read_evaluations(tmp_path).values()] == [0, 0, 1]
 
 
+@pytest.mark.long
 def test_a_run_that_starts_to_be_evaluated_late_has_something_to_compare_with(
     weights: Path, settings: tuple[str, ...], tmp_path: Path
 ) -> None:

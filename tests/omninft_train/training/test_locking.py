@@ -49,6 +49,7 @@ def _hold(folder: Path, ready: multiprocessing.synchronize.Event) -> None:
         signal.pause()
 
 
+@pytest.mark.long
 def test_a_killed_training_leaves_no_lock(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     ready = context.Event()

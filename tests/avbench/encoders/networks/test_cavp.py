@@ -74,6 +74,7 @@ def test_spectrogram_equals_the_reference(name, media, expected):
     np.testing.assert_allclose(mel.mean(1), expected[f"{name}_mel_mean"], atol=2e-6)
 
 
+@pytest.mark.long
 def test_spectrogram_equals_librosa():
     librosa = pytest.importorskip("librosa")
     sound = np.random.default_rng(0).normal(0, 0.05, 20000).astype(np.float32)
