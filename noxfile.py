@@ -114,7 +114,7 @@ def _save_talking_clip(session: nox.Session, run: Path) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """The default tests: 6,700 of them."""
+    """The default tests: 6,500 of them."""
     _prepare(session, "train,trackers,test")
     _run(session, "pytest", "-q", *PARALLEL, "-m", DEFAULT, *session.posargs)
 
