@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 
+@pytest.mark.long
 def test_help_shows_the_comparison_and_names_the_other_form(avbench):
     done = avbench("check", "--help")
     assert done.returncode == 0

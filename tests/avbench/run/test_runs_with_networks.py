@@ -200,6 +200,7 @@ def reference(tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 def test_set_metrics_have_one_row_for_all_clips_and_one_per_category(clips, tmp_path, reference):
     pytest.importorskip("torch")
     source = Source(tmp_path, "clips", tuple(clips), "as given")

@@ -58,6 +58,7 @@ def the_third_failed(rows, reason):
     assert reason in rows.loc["c2.mp4", "reason"]
 
 
+@pytest.mark.long
 def test_a_crash_of_the_decoder_costs_its_clip(folder, tmp_path):
     # The network makes shards of two clips: the neighbour of the bad clip must not go with it.
     run = score_clips(folder, tmp_path, metrics=["crashes", "mean_sound"], workers=2)

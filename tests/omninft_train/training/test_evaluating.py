@@ -274,6 +274,7 @@ def test_ltx2_needs_prompts_to_be_evaluated_on() -> None:
     assert load_evaluation_prompts(load("omninft", "ltx2")) == []
 
 
+@pytest.mark.long
 def test_a_reward_of_weight_zero_is_held_out_and_its_scale_turns_it(weights: Path, tmp_path: Path) -> None:
     turned = '{scorer = "omninft_train.miniature.judges:sound", weight = 0.0, route = "audio", scale = -1.0}'
     against = PICTURE.replace("weight = 1.0", "weight = -1.0")

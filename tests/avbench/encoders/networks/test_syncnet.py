@@ -71,7 +71,8 @@ def test_first_rows_equal_the_reference(reader: LipReader) -> None:
     np.testing.assert_allclose(np.linalg.norm(sounds, axis=1), KEYED["syn_b_aud_norm"], atol=1e-2)
 
 
-@pytest.mark.parametrize("case", ["syn_a", pytest.param("syn_b", marks=pytest.mark.long)])
+@pytest.mark.parametrize("case", ["syn_a", "syn_b"])
+@pytest.mark.long
 def test_distances_equal_the_reference(case: str, reader: LipReader) -> None:
     frames, samples = crops(case), INPUTS[f"{case}_audio"]
     rows = row_count(len(frames), len(samples))
