@@ -40,8 +40,8 @@ def test_by_neutral_values_it_is_routing_with_its_scale_of_the_loss(weights: Pat
     assert_close(neutral, routed, atol=1e-6)
 
 
-@pytest.mark.parametrize("neutral", [0, *(pytest.param(number, marks=pytest.mark.long) for number in (1, 2))])
 @pytest.mark.long
+@pytest.mark.parametrize("neutral", [0, 1, 2])
 def test_each_part_changes_the_trajectory(weights: Path, tmp_path: Path, neutral: int) -> None:
     settings = ("run.steps=1", *OFTEN, "arr.warmup_steps=0", "regions.window=[0.0, 0.9]")
     steps = ("run.steps=2",) if neutral == 0 else ()  # a solution holds from the next step on
