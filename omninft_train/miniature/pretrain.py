@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -181,27 +182,30 @@ def pretrain(options: PretrainOptions, report: Report | None = None) -> tuple[Mi
     averages = list(policy.old().values())
     optimizers = _optimizers(parameters, options)
     losses: list[float] = []
-    for step in range(options.steps):
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["highest_lr"] * warmed_fraction(options, step)
-        latents, condition = draw_batch(backbone, options, step)
-        loss = flow_matching(policy, latents, condition, options, step)
-        if not math.isfinite(loss.item()):
-            rates = f"lr (now {options.lr}) or muon_lr (now {options.muon_lr})"
-            raise TrainingStopped(f"pretraining step {step}: the loss is not finite. Lower {rates}.")
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        # The running average follows quickly at first, so that it does not keep the random start.
-        keep = min(options.ema, (1 + step) / (10 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(averages, parameters, 1 - keep)
-        losses.append(loss.item())
-        if report is not None and (step + 1) % _REPORT_EVERY == 0:
-            report(step + 1, sum(losses[-_REPORT_EVERY:]) / _REPORT_EVERY)
+    # Optimizers step side by side: Muon's take two thirds of a step on one core, and none shares a parameter.
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(len(optimizers), initializer=torch.set_num_threads, initargs=(threads,)) as aside:
+        for step in range(options.steps):
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["highest_lr"] * warmed_fraction(options, step)
+            latents, condition = draw_batch(backbone, options, step)
+            loss = flow_matching(policy, latents, condition, options, step)
+            if not math.isfinite(loss.item()):
+                rates = f"lr (now {options.lr}) or muon_lr (now {options.muon_lr})"
+                raise TrainingStopped(f"pretraining step {step}: the loss is not finite. Lower {rates}.")
+            torch.autograd.backward(loss)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            list(aside.map(lambda optimizer: optimizer.step(), optimizers))
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            # The running average follows quickly at first, so that it does not keep the random start.
+            keep = min(options.ema, (1 + step) / (10 + step))
+            with torch.no_grad():
+                torch._foreach_lerp_(averages, parameters, 1 - keep)
+            losses.append(loss.item())
+            if report is not None and (step + 1) % _REPORT_EVERY == 0:
+                report(step + 1, sum(losses[-_REPORT_EVERY:]) / _REPORT_EVERY)
     averaged = policy.transformer("old").requires_grad_(True)
     return MiniatureBackbone(averaged, options.digest, world=options.world), losses
 
@@ -213,8 +217,9 @@ def _optimizers(parameters: list[Tensor], options: PretrainOptions) -> list[torc
     made: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(others, lr=options.lr, betas=(0.9, 0.98), weight_decay=decay, fused=True)
     ]
-    if matrices:
-        made.append(torch.optim.Muon(matrices, lr=options.muon_lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+    for half in (matrices[0::2], matrices[1::2]):
+        if half:
+            made.append(torch.optim.Muon(half, lr=options.muon_lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
     for optimizer in made:
         for group in optimizer.param_groups:
             group["highest_lr"] = group["lr"]
