@@ -143,14 +143,18 @@ def load_policy(
     """
     networks = policy.networks()
     for network in networks:
-        _check_files_suffice(network)
+        check_files_suffice(network)
         network.to_empty(device=torch.device(device))
     with sharing_node(node_size, device, timeout) as node:
-        _fill(_parameters(networks), source, node)
+        parameters = _parameters(networks)
+        for name, whole in whole_tensors({name: same[0] for name, same in parameters.items()}, source, node):
+            for parameter in parameters[name]:
+                copy_part(parameter, whole)
+            del whole  # before the next one is read
     policy.draw()
 
 
-def _check_files_suffice(network: nn.Module) -> None:
+def check_files_suffice(network: nn.Module) -> None:
     """What `to_empty` would leave undefined or tear apart; LTX-2 has none of it."""
     count = sum(1 for _ in network.parameters())
     if list(network.buffers()) or count != sum(1 for _ in network.named_parameters(remove_duplicate=False)):
@@ -177,31 +181,38 @@ def _group(size: int, timeout: timedelta | None) -> dist.ProcessGroup | None:
     return dist.new_subgroups(size, timeout=timeout)[0]
 
 
-def _fill(parameters: Mapping[str, list[nn.Parameter]], source: Path, node: Node) -> None:
+def whole_tensors(parameters: Mapping[str, nn.Parameter], source: Path, node: Node) -> Iterator[tuple[str, Tensor]]:
+    """Weights from files one after another, each in all processes of the node before the next one is read.
+
+    Args:
+        parameters: what is asked for by names in files, in the order that all processes ask in; their shapes and
+            formats are those of the tensors.
+        source: see `load_policy`.
+        node: the processes; tensors are on its device.
+
+    Raises:
+        EnvironmentProblem: a file cannot be read, or a weight is missing or of another shape.
+    """
     files, problem = _opened(source, parameters) if node.reads else ({}, None)
     problem = node.tell(problem)
     if problem is not None:
         raise EnvironmentProblem(f"{source}: the weights cannot be loaded ({problem}).")
-    for name, targets in parameters.items():
-        like = targets[0]
+    for name, like in parameters.items():
+        shape, dtype = like.shape, like.dtype
         if node.reads:
-            whole = files[name].get_tensor(name).to(node.device, like.dtype)
+            yield name, node.send(files[name].get_tensor(name).to(node.device, dtype))
         else:
-            whole = torch.empty(like.shape, dtype=like.dtype, device=node.device)
-        whole = node.send(whole)
-        for parameter in targets:
-            copy_part(parameter, whole)
-        del whole  # before the next one is read
+            yield name, node.send(torch.empty(shape, dtype=dtype, device=node.device))
 
 
-def _opened(source: Path, parameters: Mapping[str, list[nn.Parameter]]) -> tuple[dict[str, Any], str | None]:
+def _opened(source: Path, parameters: Mapping[str, nn.Parameter]) -> tuple[dict[str, Any], str | None]:
     """The open file of each parameter, or what is wrong; nothing is read of the weights yet."""
     files: dict[str, Any] = {}
     try:
         for path in _files(source):
             file: Any = safe_open(path, framework="pt")
             files |= dict.fromkeys(file.keys(), file)
-        for name, (parameter, *_) in parameters.items():
+        for name, parameter in parameters.items():
             if name not in files:
                 return {}, f"{name} is missing"
             shape = tuple(files[name].get_slice(name).get_shape())

@@ -21,7 +21,7 @@ from omninft_train.models.backbone import Decoded
 from omninft_train.models.latents import Condition, Geometry, Latents
 from omninft_train.models.ltx2_decoding import Decoders, decode_audio, decode_video
 from omninft_train.models.ltx2_prompts import NEGATIVE_PROMPT, PROMPT_TOKENS, TEXT_PARTS, PromptStore, TextOptions
-from omninft_train.models.quantize import quantized
+from omninft_train.models.quantize import load_quantized
 
 if TYPE_CHECKING:
     from omninft_train.config import BackboneSection
@@ -266,11 +266,13 @@ def network_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
 
 
 def _load_transformer(folder: Path, section: BackboneSection, device: str) -> Any:
-    """On its device; one that is quantised is loaded in main memory, and its layers go to the device one by one."""
+    """On its device."""
     dtype = getattr(torch, section.dtype)
     if section.quantize == "none":
         return _load(folder, "transformer", dtype, device)
-    return quantized(_load(folder, "transformer", dtype, "cpu"), section.quantize, device)
+    network = _built(folder, dtype)
+    load_quantized(network, section.quantize, folder / "transformer", device)
+    return network
 
 
 def _built(folder: Path, dtype: torch.dtype) -> nn.Module:

@@ -104,12 +104,16 @@ def load_networks(config: Config, prompts: Sequence[str], layout: Layout, world:
     Raises:
         UsageError: it is not there, the LoRA to start from does not fit, or processes do not agree.
     """
-    shared = world.size > 1 and config.backbone.quantize == "none"  # quantised weights are made by each process
+    shared, quantize = world.size > 1, config.backbone.quantize
     backbone = load_backbone(config, world.device, prompts[world.rank :: world.size], empty=shared)
     check_conditions(backbone, prompts, world)
+    if shared and quantize != "none":  # before adapters, which keep their format
+        from omninft_train.models.quantize import load_quantized
+
+        load_quantized(backbone.transformer, quantize, _weights(config), world.device, world.node_size, TIMEOUT)
     policy = make_policy(config, backbone)
     check_same_start(policy, world)
-    if shared:
+    if shared and quantize == "none":
         from omninft_train.models.loading import load_policy
         from omninft_train.models.shard import make_mesh, shard
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
+from joined_worker import work_off
+from quantized_job import codes, load_eight
 from tiny_ltx2 import load_case, step_loss, stir
-from tiny_ltx2_run import ltx2_config, save_material
+from tiny_ltx2_run import ltx2_changes, ltx2_config, save_material
 from tiny_pipeline import load_tiny, save_tiny_pipeline
-from tiny_training import assert_equal, log, run
+from tiny_training import assert_close, assert_equal, log, run, tensors
 
 from omninft_train.errors import EnvironmentProblem
-from omninft_train.models import quantize
+from omninft_train.models import loading, quantize
 from omninft_train.models.latents import Latents
 from omninft_train.models.lora import adapter_shapes
 from omninft_train.models.policy import LoraPolicy
@@ -24,11 +28,18 @@ TORCHAO = pytest.mark.skipif(
 )
 
 
+def in_eight_bits(network: Any) -> Any:
+    """The network loaded again from its files."""
+    with tempfile.TemporaryDirectory() as folder:
+        network.save_pretrained(folder)
+        return load_eight(Path(folder))
+
+
 def policy_of(name: str, eight: bool) -> LoraPolicy:
     case = load_case(name)
     network: Any = case.transformer().to(torch.bfloat16)
     if eight:
-        network = quantize.quantized(network, "int8", "cpu")
+        network = in_eight_bits(network)
     policy = LoraPolicy(network, case.geometry, rank=4, alpha=8)
     stir(dict(policy.trainable()), 0.05)
     return policy
@@ -60,12 +71,20 @@ def test_roles_and_gradients_are_nearly_those_of_the_whole_network(name: str) ->
 @TORCHAO
 def test_exactly_the_layers_below_adapters_take_a_byte_for_each_weight() -> None:
     network: Any = load_case("ltx23").transformer().to(torch.bfloat16)
-    plain = {name: layer.weight for name, layer in network.named_modules() if isinstance(layer, torch.nn.Linear)}
-    layers = {name.rpartition(".lora_")[0] for name in adapter_shapes(network, 1)}
-    quantize.quantized(network, "int8", "cpu")
-    changed = {name for name, weight in plain.items() if network.get_submodule(name).weight is not weight}
-    assert changed == layers and len(layers) == 6 * 28
-    assert not any(parameter.requires_grad for parameter in network.parameters())
+    layers = {f"{name.rpartition('.lora_')[0]}.weight" for name in adapter_shapes(network, 1)}
+    eight = in_eight_bits(network)
+    assert not any(parameter.requires_grad for parameter in eight.parameters())
+    wanted, found = network.state_dict(), eight.state_dict()
+    assert found.keys() == wanted.keys()
+    assert {name for name, tensor in found.items() if type(tensor) is not torch.Tensor} == layers
+    assert len(layers) == 6 * 28
+    for name, tensor in wanted.items():
+        if name not in layers:
+            assert torch.equal(found[name], tensor), name
+            continue
+        step = tensor.float().abs().amax(dim=1, keepdim=True) / 127  # of each row
+        error = (found[name].dequantize().float() - tensor.float()).abs()
+        assert bool((error <= step).all()), name
 
 
 @pytest.mark.slow
@@ -79,10 +98,26 @@ def test_a_pipeline_is_loaded_quantised(tmp_path: Path) -> None:
     assert len(eight.decode(eight.geometry.noise([1]))) == 1
 
 
+@pytest.mark.slow
+@TORCHAO
+def test_one_process_of_a_node_reads_for_all(tmp_path: Path) -> None:
+    """And all hold what one that reads for itself does."""
+    folder = save_tiny_pipeline(tmp_path / "pipeline", "2.3") / "transformer"
+    job = {"job": "quantized_job:load_in_eight_bits", "folder": str(folder), "out": str(tmp_path / "found")}
+    work_off([job], tmp_path / "work", size=4, node_size=2)
+    with mock.patch.object(loading, "safe_open", wraps=loading.safe_open) as opened:
+        wanted = codes(load_eight(folder))
+    assert opened.call_count == 1
+    for rank in range(4):
+        found = torch.load(f"{job['out']}-{rank}.pt")
+        assert found["opened"] == (0 if rank % 2 else 1)
+        assert_equal(found["codes"], wanted)
+
+
 def test_without_torchao_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantize, "find_spec", lambda name: None)
     with pytest.raises(EnvironmentProblem, match=r"needs torchao.*pip install 'avbench\[train,quantize\]'"):
-        quantize.quantized(load_case("ltx2").transformer(), "int8", "cpu")
+        quantize.load_quantized(load_case("ltx2").transformer(), "int8", Path(), "cpu")
 
 
 @pytest.mark.slow
@@ -97,3 +132,15 @@ def test_it_is_trained_through_the_loop_and_goes_on_where_it_stopped(tmp_path: P
     assert any(not torch.equal(whole[name], tensor) for name, tensor in other.items())  # 8 bits were in force
     run(ltx2_config(folder, *changes, "run.steps=1"), tmp_path / "parts")
     assert_equal(run(ltx2_config(folder, *changes), tmp_path / "parts"), whole)
+
+
+@pytest.mark.slow
+@TORCHAO
+def test_two_processes_train_it_as_one_does(tmp_path: Path) -> None:
+    folder = save_material(tmp_path / "material")
+    changes = ["backbone.quantize=int8", "backbone.dtype=bfloat16"]
+    changes += ["sampling.steps=3", "run.steps=1", "optimizer.eps=1e-4"]
+    out = tmp_path / "joined"
+    job = {"recipe": "omninft", "backbone": "ltx2", "changes": ltx2_changes(folder) + changes, "out": str(out)}
+    work_off([{"job": "joined_worker:run_training", **job}], tmp_path / "work", size=2, node_size=2)
+    assert_close(tensors(out), run(ltx2_config(folder, *changes), tmp_path / "alone"))
