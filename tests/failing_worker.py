@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -24,20 +25,29 @@ from joined_worker import free_port, torchrun_variables  # noqa: E402
 
 from omninft_train import cli  # noqa: E402
 from omninft_train.errors import UsageError  # noqa: E402
-from omninft_train.training import assemble, failing, meeting, trainer  # noqa: E402, F401 - imported once, for all
+from omninft_train.training import assemble, meeting, trainer  # noqa: E402, F401 - imported once, for all
+
+_AGENT = """
+import sys, time, torch.distributed as dist
+store = dist.TCPStore("127.0.0.1", int(sys.argv[1]), is_master=True, wait_for_workers=False)
+print("ready", flush=True)
+time.sleep(600)
+"""
 
 
 def main(plan: dict[str, Any]) -> None:
     port, began = free_port(), Path(plan["began"])
+    if plan["agent"]:  # keeps the store, as torchrun does
+        agent = subprocess.Popen([sys.executable, "-c", _AGENT, str(port)], stdout=subprocess.PIPE)
+        assert agent.stdout is not None
+        agent.stdout.readline()
+        os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
     children = [_fork(lambda rank=rank: _train(rank, port, plan)) for rank in range(plan["size"])]
-    stopped = plan["fails"] if plan["how"] == "stopped" else None
-    codes = {rank: _wait(child) for rank, child in enumerate(children) if rank != stopped}
-    seconds = time.time() - began.stat().st_mtime
-    if stopped is not None:
-        os.kill(children[stopped], signal.SIGKILL)
-        codes[stopped] = _wait(children[stopped])
-    result = {"codes": [codes[rank] for rank in range(plan["size"])], "seconds": seconds}
+    codes = [_wait(child) for child in children]
+    result = {"codes": codes, "seconds": time.time() - began.stat().st_mtime}
     Path(plan["result"]).write_text(json.dumps(result))
+    if plan["agent"]:
+        agent.kill()
 
 
 def _wait(child: int) -> int:
@@ -69,23 +79,21 @@ def _train(rank: int, port: int, plan: dict[str, Any]) -> None:
         arguments += ["--recipe", "not-on-this-node.toml"]
     if how == "gpu" and fails:
         torch.cuda.is_available = lambda: True
-    if how == "stopped":
-        failing._SILENT_LOOKS = 5
     _fail_in_a_step(rank, plan)
     sys.argv = ["omninft-train", *arguments]
     cli.main()
 
 
 def _fail_in_a_step(rank: int, plan: dict[str, Any]) -> None:
-    whole, signals = trainer.score_rollouts, {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
+    whole = trainer.score_rollouts
 
     def fail(*arguments: Any) -> Any:
         if rank == plan["fails"]:
             Path(plan["began"]).touch()
-            if plan["how"] in signals:
-                os.kill(os.getpid(), signals[plan["how"]])
+            if plan["how"] in ("killed", "killed far"):
+                os.kill(os.getpid(), signal.SIGKILL)
             raise UsageError("the list of prompts is upside down.")
-        if rank == 2:
+        if rank == 2 or plan["how"] == "killed far":
             time.sleep(600)  # far from any collective operation
         return whole(*arguments)
 

@@ -104,7 +104,7 @@ def joined() -> Iterator[World]:
         return
     world = World(int(os.environ["RANK"]), size, device, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     meeting = meet(world.rank, size, kind)
-    with ending_together(world.rank, size):
+    with ending_together(world.rank):
         meeting.check_devices()
         _take(device)
         store = dist.PrefixStore("joined", meeting.store)  # type: ignore[attr-defined]

@@ -11,16 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
+from omninft_train.training.liveness import Liveness
 from omninft_train.training.meeting import open_store
 
 _LOG = logging.getLogger(__name__)
 _KEY = "first-failure"
 _CRASH, _INTERRUPTED = 70, 130
 _LOOK_SECONDS = 1.0
-# A process that is killed, or whose node is lost, says nothing any more, and NCCL waits for it. Looks are counted, not
-# seconds: processes that were suspended together are not to take each other for dead. So many, as native code may keep
-# a process from giving a sign for a minute.
-_SILENT_LOOKS = 300
+_ECHO_LOOKS = 4
 # The first to fail waits until the others know; they wait until it has printed its message.
 _NOTICE_SECONDS, _PRINT_SECONDS = 1.5, 4.0
 
@@ -35,22 +33,23 @@ class Failure:
 
 
 @contextmanager
-def ending_together(rank: int, size: int) -> Iterator[None]:
-    """Run the body in one of several processes; where one fails, all end within seconds.
+def ending_together(rank: int) -> Iterator[None]:
+    """Run the body in one of several processes; where one fails, or is killed, all end within seconds.
 
     The error of the first goes on as it is, to be printed; the others follow with one line and its exit code. A process
-    that waits in a collective operation cannot be interrupted: a thread ends it. One that gives no sign of life for
-    `_SILENT_LOOKS` looks has failed as well.
+    that waits in a collective operation cannot be interrupted: a thread ends it.
 
     Raises:
         SystemExit: this process failed after another one.
     """
-    watch = _Watch(rank, size)
-    threading.Thread(target=watch.run, name="failures of other processes", daemon=True).start()
+    watch = _Watch(rank)
+    thread = threading.Thread(target=watch.run, name="failures of other processes", daemon=True)
+    thread.start()
     try:
         yield
     except BaseException as error:
         watch.over.set()
+        thread.join(_PRINT_SECONDS)
         first = watch.report(error)
         if first.rank == rank:
             time.sleep(_NOTICE_SECONDS)
@@ -64,20 +63,20 @@ def ending_together(rank: int, size: int) -> Iterator[None]:
         raise SystemExit(first.exit_code) from error
     finally:
         watch.over.set()
+        thread.join(_PRINT_SECONDS)  # sockets are not to be closed below its hands
+        watch.liveness.close()
 
 
 class _Watch:
-    """Looks for the failure of another process in the store that all share, and for signs of life of the next one."""
+    """Looks for the failure of another process, in the store that all share and in their connections."""
 
-    def __init__(self, rank: int, size: int) -> None:
+    def __init__(self, rank: int) -> None:
         self.over = threading.Event()
         self._rank = rank
-        self._next = (rank + 1) % size  # in a ring, so that whatever dies has a neighbour that lives
-        self._beats = self._silent = 0
-        self._heard: bytes | None = None
         self._first: Failure | None = None
         # A connection of its own: torch's waits in operations that other threads would wait for.
         self._store = open_store()
+        self.liveness = Liveness(rank, self._store)
 
     def run(self) -> None:
         """Until the body is over: end this process once another one has failed."""
@@ -97,7 +96,7 @@ class _Watch:
             return self._first
         mine = Failure(self._rank, _text(error), _exit_code(error))
         try:
-            return self._leave(mine)
+            return self._cause(error) or self._leave(mine)
         except RuntimeError:
             return _lost() if self._rank else mine
 
@@ -105,34 +104,32 @@ class _Watch:
         """Say why this process ends."""
         _LOG.error("process %d ends, because process %d failed: %s", self._rank, first.rank, first.message)
 
+    def _cause(self, error: BaseException) -> Failure | None:
+        """The failure that an error echoes, if it does: mostly a connection that another one's end closed."""
+        if hasattr(error, "exit_code") or not isinstance(error, Exception):
+            return None
+        for _ in range(_ECHO_LOOKS):
+            if (first := self._look()) is not None:
+                return first
+            time.sleep(_LOOK_SECONDS)
+        return None
+
     def _look(self) -> Failure | None:
         try:
-            return _parsed(self._store.get(_KEY)) if self._store.check([_KEY]) else self._listen()
+            if self._store.check([_KEY]):
+                return _parsed(self._store.get(_KEY))
+            gone = self.liveness.gone()
+            return None if gone is None else self._leave(_killed(gone))
         except RuntimeError:
             return _lost()
-
-    def _listen(self) -> Failure | None:
-        """Give a sign of life, and look for that of the next process; its failure once it has given none for long."""
-        self._beats += 1
-        self._store.set(_alive(self._rank), str(self._beats))
-        key = _alive(self._next)
-        heard = self._store.get(key) if self._store.check([key]) else None
-        self._silent = 0 if heard != self._heard else self._silent + 1
-        self._heard = heard
-        return self._leave(_killed(self._next)) if self._silent >= _SILENT_LOOKS else None
 
     def _leave(self, failure: Failure) -> Failure:
         """Leave a failure for all; returns the first one."""
         return _parsed(self._store.compare_set(_KEY, "", json.dumps(asdict(failure))))
 
 
-def _alive(rank: int) -> str:
-    return f"alive/{rank}"
-
-
 def _killed(rank: int) -> Failure:
-    seconds = _SILENT_LOOKS * _LOOK_SECONDS
-    return Failure(rank, f"it has given no sign of life for {seconds:g} s; it was killed, or its node is lost", _CRASH)
+    return Failure(rank, "it ended without a word; it was killed, or its node is lost", _CRASH)
 
 
 def _lost() -> Failure:

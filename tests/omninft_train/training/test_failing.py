@@ -21,7 +21,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def failing(
-    weights: Path, folder: Path, *, fails: int, how: str = "raises", size: int = 3
+    weights: Path, folder: Path, *, fails: int, how: str = "raises", size: int = 3, agent: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
     """Exit codes and seconds, and the lines that all processes wrote to stderr."""
     settings = [f'backbone.path="{weights}"', *SMALL]
@@ -31,6 +31,7 @@ def failing(
         "size": size,
         "fails": fails,
         "how": how,
+        "agent": agent,
         "began": str(folder / "began"),
         "result": str(folder / "result.json"),
     }
@@ -63,11 +64,23 @@ def test_so_it_does_where_the_process_fails_that_all_meet_at(weights: Path, tmp_
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_all(weights: Path, tmp_path: Path) -> None:
-    result, lines = failing(weights, tmp_path, fails=1, how="killed")
-    assert result["codes"][1] == -9 and 0 not in result["codes"]
-    assert result["seconds"] < 60
-    assert any("process 2 ends, because process 0 failed" in line for line in lines)
+@pytest.mark.parametrize("how", ["killed", "killed far"])
+def test_a_killed_process_ends_all_and_is_named(weights: Path, tmp_path: Path, how: str) -> None:
+    """Also where others notice a closed connection first, or nothing, as with NCCL."""
+    result, lines = failing(weights, tmp_path, fails=1, how=how)
+    assert result["codes"] == [70, -9, 70] and result["seconds"] < 20
+    for rank in (0, 2):
+        assert f"process {rank} ends, because process 1 failed: it ended without a word" in "\n".join(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("agent", "message"), [(True, "it ended without a word"), (False, "it can no longer be rea")])
+def test_so_it_does_where_the_first_process_is_killed(weights: Path, tmp_path: Path, agent: bool, message: str) -> None:
+    """The store that tells of failures stays, where torchrun keeps it, or goes with that process."""
+    result, lines = failing(weights, tmp_path, fails=0, how="killed far", size=2, agent=agent)
+    assert result["codes"] == [-9, 70] and result["seconds"] < 20
+    (line,) = (line for line in lines if "ends, because" in line)
+    assert line.startswith(f"process 1 ends, because process 0 failed: {message}")
 
 
 @pytest.mark.long
@@ -96,12 +109,3 @@ def test_a_node_without_gpus_beside_one_with_is_named(weights: Path, tmp_path: P
     assert result["codes"] == [4, 4] and result["seconds"] < 20
     about = [line for line in lines if "process 1 would compute on cuda and process 0 on cpu" in line]
     assert about[0].startswith("omninft-train: ") and len(about) == 2
-
-
-@pytest.mark.long
-def test_a_process_that_is_silent_is_taken_for_dead(weights: Path, tmp_path: Path) -> None:
-    """It is suspended: gloo notices nothing, as NCCL does of one that is killed."""
-    result, lines = failing(weights, tmp_path, fails=1, how="stopped", size=2)
-    assert result["codes"] == [70, -9] and result["seconds"] < 30
-    (line,) = (line for line in lines if "ends, because" in line)
-    assert line.startswith("process 0 ends, because process 1 failed: it has given no sign of life for 5 s")
