@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from omninft_train import cli  # noqa: E402
 from omninft_train.errors import UsageError  # noqa: E402
 from omninft_train.training import assemble, meeting, trainer  # noqa: E402, F401 - imported once, for all
 
-_AGENT = """
+_STORE = """
 import sys, time, torch.distributed as dist
 store = dist.TCPStore("127.0.0.1", int(sys.argv[1]), is_master=True, wait_for_workers=False)
 print("ready", flush=True)
@@ -37,17 +38,32 @@ time.sleep(600)
 
 def main(plan: dict[str, Any]) -> None:
     port, began = free_port(), Path(plan["began"])
-    if plan["agent"]:  # keeps the store, as torchrun does
-        agent = subprocess.Popen([sys.executable, "-c", _AGENT, str(port)], stdout=subprocess.PIPE)
-        assert agent.stdout is not None
-        agent.stdout.readline()
-        os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
-    children = [_fork(lambda rank=rank: _train(rank, port, plan)) for rank in range(plan["size"])]
-    codes = [_wait(child) for child in children]
-    result = {"codes": codes, "seconds": time.time() - began.stat().st_mtime}
+    with _agent(port) if plan["agent"] else nullcontext() as agent:
+        children = [_fork(lambda rank=rank: _join(rank, port, plan)) for rank in range(plan["size"])]
+        codes = {plan["fails"]: _wait(children[plan["fails"]])}
+        if plan["agent"] == "terminates":
+            time.sleep(0.1)
+            for child in (child for rank, child in enumerate(children) if rank not in codes):
+                os.kill(child, signal.SIGTERM)
+        if plan["agent"] == "is lost":
+            os.kill(agent.pid, signal.SIGSTOP)
+        codes |= {rank: _wait(child) for rank, child in enumerate(children) if rank not in codes}
+        seconds = time.time() - began.stat().st_mtime
+    result = {"codes": [codes[rank] for rank in range(plan["size"])], "seconds": seconds}
     Path(plan["result"]).write_text(json.dumps(result))
-    if plan["agent"]:
-        agent.kill()
+
+
+@contextmanager
+def _agent(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that keeps the store, as torchrun does."""
+    with subprocess.Popen([sys.executable, "-c", _STORE, str(port)], stdout=subprocess.PIPE) as agent:
+        try:
+            assert agent.stdout is not None
+            agent.stdout.readline()
+            os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+            yield agent
+        finally:
+            agent.kill()
 
 
 def _wait(child: int) -> int:
@@ -65,9 +81,13 @@ def _fork(work: Callable[[], None]) -> int:
     return child
 
 
-def _train(rank: int, port: int, plan: dict[str, Any]) -> None:
-    how, fails = plan["how"], rank == plan["fails"]
+def _join(rank: int, port: int, plan: dict[str, Any]) -> None:
     os.environ.update(torchrun_variables(rank, plan["size"], plan["size"], port))
+    _train(rank, plan)
+
+
+def _train(rank: int, plan: dict[str, Any]) -> None:
+    how, fails = plan["how"], rank == plan["fails"]
     arguments = list(plan["arguments"])
     if how in ("absent", "recipe", "gpu") and fails:
         Path(plan["began"]).touch()
@@ -101,4 +121,8 @@ def _fail_in_a_step(rank: int, plan: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()))
+    content = json.loads(Path(sys.argv[1]).read_text())
+    if "RANK" in os.environ:  # torchrun has started it
+        _train(int(os.environ["RANK"]), content)
+    else:
+        main(content)

@@ -213,7 +213,7 @@
       if (!cell) return [];
       const line = make("tr");
       const value = valueOf(row, c).textContent;
-      line.append(make("td", "", cell[1]), make("td", "num", value), ...[2, 3, 4].map((k) => make("td", "", data.texts[cell[k]])));
+      line.append(make("td", "said", cell[1]), make("td", "num", value), ...[2, 3, 4].map((k) => make("td", "said", data.texts[cell[k]])));
       return [line];
     }));
     dialog.showModal();

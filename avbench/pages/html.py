@@ -11,9 +11,11 @@ from markupsafe import Markup
 
 from avbench.pages.assets import asset
 from avbench.pages.numbers import NONE
-from avbench.pages.table import RANKS, Table, for_people, groups
+from avbench.pages.table import RANKS, Cell, Table, for_people, groups
 
 _KINDS = {"number": "num", "sign": "sign", "text": "text", "word": "word", "name": "word"}
+# Of a wide table most cells are unknown; they stand without a class, which would be a quarter of the page.
+_UNKNOWN = (Cell(), Cell(NONE))
 
 
 @cache
@@ -58,6 +60,6 @@ def table_html(
     shown = for_people(table)
     context = {
         "table": shown, "groups": list(groups(shown)), "label": label or table.title, "id": id, "kind": kind,
-        "tall": tall, "anchors": anchors, "kinds": _KINDS, "ranks": RANKS,
+        "tall": tall, "anchors": anchors, "kinds": _KINDS, "unknown": _UNKNOWN, "ranks": RANKS,
     }  # fmt: skip
     return fill("avbench.pages/table.html.j2", context)

@@ -182,7 +182,7 @@ def pretrain(options: PretrainOptions, report: Report | None = None) -> tuple[Mi
     averages = list(policy.old().values())
     optimizers = _optimizers(parameters, options)
     losses: list[float] = []
-    # Optimizers step side by side: Muon's take two thirds of a step on one core, and none shares a parameter.
+    # Optimizers, which share no parameter, step side by side: on one core Muon's take two thirds of a step's time.
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(len(optimizers), initializer=torch.set_num_threads, initargs=(threads,)) as aside:
         for step in range(options.steps):

@@ -1,7 +1,8 @@
 """Weights from files into networks that were built without memory: read once per node, kept in shares.
 
 A network is built on torch's meta device, gets its adapters or copies, and is sharded; only then does it get memory. So
-no process ever holds more than its share and the one tensor that is on its way. Checkpoints are read in the same way.
+no process ever holds more than its share and the one tensor that is on its way. Checkpoints are read in the same way,
+and so is what `quantize` rounds, before it gets adapters.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def load_policy(
 
 
 def check_files_suffice(network: nn.Module) -> None:
-    """What `to_empty` would leave undefined or tear apart; LTX-2 has none of it."""
+    """What files do not fill, or memory of its own would tear apart; LTX-2 has none of it."""
     count = sum(1 for _ in network.parameters())
     if list(network.buffers()) or count != sum(1 for _ in network.named_parameters(remove_duplicate=False)):
         raise RuntimeError(f"{type(network).__name__} has buffers or tied weights, which cannot be loaded in shares")
@@ -199,8 +200,8 @@ def whole_tensors(parameters: Mapping[str, nn.Parameter], source: Path, node: No
         raise EnvironmentProblem(f"{source}: the weights cannot be loaded ({problem}).")
     for name, like in parameters.items():
         shape, dtype = like.shape, like.dtype
-        if node.reads:
-            yield name, node.send(files[name].get_tensor(name).to(node.device, dtype))
+        if node.reads:  # a copy: what is read is the file itself, mapped into memory
+            yield name, node.send(files[name].get_tensor(name).to(node.device, dtype, copy=True))
         else:
             yield name, node.send(torch.empty(shape, dtype=dtype, device=node.device))
 

@@ -77,7 +77,7 @@ class Ltx2Backbone:
             section: folder or hub id, number formats, size of the clips, tiling and offload, cache, negative prompt.
             prompts: those of the run, encoded now.
             prompt_tokens: length that prompts are padded to.
-            empty: build the transformer on the meta device, for `load_policy` to fill.
+            empty: build the transformer on the meta device, for `load_policy` or `load_quantized` to fill.
 
         Raises:
             UsageError: not a pipeline of LTX-2.0, 2.3 or 2.5, or a size that it cannot make.

@@ -28,7 +28,8 @@ def load_quantized(
 
     Weights are rounded to 255 steps in each row and multiplied in the format of their input; everything else keeps its
     format. One layer after another is read, by one process of each node, and rounded on the device, so neither that nor
-    main memory ever holds the whole in its own format. All processes have to call this together.
+    the process's own memory ever holds the whole in its own format (files are mapped). All processes have to call this
+    together.
 
     Args:
         network: an LTX-2 transformer without adapters on the meta device; changed in place.

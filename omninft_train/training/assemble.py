@@ -128,7 +128,7 @@ def load_backbone(config: Config, device: str, prompts: Sequence[str] = (), *, e
 
     Args:
         prompts: encoded now.
-        empty: its transformer has no memory yet, for `load_policy` to fill.
+        empty: its transformer has no memory yet, for `load_policy` or `load_quantized` to fill.
 
     Raises:
         UsageError: it is not there, or has no block that guidance is to skip.

@@ -7,9 +7,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from omninft_train.training.liveness import Liveness
 from omninft_train.training.meeting import open_store
@@ -17,8 +18,12 @@ from omninft_train.training.meeting import open_store
 _LOG = logging.getLogger(__name__)
 _KEY = "first-failure"
 _CRASH, _INTERRUPTED = 70, 130
+_TERMINATED = (129, 143)  # by SIGHUP or SIGTERM, as torchrun and schedulers send them
 _LOOK_SECONDS = 1.0
+# A process whose error may come of another one's end waits so long to hear of that, before it leaves its own.
 _ECHO_LOOKS = 4
+# Of the store, once a process is gone: it may be gone with it, and says nothing for a quarter of an hour.
+_STORE_SECONDS = 5.0
 # The first to fail waits until the others know; they wait until it has printed its message.
 _NOTICE_SECONDS, _PRINT_SECONDS = 1.5, 4.0
 
@@ -43,18 +48,17 @@ def ending_together(rank: int) -> Iterator[None]:
         SystemExit: this process failed after another one.
     """
     watch = _Watch(rank)
-    thread = threading.Thread(target=watch.run, name="failures of other processes", daemon=True)
-    thread.start()
     try:
         yield
     except BaseException as error:
         watch.over.set()
-        thread.join(_PRINT_SECONDS)
         first = watch.report(error)
         if first.rank == rank:
             time.sleep(_NOTICE_SECONDS)
             raise
-        if not isinstance(error, Exception):  # a signal, which all get
+        if not isinstance(error, Exception):  # a signal, which all get, or which torchrun sent because of the first
+            if first.exit_code == _CRASH:
+                watch.follow(first)
             raise
         # Mostly a connection that the first one closed.
         _LOG.debug("process %d: %s", rank, _text(error))
@@ -62,9 +66,7 @@ def ending_together(rank: int) -> Iterator[None]:
         watch.follow(first)
         raise SystemExit(first.exit_code) from error
     finally:
-        watch.over.set()
-        thread.join(_PRINT_SECONDS)  # sockets are not to be closed below its hands
-        watch.liveness.close()
+        watch.close()
 
 
 class _Watch:
@@ -72,13 +74,26 @@ class _Watch:
 
     def __init__(self, rank: int) -> None:
         self.over = threading.Event()
+        self._closed = threading.Event()
         self._rank = rank
         self._first: Failure | None = None
         # A connection of its own: torch's waits in operations that other threads would wait for.
         self._store = open_store()
-        self.liveness = Liveness(rank, self._store)
+        self._liveness = Liveness(rank, self._store)
+        # Two threads: the store does not answer any more where the node that keeps it is lost.
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._listen)]
+        for thread in self._threads:
+            thread.start()
 
-    def run(self) -> None:
+    def close(self) -> None:
+        """The body is over, well or not."""
+        self.over.set()
+        self._closed.set()
+        for thread in self._threads:
+            thread.join(_PRINT_SECONDS)  # sockets are not to be closed below its hands
+        self._liveness.close()
+
+    def _read(self) -> None:
         """Until the body is over: end this process once another one has failed."""
         while not self.over.wait(_LOOK_SECONDS):
             self._first = self._look()
@@ -88,6 +103,18 @@ class _Watch:
             if not self.over.wait(_PRINT_SECONDS):
                 self.follow(self._first)
                 os._exit(self._first.exit_code)
+            return
+
+    def _listen(self) -> None:
+        """Until all is over: leave for the others that a process is gone, or end where the store went with it."""
+        while not self._closed.wait(_LOOK_SECONDS):
+            gone = self._liveness.gone()
+            if gone is None:
+                continue
+            failure = _killed(gone)
+            if not _within(_STORE_SECONDS, partial(self._leave, failure)):
+                self.follow(failure)
+                os._exit(failure.exit_code)
             return
 
     def report(self, error: BaseException) -> Failure:
@@ -106,7 +133,8 @@ class _Watch:
 
     def _cause(self, error: BaseException) -> Failure | None:
         """The failure that an error echoes, if it does: mostly a connection that another one's end closed."""
-        if hasattr(error, "exit_code") or not isinstance(error, Exception):
+        code = getattr(error, "exit_code", None)
+        if code not in _TERMINATED and (code is not None or not isinstance(error, Exception)):
             return None
         for _ in range(_ECHO_LOOKS):
             if (first := self._look()) is not None:
@@ -116,16 +144,27 @@ class _Watch:
 
     def _look(self) -> Failure | None:
         try:
-            if self._store.check([_KEY]):
-                return _parsed(self._store.get(_KEY))
-            gone = self.liveness.gone()
-            return None if gone is None else self._leave(_killed(gone))
+            return _parsed(self._store.get(_KEY)) if self._store.check([_KEY]) else None
         except RuntimeError:
             return _lost()
 
     def _leave(self, failure: Failure) -> Failure:
         """Leave a failure for all; returns the first one."""
         return _parsed(self._store.compare_set(_KEY, "", json.dumps(asdict(failure))))
+
+
+def _within(seconds: float, work: Callable[[], object]) -> bool:
+    """Whether some work with the store is done in time."""
+    done: list[object] = []
+
+    def run() -> None:
+        with suppress(RuntimeError):  # it cannot be reached
+            done.append(work())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(done)
 
 
 def _killed(rank: int) -> Failure:

@@ -11,16 +11,29 @@ import os
 import secrets
 import socket
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 _LOG = logging.getLogger(__name__)
 _KEY = "liveness"
 _TOKEN_BYTES, _RANK_BYTES = 16, 4
-_GREETING_SECONDS, _CONNECT_SECONDS = 1.0, 10.0
-_GOODBYE = b"."
+_GREETING_BYTES = _TOKEN_BYTES + _RANK_BYTES
+_WELCOME, _GOODBYE = b"+", b"."
+_CONNECT_SECONDS = 10.0
+# Strangers find open ports; those that say nothing are left after so many looks, and no more are heard at a time.
+_PATIENCE, _STRANGERS = 100, 4096
 # A peer that answers nothing any more is gone after 10 + 6 x 5 seconds.
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 6}
+
+
+@dataclass
+class _Stranger:
+    """A connection that has not told yet whose it is."""
+
+    peer: socket.socket
+    said: bytes = b""
+    looks: int = 0
 
 
 class Liveness:
@@ -32,14 +45,17 @@ class Liveness:
     """
 
     def __init__(self, rank: int, store: Any) -> None:
+        self._rank = rank
         self._peers: dict[int, socket.socket] = {}
+        self._strangers: list[_Stranger] = []
+        self._welcomed = False
         self._server: socket.socket | None = None
         self._token = secrets.token_bytes(_TOKEN_BYTES)
         if rank == 0:
             self._server = _listener()
             store.set(_KEY, f"{_own_address()} {self._server.getsockname()[1]} {self._token.hex()}")
         else:
-            self._connect(rank, store)
+            self._connect(store)
 
     def gone(self) -> int | None:
         """A process that ended without saying goodbye, among those connected to this one; looks, and does not wait."""
@@ -49,46 +65,69 @@ class Liveness:
 
     def close(self) -> None:
         """Say goodbye: this process ends, and is not to be taken for lost."""
-        for peer in self._peers.values():
+        if self._server is not None:
+            self._welcome(self._server)
+            self._server.close()
+            self._server = None
+        for peer in (*self._peers.values(), *(one.peer for one in self._strangers)):
             with suppress(OSError):  # it went first
                 peer.sendall(_GOODBYE)
             peer.close()
-        self._peers = {}
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        self._peers, self._strangers = {}, []
 
-    def _welcome(self, server: socket.socket) -> None:
-        """Take the connections that wait, but for those of strangers."""
-        while True:
-            try:
-                peer, _ = server.accept()
-            except OSError:  # none waits
-                return
-            peer.settimeout(_GREETING_SECONDS)
-            try:
-                greeting = peer.recv(_TOKEN_BYTES + _RANK_BYTES, socket.MSG_WAITALL)
-            except OSError:
-                greeting = b""
-            if secrets.compare_digest(greeting[:_TOKEN_BYTES], self._token):
-                self._keep(int.from_bytes(greeting[_TOKEN_BYTES:], "big"), peer)
-            else:
-                peer.close()
-
-    def _connect(self, rank: int, store: Any) -> None:
-        host = port = "?"
+    def _connect(self, store: Any) -> None:
+        where = "?"
         try:
             store.wait([_KEY], timedelta(seconds=_CONNECT_SECONDS))
             host, port, token = store.get(_KEY).decode().split(" ")
+            where = f"{host}, port {port}"
             peer = socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS)
-            peer.sendall(bytes.fromhex(token) + rank.to_bytes(_RANK_BYTES, "big"))
+            peer.sendall(bytes.fromhex(token) + self._rank.to_bytes(_RANK_BYTES, "big"))
         except (OSError, RuntimeError) as error:
-            _LOG.warning(
-                "process %d cannot reach process 0 at %s, port %s (%s): if one of the two is killed, the other may "
-                "wait for it. Allow connections between the nodes.", rank, host, port, str(error).partition("\n")[0],
-            )  # fmt: skip
+            self._warn(f"{where} ({str(error).partition(chr(10))[0]})")
             return
         self._keep(0, peer)
+
+    def _warn(self, where: str) -> None:
+        _LOG.warning(
+            "process %d cannot reach process 0 at %s: if one of the two is killed, the other may wait for hours. "
+            "Allow connections between the nodes.", self._rank, where,
+        )  # fmt: skip
+
+    def _welcome(self, server: socket.socket) -> None:
+        """Take the connections that wait, and tell processes of the run from strangers."""
+        with suppress(OSError):  # none waits
+            while len(self._strangers) < _STRANGERS:
+                peer, _ = server.accept()
+                peer.setblocking(False)
+                self._strangers.append(_Stranger(peer))
+        self._strangers = [one for one in self._strangers if self._is_strange(one)]
+
+    def _is_strange(self, one: _Stranger) -> bool:
+        """Whether a connection still is a stranger's; otherwise it is a process's by now, or closed."""
+        one.looks += 1
+        try:
+            part = one.peer.recv(_GREETING_BYTES - len(one.said))
+        except BlockingIOError:
+            return self._is_patient(one)
+        except OSError:
+            part = b""
+        one.said += part
+        if part and len(one.said) < _GREETING_BYTES:
+            return self._is_patient(one)
+        if one.said[:_TOKEN_BYTES] == self._token and len(one.said) == _GREETING_BYTES:
+            with suppress(OSError):  # gone again, as the next look tells
+                one.peer.sendall(_WELCOME)
+            self._keep(int.from_bytes(one.said[_TOKEN_BYTES:], "big"), one.peer)
+        else:
+            one.peer.close()
+        return False
+
+    def _is_patient(self, one: _Stranger) -> bool:
+        if one.looks < _PATIENCE:
+            return True
+        one.peer.close()
+        return False
 
     def _keep(self, rank: int, peer: socket.socket) -> None:
         peer.setblocking(False)
@@ -100,14 +139,20 @@ class Liveness:
 
     def _is_gone(self, rank: int) -> bool:
         try:
-            said = self._peers[rank].recv(len(_GOODBYE))
+            while (said := self._peers[rank].recv(1)) == _WELCOME:
+                self._welcomed = True
         except BlockingIOError:
             return False
         except OSError:  # keep-alives went unanswered, or the connection was reset
-            return True
-        if said:
+            said = b""
+        if said == _GOODBYE:
             self._peers.pop(rank).close()
-        return not said
+            return False
+        if self._rank and not self._welcomed:  # nobody was there: something between the two closed it
+            self._peers.pop(rank).close()
+            self._warn("the address that it gave (the connection was closed)")
+            return False
+        return True
 
 
 def _listener() -> socket.socket:
@@ -131,4 +176,4 @@ def _own_address() -> str:
     except OSError:
         return host
     # All meet on this machine, which may know itself by an address that others cannot use.
-    return host if address.startswith("127.") or address == "::1" else address
+    return host if address == target[0] or address.startswith("127.") else address

@@ -202,6 +202,7 @@ def test_ls_tells_all_about_one_metric(avbench):
     assert "Did you mean sharpness?" in wrong.stderr
 
 
+@pytest.mark.long
 def test_doctor_names_versions_and_cures(avbench):
     done = avbench("doctor", "--json")
     findings = {finding["what"]: finding for finding in json.loads(done.stdout)}

@@ -110,6 +110,7 @@ def test_a_signal_ends_a_run_that_goes_on_later(avbench, folder, gate, tmp_path,
         assert_frame_equal(scores.drop(columns=volatile), whole.drop(columns=volatile), check_exact=True)
 
 
+@pytest.mark.long
 def test_a_terminated_script_leaves_nothing_either(folder, gate, tmp_path):
     text = "import sys; from avbench import score_clips\nscore_clips(*sys.argv[1:3], metrics=sys.argv[3:], workers=2)"
     out = tmp_path / "run"

@@ -76,6 +76,7 @@ def test_the_page_is_whole_safe_and_repeats(avbench, grid_file, tmp_path):
     assert page.read_bytes() == first
 
 
+@pytest.mark.long
 def test_what_is_done_is_not_done_again(avbench, grid_file, tmp_path):
     log = tmp_path / "calls"
     fake = {"FAKE_CALLS": str(log)}

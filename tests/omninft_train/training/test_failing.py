@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from joined_worker import TESTS, environment
+from joined_worker import TESTS, environment, free_port
 from tiny_training import SMALL, tiny_weights
 
 MESSAGE = "the list of prompts is upside down."
@@ -20,23 +22,27 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_weights(tmp_path_factory.mktemp("weights"))
 
 
-def failing(
-    weights: Path, folder: Path, *, fails: int, how: str = "raises", size: int = 3, agent: bool = False
-) -> tuple[dict[str, Any], list[str]]:
-    """Exit codes and seconds, and the lines that all processes wrote to stderr."""
+def plan_file(weights: Path, folder: Path, *, fails: int, **more: Any) -> Path:
+    """What `failing_worker` is to do."""
     settings = [f'backbone.path="{weights}"', *SMALL]
     arguments = ["train", "--out", str(folder / "run"), "--backbone", "miniature"]
     plan = {
         "arguments": [*arguments, *(part for text in settings for part in ("--set", text))],
-        "size": size,
         "fails": fails,
-        "how": how,
-        "agent": agent,
+        **more,
         "began": str(folder / "began"),
         "result": str(folder / "result.json"),
     }
     (folder / "plan.json").write_text(json.dumps(plan))
-    command = [sys.executable, str(TESTS / "failing_worker.py"), str(folder / "plan.json")]
+    return folder / "plan.json"
+
+
+def failing(
+    weights: Path, folder: Path, *, fails: int, how: str = "raises", size: int = 3, agent: str = ""
+) -> tuple[dict[str, Any], list[str]]:
+    """Exit codes and seconds, and the lines that all processes wrote to stderr."""
+    plan = plan_file(weights, folder, fails=fails, how=how, size=size, agent=agent)
+    command = [sys.executable, str(TESTS / "failing_worker.py"), str(plan)]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads((folder / "result.json").read_text()), done.stderr.splitlines()
@@ -74,13 +80,45 @@ def test_a_killed_process_ends_all_and_is_named(weights: Path, tmp_path: Path, h
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("agent", "message"), [(True, "it ended without a word"), (False, "it can no longer be rea")])
-def test_so_it_does_where_the_first_process_is_killed(weights: Path, tmp_path: Path, agent: bool, message: str) -> None:
-    """The store that tells of failures stays, where torchrun keeps it, or goes with that process."""
+def test_it_is_named_where_torchrun_ends_the_others(weights: Path, tmp_path: Path) -> None:
+    """By a signal, a moment later; theirs is not taken for the first failure."""
+    result, lines = failing(weights, tmp_path, fails=1, how="killed far", agent="terminates")
+    assert result["codes"] == [143, -9, 143] and result["seconds"] < 20
+    for rank in (0, 2):
+        assert f"process {rank} ends, because process 1 failed: it ended without a word" in "\n".join(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("agent", "within"), [("keeps the store", 20), ("is lost", 25), ("", 20)])
+def test_so_it_is_where_the_first_process_is_killed(weights: Path, tmp_path: Path, agent: str, within: float) -> None:
+    """The store that tells of failures stays, where torchrun keeps it, or says nothing any more, or goes."""
     result, lines = failing(weights, tmp_path, fails=0, how="killed far", size=2, agent=agent)
-    assert result["codes"] == [-9, 70] and result["seconds"] < 20
+    assert result["codes"] == [-9, 70] and result["seconds"] < within
     (line,) = (line for line in lines if "ends, because" in line)
-    assert line.startswith(f"process 1 ends, because process 0 failed: {message}")
+    assert line.startswith("process 1 ends, because process 0 failed: it ended without a word") or not agent
+
+
+@pytest.mark.slow
+def test_torchrun_on_two_nodes_ends_where_a_process_of_one_is_killed(weights: Path, tmp_path: Path) -> None:
+    """Two agents of torchrun, here on one machine, of which the other one does not hear."""
+    plan = plan_file(weights, tmp_path, fails=1, how="killed far", size=2)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    command += ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]
+    script = [str(TESTS / "failing_worker.py"), str(plan)]
+    with ExitStack() as stack:
+        agents = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*command, f"--node-rank={node}", *script], env=environment(), stderr=subprocess.PIPE, text=True
+                )
+            )
+            for node in range(2)
+        ]
+        errors = [agent.communicate(timeout=300)[1] for agent in agents]
+        seconds = time.time() - (tmp_path / "began").stat().st_mtime
+    assert [agent.returncode for agent in agents] == [1, 1] and seconds < 30
+    assert "process 0 ends, because process 1 failed: it ended without a word" in errors[0]
+    assert "exitcode  : 70" in errors[0] and "Signal 9" in errors[1]
 
 
 @pytest.mark.long

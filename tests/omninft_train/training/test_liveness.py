@@ -76,14 +76,50 @@ def test_whoever_says_goodbye_is_not_missed(three: list[Liveness]) -> None:
         time.sleep(0.05)
 
 
-def test_strangers_are_nobody(store: dist.Store) -> None:
+def test_strangers_are_nobody(store: dist.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And do not keep the first process from looking after its own."""
+    monkeypatch.setattr(liveness, "_PATIENCE", 3)
+    with ExitStack() as stack:
+        first = stack.enter_context(closing(Liveness(0, store)))
+        _, port, token = store.get("liveness").decode().split(" ")
+        words = (b"GET / HTTP/1.1\r\nHost: here\r\n\r\n", b"", bytes(20), bytes.fromhex(token)[:8])
+        strangers = [stack.enter_context(socket.create_connection(("127.0.0.1", int(port)))) for _ in words]
+        for stranger, said in zip(strangers, words, strict=True):
+            stranger.sendall(said)
+        other = stack.enter_context(closing(Liveness(5, store)))
+        assert first.gone() is None and list(first._peers) == [5]
+        for _ in range(3):
+            assert first.gone() is None and other.gone() is None
+        assert not first._strangers
+        kill(other)
+        assert gone(first, 5)
+
+
+def test_a_greeting_may_come_in_parts(store: dist.Store) -> None:
     with closing(Liveness(0, store)) as first:
         _, port, token = store.get("liveness").decode().split(" ")
-        for said in (b"GET / HTTP/1.1\r\nHost: here\r\n\r\n", b"", bytes(20), bytes.fromhex(token)[:8]):
-            with socket.create_connection(("127.0.0.1", int(port))) as stranger:
-                stranger.sendall(said)
-            assert first.gone() is None
-        assert not first._peers
+        with socket.create_connection(("127.0.0.1", int(port))) as slow:
+            greeting = bytes.fromhex(token) + (4).to_bytes(4, "big")
+            for part in (greeting[:7], greeting[7:18], greeting[18:]):
+                assert first.gone() is None and not first._peers
+                slow.sendall(part)
+                time.sleep(0.05)
+            assert first.gone() is None and list(first._peers) == [4]
+
+
+def test_a_connection_that_was_never_welcomed_ends_nothing(store: dist.Store, caplog: pytest.LogCaptureFixture) -> None:
+    """Something between the nodes took it, and closed it."""
+    with socket.create_server(("127.0.0.1", 0)) as gateway:
+        store.set("liveness", f"127.0.0.1 {gateway.getsockname()[1]} {bytes(16).hex()}")
+        with closing(Liveness(2, store)) as one:
+            gateway.accept()[0].close()
+            for _ in range(250):
+                assert one.gone() is None
+                if not one._peers:
+                    break
+                time.sleep(0.02)
+            assert not one._peers
+    assert "process 2 cannot reach process 0" in caplog.text
 
 
 def test_a_node_that_answers_nothing_is_lost_within_a_minute(three: list[Liveness]) -> None:
