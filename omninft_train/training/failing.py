@@ -52,18 +52,10 @@ def ending_together(rank: int) -> Iterator[None]:
         yield
     except BaseException as error:
         watch.over.set()
-        first = watch.report(error)
-        if first.rank == rank:
-            time.sleep(_NOTICE_SECONDS)
+        first = _undisturbed(partial(watch.conclude, error))
+        if first.rank == rank or _is_for_all(error, first):
             raise
-        if not isinstance(error, Exception):  # a signal, which all get, or which torchrun sent because of the first
-            if first.exit_code == _CRASH:
-                watch.follow(first)
-            raise
-        # Mostly a connection that the first one closed.
-        _LOG.debug("process %d: %s", rank, _text(error))
-        time.sleep(_PRINT_SECONDS)
-        watch.follow(first)
+        _settle(error)
         raise SystemExit(first.exit_code) from error
     finally:
         watch.close()
@@ -96,13 +88,14 @@ class _Watch:
     def _read(self) -> None:
         """Until the body is over: end this process once another one has failed."""
         while not self.over.wait(_LOOK_SECONDS):
-            self._first = self._look()
-            if self._first is None:
+            first = self._look()
+            if first is None:
                 continue
+            self._first = first
             # At the end of a run the store goes with the first process, and the others are over a moment later.
             if not self.over.wait(_PRINT_SECONDS):
-                self.follow(self._first)
-                os._exit(self._first.exit_code)
+                self.follow(first)
+                os._exit(first.exit_code)
             return
 
     def _listen(self) -> None:
@@ -112,12 +105,26 @@ class _Watch:
             if gone is None:
                 continue
             failure = _killed(gone)
-            if not _within(_STORE_SECONDS, partial(self._leave, failure)):
+            # Where a failure is known, processes end because of it.
+            if self._first is None and not _within(_STORE_SECONDS, partial(self._leave, failure)):
                 self.follow(failure)
                 os._exit(failure.exit_code)
             return
 
-    def report(self, error: BaseException) -> Failure:
+    def conclude(self, error: BaseException) -> Failure:
+        """Let the others know of this process's failure, or say why it follows another one; returns the first."""
+        self._first = first = self._report(error)
+        if first.rank == self._rank:
+            time.sleep(_NOTICE_SECONDS)
+            return first
+        _LOG.debug("process %d: %s", self._rank, _text(error))
+        if isinstance(error, Exception):
+            time.sleep(_PRINT_SECONDS)
+        if not _is_for_all(error, first):
+            self.follow(first)
+        return first
+
+    def _report(self, error: BaseException) -> Failure:
         """Leave the failure of this process for the others; returns the first one, which may be another's."""
         if self._first is not None:
             return self._first
@@ -153,6 +160,36 @@ class _Watch:
         return _parsed(self._store.compare_set(_KEY, "", json.dumps(asdict(failure))))
 
 
+def _undisturbed(work: Callable[[], Failure]) -> Failure:
+    """What some work gives, though torchrun ends the neighbours of a process that failed, in the middle of it."""
+    done: list[Failure] = []
+    finished = threading.Event()
+
+    def run() -> None:
+        done.append(work())
+        finished.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    while True:
+        try:
+            finished.wait()  # not `join`: interrupted once, it takes the thread for ended
+            return done[0]
+        except BaseException as stop:
+            if getattr(stop, "exit_code", None) not in _TERMINATED:
+                raise
+            _settle(stop)
+
+
+def _settle(error: BaseException) -> None:
+    """Of a signal's exception: this process ends, and hears no further one."""
+    getattr(error, "settle", lambda: None)()
+
+
+def _is_for_all(error: BaseException, first: Failure) -> bool:
+    """Whether an error is a signal that all processes get, of which another one was the first to tell."""
+    return not isinstance(error, Exception) and first.exit_code in (*_TERMINATED, _INTERRUPTED)
+
+
 def _within(seconds: float, work: Callable[[], object]) -> bool:
     """Whether some work with the store is done in time."""
     done: list[object] = []
@@ -164,6 +201,7 @@ def _within(seconds: float, work: Callable[[], object]) -> bool:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)
+    thread.join(1.0)  # once more, where native code kept all threads waiting
     return bool(done)
 
 
@@ -172,7 +210,7 @@ def _killed(rank: int) -> Failure:
 
 
 def _lost() -> Failure:
-    return Failure(0, "it can no longer be reached", _CRASH)
+    return Failure(0, "what it, or torchrun beside it, keeps for all can no longer be reached", _CRASH)
 
 
 def _parsed(content: bytes) -> Failure:

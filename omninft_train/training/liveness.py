@@ -20,9 +20,9 @@ _KEY = "liveness"
 _TOKEN_BYTES, _RANK_BYTES = 16, 4
 _GREETING_BYTES = _TOKEN_BYTES + _RANK_BYTES
 _WELCOME, _GOODBYE = b"+", b"."
-_CONNECT_SECONDS = 10.0
+_ADDRESS_SECONDS, _CONNECT_SECONDS = 60.0, 10.0
 # Strangers find open ports; those that say nothing are left after so many looks, and no more are heard at a time.
-_PATIENCE, _STRANGERS = 100, 4096
+_PATIENCE, _STRANGERS = 100, 256
 # A peer that answers nothing any more is gone after 10 + 6 x 5 seconds.
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 6}
 
@@ -78,7 +78,7 @@ class Liveness:
     def _connect(self, store: Any) -> None:
         where = "?"
         try:
-            store.wait([_KEY], timedelta(seconds=_CONNECT_SECONDS))
+            store.wait([_KEY], timedelta(seconds=_ADDRESS_SECONDS))
             host, port, token = store.get(_KEY).decode().split(" ")
             where = f"{host}, port {port}"
             peer = socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS)

@@ -80,12 +80,18 @@ def test_a_killed_process_ends_all_and_is_named(weights: Path, tmp_path: Path, h
 
 
 @pytest.mark.slow
-def test_it_is_named_where_torchrun_ends_the_others(weights: Path, tmp_path: Path) -> None:
-    """By a signal, a moment later; theirs is not taken for the first failure."""
-    result, lines = failing(weights, tmp_path, fails=1, how="killed far", agent="terminates")
-    assert result["codes"] == [143, -9, 143] and result["seconds"] < 20
+@pytest.mark.parametrize("how", ["killed", "killed far"])
+def test_it_is_named_where_torchrun_ends_the_others(weights: Path, tmp_path: Path, how: str) -> None:
+    """By a signal, a moment later; theirs is not taken for the first failure, and does not silence them."""
+    result, lines = failing(weights, tmp_path, fails=1, how=how, agent="terminates")
+    assert result["codes"] == [70, -9, 70] and result["seconds"] < 20
     for rank in (0, 2):
         assert f"process {rank} ends, because process 1 failed: it ended without a word" in "\n".join(lines)
+
+
+@pytest.mark.slow
+def test_the_first_message_stays_the_first_where_torchrun_ends_the_others(weights: Path, tmp_path: Path) -> None:
+    check(*failing(weights, tmp_path, fails=1, agent="terminates"), fails=1)
 
 
 @pytest.mark.slow
