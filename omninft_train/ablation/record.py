@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -82,7 +83,7 @@ def _row(outcome: Outcome, label: str, metric: Metric, summary: Summary, command
         n_of=str(summary.n_of or len(grid.seeds)),
         unit=metric.unit,
         direction="n/a" if metric.direction == "none" else metric.direction,
-        run_digest=_digest(grid, results, summary.variant),
+        run_digest=_digest(outcome, summary.variant),
         weights_digest=results.weights.get(metric.name, "none"),
         weights="checkpoints",
         precision=results.precision,
@@ -102,8 +103,18 @@ def _setting(results: Results, variant: str) -> str:
     return f"{max(steps)} steps" if steps else "not trained"
 
 
-def _digest(grid: Grid, results: Results, variant: str) -> str:
-    parts = [results.digests.get((variant, seed), "") for seed in grid.seeds]
+def _digest(outcome: Outcome, variant: str) -> str:
+    """Of what was to be done, and of what came out: on another processor the same settings give other values."""
+    results = outcome.results
+    parts = [_short([results.digests.get((variant, seed), "") for seed in outcome.grid.seeds])]
+    for name in sorted(metric.name for metric in results.metrics):
+        found = outcome.summaries[variant, name]
+        if found.mean is not None:
+            parts += [name, *map(_number, (found.mean, found.sd, found.low, found.high))]
+    return _short(parts)
+
+
+def _short(parts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

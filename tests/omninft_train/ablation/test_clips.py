@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,8 @@ def _records_once(outcome: Outcome, tmp_path: Path) -> None:
     (boards / "measured").mkdir()
     assert record(outcome, boards, "avbench ablate --grid clips.toml", "a test") == 4
     assert record(outcome, boards, "avbench ablate --grid clips.toml", "a test") == 0
+    again = _elsewhere(outcome)
+    assert record(again, boards, "avbench ablate --grid clips.toml", "another machine") == 4
     reading = read_folder(boards)
     assert list(reading.problems) == []
     rows = reading.board.measured
@@ -129,7 +132,16 @@ def _records_once(outcome: Outcome, tmp_path: Path) -> None:
         ("base", "base", "not trained"), ("+ vanilla", "vanilla", "4 steps"),
     }  # fmt: skip
     assert {row.benchmark for row in rows} == {"JavisBench"}
-    assert len({row.run_digest for row in rows}) == 2
+    assert len({row.run_digest for row in rows}) == 4
+
+
+def _elsewhere(outcome: Outcome) -> Outcome:
+    """The same settings on another processor, where values come out otherwise."""
+    moved = {
+        key: replace(summary, mean=None if summary.mean is None else summary.mean + 0.001)
+        for key, summary in outcome.summaries.items()
+    }
+    return replace(outcome, summaries=moved)
 
 
 def test_figures_of_another_benchmark_are_not_shown_and_the_reason_is(place):
