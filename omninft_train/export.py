@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.files import rename
 from omninft_train.generate import read_config
 from omninft_train.models.adapter_files import COMFYUI_FILE, LORA_FILE, PEFT_CONFIG, PEFT_FILE
+from omninft_train.models.loading import INDEX, weight_files
 from omninft_train.models.lora import lora_config
 from omninft_train.models.velocity import version
 from omninft_train.training import checkpoint
@@ -29,6 +32,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 NETWORK_FILE, NETWORK_CONFIG = "diffusion_pytorch_model.safetensors", "config.json"
 _A, _B = ".lora_A.weight", ".lora_B.weight"
+_PARTIAL, _ABANDONED = ".partial-", 24 * 3600.0  # seconds without a new file, which no export takes
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def check_base(weights: TrainedWeights, base: str) -> None:
     from omninft_train.models.ltx2 import CONFIG_FILES, config_digest, describe, locate
 
     network = describe(locate(base, CONFIG_FILES), ["transformer"])["transformer"]
-    other = config_digest(network.config)
+    other = config_digest(network)
     if other != weights.meta["backbone_digest"]:
         raise UsageError(
             f"{base} is another base (LTX-{version(network.config)}, architecture {other}) than the one that was "
@@ -177,7 +181,7 @@ def _write_network(weights: TrainedWeights, folder: Path, options: ExportOptions
 
 
 def _write_merged(weights: TrainedWeights, folder: Path, options: ExportOptions) -> None:
-    """The base's files one after another, each weight plus alpha / rank times B A, added in float32."""
+    """The base's files one after another, each weight plus alpha / rank times B A: added in float32, rounded once."""
     if weights.config.backbone.kind != "ltx2":
         raise UsageError("format merged (--format): only for runs on LTX-2.")
     from omninft_train.models.ltx2 import locate
@@ -187,22 +191,33 @@ def _write_merged(weights: TrainedWeights, folder: Path, options: ExportOptions)
     source = locate(base, ("model_index.json", "transformer/*")) / "transformer"
     missing = set(weights.modules)
     with _writing(folder, "diffusion_pytorch_model*") as partial:
-        for file in sorted(source.glob("*.safetensors")):
+        for file in _base_files(source):
             tensors = _load(file)
             for module in sorted(missing & {name.removesuffix(".weight") for name in tensors}):
-                tensors[f"{module}.weight"] = _merge(tensors[f"{module}.weight"], weights, module)
+                base_weight = tensors[f"{module}.weight"]
+                dtype = getattr(torch, options.dtype) if options.dtype else base_weight.dtype
+                tensors[f"{module}.weight"] = _merge(base_weight, weights, module).to(dtype)
                 missing.remove(module)
             _save(tensors, partial / file.name, weights, options)
-        for file in source.glob("*.json"):
-            shutil.copyfile(file, partial / file.name)
+        for name in (NETWORK_CONFIG, INDEX):
+            if (source / name).is_file():
+                shutil.copyfile(source / name, partial / name)
         if missing:
             raise UsageError(f"{source}: has no {min(missing)}.weight, nor {len(missing) - 1} more that were adapted.")
+
+
+def _base_files(source: Path) -> list[Path]:
+    """Those that a loader reads; a folder may hold the network in other formats beside them."""
+    try:
+        return weight_files(source)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise EnvironmentProblem(f"{source / INDEX}: cannot be read ({error}). Download the pipeline again.") from error
 
 
 def _merge(base: Tensor, weights: TrainedWeights, module: str) -> Tensor:
     section = weights.config.policy
     a, b = (weights.tensors[module + part].float() for part in (_A, _B))  # (r, in), (out, r)
-    return (base.float() + section.alpha / section.rank * (b @ a)).to(base.dtype)
+    return base.float() + section.alpha / section.rank * (b @ a)
 
 
 def _adapter(weights: TrainedWeights) -> dict[str, Any]:
@@ -259,9 +274,13 @@ def _writing(folder: Path, weights: str) -> Iterator[Path]:
     """
     if folder.is_file():
         raise UsageError(f"{folder} is a file; the weights need a folder. Name another one.")
-    partial, is_new = folder / ".partial", not folder.exists()
+    # Of a name that no other export has: what a killed one left there is half of something.
+    partial, is_new = folder / f"{_PARTIAL}{secrets.token_hex(4)}", not folder.exists()
     try:
-        partial.mkdir(parents=True, exist_ok=True)
+        partial.mkdir(parents=True)
+        for left in folder.glob(f"{_PARTIAL}*"):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
         yield partial
         written = {path.name for path in partial.iterdir()}
         for name in written:

@@ -24,6 +24,7 @@ from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.models.policy import Policy, copy_part
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def _opened(source: Path, parameters: Mapping[str, nn.Parameter]) -> tuple[dict[
     """The open file of each parameter, or what is wrong; nothing is read of the weights yet."""
     files: dict[str, Any] = {}
     try:
-        for path in _files(source):
+        for path in weight_files(source):
             file: Any = safe_open(path, framework="pt")
             files |= dict.fromkeys(file.keys(), file)
         for name, parameter in parameters.items():
@@ -224,11 +225,11 @@ def _opened(source: Path, parameters: Mapping[str, nn.Parameter]) -> tuple[dict[
     return files, None
 
 
-def _files(source: Path) -> list[Path]:
+def weight_files(source: Path) -> list[Path]:
     """The files of a network: one, or those that its index names."""
     if source.is_file():
         return [source]
-    index = source / f"{WEIGHTS}.index.json"
+    index = source / INDEX
     if not index.is_file():
         return [source / WEIGHTS]
     names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,19 @@ _CLASSES: dict[str, type[Any]] = {
 DECODERS = ("vae", "audio_vae", "vocoder")
 NETWORKS = ("transformer", *DECODERS)
 _SIZED = ("transformer", "vae", "audio_vae")  # that the size of a clip depends on
+# Options of a transformer that its identity has always held: those of diffusers 0.42.1.
+_HASHED = frozenset(
+    """
+    activation_fn attention_bias attention_head_dim attention_out_bias audio_attention_head_dim
+    audio_cross_attention_dim audio_cross_attn_mod audio_ff_bias audio_gated_attn audio_hop_length audio_in_channels
+    audio_num_attention_heads audio_out_channels audio_patch_size audio_patch_size_t audio_pos_embed_max_pos
+    audio_sampling_rate audio_scale_factor base_height base_width caption_channels causal_offset cross_attention_dim
+    cross_attn_mod cross_attn_timestep_scale_multiplier ff_bias gated_attn in_channels norm_elementwise_affine norm_eps
+    num_attention_heads num_layers out_channels patch_size patch_size_t perturbed_attn pos_embed_max_pos qk_norm
+    rope_double_precision rope_theta rope_type timestep_scale_multiplier use_keyframes_abs_pos_embedding
+    use_prompt_adaln_single use_prompt_embeddings vae_scale_factors
+    """.split()  # noqa: SIM905 - a line each would be a page
+)
 CONFIG_FILES = ("model_index.json", "*/config.json")
 ALL_FILES = ("model_index.json", *(f"{part}/*" for part in (*NETWORKS, *TEXT_PARTS)))
 
@@ -54,7 +68,7 @@ class Ltx2Backbone:
         self.transformer = transformer
         self.geometry = geometry
         network: Any = transformer  # diffusers types no attribute of its modules
-        self.digest = config_digest(network.config)
+        self.digest = config_digest(network)
         self._decoders = decoders
         self._prompts = prompts
         self._negative = negative
@@ -251,9 +265,18 @@ def _check_positions(section: BackboneSection, audio_seconds: float, config: Any
             )
 
 
-def config_digest(config: Mapping[str, Any]) -> str:
-    """Identity of an architecture: hash of its configuration, without versions and paths."""
-    content = {key: value for key, value in config.items() if not key.startswith("_")}
+def config_digest(network: Any) -> str:
+    """Identity of a network's architecture: hash of its configuration, without versions and paths.
+
+    An option that later versions of diffusers add counts only where it is not at its default, as files that do not
+    know of it have it: an update in the midst of a run does not change what the run is.
+    """
+    options = inspect.signature(type(network).__init__).parameters
+    content = {
+        key: value
+        for key, value in network.config.items()
+        if not key.startswith("_") and (key in _HASHED or key not in options or value != options[key].default)
+    }
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()[:16]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import resource
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,7 +19,7 @@ from diffusers import LTX2Pipeline, LTX2VideoTransformer3DModel
 from diffusers.loaders.single_file_utils import convert_ltx2_transformer_to_diffusers
 from peft import PeftModel
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_ltx2 import NAMES, load_case, stir
 from tiny_pipeline import load_tiny, save_tiny_pipeline
 from torch import Tensor
@@ -63,7 +66,7 @@ def save_run(policy: Policy, run: Path, base: str = "pipelines/ltx2") -> Path:
     network: Any = policy.transformer("policy")
     kind: Any = "lora" if isinstance(policy, LoraPolicy) else "full"
     config = Config(backbone=BackboneSection(path=base), policy=PolicySection(kind, RANK, ALPHA))
-    meta = {"backbone": "ltx2", "backbone_digest": config_digest(network.config), "config": asdict(config)}
+    meta = {"backbone": "ltx2", "backbone_digest": config_digest(network), "config": asdict(config)}
     meta |= {"network": json.loads(network.to_json_string())}
     checkpoint.save(run, 7, {"policy": policy.full(policy.trainable())}, meta)
     return run
@@ -208,6 +211,81 @@ def test_a_merged_transformer_is_the_policy(trained: Trained, tmp_path: Path, dt
     found = velocity_of(network, backbone.geometry, inputs)
     assert distance(found, velocity(policy, inputs)) < (1e-4 if dtype is None else 0.1)
     assert distance(found, velocity(policy, inputs, "reference")) > 0.05
+
+
+@pytest.fixture
+def halved(saved: Path, trained: Trained, tmp_path: Path) -> tuple[Path, Path]:
+    """The same pipeline with its transformer in bfloat16, and other formats of it beside; a run on it."""
+    base = tmp_path / "base"
+    shutil.copytree(saved, base)
+    file = base / "transformer" / NETWORK_FILE
+    half = {name: value.bfloat16() for name, value in load_file(file).items()}
+    save_file(half, file, {"format": "pt"})
+    for other in ("diffusion_pytorch_model.fp16.safetensors", "another.safetensors"):
+        save_file(half, file.with_name(other), {"format": "pt"})
+    file.with_name("diffusion_pytorch_model.fp16.safetensors.index.json").write_text("{}")
+    return base, save_run(trained.policy, tmp_path / "run", str(base))
+
+
+@pytest.mark.parametrize("dtype", [None, "float32", "float16"])
+def test_merged_weights_are_rounded_once(
+    halved: tuple[Path, Path], trained: Trained, tmp_path: Path, dtype: Any
+) -> None:
+    """A small update of a bfloat16 base is not lost on its way to a wider format."""
+    base, run = halved
+    export(run, tmp_path / "out", ExportOptions("merged", dtype))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["config.json", NETWORK_FILE]
+    before, found = load_file(base / "transformer" / NETWORK_FILE), load_file(tmp_path / "out" / NETWORK_FILE)
+    learned = {name: value.detach() for name, value in trained.policy.trainable().items()}
+    modules = {name.removesuffix(".lora_A.weight") for name in learned if name.endswith(".lora_A.weight")}
+    assert modules and found.keys() == before.keys()
+    wanted_dtype = torch.bfloat16 if dtype is None else getattr(torch, dtype)
+    for name, value in before.items():
+        module, wanted = name.removesuffix(".weight"), value.float()
+        if module in modules:
+            wanted = wanted + ALPHA / RANK * (learned[f"{module}.lora_B.weight"] @ learned[f"{module}.lora_A.weight"])
+        assert found[name].dtype == wanted_dtype and torch.equal(found[name], wanted.to(wanted_dtype)), name
+
+
+def test_what_a_killed_export_left_is_not_published(make_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    export(make_run, folder)
+    good = content(folder)
+    left, fresh = folder / ".partial-0123", folder / ".partial-4567"
+    for partial in (left, fresh):
+        partial.mkdir()
+        (partial / LORA_FILE).write_text("half of it")
+    os.utime(left, (1.0, 1.0))
+    export(make_run, folder, ExportOptions("peft"))
+    assert (folder / LORA_FILE).read_bytes() == good[LORA_FILE] and (folder / PEFT_FILE).is_file()
+    assert fresh.is_dir() and not left.exists()  # another export may be writing there
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Path:
+    return save_run(tiny(lora), tmp_path / "run")
+
+
+def test_an_option_that_a_later_library_adds_makes_no_other_base() -> None:
+    network = load_case("ltx2").shallow()
+    before = config_digest(network)
+
+    class Later(LTX2VideoTransformer3DModel):
+        def __init__(self, *arguments: Any, new_option: bool = False, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+
+    network.__class__ = Later
+    network.register_to_config(new_option=False)
+    assert network.config["new_option"] is False and config_digest(network) == before
+    network.register_to_config(new_option=True)
+    assert config_digest(network) != before
+
+
+def test_the_identity_of_an_architecture_is_that_of_runs_before() -> None:
+    """A change of it would refuse every checkpoint that there is."""
+    config = {key: value for key, value in load_case("ltx2").shallow().config.items() if key[0] != "_"}
+    text = json.dumps(config, sort_keys=True, default=list)
+    assert config_digest(load_case("ltx2").shallow()) == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def test_another_version_of_the_base_is_refused(saved: Path, trained: Trained, tmp_path: Path) -> None:
