@@ -171,7 +171,8 @@ class RegionSection:
 
     Attributes:
         enabled: whether video tokens are weighted.
-        first_block: attention is collected from this block on; a fraction below 1 is a fraction of the depth.
+        first_block: attention is collected from this block on; below 1 from the block that lies there in the
+            depth, see `SurgeryRule`.
         window: fraction of the sampling steps, first and last, that are collected.
         passes: "conditional" or "all" (as the release).
         rope: with rotary embedding; the release leaves it out.

@@ -11,7 +11,7 @@ from avbench.pages.numbers import finite
 from omninft_train.config import MINIATURES, Config, RewardSection
 from omninft_train.evaluation import Evaluation, Metric
 from omninft_train.generate import Generation, Trained, jobs_of
-from omninft_train.judging import judged_rows
+from omninft_train.judging import judged_rows, texts_digest
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.held_out import held_out_specs, higher_is_better
 from omninft_train.rewards.spec import Rewards, Score, SetMetric
@@ -66,6 +66,8 @@ def evaluate(
         sets={name: finite(value) for name, value in figures.items()},
         failures=tuple(reason for row in rows for reason in row.reasons) + missing,
         noise=NOISE,
+        texts=texts_digest(prompts),
+        guidance=(how.guidance.video, how.guidance.audio, how.guidance.stg),
     )
 
 

@@ -50,6 +50,8 @@ class Evaluation:
         sets: metrics of all clips together.
         failures: reasons of failed values.
         noise: how it followed from the seed; files of older versions do not say.
+        texts: identity of all that the prompts told the judges. guidance: scales of video, audio and STG. Files of
+            older versions say neither.
     """
 
     role: str
@@ -62,6 +64,8 @@ class Evaluation:
     sets: Mapping[str, float | None]
     failures: tuple[str, ...]
     noise: int = 1
+    texts: str = ""
+    guidance: tuple[float, ...] = ()
 
     def mean(self, name: str) -> Interval:
         """Mean of a metric with its interval over prompts."""
@@ -69,9 +73,12 @@ class Evaluation:
         return mean_interval(list(known.values()), [i // self.samples for i in known])
 
     def pairs_with(self, other: Evaluation) -> bool:
-        """Whether clip i of both has the same prompt and noise."""
+        """Whether clip i of both has the same prompt and noise, and was judged against the same texts."""
         names = ("prompts", "samples", "seed", "sampling_steps", "noise")
-        return all(getattr(self, name) == getattr(other, name) for name in names)
+        if any(getattr(self, name) != getattr(other, name) for name in names):
+            return False
+        told = [(getattr(self, name), getattr(other, name)) for name in ("texts", "guidance")]
+        return all(mine == theirs for mine, theirs in told if mine and theirs)
 
 
 def change(before: Evaluation, after: Evaluation, name: str, level: float = LEVEL) -> Interval:

@@ -7,21 +7,22 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from avbench.config import build
-from avbench.toml import Origin
+from avbench.toml import Origin, merge
 from omninft_train.clips import save_mp4
-from omninft_train.config import MINIATURES, Config
+from omninft_train.config import Config
 from omninft_train.errors import UsageError
 from omninft_train.files import make_folder, write_atomically
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.models.backbone import Backbone, Decoded
 from omninft_train.models.loading import sharing_node
 from omninft_train.models.policy import Policy, Role
-from omninft_train.prompts import TrainPrompt, load_prompts
+from omninft_train.prompts import TrainPrompt
+from omninft_train.recipe import parse_override
 from omninft_train.training import checkpoint
 from omninft_train.training.agreement import find_checkpoint
 from omninft_train.training.assemble import load_networks
@@ -94,8 +95,17 @@ class Generation:
     batch: int
 
 
+def scaled(guidance: Guidance, scales: tuple[float, float] | None) -> Guidance:
+    """Guidance with other scales of video and audio, where they are given."""
+    return guidance if scales is None else replace(guidance, video=scales[0], audio=scales[1])
+
+
 def load_trained(
-    run: Path, prompts: Sequence[TrainPrompt] = (), world: World = ALONE, step: int | None = None
+    run: Path,
+    prompts: Sequence[TrainPrompt] = (),
+    world: World = ALONE,
+    step: int | None = None,
+    overrides: Sequence[str] = (),
 ) -> Trained:
     """A run's policy, ready for some prompts.
 
@@ -104,12 +114,13 @@ def load_trained(
         prompts: encoded now, a part by each process for all.
         world: processes that load it together; weights lie as in training, `run.shard`, and are read once per node.
         step: whose policy; None for the last one.
+        overrides: "section.key=value", in place of what the run was trained with: where the base lies, for example.
 
     Raises:
         UsageError: no checkpoint of that step, or one of another backbone.
     """
     folder = find_checkpoint(run, step, world)
-    config = _config_in(folder)
+    config = _config_in(folder, overrides)
     texts = list(dict.fromkeys(prompt.prompt_av for prompt in prompts))
     backbone, policy = load_networks(config, texts, choose_layout(config, world), world)
     with sharing_node(world.node_size, world.device, TIMEOUT) as node:
@@ -141,15 +152,18 @@ def step_number(run: Path, step: str) -> int | None:
     return int(step)
 
 
-def read_config(run: Path, step: int | None = None) -> Config:
-    """The configuration that a run was started with, as the checkpoint of a step has it.
+def read_config(run: Path, step: int | None = None, overrides: Sequence[str] = ()) -> Config:
+    """The configuration that a run was started with, as the checkpoint of a step has it, with overrides.
 
     Options that are gone are left out: keys, and values, for which the default stands.
+
+    Raises:
+        UsageError: no such checkpoint, or an override that is none, or does not fit.
     """
-    return _config_in(checkpoint.find(run, step))
+    return _config_in(checkpoint.find(run, step), overrides)
 
 
-def _config_in(folder: Path) -> Config:
+def _config_in(folder: Path, overrides: Sequence[str] = ()) -> Config:
     content = checkpoint.read_meta(folder)["config"]
     for path in (*_FORMER_KEYS, *_FORMER_VALUES):
         *tables, key = path.split(".")
@@ -158,23 +172,10 @@ def _config_in(folder: Path) -> Config:
             table = table.get(name, {})
         if path in _FORMER_KEYS or table.get(key) == _FORMER_VALUES[path]:
             table.pop(key, None)
-    return build(Config, content, Origin(str(folder)))
-
-
-def evaluation_prompts(run: Path, path: Path | None) -> list[TrainPrompt]:
-    """Prompts of a file, or those that the miniature keeps aside.
-
-    Raises:
-        UsageError: the run's backbone keeps none aside.
-    """
-    if path is not None:
-        return load_prompts(path)
-    kind = read_config(run).backbone.kind
-    if kind not in MINIATURES:
-        raise UsageError("a prompt file is needed (--prompts): only the miniature keeps prompts aside for evaluation.")
-    from omninft_train.miniature.worlds import WORLDS
-
-    return WORLDS[kind].evaluation_prompts()
+    changes = [parse_override(text) for text in overrides]
+    for change in changes:
+        content = merge(content, change.content)
+    return build(Config, content, [Origin(str(folder)), *(change.origin for change in changes)])
 
 
 def jobs_of(prompts: Sequence[TrainPrompt], how: Generation) -> list[Job]:
@@ -188,6 +189,14 @@ def dealt(jobs: list[Job], world: World) -> list[Job]:
     Networks that are spread over processes need all of them in every pass.
     """
     return [*jobs, *jobs[:1] * (-len(jobs) % world.size)][world.rank :: world.size]
+
+
+def is_written(clip: Path) -> bool:
+    """Whether a file is there with something in it; one that lost its content in a crash is made again."""
+    try:
+        return clip.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def stream(
@@ -237,7 +246,7 @@ def sample_clips(
     if problem is not None:
         raise UsageError(problem)
     # What the first process finds: others may see an older state of the folder.
-    missing: Any = world.gather_objects([job for job in jobs if not (folder / job.file).is_file()])[0]
+    missing: Any = world.gather_objects([job for job in jobs if not is_written(folder / job.file)])[0]
     for batch in stream(trained.backbone, trained.policy, prompts, how, dealt(missing, world)):
         for job, clip in batch:
             save_mp4(clip, folder / job.file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -15,7 +16,7 @@ from omninft_train.clips import save_mp4
 from omninft_train.config import RewardSection
 from omninft_train.errors import EnvironmentProblem, UsageError
 from omninft_train.files import make_folder
-from omninft_train.generate import Generation, Job, Trained, dealt, jobs_of, settings_of, stream
+from omninft_train.generate import Generation, Job, Trained, dealt, is_written, jobs_of, settings_of, stream
 from omninft_train.models.backbone import Decoded
 from omninft_train.prompts import TrainPrompt
 from omninft_train.rewards.local import make_rewards, read_clips
@@ -82,6 +83,20 @@ def judged_by(section: RewardSection) -> dict[str, Any]:
     return content
 
 
+def judged_settings(
+    trained: Trained, prompts: Sequence[TrainPrompt], how: Generation, section: RewardSection
+) -> dict[str, Any]:
+    """What judged values depend on: the clips, the rewards, and every text that these read."""
+    own = {"rewards": judged_by(section), "texts": texts_digest(prompts)}
+    return settings_of(trained, prompts, how) | own
+
+
+def texts_digest(prompts: Sequence[TrainPrompt]) -> str:
+    """Identity of all that prompts tell the judges: their texts, and whatever else their lines hold."""
+    content = json.dumps([asdict(prompt) for prompt in prompts], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
 def judged_rows(
     trained: Trained,
     prompts: Sequence[TrainPrompt],
@@ -111,7 +126,7 @@ def judged_rows(
         UsageError: processes do not share the folder of `out`.
         EnvironmentProblem: a reward cannot run at all, or the journal or a clip cannot be written.
     """
-    settings = settings_of(trained, prompts, how) | {"rewards": judged_by(section), "sets": sorted(sets)}
+    settings = judged_settings(trained, prompts, how, section) | {"sets": sorted(sets)}
     jobs = jobs_of(prompts, how)
     done: dict[Job, JudgedClip] = world.gather_objects(_done(out, settings, clips))[0]  # type: ignore[assignment]
     left = [job for job in jobs if job not in done]
@@ -125,7 +140,8 @@ def judged_rows(
                 rows = judge(rewards, batch, prompts, sets)
                 _save(batch, clips)
                 journal.add({job: row for (job, _), row in zip(batch, rows, strict=True)})
-    world.barrier()
+            # Before rewards close: actors serve all processes, and the first to close ends them.
+            world.barrier()
     if not world.is_main:
         return None
     judged = _read(out, settings)
@@ -233,8 +249,7 @@ def _done(out: Path, settings: Mapping[str, Any], clips: Path | None) -> dict[Jo
     judged = _read(out, settings)
     if clips is None:
         return judged
-    there = {path.name for path in clips.iterdir()} if clips.is_dir() else set()
-    return {job: row for job, row in judged.items() if job.file in there}
+    return {job: row for job, row in judged.items() if is_written(clips / job.file)}
 
 
 def _journals(out: Path) -> list[Path]:

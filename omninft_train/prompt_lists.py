@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avbench.files import expand_home
-from avbench.weights.download import Progress, download
+from avbench.weights.download import download
 from avbench.weights.schema import CheckpointFile
 from omninft_train.errors import EnvironmentProblem, UsageError, near
 from omninft_train.files import make_folder, rename
@@ -80,7 +80,7 @@ def lists_folder(given: Path | None = None) -> Path:
     return expand_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "omninft-train" / "lists"
 
 
-def pull_list(name: str, folder: Path, progress: Progress = lambda *_: None) -> PulledList:
+def pull_list(name: str, folder: Path) -> PulledList:
     """Download a published list unless it is here; what is here is checked all the same.
 
     Raises:
@@ -95,7 +95,7 @@ def pull_list(name: str, folder: Path, progress: Progress = lambda *_: None) -> 
     if fresh:
         make_folder(folder, "--prompts-dir")
         unchecked = path.with_name(f".{entry.file}.unchecked")
-        _check(download(CheckpointFile(entry.file, url=entry.url), unchecked, progress), entry)
+        _check(download(CheckpointFile(entry.file, url=entry.url), unchecked, lambda *_: None), entry)
         rename(unchecked, path)
     content = _check(path, entry)
     return PulledList(entry, path, len(load_prompts(path)), _sha256(content), fresh)

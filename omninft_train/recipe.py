@@ -20,7 +20,7 @@ from omninft_train.recipes import BACKBONES, RECIPES, VARIANTS
 
 
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
     """Values, and where they were read from."""
 
     content: dict[str, Any]
@@ -60,7 +60,7 @@ def read(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
     kind = user.content.get("backbone", {})
     asked = None if backbone else (str(kind["kind"]) if isinstance(kind, Mapping) and "kind" in kind else None)
     backbone = backbone or asked or "miniature"
-    changes = [_parse_override(text) for text in overrides]
+    changes = [parse_override(text) for text in overrides]
     with located(user.origin) if asked else nullcontext():
         base = _kind(backbone)
     layers = [_recipe_file(f"backbones/{name}.toml") for name in dict.fromkeys((base, backbone))]
@@ -94,27 +94,32 @@ def _kind(backbone: str) -> str:
     return next(kind for kind in BACKBONES if backbone.startswith(kind))
 
 
-def _user_file(recipe: str | Path) -> _Layer:
+def _user_file(recipe: str | Path) -> Layer:
     path = Path(recipe)
     if path.suffix != ".toml":
-        return _Layer({"recipe": str(recipe)}, Origin(str(recipe)))
+        return Layer({"recipe": str(recipe)}, Origin(str(recipe)))
     text = read_text(path)
-    return _Layer(parse_toml(text, str(path)), Origin(str(path), text))
+    return Layer(parse_toml(text, str(path)), Origin(str(path), text))
 
 
-def _shipped(name: str, origin: Origin) -> _Layer:
+def _shipped(name: str, origin: Origin) -> Layer:
     if name not in RECIPES:
         reason = f"unknown recipe or backbone '{name}'. {near(name, RECIPES)}"
         raise refuse(origin, ("recipe",), reason) if origin.text else UsageError(reason)
     return _recipe_file(f"{name}.toml")
 
 
-def _recipe_file(name: str) -> _Layer:
+def _recipe_file(name: str) -> Layer:
     text = files("omninft_train").joinpath("recipes", *name.split("/")).read_text(encoding="utf-8")
-    return _Layer(tomllib.loads(text), Origin(f"recipes/{name}", text))
+    return Layer(tomllib.loads(text), Origin(f"recipes/{name}", text))
 
 
-def _parse_override(text: str) -> _Layer:
+def parse_override(text: str) -> Layer:
+    """What "section.key=value" sets; a value that is no TOML is a bare word.
+
+    Raises:
+        UsageError: no equals sign.
+    """
     key, separator, value = text.partition("=")
     if not separator:
         raise UsageError(f"--set {text}: expected section.key=value.")
@@ -126,7 +131,7 @@ def _parse_override(text: str) -> _Layer:
     for part in reversed(parts):
         content = {part: content}
     origin = Origin(f"--set {text}", f"{'.'.join(map(toml_key, parts))} = {{}}", numbered=False)
-    return _Layer(dict(content), origin)
+    return Layer(dict(content), origin)
 
 
 def to_toml(config: Config) -> str:

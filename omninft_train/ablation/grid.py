@@ -67,6 +67,7 @@ class Evaluation:
         samples: clips of each prompt.
         seed: added to a variant's seed; equal sums mean equal noise, so that clips form pairs.
         steps: sampling steps; None for the trainer's default.
+        guidance: of video and audio; None for that of training.
         prompts: suite or file; empty for those that the trainer keeps aside.
         limit: only so many prompts, from the first; None for all.
         parts: clips of a variant are generated in so many steps, which machines can share.
@@ -79,6 +80,7 @@ class Evaluation:
     samples: Count = 8
     seed: int = 0
     steps: Count | None = None
+    guidance: tuple[float, float] | None = None
     prompts: str = ""
     limit: Count | None = None
     parts: Count = 1
@@ -176,7 +178,7 @@ class Cost:
     train_rollout: float = 0.125
     clip: float = 0.25
     score_clip: float = 0.5
-    pretrain_steps: float = 600
+    pretrain_steps: float = 1500
     own_prompts: int = 16
     source: str = ""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from omninft_train.ablation.grid import Grid, Variant
+from omninft_train.ablation.grid import Evaluation, Grid, Variant
 from omninft_train.ablation.prompt_files import evaluated_count, prompt_metadata
 from omninft_train.ablation.variants import pretrain_arguments, rollouts, training_arguments
 from omninft_train.training import tracking
@@ -88,6 +88,12 @@ def canonical(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [canonical(inner) for inner in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _generation(how: Evaluation) -> dict[str, Any]:
+    """What clips depend on besides the policy and the noise."""
+    own = {"samples": how.samples, "steps": how.steps}
+    return own | ({"guidance": list(how.guidance)} if how.guidance else {})
 
 
 def seed_folder(variant: str, seed: int) -> str:
@@ -197,7 +203,7 @@ class _Plan:
         if how.prompts:
             command += ["--prompts", "{out}/prompts/evaluate-00.jsonl"]
         command += self._sampling(settings, how.seed + more["seed"])
-        step_settings = {**settings, "samples": how.samples, "steps": how.steps, "seed": how.seed + more["seed"]}
+        step_settings = {**settings, **_generation(how), "seed": how.seed + more["seed"]}
         name = f"evaluate {more['variant']} seed {more['seed']}"
         amount = evaluated_count(self.grid) * how.samples
         self._add("evaluate", name, folder, (EVALUATION,), step_settings, command=command, amount=amount, **more)
@@ -205,7 +211,8 @@ class _Plan:
     def _sampling(self, settings: Mapping[str, Any], seed: int) -> list[str]:
         how = self.grid.evaluation
         arguments = ["--samples", str(how.samples), "--seed", str(seed), "--role", str(settings["role"])]
-        return arguments + (["--steps", str(how.steps)] if how.steps else [])
+        arguments += ["--steps", str(how.steps)] if how.steps else []
+        return arguments + (["--guidance", *map(str, how.guidance)] if how.guidance else [])
 
     def _generate_and_score(self, run: str, settings: Mapping[str, Any], more: Mapping[str, Any]) -> None:
         how, folder = self.grid.evaluation, seed_folder(more["variant"], more["seed"])
@@ -219,13 +226,7 @@ class _Plan:
                 *self.grid.trainer.command, "sample", run, "--out", f"{{out}}/{folder}/{clips}",
                 "--prompts", f"{{out}}/prompts/evaluate-{part:02d}.jsonl", *self._sampling(settings, seed),
             ]  # fmt: skip
-            step_settings = {
-                **settings,
-                "samples": how.samples,
-                "steps": how.steps,
-                "seed": seed,
-                "part": [part, how.parts],
-            }
+            step_settings = {**settings, **_generation(how), "seed": seed, "part": [part, how.parts]}
             name = f"generate {more['variant']} seed {more['seed']}{tail}"
             self._add(
                 "generate", name, folder, (f"{clips}/manifest.csv",), step_settings, command=command, amount=amount,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from avbench.terminal.output import say
-from omninft_train.cli.options import Role, RunFolder, Step
+from omninft_train.cli.options import Moved, Role, RunFolder, Step
 
 
 def command(
@@ -23,6 +23,7 @@ def command(
     role: Role = "policy",
     seed: Annotated[int | None, typer.Option("--seed", help="Of the noise; default: the run's.")] = None,
     step: Step = "last",
+    overrides: Moved = None,
 ) -> None:
     """Sample groups of rollouts as training does, and write their rewards, to study how far they disagree."""
     from omninft_train.evaluate import group_rewards
@@ -33,12 +34,13 @@ def command(
     from omninft_train.training.assemble import load_training_prompts
     from omninft_train.training.distributed import joined
 
+    changed = overrides or ()
     with joined() as world:
-        config = read_config(run)
+        config = read_config(run, overrides=changed)
         chosen = load_training_prompts(config)[:prompts]
         number = step_number(run, step)
         check_shared(out.parent, world)  # makes the folder
-        trained = load_trained(run, chosen, world, number)
+        trained = load_trained(run, chosen, world, number, changed)
         sampling = config.sampling
         size = group_size or config.prompts.group_size
         noise = config.run.seed if seed is None else seed

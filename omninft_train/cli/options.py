@@ -22,10 +22,18 @@ BackboneName = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, as often as needed; wins over the recipe.")
 ]
+Moved = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="section.key=value instead of the run's own: backbone.path of a base that was moved."),
+]
 Step = Annotated[
     str, typer.Option("--step", help="Whose policy: a saved step, or the best by run.best_by.", metavar="N|best|last")
 ]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Sampling steps; default: twice those of training.")]
+Scales = Annotated[
+    tuple[float, float] | None,
+    typer.Option("--guidance", help="Guidance of video and of audio; default: those of training."),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Equal seeds give all policies equal noise.")]
 Role = Annotated[Literal["policy", "old", "reference"], typer.Option("--role", help="reference: before training.")]
 NEEDED = ("torch", "diffusers", "peft")

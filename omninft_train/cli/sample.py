@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from avbench.terminal.output import say
-from omninft_train.cli.options import Role, RunFolder, Seed, Step, Steps
+from omninft_train.cli.options import Moved, Role, RunFolder, Scales, Seed, Step, Steps
 
 
 def command(
@@ -19,34 +19,33 @@ def command(
     samples: Annotated[int, typer.Option("--samples", min=1, help="Clips per prompt.")] = 1,
     role: Role = "policy",
     steps: Steps = None,
-    guidance: Annotated[
-        tuple[float, float] | None, typer.Option("--guidance", help="Of video and audio; default: those of training.")
-    ] = None,
+    guidance: Scales = None,
     seed: Seed = 0,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Clips per forward pass.")] = None,
     step: Step = "last",
+    overrides: Moved = None,
 ) -> None:
     """Generate clips (mp4) with a run's policy, and a manifest for `avbench score`; goes on where it stopped."""
-    from dataclasses import replace
-
-    from omninft_train.generate import Generation, load_trained, read_config, sample_clips, step_number
+    from omninft_train.generate import Generation, load_trained, read_config, sample_clips, scaled, step_number
     from omninft_train.prompts import load_prompts
     from omninft_train.training.agreement import check_shared
     from omninft_train.training.assemble import load_training_prompts
     from omninft_train.training.distributed import joined
 
+    changed = overrides or ()
     with joined() as world:
-        chosen = (load_prompts(prompts) if prompts else load_training_prompts(read_config(run)))[:limit]
+        chosen = (load_prompts(prompts) if prompts else load_training_prompts(read_config(run, overrides=changed)))[
+            :limit
+        ]
         number = step_number(run, step)
         check_shared(out, world)  # makes the folder
-        trained = load_trained(run, chosen, world, number)
+        trained = load_trained(run, chosen, world, number, changed)
         sampling = trained.config.sampling
-        usual = sampling.guidance
         how = Generation(
             role=role,
             samples=samples,
             steps=steps or 2 * sampling.steps,
-            guidance=replace(usual, video=guidance[0], audio=guidance[1]) if guidance else usual,
+            guidance=scaled(sampling.guidance, guidance),
             seed=seed,
             batch=batch or sampling.batch,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -38,7 +39,7 @@ class Advantages:
 
     Attributes:
         video, audio: (B,) of each branch; 0 where invalid.
-        video_valid, audio_valid: (B,) bool, False where a reward of that branch failed.
+        video_valid, audio_valid: (B,) bool, False where a reward of that branch failed, and where it has none.
         per_reward: (B, R) normalised rewards, unweighted; 0 where invalid.
     """
 
@@ -66,8 +67,9 @@ class Conflict:
     """How far the branches want different things.
 
     Attributes:
-        fraction: of rollouts whose advantages from video-only and audio-only rewards have opposite signs, in [0, 1].
-        correlation: of those two advantages, in [-1, 1]; 0 where one of them is constant.
+        fraction: of rollouts whose advantages from video-only and audio-only rewards have opposite signs, in [0, 1];
+            NaN where no rollout has both.
+        correlation: of those two advantages, in [-1, 1]; NaN where one of them is constant.
     """
 
     fraction: float
@@ -87,16 +89,19 @@ def advantages(
     Source: OmniNFT, modality-wise advantage routing, and its release.
     """
     per_reward = normalised(rewards, groups, options)
-    terms = Masked(per_reward * weights, rewards.valid | (weights == 0))
+    terms, terms_routes = Masked(per_reward * weights, rewards.valid | (weights == 0)), tuple(routes)
     if options.per == "modality":
-        terms, routes = modality_terms(rewards, groups, weights, routes, options), tuple(dict.fromkeys(routes))
+        terms, terms_routes = modality_terms(rewards, groups, weights, routes, options), tuple(dict.fromkeys(routes))
     if options.mode == "scalar":
         video = audio = scalar_advantage(rewards, groups, weights, options)
     elif options.mode == "gdpo":
         video = audio = gdpo_advantage(terms)
     else:
-        video, audio = (routed_advantage(terms, routes, branch) for branch in BRANCHES)
-    return Advantages(video.values, audio.values, video.valid, audio.valid, per_reward)
+        video, audio = (routed_advantage(terms, terms_routes, branch) for branch in BRANCHES)
+    # A branch without a reward is left out: advantages of 0 would pull it to the old policy.
+    used = [route for route, weight in zip(routes, weights.tolist(), strict=True) if weight]
+    rewarded = [any(options.mode != "routed" or route in (branch, "both") for route in used) for branch in BRANCHES]
+    return Advantages(video.values, audio.values, video.valid & rewarded[0], audio.valid & rewarded[1], per_reward)
 
 
 def scalar_advantage(rewards: Masked, groups: Tensor, weights: Tensor, options: AdvantageOptions) -> Masked:
@@ -151,14 +156,21 @@ def optimality(advantage: Tensor, clip: float = 5.0) -> Tensor:
 
 
 def conflict(per_reward: Tensor, weights: Tensor, routes: Sequence[Route], valid: Tensor) -> Conflict:
-    """Compare the weighted advantages (B,) of video-only and of audio-only rewards, over valid rollouts (B,)."""
-    video, audio = (part[valid] for part in modality_advantages(per_reward, weights, routes))
-    if not len(video):
-        return Conflict(0.0, 0.0)
-    opposite = float((video * audio < 0).double().mean())
+    """Compare the weighted advantages (B,) of video-only and of audio-only rewards.
+
+    Args:
+        per_reward: (B, R) normalised rewards, unweighted.
+        valid: (B, R). Rollouts count that have every reward that is compared, whatever else failed.
+    """
+    compared = torch.tensor([route in BRANCHES for route in routes], device=weights.device) & (weights != 0)
+    if not {"video", "audio"} <= {route for route, used in zip(routes, compared.tolist(), strict=True) if used}:
+        return Conflict(math.nan, math.nan)
+    counted = (valid | ~compared).all(dim=1)
+    video, audio = (part[counted] for part in modality_advantages(per_reward, weights, routes))
+    opposite = float((video * audio < 0).double().mean())  # NaN of no rollout
     a, b = video - video.mean(), audio - audio.mean()
     scale = float(a.norm() * b.norm())
-    return Conflict(opposite, float(a @ b) / scale if scale > 0 else 0.0)
+    return Conflict(opposite, float(a @ b) / scale if scale > 0 else math.nan)
 
 
 def modality_advantages(per_reward: Tensor, weights: Tensor, routes: Sequence[Route]) -> tuple[Tensor, Tensor]:

@@ -90,6 +90,11 @@ def preset_keep(preset: SurgeryPreset, depth: int) -> list[float]:
     return [keep[int((block + 0.5) / depth * _LTX2_DEPTH)] for block in range(depth)]
 
 
+def block_at(fraction: float, depth: int) -> int:
+    """The first of `depth` blocks that lies at or behind a fraction of the depth; block b lies at (b + 0.5) / depth."""
+    return next((block for block in range(depth) if (block + 0.5) / depth >= fraction), depth)
+
+
 def _blocks(text: str, depth: int) -> list[int]:
     text = text.strip()
     try:
@@ -98,7 +103,7 @@ def _blocks(text: str, depth: int) -> list[int]:
             blocks = [b for b in range(depth) if (b > bound if text[0] == ">" else b < bound)]
         elif "." in text:
             low, high = (float(part) for part in text.split("-"))
-            blocks = [b for b in range(depth) if low <= (b + 0.5) / depth < high]
+            blocks = list(range(block_at(low, depth), block_at(high, depth)))
         else:
             first, _, last = text.partition("-")
             blocks = list(range(int(first), int(last or first) + 1))

@@ -35,7 +35,7 @@ _SCENES = 2**40
 
 
 def speed(frames: Frames, fps: float, waveform: Waveform, sample_rate: int, prompt_text: str) -> float:
-    """Mean speed of the shape in pixels per second; no value is better than another, real scenes have 23 to 70."""
+    """Mean speed of the shape in pixels per second; no value is better. Nine of ten real scenes have 24 to 71."""
     centre = look(frames).centre.astype(np.float64)
     return float(np.hypot(*np.diff(centre, axis=0).T).mean() * fps)
 

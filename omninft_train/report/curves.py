@@ -71,7 +71,7 @@ def optimisation_charts(log: Log) -> list[Chart]:
     }
     return [
         *_several(log, "Loss", "loss", losses),
-        *_several(log, "KL to the reference", "KL", {"KL": "kl"}),
+        *_several(log, "KL to the reference", "KL", {"all": "kl", "video": "kl_video", "audio": "kl_audio"}),
         *_several(log, "Gradient norm before clipping", "norm", {"all parameters": "gradient_norm"}),
         *_several(log, "Adaptive weights of the two losses", "weight", weights),
         *_several(log, "Distance to the old policy", "distance", {"all parameters": "distance_old"}),

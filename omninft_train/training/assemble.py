@@ -14,7 +14,7 @@ from omninft_train.config import MINIATURES, Config
 from omninft_train.config_checks import check
 from omninft_train.errors import SettingError, UsageError
 from omninft_train.method.schedule import ltx2_levels
-from omninft_train.method.surgery import PRESETS, keep_by_block, preset_keep
+from omninft_train.method.surgery import PRESETS, block_at, keep_by_block, preset_keep
 from omninft_train.models.adapter_files import start_of
 from omninft_train.models.backbone import Backbone
 from omninft_train.models.hooks import AttentionCapture, Surgery
@@ -204,18 +204,22 @@ def _read_prompts(path: str, key: str) -> list[TrainPrompt]:
 
 
 def load_evaluation_prompts(config: Config) -> list[TrainPrompt]:
-    """The prompts that a run is evaluated on while it trains; none where it is not.
+    """The prompts that a run is evaluated on while it trains; none where it is not. Raises as `prompts_aside`."""
+    return prompts_aside(config) if config.run.eval_every else []
+
+
+def prompts_aside(config: Config) -> list[TrainPrompt]:
+    """Prompts that are not trained on: those that a run names, else those that the miniature keeps.
 
     Raises:
         UsageError: none are named, and the backbone keeps none aside.
     """
-    if not config.run.eval_every:
-        return []
     if config.evaluation.prompts:
         return _read_prompts(config.evaluation.prompts, "evaluation.prompts")
     if config.backbone.kind not in MINIATURES:
         raise SettingError(
-            "evaluation.prompts is empty: give a JSONL file of prompts that the run is not trained on.",
+            "evaluation.prompts is empty: give a JSONL file of prompts that the run is not trained on; "
+            "'omninft-train evaluate' takes one as --prompts.",
             "evaluation.prompts", "run.eval_every",
         )  # fmt: skip
     from omninft_train.miniature.worlds import WORLDS
@@ -293,7 +297,7 @@ def make_capture(config: Config, policy: Policy, role: Role = "old") -> Attentio
         return None
     transformer = policy.transformer(role)
     blocks = depth(transformer)
-    first = int(section.first_block * blocks) if section.first_block < 1 else int(section.first_block)
+    first = block_at(section.first_block, blocks) if section.first_block < 1 else int(section.first_block)
     if first >= blocks:
         raise SettingError(f"regions.first_block {first}: the network has {blocks} blocks.", "regions.first_block")
     return AttentionCapture(transformer, tuple(range(first, blocks)), rope=section.rope)

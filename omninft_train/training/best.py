@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 
 from omninft_train.config import Config
 from omninft_train.errors import SettingError, UsageError, near
@@ -57,7 +58,8 @@ def best_policy(folder: Path, key: str, window: int) -> int:
 
     Args:
         key: of the log, for the mean over the steps before a saved one; or "eval_NAME", for the mean of a metric over
-            the clips of an evaluation.
+            the clips of an evaluation. Evaluations count whose clips form pairs with those of the newest one. A clip
+            where the metric failed has the worst value of them all: a policy that breaks clips is not the best for it.
         window: how many steps a mean of the log goes back.
 
     Raises:
@@ -68,11 +70,16 @@ def best_policy(folder: Path, key: str, window: int) -> int:
         return best_step(folder, key, saved, window)
     name = key.removeprefix(_EVALUATED)
     evaluations = {step: one for step, one in read_evaluations(folder).items() if step in saved}
-    scores: dict[int, float] = {}
-    for step, one in evaluations.items():
-        if name in one.metrics and (mean := one.mean(name).mean) is not None:
-            scores[step] = -mean if one.metrics[name].higher_is_better is False else mean
-    if not scores:
+    having = {step: one for step, one in evaluations.items() if name in one.metrics and one.mean(name).mean is not None}
+    if not having:
         names = sorted({eval_key(metric) for one in evaluations.values() for metric in one.metrics})
         raise UsageError(f"{folder}: no saved step has an evaluation with '{key}'. {near(key, names)}")
-    return max(scores, key=lambda step: scores[step])
+    newest = having[max(having)]
+    sign = -1 if newest.metrics[name].higher_is_better is False else 1
+    values = {
+        step: [None if value is None else sign * value for value in one.metrics[name].values]
+        for step, one in having.items()
+        if one.pairs_with(newest)
+    }
+    worst = min(value for row in values.values() for value in row if value is not None)
+    return max(values, key=lambda step: fmean(worst if value is None else value for value in values[step]))

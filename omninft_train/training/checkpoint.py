@@ -147,7 +147,10 @@ def find(folder: Path, step: int | None = None) -> Path:
         return path
     if not there:
         raise UsageError(f"{folder} holds no checkpoint. Train first: omninft-train train --out {folder}")
-    raise UsageError(f"{folder} has no policy of step {step}; it has those of {', '.join(map(str, there))}.")
+    steps = ", ".join(map(str, there))
+    if step is None:
+        raise UsageError(f"{folder} has no whole checkpoint, but policies of steps {steps}. Name one of them (--step).")
+    raise UsageError(f"{folder} has no policy of step {step}; it has those of {steps}.")
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -231,7 +234,7 @@ def _open_part(folder: Path, meta: Mapping[str, Any], name: str) -> Any:
         file = part.get("file") if isinstance(part, dict) else part
         raise _damaged(folder / META, f"part {name!r} names {file!r}, expected '<part>.safetensors' of this folder")
     if not path.is_file():
-        raise UsageError(f"{path} is missing. Delete {path.parent} to go on from the checkpoint before it.")
+        raise UsageError(f"{path} is missing. {_cure(path.parent)}")
     if path.stat().st_size != part.get("bytes"):
         raise _damaged(path, f"{path.stat().st_size} bytes, expected {part.get('bytes')}")
     try:
@@ -380,4 +383,14 @@ def _failure(folder: Path, error: Exception, tensors: Mapping[str, Mapping[str, 
 
 
 def _damaged(path: Path, why: str) -> UsageError:
-    return UsageError(f"{path} is damaged ({why}). Delete {path.parent} to go on from the checkpoint before it.")
+    return UsageError(f"{path} is damaged ({why}). {_cure(path.parent)}")
+
+
+def _cure(folder: Path) -> str:
+    """What to do without one checkpoint of a run: by what else the run has."""
+    others = [path for path in _numbered(folder.parent).values() if path != folder]
+    if others:
+        return f"Delete {folder} to go on from {max(others).name}."
+    kept = ", ".join(str(step) for step, path in policies(folder.parent).items() if path != folder)
+    kept = f" What can still be sampled and exported are the policies of steps {kept}." if kept else ""
+    return f"The run has no other checkpoint to go on from: train in another folder (--out).{kept}"

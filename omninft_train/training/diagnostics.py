@@ -45,7 +45,7 @@ def summarise_rewards(
             log[reward_key(spec.name, "std")] = float(values.std(unbiased=False))
             log[reward_key(spec.name, "flat_groups")] = _flat_fraction(scored.values[:, index], valid, groups)
     weights = torch.tensor([spec.weight for spec in specs], dtype=torch.float64)
-    clash = conflict(advantages.per_reward, weights, [spec.route for spec in specs], scored.valid.all(dim=1))
+    clash = conflict(advantages.per_reward, weights, [spec.route for spec in specs], scored.valid)
     return log | {"conflict_share": clash.fraction, "conflict_correlation": clash.correlation}
 
 

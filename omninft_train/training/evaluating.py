@@ -26,8 +26,8 @@ from omninft_train.evaluation import (
     write_evaluation,
     write_json,
 )
-from omninft_train.generate import Generation, Trained, jobs_of, settings_of, write_manifest
-from omninft_train.judging import clear, judged_by
+from omninft_train.generate import Generation, Trained, jobs_of, write_manifest
+from omninft_train.judging import clear, judged_settings
 from omninft_train.reward_hacking import Fall, falls
 from omninft_train.rewards.held_out import held_out_specs
 from omninft_train.training import checkpoint
@@ -47,6 +47,11 @@ def due(config: Config, step: int) -> bool:
     """Whether the policy after `step` optimiser steps is evaluated: at the start, at the end, and in between."""
     every = config.run.eval_every
     return every > 0 and (step % every == 0 or step == config.run.steps)
+
+
+def pending(training: Training, step: int) -> bool:
+    """Whether the policy after `step` optimiser steps is still to be evaluated."""
+    return due(training.config, step) and not (evaluation_folder(training.out, step) / FILE).is_file()
 
 
 def planned(config: Config) -> int:
@@ -94,8 +99,8 @@ def evaluate_policy(training: Training, tracker: Tracker, step: int) -> None:
     digest: Any = world.gather_objects(_digest(training, step) if world.is_main else None)[0]
     trained = Trained(config, training.backbone, training.policy, step, digest)
     prompts, how, folder = training.evaluated, how_evaluated(config), evaluation_folder(training.out, step)
-    judged = {"rewards": judged_by(config.rewards), "heldout": list(config.evaluation.heldout)}
-    done = _claim(folder, settings_of(trained, prompts, how) | judged) if world.is_main else None
+    judged = judged_settings(trained, prompts, how, config.rewards) | {"heldout": list(config.evaluation.heldout)}
+    done = _claim(folder, judged) if world.is_main else None
     if world.gather_objects(done)[0]:
         return
     start = time.perf_counter()

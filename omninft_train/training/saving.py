@@ -23,9 +23,19 @@ _LOG = logging.getLogger(__name__)
 
 
 def resume(training: Training) -> int:
-    """Load the checkpoint that all processes agree on, if any; the step to go on with."""
+    """Load the checkpoint that all processes agree on, if any; the step to go on with.
+
+    Raises:
+        UsageError: the folder has policies of a run and no checkpoint. A start would clear its log and evaluations.
+    """
     folder = last_checkpoint(training.out, training.world)
     if folder is None:
+        kept: Any = training.world.gather_objects(sorted(checkpoint.policies(training.out)))[0]
+        if kept:
+            raise UsageError(
+                f"{training.out} has policies of steps {', '.join(map(str, kept))} and no checkpoint to go on from. "
+                "Train in another folder (--out), or delete this one."
+            )
         return 0
     backbone, policy, world = training.backbone, training.policy, training.world
     with sharing_node(world.node_size, world.device, TIMEOUT) as node:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,6 +22,7 @@ from omninft_train.models.backbone import Decoded
 TrackerName = Literal["tensorboard", "wandb", "trackio"]
 _PROJECT = "omninft_train"
 _SHOWN_FRAMES = 4
+_IDENTITY = "tracker.json"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def open_service(name: TrackerName, run: Path, config: Mapping[str, Any], first:
     if find_spec(name) is None:
         raise EnvironmentProblem(f"run.tracker = '{name}': {name} is not installed here; pip install {name}")
     try:
-        return Board(run, config, first) if name == "tensorboard" else Hosted(name, run, config)
+        return Board(run, config, first) if name == "tensorboard" else Hosted(name, run, config, first)
     except Exception as error:  # whatever a service raises
         raise EnvironmentProblem(
             f"run.tracker = '{name}' does not start ({error}). Fix it, or leave it out."
@@ -123,10 +124,9 @@ class Board:
 class Hosted:
     """A run in Weights & Biases or in Trackio, whose calls are the same; see `tracking.Mirror`."""
 
-    def __init__(self, name: TrackerName, run: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, name: TrackerName, run: Path, config: Mapping[str, Any], first: int = 0) -> None:
         self._package: Any = import_module(name)
-        folder = run.absolute()
-        known = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+        folder, known = run.absolute(), _identity(run, first)
         more = {"id": known, "dir": str(run)} if name == "wandb" else {}
         # Trackio goes on with the run of this name, and most folders of runs are named alike.
         label = "-".join(filter(None, (folder.parent.name, folder.name, known[:6])))
@@ -145,6 +145,16 @@ class Hosted:
     def close(self) -> None:
         """Hand over what is left."""
         self._run.finish()
+
+
+def _identity(run: Path, first: int) -> str:
+    """Of a run in a service: new at its start, and kept in its folder. Another run may once have had the same path."""
+    path = run / _IDENTITY
+    if first and path.is_file():
+        return str(json.loads(path.read_text(encoding="utf-8"))["id"])
+    identity = secrets.token_hex(8)
+    write_atomically(path, (json.dumps({"id": identity}) + "\n").encode())
+    return identity
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -18,7 +18,7 @@ from omninft_train.method.schedule import old_keep
 from omninft_train.models.latents import Latents
 from omninft_train.rewards.spec import Scored
 from omninft_train.training.diagnostics import summarise_policy, summarise_rewards, summarise_update, timed
-from omninft_train.training.evaluating import due, evaluate_policy, start_evaluations
+from omninft_train.training.evaluating import due, evaluate_policy, pending, start_evaluations
 from omninft_train.training.experience import follow_responses, sample_rollouts, score_rollouts
 from omninft_train.training.locking import exclusive
 from omninft_train.training.saving import resume, save
@@ -46,7 +46,7 @@ def _loop(training: Training) -> None:
     config, world = training.config, training.world
     first = resume(training)
     name = config.run.tracker if world.is_main else None
-    shown = [name] if name and first < config.run.steps else []
+    shown = [name] if name and (first < config.run.steps or pending(training, first)) else []
     services = [open_service(one, training.out, asdict(config), first) for one in shown]
     tracker = Tracker(training.out, first, mirror=config.run.mirror, services=services, silent=not world.is_main)
     with closing(tracker), nullcontext() if training.overlap is None else closing(training.overlap):

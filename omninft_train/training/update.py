@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omninft_train.errors import TrainingStopped
 from omninft_train.method.advantages import BRANCHES
-from omninft_train.method.losses import Branch, BranchLoss, branch_loss, combine, kl_loss, weigh_branches
+from omninft_train.method.losses import Branch, branch_loss, combine, kl_loss, weigh_branches
 from omninft_train.method.schedule import first_levels, random_levels
 from omninft_train.models.latents import Condition, Latents
 from omninft_train.training import checkpoint
@@ -21,6 +21,8 @@ from omninft_train.training.rollout import rollout_seed
 from omninft_train.training.state import Judged, Rollouts, Training
 from omninft_train.training.targets import mask
 from omninft_train.training.weighting import add_gradients, gram_matrix, take_gradients
+
+_FORWARDED = "forwarded"  # share of the step's pairs; not logged
 
 
 def update(
@@ -58,17 +60,18 @@ def weigh_and_accumulate(
     """
     if not alone:
         return accumulate(training, rollouts, judged, step, operate=True)
-    gradients, losses = [], []
+    gradients, logs = [], []
     for one in alone:
-        losses.append(accumulate(training, rollouts, one, step, operate=True)["loss"])
+        logs.append(accumulate(training, rollouts, one, step, operate=True))
         gradients.append(take_gradients(training.policy))
     factors = training.weighting.solve(step, gram_matrix(gradients))
     if factors is None:
         return accumulate(training, rollouts, judged, step, operate=True)
     log = accumulate(training, rollouts, mask(judged, BRANCHES), step, operate=True)  # the pull to the reference alone
     add_gradients(training.policy, gradients, factors)
-    weighted = sum(factor * loss for factor, loss in zip(factors.tolist(), losses, strict=True))
-    return log | {"loss": log["loss"] + weighted}
+    for key in ("loss", "loss_video", "loss_audio"):
+        log[key] += sum(factor * one[key] for factor, one in zip(factors.tolist(), logs, strict=True))
+    return log
 
 
 def accumulate(training: Training, rollouts: Rollouts, judged: Judged, step: int, *, operate: bool) -> dict[str, float]:
@@ -102,7 +105,10 @@ def accumulate(training: Training, rollouts: Rollouts, judged: Judged, step: int
     world.sum(p.grad for p in policy.trainable().values() if p.grad is not None)
     totals = torch.stack(list(sums.values()))
     gathered = world.gather_rows(totals[None]).sum(dim=0)
-    return dict(zip(sums, gathered.tolist(), strict=True))
+    log = dict(zip(sums, gathered.tolist(), strict=True))
+    forwarded = log.pop(_FORWARDED)
+    # Adaptive weights are a mean over what was forwarded; a loss is one over all that was drawn.
+    return {key: value / forwarded if key.startswith("weight_") and forwarded else value for key, value in log.items()}
 
 
 def chosen_levels(training: Training, rollouts: Rollouts, step: int) -> list[list[int]]:
@@ -137,8 +143,13 @@ def batch_loss(
     audio = branch_loss(Branch(now.audio, old.audio, x_t.audio, x0.audio, t), r_audio, heard, options)
     valid = (judged.video_valid[rows].to(device), judged.audio_valid[rows].to(device))
     losses = combine((video, audio), valid, kl, options)
-    pull = None if kl is None else weigh_branches(*kl, options)
-    return losses, _parts(losses, video, audio, pull)
+    parts = {"loss": losses, _FORWARDED: torch.ones_like(losses)}
+    for name, branch, ok in zip(BRANCHES, (video, audio), valid, strict=True):
+        parts[f"loss_{name}"] = torch.where(ok, branch.loss, 0.0)
+        parts |= {f"weight_plus_{name}": branch.weight_plus, f"weight_minus_{name}": branch.weight_minus}
+    if kl is not None:
+        parts |= {"kl": weigh_branches(*kl, options), "kl_video": kl[0], "kl_audio": kl[1]}
+    return losses, parts
 
 
 def noised(training: Training, rollouts: Rollouts, step: int, batch: list[tuple[int, int]]) -> tuple[Latents, Tensor]:
@@ -163,13 +174,6 @@ def _velocities(
         return now, old, None
     video = kl_loss(now.video, reference.video, t, options.kl_space)
     return now, old, (video, kl_loss(now.audio, reference.audio, t, options.kl_space))
-
-
-def _parts(losses: Tensor, video: BranchLoss, audio: BranchLoss, kl: Tensor | None) -> dict[str, Tensor]:
-    parts = {"loss": losses, "loss_video": video.loss, "loss_audio": audio.loss}
-    for name, branch in (("video", video), ("audio", audio)):
-        parts |= {f"weight_plus_{name}": branch.weight_plus, f"weight_minus_{name}": branch.weight_minus}
-    return parts if kl is None else parts | {"kl": kl}
 
 
 def _stopped(training: Training, what: str, tensors: dict[str, Tensor], step: int) -> TrainingStopped:

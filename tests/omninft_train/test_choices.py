@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import combinations
@@ -19,6 +20,7 @@ from tiny_training import make, tiny_config, tiny_weights
 from typer.testing import CliRunner
 
 from omninft_train.cli import app
+from omninft_train.errors import UsageError
 from omninft_train.evaluate import group_rewards
 from omninft_train.export import ExportOptions, export
 from omninft_train.generate import Generation, load_trained, sample_clips
@@ -103,3 +105,38 @@ def test_export_takes_a_step(run: Path, tmp_path: Path) -> None:
 def frames(folder: Path) -> NDArray[np.float64]:
     with av.open(str(folder / "00000-0.mp4")) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(float)
+
+
+@pytest.mark.parametrize("name", ["sample", "evaluate", "conflicts"])
+def test_a_run_works_where_its_base_was_moved(name: str, run: Path, tmp_path: Path) -> None:
+    base = Path(load_trained(run).config.backbone.path)
+    moved = shutil.move(base, tmp_path / "moved")
+    few = {"sample": ("--limit", "1", "--steps", "1"), "conflicts": FEW}
+    few["evaluate"] = ("--prompts", str(one_prompt(tmp_path)), "--samples", "1", "--steps", "1")
+    try:
+        out = tmp_path / f"{name}.json"
+        found = CliRunner().invoke(app, [name, str(run), "--out", str(out), *few[name]])
+        assert isinstance(found.exception, UsageError) and str(base) in str(found.exception)
+        command(name, run, out, *few[name], "--set", f"backbone.path={moved}")
+        found = CliRunner().invoke(app, [name, str(run), "--out", str(out), "--set", "backbone.pth=nowhere"])
+        told = str(found.exception)
+        assert isinstance(found.exception, UsageError) and "--set backbone.pth=nowhere" in told and "mean path" in told
+    finally:
+        shutil.move(moved, base)
+
+
+def one_prompt(folder: Path) -> Path:
+    path = folder / "one.jsonl"
+    path.write_text(json.dumps(asdict(PROMPTS[0])) + "\n")
+    return path
+
+
+def test_evaluate_takes_the_prompts_of_the_run_and_a_guidance(run: Path, tmp_path: Path) -> None:
+    few = ("--samples", "1", "--steps", "1", "--set", f"evaluation.prompts={one_prompt(tmp_path)}")
+    plain, guided = (
+        json.loads(command("evaluate", run, tmp_path / f"{scale}.json", *few, "--guidance", scale, "1").read_text())
+        for scale in ("1", "4")
+    )
+    assert plain["prompts"] == guided["prompts"] == [PROMPTS[0].prompt_av]
+    assert (plain["guidance"][:2], guided["guidance"][:2]) == ([1.0, 1.0], [4.0, 1.0])
+    assert plain["metrics"] != guided["metrics"]

@@ -105,6 +105,9 @@ def test_sampling_goes_on_where_it_stopped(
     sampled.clear()
     sample_clips(tmp_path / "clips", trained, prompts, HOW)
     assert sampled == []
+    (tmp_path / "clips" / "00001-0.mp4").write_bytes(b"")  # as a loss of power may leave it
+    sample_clips(tmp_path / "clips", trained, prompts, HOW)
+    assert sampled == [1] and b"" not in frames_of(tmp_path / "clips").values()
 
 
 def test_clips_of_other_settings_are_refused(trained: Trained, prompts: Any, tmp_path: Path) -> None:

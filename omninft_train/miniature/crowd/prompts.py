@@ -127,7 +127,7 @@ _WORDS = Words(vocabulary([describe(cast).prompt_av for cast in casts()]), lengt
 
 
 def embed(prompts: Sequence[str]) -> Condition:
-    """Conditioning of prompts, (B, S, D): the audio stream gets all words, the video stream none.
+    """Conditioning of prompts, (B, S, D): the audio stream gets what it is `told`, the video stream nothing.
 
     No words are all zeros; that is what guidance leads away from.
 

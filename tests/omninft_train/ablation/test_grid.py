@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from avbench.errors import UsageError
+from omninft_train.ablation.grid import Cost
 from omninft_train.ablation.plan import wall_seconds
 from omninft_train.ablation.reading import SHIPPED, load_grid
 from omninft_train.ablation.steps import make_steps
 from omninft_train.ablation.variants import pretraining, resolve, settings
+from omninft_train.miniature.pretrain import PretrainOptions
 
 
 @pytest.mark.parametrize("name", ["miniature", "ltx2"])
@@ -40,6 +42,21 @@ def test_grids_of_miniatures_fit_within_90_minutes_of_two_cores(name):
     steps = make_steps(grid, resolve(grid, grid.used), pretraining(grid))
     assert len(grid.seeds) >= (3 if name == "miniature" else 5)
     assert grid.jobs == 2 and wall_seconds([(step.kind, step.seconds) for step in steps], 2) < 90 * 60
+
+
+def test_the_grid_of_the_paper_judges_as_the_release_does():
+    """With the guidance of its evaluation, which is not that of rollouts."""
+    grid = load_grid("ltx2", all_tables=True)
+    steps = [one for one in make_steps(grid, resolve(grid, grid.used), pretraining(grid)) if one.kind == "generate"]
+    assert len(steps) == len(grid.used) * 3 * 10
+    for step in steps:
+        scales = step.command[step.command.index("--guidance") + 1 :][:2]
+        assert scales == ("3.0", "7.0") and step.command[step.command.index("--steps") + 1] == "40"
+        assert step.settings["guidance"] == [3.0, 7.0]
+
+
+def test_steps_of_a_pretraining_that_the_grid_leaves_to_the_trainer_are_counted():
+    assert Cost().pretrain_steps == PretrainOptions().steps
 
 
 def test_the_crowd_is_pretrained_as_such():

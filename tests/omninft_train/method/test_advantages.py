@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from omninft_train.method.advantages import AdvantageOptions, Advantages, Masked, advantages
+from omninft_train.method.advantages import AdvantageOptions, Advantages, Masked, advantages, conflict
 
 ROUTES = ("video", "video", "audio", "both")
 WEIGHTS = torch.tensor([1.0, 2.0, 0.5, 1.0], dtype=torch.float64)
@@ -72,3 +73,44 @@ def test_one_summed_reward_knows_no_modalities() -> None:
     each = advantages(Masked(values, valid), GROUPS, WEIGHTS, ROUTES, AdvantageOptions("scalar"))
     assert torch.equal(by_modality("scalar").video, each.video)
     assert torch.equal(by_modality("routed").per_reward, each.per_reward)
+
+
+@pytest.mark.parametrize("per", ["reward", "modality"])
+def test_a_branch_without_a_reward_is_left_out(per: Any) -> None:
+    """Its advantages are 0, and r = 1/2 of all rollouts would pull it to the old policy."""
+    everything = Masked(rewards()[:, :2], torch.ones(6, 2, dtype=torch.bool))
+    for weights, routes in (((1.0, 2.0), ("video", "video")), ((1.0, 0.0), ("video", "both"))):
+        weighted = torch.tensor(weights, dtype=torch.float64)
+        routed = advantages(everything, GROUPS, weighted, routes, AdvantageOptions("routed", per=per))  # type: ignore[arg-type]
+        assert routed.video_valid.all() and not routed.audio_valid.any()
+        summed = advantages(everything, GROUPS, weighted, routes, AdvantageOptions("gdpo", per=per))  # type: ignore[arg-type]
+        assert summed.video_valid.all() and summed.audio_valid.all()
+        nothing = advantages(everything, GROUPS, 0 * weighted, routes, AdvantageOptions("scalar", per=per))  # type: ignore[arg-type]
+        assert not nothing.video_valid.any() and not nothing.audio_valid.any()
+
+
+def test_a_conflict_is_of_the_rewards_that_are_compared() -> None:
+    """Whatever else failed: a reward of both branches, or one of weight 0."""
+    normal = by_modality("routed").per_reward
+    valid = torch.ones(6, 4, dtype=torch.bool)
+    wanted = conflict(normal, WEIGHTS, ROUTES, valid)
+    valid[:3, 3] = False
+    assert conflict(normal, WEIGHTS, ROUTES, valid) == wanted
+    unweighted, all_failed = WEIGHTS * torch.tensor([1, 0, 1, 1]), valid.clone()
+    all_failed[:, 1] = False
+    assert conflict(normal, unweighted, ROUTES, all_failed) == conflict(normal, unweighted, ROUTES, valid)
+    valid[[0, 4], 2] = False
+    assert conflict(normal, WEIGHTS, ROUTES, valid) == conflict(
+        normal[[1, 2, 3, 5]], WEIGHTS, ROUTES, valid[[1, 2, 3, 5]]
+    )
+
+
+@pytest.mark.parametrize("column", [0, 2, 3])
+def test_what_cannot_be_compared_is_no_number(column: int) -> None:
+    alone = WEIGHTS * torch.nn.functional.one_hot(torch.tensor(column), 4)
+    found = conflict(by_modality("routed").per_reward, alone, ROUTES, torch.ones(6, 4, dtype=torch.bool))
+    assert math.isnan(found.fraction) and math.isnan(found.correlation)
+    none = conflict(torch.ones(6, 4), WEIGHTS, ROUTES, torch.zeros(6, 4, dtype=torch.bool))
+    assert math.isnan(none.fraction) and math.isnan(none.correlation)
+    constant = conflict(torch.ones(6, 4), WEIGHTS, ROUTES, torch.ones(6, 4, dtype=torch.bool))
+    assert constant.fraction == 0 and math.isnan(constant.correlation)

@@ -64,7 +64,7 @@ def test_advantages(name: str, std: str) -> None:
     close(optimality(routed.audio, case["adv_clip_max"]), expected["r_audio"])
     close(optimality(gdpo.video, case["adv_clip_max"]), expected["r_gdpo"])
     if std == "batch":
-        clash = conflict(routed.per_reward, weights, routes, valid.all(dim=1))
+        clash = conflict(routed.per_reward, weights, routes, valid)
         assert clash.fraction == pytest.approx(case["conflict_share_batch_std"], abs=1e-12)
         assert clash.correlation == pytest.approx(case["corr_batch_std"], abs=1e-9)
 

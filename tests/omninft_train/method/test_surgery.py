@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omninft_train.method.surgery import PRESETS, keep_by_block, preset_keep
+from omninft_train.method.surgery import PRESETS, SurgeryRule, block_at, keep_by_block, preset_keep
 
 NAMES = st.sampled_from(sorted(PRESETS))
 
@@ -48,3 +48,15 @@ def test_stretching_invents_nothing_and_keeps_the_order(name: str, depth: int):
 def test_doubling_the_depth_doubles_each_block(name: str, times: int):
     keep = preset_keep(PRESETS[name], 48)
     assert preset_keep(PRESETS[name], 48 * times) == [value for value in keep for _ in range(times)]
+
+
+@pytest.mark.parametrize("depth", [1, 3, 4, 7, 10, 28, 48, 100])
+def test_fractions_of_the_depth_are_read_alike_everywhere(depth: int) -> None:
+    """The block that a region starts at is the first that a rule from there on covers."""
+    for fraction in (0.0, 0.1, 0.2084, 0.29, 0.5, 0.57, 0.99):
+        first = block_at(fraction, depth)
+        rule = keep_by_block([SurgeryRule(f"{fraction}-1.0", 0.0)], depth)
+        assert [block for block, keep in enumerate(rule) if keep == 0] == list(range(first, depth))
+        assert first == depth or (first + 0.5) / depth >= fraction
+        assert first == 0 or (first - 0.5) / depth < fraction
+    assert block_at(0.2084, 48) == 10 and block_at(0.5, 4) == 2

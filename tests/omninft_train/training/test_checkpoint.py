@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,21 @@ def test_a_step_that_was_not_saved_is_told_with_those_that_were(tmp_path):
         checkpoint.find(tmp_path, 7)
     with pytest.raises(UsageError, match="holds no checkpoint"):
         checkpoint.find(tmp_path / "elsewhere", 5)
+
+
+def test_what_to_do_without_a_damaged_checkpoint_depends_on_what_else_there_is(tmp_path):
+    for step in (5, 10, 15):
+        save(tmp_path, step)
+    last = tmp_path / "checkpoint-000015"
+    (last / "old.safetensors").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"Delete .*checkpoint-000015 to go on from checkpoint-000010\.$"):
+        checkpoint.load(last, "miniature", "abc")
+    shutil.rmtree(tmp_path / "checkpoint-000010")
+    with pytest.raises(UsageError, match=r"no other checkpoint .* another folder .* the policies of steps 5\.$"):
+        checkpoint.load(last, "miniature", "abc")
+    shutil.rmtree(last)
+    with pytest.raises(UsageError, match=r"no whole checkpoint, but policies of steps 5\. Name one of them \(--step\)"):
+        checkpoint.find(tmp_path)
 
 
 def test_thinning_out_that_was_cut_off_is_done_by_the_next(tmp_path):

@@ -26,13 +26,14 @@ from omninft_train.evaluation import (
     read_evaluations,
     write_evaluation,
 )
-from omninft_train.generate import load_trained, step_number
+from omninft_train.generate import Trained, load_trained, step_number
 from omninft_train.miniature.world import evaluation_prompts
 from omninft_train.prompts import load_prompts
 from omninft_train.recipe import load
 from omninft_train.rewards.spec import Rewards
 from omninft_train.training import checkpoint, evaluating, saving
 from omninft_train.training.assemble import load_evaluation_prompts
+from omninft_train.training.distributed import World
 from omninft_train.training.evaluating import evaluate_policy, how_evaluated, planned, start_evaluations
 from omninft_train.training.tracking import Tracker
 
@@ -234,6 +235,93 @@ def test_the_best_policy_by_a_metric_of_evaluations_stays_and_is_found(
             write_evaluation(fake(step, value, better=better), evaluation_folder(tmp_path, step) / FILE)
     assert list(checkpoint.policies(tmp_path)) == [best, 6]  # the best, and the last, to go on from
     assert step_number(tmp_path, "best") == best
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_policy_that_breaks_clips_is_not_the_best_for_it(
+    weights: Path, settings: tuple[str, ...], tmp_path: Path, better: bool
+) -> None:
+    training, sign = make(tiny_config(weights, *settings, "run.best_by=eval_av_align"), tmp_path), 1 if better else -1
+    broken = fake(2, sign * 0.9, better=better)
+    kept = (None,) * 6 + broken.metrics["av_align"].values[6:]
+    broken = replace(broken, metrics={**broken.metrics, "av_align": Metric(False, kept, better)})
+    other = replace(fake(3, sign * 5.0, better=better), prompts=tuple("gfedcba"))  # of other clips
+    for one in (fake(1, sign * 0.6, better=better), broken, other, fake(4, sign * 0.8, better=better)):
+        saving.save(training, one.step)
+        write_evaluation(one, evaluation_folder(tmp_path, one.step) / FILE)
+    assert step_number(tmp_path, "best") == 4
+
+
+@pytest.mark.parametrize(
+    "change", [{"texts": "b"}, {"guidance": (3.0, 7.0, 1.0)}, {"prompts": ("other",)}, {"noise": 2}]
+)
+def test_what_was_judged_or_sampled_otherwise_forms_no_pairs(change: dict[str, Any]) -> None:
+    one = replace(fake(1, 0.5), texts="a", guidance=(1.5, 3.0, 1.0))
+    other = replace(one, **change)
+    assert one.pairs_with(replace(one, step=2)) and not one.pairs_with(other) and not other.pairs_with(one)
+    if change.keys() <= {"texts", "guidance"}:
+        assert replace(one, texts="", guidance=()).pairs_with(other)  # of a version that did not say
+
+
+def test_prompts_that_tell_judges_something_else_are_judged_again(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clips depend on `prompt_av` alone, scores on the other texts as well."""
+    prompts = [*evaluation_prompts()[:2]]
+    trained = of(make(tiny_config(weights, "evaluation.steps=1", "evaluation.samples=1"), tmp_path / "run"))
+    how, out, judged = how_evaluated(trained.config), tmp_path / "found.json", []
+    real = judging.judge
+
+    def counted(rewards: Any, clips: Any, *rest: Any) -> Any:
+        judged.append(len(clips))
+        return real(rewards, clips, *rest)
+
+    monkeypatch.setattr(judging, "judge", counted)
+    for change in (
+        {},
+        {},
+        {"prompt_v": "a red square"},
+        {"prompt_a": "a drum"},
+        {"metadata": {"prompt_speech": "hello"}},
+    ):
+        before = sum(judged)
+        texts = [replace(prompts[0], **change), prompts[1]]
+        found = evaluate(trained, texts, how, out)
+        assert found is not None and found.prompts == tuple(one.prompt_av for one in prompts)
+        assert sum(judged) - before == (0 if before and not change else 2)
+
+
+def of(training: Any) -> Trained:
+    """The policy of a training that is not started."""
+    return Trained(training.config, training.backbone, training.policy, 0, "digest")
+
+
+def test_rewards_stay_open_until_all_processes_have_judged(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Actors serve all of them, and who closes them first ends them for the others."""
+    order: list[str] = []
+    trained = of(make(tiny_config(weights, "evaluation.steps=1", "evaluation.samples=1"), tmp_path / "run"))
+    close = Rewards.close
+    monkeypatch.setattr(World, "barrier", lambda self: order.append("wait"))
+    monkeypatch.setattr(Rewards, "close", lambda self: (order.append("close"), close(self))[1])
+    evaluate(trained, evaluation_prompts()[:2], how_evaluated(trained.config), tmp_path / "found.json")
+    assert order[order.index("close") - 1] == "wait" and order.count("close") == 1
+
+
+def test_the_last_evaluation_reaches_the_service_of_a_run_that_was_killed_before_it(
+    weights: Path, settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(weights, *settings, "run.steps=1", "run.tracker=tensorboard")
+    run(config, tmp_path)
+    opened: list[Keeper] = []
+    monkeypatch.setattr("omninft_train.training.trainer.open_service", lambda *_: opened.append(Keeper()) or opened[-1])
+    run(config, tmp_path)
+    assert not opened  # nothing is left to do
+    (evaluation_folder(tmp_path, 1) / FILE).unlink()
+    run(config, tmp_path)
+    ((step, told),) = opened[0].told
+    assert step == 1 and "eval_av_align" in told
 
 
 def test_nothing_is_dropped_before_there_is_something_to_choose_by(

@@ -88,12 +88,13 @@ def test_a_run_goes_on_under_its_name_and_no_other_does(
 ) -> None:
     kept = stand_in(name)
     identity = "id" if name == "wandb" else "name"
-    folders = [tmp_path / "a" / "run", tmp_path / "b" / "run", tmp_path / "c" / "a" / "run", tmp_path / "a" / "run"]
     found = []
-    for folder in folders:
-        open_service(name, folder, {})  # type: ignore[arg-type]
+    # A start, another step of the same run, a start in the same folder anew, and runs of that name elsewhere.
+    for folder, first in (("a/run", 0), ("a/run", 25), ("a/run", 0), ("a/run", 50), ("b/run", 0), ("c/a/run", 0)):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        open_service(name, tmp_path / folder, {}, first)  # type: ignore[arg-type]
         found.append(kept.init[identity])
-    assert len(set(found)) == 3 and found[0] == found[3]
+    assert found[0] == found[1] and found[2] == found[3] and len(set(found)) == 4
 
 
 def test_clips_are_kept_without_a_service(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

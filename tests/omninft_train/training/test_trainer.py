@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -250,6 +251,27 @@ def test_a_rollout_that_is_not_finite_is_not_pulled_to_the_reference(
     for gradient, value in zip(found.values(), wanted, strict=True):
         torch.testing.assert_close(gradient, value, rtol=1e-4, atol=1e-6)
     assert logged["kl"] == pytest.approx(float(parts["kl"].detach().sum()) / count)
+    assert logged["kl"] == pytest.approx((logged["kl_video"] + logged["kl_audio"]) / 2)
+    if pairs:  # of what went through the network, and of nothing else
+        for name in ("weight_plus_video", "weight_minus_audio"):
+            assert logged[name] == pytest.approx(float(parts[name].mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("recipe", ["gdpo", "marble"])
+def test_logged_losses_add_up_where_rewards_failed(weights: Path, tmp_path: Path, recipe: str) -> None:
+    training = make(
+        tiny_config(weights, "loss.kl_coef=0.3", "rewards.max_failed_fraction=1.0", recipe=recipe), tmp_path
+    )
+    apart(training, 0.1)
+    rollouts = experience.sample_rollouts(training, 0)
+    scored = experience.score_rollouts(training, rollouts, 0)
+    scored.valid[[1, 3], 0] = False
+    _, judged = targets.judge(training, rollouts, scored, 0)
+    alone = [targets.judge_alone(training, rollouts, scored, 0, probe) for probe in training.weighting.probes(0)]
+    assert len(alone) == (3 if recipe == "marble" else 0)
+    logged = update(training, rollouts, judged, 0, alone)
+    branches = (logged["loss_video"] + logged["loss_audio"]) / 2
+    assert logged["loss"] == pytest.approx(branches + 0.3 * logged["kl"], rel=1e-5)
 
 
 def break_rollouts(monkeypatch: pytest.MonkeyPatch, bad: list[int]) -> None:
@@ -288,6 +310,17 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_policy_is_lost(w
         trainer.train(training)
     assert all(torch.equal(value, before[name]) for name, value in training.policy.trainable().items())
     assert checkpoint.latest(tmp_path) is None and list(tmp_path.glob("non-finite-*"))
+
+
+def test_a_folder_whose_checkpoints_are_gone_is_not_trained_anew(weights: Path, tmp_path: Path) -> None:
+    """What stays of it, the policies, the log and the evaluations, would be lost."""
+    config = tiny_config(weights, "run.steps=3", "run.save_every=1", "run.keep_checkpoints=1")
+    run(config, tmp_path)
+    rows = log(tmp_path)
+    shutil.rmtree(tmp_path / "checkpoint-000003")
+    with pytest.raises(UsageError, match=r"policies of steps 1, 2 and no checkpoint to go on from\. Train in another"):
+        run(config, tmp_path)
+    assert log(tmp_path) == rows and list(checkpoint.policies(tmp_path)) == [1, 2]
 
 
 def test_a_checkpoint_of_another_backbone_is_refused(weights: Path, tmp_path: Path) -> None:
