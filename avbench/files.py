@@ -65,6 +65,8 @@ def writing_aside(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
 def path_aside(path: Path) -> Iterator[Path]:
     """A path beside `path` for libraries that write to a name; renamed to `path` at the end, removed on failure.
 
+    What was written is on the drive before it has its name: after a loss of power a name alone may hold nothing.
+
     Raises:
         OSError: it cannot be renamed; an older file stays as it was.
     """
@@ -72,6 +74,8 @@ def path_aside(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         yield aside
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
         rename(aside, path)
     finally:
         aside.unlink(missing_ok=True)

@@ -29,10 +29,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A configuration, and the files and overrides that it was read from, the last of which wins."""
+    """A configuration, and the files and overrides that it was read from, the last of which wins.
+
+    `backbone_named`: by the caller or by the recipe; where neither does, it is the miniature.
+    """
 
     config: Config
     origins: Sequence[Origin]
+    backbone_named: bool = True
 
 
 def load(recipe: str | Path, backbone: str | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -59,6 +63,7 @@ def read(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
         raise refuse(user.origin, ("recipe",), f"recipe = {toml_value(named)}: expected one of {', '.join(RECIPES)}.")
     kind = user.content.get("backbone", {})
     asked = None if backbone else (str(kind["kind"]) if isinstance(kind, Mapping) and "kind" in kind else None)
+    is_named = bool(backbone or asked)
     backbone = backbone or asked or "miniature"
     changes = [parse_override(text) for text in overrides]
     with located(user.origin) if asked else nullcontext():
@@ -83,7 +88,7 @@ def read(recipe: str | Path, backbone: str | None = None, overrides: Sequence[st
         raise refuse(origins, ("backbone", "kind"), reason)
     with located(origins):
         check(config)
-    return Recipe(config, origins)
+    return Recipe(config, origins, is_named)
 
 
 def _kind(backbone: str) -> str:

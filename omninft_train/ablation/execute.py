@@ -20,6 +20,7 @@ from typing import Any, Literal
 from avbench.config import located
 from avbench.errors import AvbenchError, EnvironmentProblem
 from avbench.files import make_folder
+from avbench.results.read import load_run
 from avbench.toml import Origin
 from omninft_train.ablation.grid import Grid
 from omninft_train.ablation.processes import environment, failure, filled
@@ -202,6 +203,14 @@ def _wait(child: subprocess.Popen[bytes]) -> tuple[int, float | None]:
     return child.returncode, round(usage.ru_maxrss * unit / 1e9, 3)
 
 
+def _without_weights(folder: Path) -> str | None:
+    """Why a metric of a run judged nothing, where weights or a licence are all that it lacks."""
+    scores = load_run(folder).scores
+    skipped = scores[scores["status"] == "skipped"]
+    lacking = skipped["reason"].astype(str).str.startswith(("weights missing", "licence not accepted"))
+    return str(skipped[lacking]["reason"].iloc[0]) if lacking.any() else None
+
+
 def _finish(out: Path, step: Step, content: Mapping[str, Any], used: Mapping[str, Any], seconds: float) -> Finished:
     outputs: dict[str, int] = {}
     if step.kind == "pretrain":  # the trainer decides which files there are
@@ -216,6 +225,8 @@ def _finish(out: Path, step: Step, content: Mapping[str, Any], used: Mapping[str
             message = f"{path} is missing although the command ended well. Look into {step.record}.log beside it."
             return Finished(step.id, "failed", seconds, message, 1)
         outputs[f"{step.folder}/{name}"] = path.stat().st_size
+    if step.kind == "score" and (message := _without_weights((out / step.folder / step.outputs[0]).parent)):
+        return Finished(step.id, "failed", seconds, message, EnvironmentProblem.exit_code)
     done = {
         **content,
         "state": "complete",

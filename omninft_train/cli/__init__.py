@@ -26,7 +26,8 @@ app = typer.Typer(
     name="omninft-train",
     help="Post-train a joint audio-video generator with online RL.",
     epilog="Exit codes: 0 ok, 2 wrong usage, 3 training stopped (non-finite loss, failed rewards), "
-    "4 environment (package, weights, disk), 70 a fault of the trainer itself, 130 interrupted.",
+    "4 environment (package, weights, disk), 70 a fault of the trainer itself, 130 interrupted, "
+    "143 ended by SIGTERM, 129 by SIGHUP.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -52,8 +53,11 @@ def _root(
     start_logging(level=logging.DEBUG if verbose else logging.WARNING, form="%(message)s")
     if not verbose:
         logging.getLogger("omninft_train").setLevel(logging.INFO)
+        # What these say of torchao when they are imported concerns their authors; 8 bits work.
+        for name in ("torch.utils._pytree", "diffusers.quantizers.torchao.torchao_quantizer"):
+            logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def main() -> None:
     """Run the command line; map our errors to one line and an exit code."""
-    run_app(app, "omninft-train", interrupted="'train' goes on from its last checkpoint.")
+    run_app(app, "omninft-train", interrupted="A run goes on from its last checkpoint; a pretraining starts anew.")

@@ -21,6 +21,7 @@ def command(
 ) -> None:
     """Print what a recipe's rewards say of clips on disk: means with 95 % intervals over prompts, and failures."""
     from avbench.config import located
+    from avbench.errors import UsageError
     from avbench.pages.table import Column, Table, row_of
     from avbench.pages.terminal import print_table
     from omninft_train.judging import judged_files
@@ -28,6 +29,11 @@ def command(
     from omninft_train.rewards.local import make_rewards
 
     loaded = read(recipe, backbone, set_ or [])
+    if not loaded.backbone_named:
+        raise UsageError(
+            "whose rewards (--backbone)? Those of ltx2 judge any clips; those of miniature and crowd know clips of "
+            "their own worlds alone."
+        )
     config = loaded.config
     with located(loaded.origins):
         rewards = make_rewards(config.rewards)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from omninft_train.clips import save_mp4
+from omninft_train.config import Config
+from omninft_train.errors import UsageError
 from omninft_train.evaluate import evaluate
 from omninft_train.evaluation import read_evaluations, write_evaluation
-from omninft_train.generate import Generation, Job, Trained, load_trained, stream
+from omninft_train.generate import Generation, Job, Trained, load_trained, read_config, stream
 from omninft_train.judging import clear
 from omninft_train.method.regions import region_weights, warmed_maximum
 from omninft_train.miniature.measures import sampled
@@ -24,9 +27,12 @@ from omninft_train.recipe import load, to_toml
 from omninft_train.report import Overlay, Report, write_report
 from omninft_train.report.scores import clip_pairs, score_rows, shown_prompts
 from omninft_train.reward_hacking import latest_falls
+from omninft_train.rewards.local import find_source
+from omninft_train.training import checkpoint
 from omninft_train.training.assemble import assemble, make_capture
 from omninft_train.training.distributed import World
 from omninft_train.training.evaluating import planned
+from omninft_train.training.trackers import flat
 from omninft_train.training.tracking import read_metrics
 from omninft_train.training.trainer import train
 
@@ -68,11 +74,12 @@ def run_showcase(show: Showcase) -> Path:
         TrainingStopped: a loss is not finite.
         EnvironmentProblem: something cannot be written.
     """
+    world, run = WORLDS[show.pretraining.world], show.out / "run"
+    for spec in load(show.recipe, world.kind, show.overrides).rewards.reward:  # before minutes of pretraining
+        find_source(spec)
     weights = pretrained(show.cache, show.pretraining, _tell_pretraining)
-    named = (f"backbone.path={json.dumps(str(weights))}", *show.overrides)
-    world = WORLDS[show.pretraining.world]
-    config = load(show.recipe, world.kind, named)
-    run = show.out / "run"
+    config = load(show.recipe, world.kind, (f"backbone.path={json.dumps(str(weights))}", *show.overrides))
+    _check_same(run, config)
     train(assemble(config, run, World()))
     trained, prompts = load_trained(run), world.evaluation_prompts()
     sampling, seed, evaluations = trained.config.sampling, trained.config.run.seed, {}
@@ -104,6 +111,30 @@ def run_showcase(show: Showcase) -> Path:
         weights={spec.name: spec.weight for spec in config.rewards.reward},
     )
     return write_report(report, show.out / "report.html")
+
+
+def _check_same(run: Path, config: Config) -> None:
+    """Make sure that what is trained there already is what is asked for, but for how long and how it is watched.
+
+    Raises:
+        UsageError: the run was started with other values.
+    """
+    if checkpoint.latest(run) is None:
+        return
+    there, asked = _identity(read_config(run)), _identity(config)
+    odd = sorted(key for key in {**there, **asked} if there.get(key) != asked.get(key))
+    if odd:
+        raise UsageError(
+            f"{run} was trained with other values of {', '.join(odd[:5])}. Name another folder (--out), with --cache "
+            f"{run.parent / 'pretraining'} for its pretraining, or delete this one."
+        )
+
+
+def _identity(config: Config) -> dict[str, Any]:
+    values = {key.replace("/", "."): value for key, value in flat(asdict(config)).items()}
+    kept = {key: value for key, value in values.items() if not key.startswith(("run.", "evaluation."))}
+    # The folder of a pretraining may be named from elsewhere; its own name follows from its options.
+    return kept | {"run.seed": config.run.seed, "backbone.path": Path(config.backbone.path).name}
 
 
 def _tell_pretraining(step: int, loss: float) -> None:

@@ -5,7 +5,6 @@ A reward that fails, or is not finite, is invalid and has a reason; it is never 
 
 from __future__ import annotations
 
-import importlib
 import logging
 import math
 from collections import Counter
@@ -26,6 +25,7 @@ from avbench.sources import load_source
 from avbench.sources.expected import COLUMNS
 from avbench.sources.spoken import LANGUAGE_COLUMN, TEXT_COLUMN
 from avbench.weights.checkpoints import CHECKPOINTS
+from omninft_train.importing import import_named
 from omninft_train.method.advantages import Route
 from omninft_train.models.backbone import Decoded
 from omninft_train.models.offload import free_device_memory
@@ -212,10 +212,7 @@ def find_source(spec: RewardSpec) -> Scorer | Judge:
 
 
 def _find_judge(name: str, module: str, function: str) -> Judge:
-    try:
-        loaded = importlib.import_module(module)
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"reward '{name}': {error}. Expected module:function, importable from here.") from error
+    loaded = import_named(f"reward '{name}'", module)
     judge: Judge | None = getattr(loaded, function, None)
     if judge is None or not callable(judge):
         functions = [key for key, value in vars(loaded).items() if callable(value)]

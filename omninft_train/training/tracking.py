@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import math
@@ -13,6 +12,7 @@ from typing import Any, Protocol, cast
 
 from omninft_train.errors import EnvironmentProblem, SettingError, UsageError, near
 from omninft_train.files import write_atomically
+from omninft_train.importing import import_named
 from omninft_train.training.trackers import ShownClip
 
 _LOG = logging.getLogger(__name__)
@@ -196,10 +196,12 @@ def _plain(value: Any) -> Any:
 def _find(name: str) -> Any:
     module, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
     try:
-        function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+        function = getattr(import_named(f"tracker '{name}'", module), attribute)
+    except AttributeError as error:
         reason = f"tracker '{name}' cannot be found ({error}). Expected package.module:name."
         raise SettingError(reason, "run.mirror") from error
+    except UsageError as error:
+        raise SettingError(str(error), "run.mirror") from error
     if not callable(function):
         raise SettingError(f"tracker '{name}' is not callable. Expected a function of the run's folder.", "run.mirror")
     return function

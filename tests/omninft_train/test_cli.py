@@ -162,7 +162,10 @@ def test_everything_on_the_smallest_scale(tmp_path: Path):
     run("train", "--recipe", small, "--out", trained, "--set", f"backbone.path={next((out / 'pretraining').iterdir())}")
     assert (trained / "metrics.jsonl").read_text() == log  # nothing was left to do
     assert "2 clips" in run("sample", trained, "--out", tmp_path / "clips", "--limit", 2, "--steps", 2).stdout
-    assert "sync" in run("score", tmp_path / "clips", "--recipe", "gdpo").stdout
+    assert "sync" in run("score", tmp_path / "clips", "--recipe", "gdpo", "--backbone", "miniature").stdout
+    assert "whose rewards (--backbone)?" in told(("score", tmp_path / "clips", "--recipe", "gdpo"), 2)
+    other = run(*command, "--set", "loss.beta=0.7", "--set", "run.seed=3", code=2).stderr
+    assert f"{trained} was trained with other values of loss.beta, run.seed. Name another folder (--out)" in other
     run("evaluate", trained, "--out", tmp_path / "e.json", "--samples", 1, "--steps", 2, "--role", "old")
     assert json.loads((tmp_path / "e.json").read_text())["role"] == "old"
     written = Path(run("report", trained).stdout.strip())

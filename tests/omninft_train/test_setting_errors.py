@@ -16,7 +16,9 @@ from avbench.config import located
 from avbench.errors import SettingError, UsageError
 from omninft_train.config import Config
 from omninft_train.recipe import read
-from omninft_train.rewards.local import make_rewards
+from omninft_train.rewards.local import find_source, make_rewards
+from omninft_train.rewards.spec import RewardSpec
+from omninft_train.training.tracking import Tracker
 
 PACKAGE = Path(omninft_train.__file__).parent
 # Keys of the ablation are those of grids.
@@ -106,3 +108,33 @@ def test_an_unknown_reward_is_named_with_its_line_and_near_matches(tmp_path):
 def test_without_a_file_the_key_is_named():
     with pytest.raises(SettingError, match=r"^no rewards: add"):
         make_rewards(Config().rewards)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def judge(:\n", r"fails with SyntaxError: .* \(.*own_rewards\.py, line 2\)"),
+        ("x = undefined\n", r"fails with NameError: .*undefined.* \(.*own_rewards\.py, line 2\)"),
+        ("raise SystemExit(3)\n", r"fails with SystemExit: 3 \(.*own_rewards\.py, line 2\)"),
+        ("import not_here_at_all\n", r"fails with ModuleNotFoundError: .*not_here_at_all.*own_rewards\.py, line 2\)"),
+    ],
+    ids=["syntax", "name", "exit", "import"],
+)
+@pytest.mark.parametrize("what", ["reward", "tracker"])
+def test_what_code_of_ones_own_raises_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, said: str, what: str
+) -> None:
+    """It is no fault of the trainer, and its author has to find it."""
+    (tmp_path / "own_rewards.py").write_text("\n" + code)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("own_rewards", None)
+    with pytest.raises(UsageError, match=f"{what} 'own_rewards:judge': importing own_rewards {said}"):
+        if what == "reward":
+            find_source(RewardSpec("own_rewards:judge", 1.0, "both"))
+        else:
+            Tracker(tmp_path / "run", mirror="own_rewards:judge")
+
+
+def test_a_module_that_is_nowhere_is_told_with_how_it_is_found() -> None:
+    with pytest.raises(UsageError, match=r"No module named 'own_rewards_2'\. Expected module:function.*PYTHONPATH=\."):
+        find_source(RewardSpec("own_rewards_2:judge", 1.0, "both"))

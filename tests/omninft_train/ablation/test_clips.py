@@ -154,6 +154,19 @@ def test_figures_of_another_benchmark_are_not_shown_and_the_reason_is(place):
     assert told.replace("'", "&#39;") in (place / "out" / "report.html").read_text()
 
 
+def test_a_metric_without_weights_fails_its_step_each_time(place, small_clip, monkeypatch, tmp_path):
+    """As a complete step, with an empty column, it would never run again."""
+    grid = place / "clips.toml"
+    grid.write_text(grid.read_text().replace('["sharpness", "loudness"]', '["sharpness", "clap_score"]'))
+    monkeypatch.setenv("FAKE_CLIP", str(small_clip))
+    monkeypatch.setenv("AVBENCH_WEIGHTS", str(tmp_path / "weights"))
+    request = Request(str(grid), out=tmp_path / "out", choice=Choice(variants=("base",)))
+    for _ in range(2):
+        ablation = open_ablation(request)
+        with pytest.raises(EnvironmentProblem, match=r"weights missing: .* avbench models pull"):
+            ablation.run(make_backend("local", ablation.grid))
+
+
 def test_numbers_of_random_networks_are_marked_and_not_recorded(place, tmp_path):
     for path in (place / "out").glob("runs/*/*/scores-*/run.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"weights": "keyed-random"}))
