@@ -225,8 +225,9 @@ def _finish(out: Path, step: Step, content: Mapping[str, Any], used: Mapping[str
             message = f"{path} is missing although the command ended well. Look into {step.record}.log beside it."
             return Finished(step.id, "failed", seconds, message, 1)
         outputs[f"{step.folder}/{name}"] = path.stat().st_size
-    if step.kind == "score" and (message := _without_weights((out / step.folder / step.outputs[0]).parent)):
-        return Finished(step.id, "failed", seconds, message, EnvironmentProblem.exit_code)
+    lack = _without_weights((out / step.folder / step.outputs[0]).parent) if step.kind == "score" else None
+    if lack is not None:
+        return Finished(step.id, "failed", seconds, lack, EnvironmentProblem.exit_code)
     done = {
         **content,
         "state": "complete",

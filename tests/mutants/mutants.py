@@ -268,7 +268,19 @@ MUTANTS = (
         "Masked(terms.values * counted, terms.valid | ~counted)",
         "Masked(terms.values, terms.valid | ~counted)",
     ),
-    Mutant("rewards of both modalities in no branch", _ADVANTAGES, 'route in (branch, "both")', "route == branch"),
+    Mutant(
+        "rewards of both modalities in no branch",
+        _ADVANTAGES,
+        'route in (branch, "both") for route in routes',
+        "route == branch for route in routes",
+    ),
+    Mutant(
+        "a branch without a reward pulled to the old policy",
+        _ADVANTAGES,
+        "video.valid & rewarded[0], audio.valid & rewarded[1]",
+        "video.valid, audio.valid",
+        (f"{_TESTS}/method/test_advantages.py",),
+    ),
     Mutant(
         "reward weights ignored",
         _ADVANTAGES,
@@ -466,7 +478,26 @@ MUTANTS = (
         (_REWARD_HACKING,),
     ),
     Mutant("processes make unequal numbers of passes", "generate.py", "(-len(jobs) % world.size)", "0", (_STREAMING,)),
-    Mutant("a score without its clip is done", "judging.py", " if job.file in there}", "}", (_EVALUATING,)),
+    Mutant("a score without its clip is done", "judging.py", " if is_written(clips / job.file)}", "}", (_EVALUATING,)),
+    Mutant("scores of other texts kept", "judging.py", "texts_digest(prompts)}", "str(len(prompts))}", (_EVALUATING,)),
+    Mutant("actors end before all have judged", "judging.py", "world.barrier()", "pass", (_EVALUATING,)),
+    Mutant(
+        "a clip that failed left out of the best",
+        "training/best.py",
+        "worst if value is None else value for value in values[step]",
+        "value for value in values[step] if value is not None",
+        (_EVALUATING,),
+    ),
+    Mutant(
+        "other clips compared for the best", "training/best.py", "if one.pairs_with(newest)", "if one", (_EVALUATING,)
+    ),
+    Mutant(
+        "losses logged of rollouts left out",
+        _UPDATE,
+        "torch.where(ok, branch.loss, 0.0)",
+        "branch.loss",
+        (f"{_TESTS}/training/test_trainer.py",),
+    ),
     # Rewards weighed by their gradients.
     Mutant("every step solves", "training/weighting.py", "step - self._solved >= options.every", "True", (_BALANCED,)),
     Mutant(
