@@ -294,7 +294,7 @@ def most(tensors: Mapping[str, Tensor]) -> float:
 def assert_same_outcome(out: Path, state: formulas.State) -> None:
     """Parameters, old policy and Adam's moments of the last checkpoint are those of the reference, to 1e-6.
 
-    Moments, which are far below 1, to so much of their largest: what float32 leaves depends on the processor, and is up to
+    Moments, which are far below 1, to a part of their largest: what float32 leaves differs by processor, and is up to
     1.9e-6 of a gradient and twice that of its square.
     """
     found = tensors(out)
