@@ -63,8 +63,8 @@ def make_run(folder: Path, world: str) -> Path:
 
 def peak(folder: Path, command: str, clips: int) -> int:
     """Bytes of one command in a process of its own."""
-    out = tempfile.mkdtemp(prefix=f"{command}-{clips}-", dir=folder)
-    arguments = [command, "run", "--out", out, *COMMANDS[command], str(clips // PROMPTS)]
+    out = Path(tempfile.mkdtemp(prefix=f"{command}-{clips}-", dir=folder), "out")
+    arguments = [command, "run", "--out", str(out), *COMMANDS[command], str(clips // PROMPTS)]
     here = Path(__file__).parent
     path = os.pathsep.join((str(here.parent), str(here), os.environ.get("PYTHONPATH", "")))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
