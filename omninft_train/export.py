@@ -7,7 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -279,8 +279,9 @@ def _writing(folder: Path, weights: str) -> Iterator[Path]:
     try:
         partial.mkdir(parents=True)
         for left in folder.glob(f"{_PARTIAL}*"):
-            if time.time() - left.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(left, ignore_errors=True)
+            with suppress(FileNotFoundError):  # of an export that ends now
+                if time.time() - left.stat().st_mtime > _ABANDONED:
+                    shutil.rmtree(left, ignore_errors=True)
         yield partial
         written = {path.name for path in partial.iterdir()}
         for name in written:

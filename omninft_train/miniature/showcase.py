@@ -79,7 +79,7 @@ def run_showcase(show: Showcase) -> Path:
         find_source(spec)
     weights = pretrained(show.cache, show.pretraining, _tell_pretraining)
     config = load(show.recipe, world.kind, (f"backbone.path={json.dumps(str(weights))}", *show.overrides))
-    _check_same(run, config)
+    _check_same(run, config, show.cache)
     train(assemble(config, run, World()))
     trained, prompts = load_trained(run), world.evaluation_prompts()
     sampling, seed, evaluations = trained.config.sampling, trained.config.run.seed, {}
@@ -113,7 +113,7 @@ def run_showcase(show: Showcase) -> Path:
     return write_report(report, show.out / "report.html")
 
 
-def _check_same(run: Path, config: Config) -> None:
+def _check_same(run: Path, config: Config, cache: Path) -> None:
     """Make sure that what is trained there already is what is asked for, but for how long and how it is watched.
 
     Raises:
@@ -125,8 +125,8 @@ def _check_same(run: Path, config: Config) -> None:
     odd = sorted(key for key in {**there, **asked} if there.get(key) != asked.get(key))
     if odd:
         raise UsageError(
-            f"{run} was trained with other values of {', '.join(odd[:5])}. Name another folder (--out), with --cache "
-            f"{run.parent / 'pretraining'} for its pretraining, or delete this one."
+            f"{run} was trained with other values of {', '.join(odd[:5])}. Name another folder (--out), with "
+            f"--cache {cache} for the same pretraining, or delete this one."
         )
 
 
