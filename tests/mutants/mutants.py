@@ -496,7 +496,7 @@ MUTANTS = (
         _UPDATE,
         "torch.where(ok, branch.loss, 0.0)",
         "branch.loss",
-        (f"{_TESTS}/training/test_trainer.py",),
+        (f"{_TESTS}/training/test_trainer.py::test_logged_losses_add_up_where_rewards_failed[gdpo]",),
     ),
     # Rewards weighed by their gradients.
     Mutant("every step solves", "training/weighting.py", "step - self._solved >= options.every", "True", (_BALANCED,)),

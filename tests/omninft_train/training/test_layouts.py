@@ -66,8 +66,9 @@ def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
     for name, tensor in wanted.items():
         # Parameters are of about 1, moments of any size; where gradients cancel out, rounding of the largest is left,
         # which differs between processors. A process left out of a mean, or counted twice, would be a fourth off.
+        # Adam divides by gradients, and where these are all rounding a parameter is off by a part of a step of 1e-3.
         moment = 1e-3 * float(tensor.abs().max()) + 2e-6 * largest[name.rpartition(".")[2]]
-        assert (found[name] - tensor).abs().max() <= (moment if name.startswith("optimizer/") else 2e-6), name
+        assert (found[name] - tensor).abs().max() <= (moment if name.startswith("optimizer/") else 1e-5), name
 
 
 def held(out: Path) -> list[dict[str, int]]:
