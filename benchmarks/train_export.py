@@ -47,7 +47,7 @@ def save_run(folder: Path) -> Path:
     }
     meta = {
         "backbone": "ltx2",
-        "backbone_digest": config_digest(network.config),
+        "backbone_digest": config_digest(network),
         "config": asdict(config),
         "network": json.loads(network.to_json_string()),
     }
