@@ -278,7 +278,7 @@ def _writing(folder: Path, weights: str) -> Iterator[Path]:
     partial, is_new = folder / f"{_PARTIAL}{secrets.token_hex(4)}", not folder.exists()
     try:
         partial.mkdir(parents=True)
-        for left in folder.glob(f"{_PARTIAL}*"):
+        for left in folder.glob(".partial*"):
             with suppress(FileNotFoundError):  # of an export that ends now
                 if time.time() - left.stat().st_mtime > _ABANDONED:
                     shutil.rmtree(left, ignore_errors=True)

@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from avbench.config import build
+from avbench.config import build, located
 from avbench.toml import Origin, merge
 from omninft_train.clips import save_mp4
 from omninft_train.config import Config
-from omninft_train.errors import UsageError
+from omninft_train.config_checks import check
+from omninft_train.errors import SettingError, UsageError
 from omninft_train.files import make_folder, write_atomically
 from omninft_train.method.schedule import ltx2_levels
 from omninft_train.models.backbone import Backbone, Decoded
@@ -47,6 +48,7 @@ class Trained:
         step: optimiser steps done.
         digest: identity of the checkpoint.
         has_old: whether the old policy was kept; of older checkpoints it is not.
+        overrides: in place of what the checkpoint says.
     """
 
     config: Config
@@ -55,6 +57,7 @@ class Trained:
     step: int
     digest: str
     has_old: bool = True
+    overrides: tuple[str, ...] = ()
 
 
 class Job(NamedTuple):
@@ -129,7 +132,7 @@ def load_trained(
         now = loaded.part("policy")
         policy.load(now, loaded.tensors.get("old", now))
     digest = checkpoint.meta_digest(loaded.meta)[:16]
-    return Trained(config, backbone, policy, loaded.step, digest, "old" in loaded.tensors)
+    return Trained(config, backbone, policy, loaded.step, digest, "old" in loaded.tensors, tuple(overrides))
 
 
 def step_number(run: Path, step: str) -> int | None:
@@ -173,9 +176,17 @@ def _config_in(folder: Path, overrides: Sequence[str] = ()) -> Config:
         if path in _FORMER_KEYS or table.get(key) == _FORMER_VALUES[path]:
             table.pop(key, None)
     changes = [parse_override(text) for text in overrides]
+    kind = content["backbone"]["kind"] if changes else ""
     for change in changes:
         content = merge(content, change.content)
-    return build(Config, content, [Origin(str(folder)), *(change.origin for change in changes)])
+    origins = [Origin(str(folder)), *(change.origin for change in changes)]
+    config = build(Config, content, origins)
+    if changes:
+        with located(origins):
+            check(config)
+            if config.backbone.kind != kind:
+                raise SettingError(f"backbone.kind: the run is on '{kind}'.", "backbone.kind")
+    return config
 
 
 def jobs_of(prompts: Sequence[TrainPrompt], how: Generation) -> list[Job]:
@@ -225,6 +236,8 @@ def settings_of(trained: Trained, prompts: Sequence[TrainPrompt], how: Generatio
     settings |= {"checkpoint": trained.digest, "backbone": trained.backbone.digest, "noise": NOISE}
     if how.role == "old" and not trained.has_old:
         raise UsageError(f"the old policy of step {trained.step} was not kept; only that of the last steps is.")
+    if trained.overrides:  # beside what the checkpoint says
+        settings["set"] = sorted(trained.overrides)
     content: dict[str, Any] = json.loads(json.dumps(settings | {"prompts": hashlib.sha256(texts).hexdigest()}))
     return content
 

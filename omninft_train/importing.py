@@ -22,7 +22,7 @@ def import_named(what: str, module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except (Exception, SystemExit) as error:  # whatever its code raises is for its author to mend
-        if isinstance(error, ValueError) or (isinstance(error, ModuleNotFoundError) and error.name in _parts(module)):
+        if not _is_name(module) or (isinstance(error, ModuleNotFoundError) and error.name in _parts(module)):
             raise UsageError(
                 f"{what}: {error}. Expected module:function, importable from here; for a file in this folder set "
                 "PYTHONPATH=."
@@ -34,6 +34,10 @@ def import_named(what: str, module: str) -> ModuleType:
             f"{what}: importing {module} fails with {type(error).__name__}: {told} "
             f"({where or f'{place.filename}, line {place.lineno}'})."
         ) from error
+
+
+def _is_name(module: str) -> bool:
+    return all(part.isidentifier() for part in module.split("."))
 
 
 def _parts(module: str) -> set[str]:

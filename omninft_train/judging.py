@@ -132,15 +132,16 @@ def judged_rows(
     left = [job for job in jobs if job not in done]
     if left:
         batches = stream(trained.backbone, trained.policy, prompts, how, dealt(left, world))
-        with _opened(section, running) as rewards, closing(_Journal(out, settings, world)) as journal:
+        with _opened(section, running) as rewards:
             make_room(rewards, trained.config, trained.policy)
             # Networks that are read or moved whenever clips are judged are worth waiting for.
             least = _HELD if section.offload or trained.config.backbone.offload else 1
-            for batch in _gathered(batches, least):
-                rows = judge(rewards, batch, prompts, sets)
-                _save(batch, clips)
-                journal.add({job: row for (job, _), row in zip(batch, rows, strict=True)})
-            # Before rewards close: actors serve all processes, and the first to close ends them.
+            with closing(_Journal(out, settings, world)) as journal:
+                for batch in _gathered(batches, least):
+                    rows = judge(rewards, batch, prompts, sets)
+                    _save(batch, clips)
+                    journal.add({job: row for (job, _), row in zip(batch, rows, strict=True)})
+            # Journals are closed, for the first process to read; rewards are not: actors serve all processes.
             world.barrier()
     if not world.is_main:
         return None

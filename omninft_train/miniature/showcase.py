@@ -18,7 +18,7 @@ from omninft_train.generate import Generation, Job, Trained, load_trained, read_
 from omninft_train.judging import clear
 from omninft_train.method.regions import region_weights, warmed_maximum
 from omninft_train.miniature.measures import sampled
-from omninft_train.miniature.pretrain import PretrainOptions, pretrained
+from omninft_train.miniature.pretrain import PretrainOptions, folder_of, pretrained
 from omninft_train.miniature.render import enlarge
 from omninft_train.miniature.worlds import WORLDS
 from omninft_train.models.policy import Role
@@ -39,6 +39,11 @@ from omninft_train.training.trainer import train
 _LOG = logging.getLogger(__name__)
 _ROLES: dict[str, Role] = {"before": "reference", "after": "policy"}
 _OVERLAYS = 2
+# Values that change what is kept, shown or used of the machine, and no clip.
+_FREE = (
+    "run.", "evaluation.", "rewards.overlap", "rewards.device", "rewards.backend", "rewards.offload", "rewards.batch",
+    "rewards.max_failed_fraction", "sampling.batch", "optimizer.batch", "backbone.cache", "backbone.offload",
+)  # fmt: skip
 _FACTOR = 8  # a pixel of the world becomes a square of this many
 
 
@@ -77,9 +82,10 @@ def run_showcase(show: Showcase) -> Path:
     world, run = WORLDS[show.pretraining.world], show.out / "run"
     for spec in load(show.recipe, world.kind, show.overrides).rewards.reward:  # before minutes of pretraining
         find_source(spec)
-    weights = pretrained(show.cache, show.pretraining, _tell_pretraining)
+    weights = folder_of(show.cache, show.pretraining)
     config = load(show.recipe, world.kind, (f"backbone.path={json.dumps(str(weights))}", *show.overrides))
     _check_same(run, config, show.cache)
+    pretrained(show.cache, show.pretraining, _tell_pretraining)
     train(assemble(config, run, World()))
     trained, prompts = load_trained(run), world.evaluation_prompts()
     sampling, seed, evaluations = trained.config.sampling, trained.config.run.seed, {}
@@ -132,7 +138,7 @@ def _check_same(run: Path, config: Config, cache: Path) -> None:
 
 def _identity(config: Config) -> dict[str, Any]:
     values = {key.replace("/", "."): value for key, value in flat(asdict(config)).items()}
-    kept = {key: value for key, value in values.items() if not key.startswith(("run.", "evaluation."))}
+    kept = {key: value for key, value in values.items() if not key.startswith(_FREE)}
     # The folder of a pretraining may be named from elsewhere; its own name follows from its options.
     return kept | {"run.seed": config.run.seed, "backbone.path": Path(config.backbone.path).name}
 

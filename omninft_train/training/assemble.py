@@ -299,7 +299,9 @@ def make_capture(config: Config, policy: Policy, role: Role = "old") -> Attentio
     blocks = depth(transformer)
     first = block_at(section.first_block, blocks) if section.first_block < 1 else int(section.first_block)
     if first >= blocks:
-        raise SettingError(f"regions.first_block {first}: the network has {blocks} blocks.", "regions.first_block")
+        raise SettingError(
+            f"regions.first_block {section.first_block:g}: the network has {blocks} blocks.", "regions.first_block"
+        )
     return AttentionCapture(transformer, tuple(range(first, blocks)), rope=section.rope)
 
 

@@ -53,6 +53,14 @@ def check_best(config: Config) -> None:
         raise SettingError(f"run.best_by = '{run.best_by}': neither direction of this metric is better.", "run.best_by")
 
 
+def without_pairs(folder: Path, key: str) -> set[int]:
+    """Steps whose evaluation cannot be compared with the newest one; nobody can tell whether they are better."""
+    if not by_evaluations(key):
+        return set()
+    evaluations = read_evaluations(folder)
+    return {step for step, one in evaluations.items() if not one.pairs_with(evaluations[max(evaluations)])}
+
+
 def best_policy(folder: Path, key: str, window: int) -> int:
     """The saved step whose policy did best.
 

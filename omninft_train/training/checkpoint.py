@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,10 +128,10 @@ def policies(folder: Path) -> dict[int, Path]:
     return dict(sorted({**_numbered(folder, _POLICY), **_numbered(folder)}.items()))
 
 
-def drop_policies(folder: Path, kept: int) -> None:
-    """Remove what stays of older checkpoints, but for one step."""
+def drop_policies(folder: Path, kept: Container[int]) -> None:
+    """Remove what stays of older checkpoints, but for some steps."""
     for step, path in _numbered(folder, _POLICY).items():
-        if step != kept:
+        if step not in kept:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -131,7 +131,8 @@ def _claim(folder: Path, settings: dict[str, Any]) -> bool:
     """Whether an evaluation of these settings is complete; what is there of others makes way."""
     path = folder / _SETTINGS
     try:
-        same = json.loads(path.read_text(encoding="utf-8")) == settings
+        # Of a version that did not note the texts, they are taken for the same.
+        same = {"texts": settings["texts"], **json.loads(path.read_text(encoding="utf-8"))} == settings
     except (OSError, ValueError):
         same = False
     if not same:

@@ -15,7 +15,7 @@ from omninft_train.models.loading import sharing_node
 from omninft_train.models.policy import Policy
 from omninft_train.training import checkpoint
 from omninft_train.training.agreement import last_checkpoint
-from omninft_train.training.best import best_policy, by_evaluations
+from omninft_train.training.best import best_policy, by_evaluations, without_pairs
 from omninft_train.training.distributed import TIMEOUT
 from omninft_train.training.state import Training
 
@@ -93,7 +93,7 @@ def _drop_policies(training: Training) -> None:
             level = logging.DEBUG if by_evaluations(run.best_by) else logging.WARNING
             _LOG.log(level, "all policies are kept: %s", error)
             return
-        checkpoint.drop_policies(training.out, best)
+        checkpoint.drop_policies(training.out, {best, *without_pairs(training.out, run.best_by)})
 
 
 def _described(network: Any) -> dict[str, Any]:

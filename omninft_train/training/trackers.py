@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -152,7 +153,8 @@ def _identity(run: Path, first: int) -> str:
     path = run / _IDENTITY
     if first and path.is_file():
         return str(json.loads(path.read_text(encoding="utf-8"))["id"])
-    identity = secrets.token_hex(8)
+    # A run of a version that kept no file goes on under what it had.
+    identity = hashlib.sha256(str(run.absolute()).encode()).hexdigest()[:16] if first else secrets.token_hex(8)
     write_atomically(path, (json.dumps({"id": identity}) + "\n").encode())
     return identity
 

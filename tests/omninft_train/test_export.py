@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import resource
@@ -283,9 +282,7 @@ def test_an_option_that_a_later_library_adds_makes_no_other_base() -> None:
 
 def test_the_identity_of_an_architecture_is_that_of_runs_before() -> None:
     """A change of it would refuse every checkpoint that there is."""
-    config = {key: value for key, value in load_case("ltx2").shallow().config.items() if key[0] != "_"}
-    text = json.dumps(config, sort_keys=True, default=list)
-    assert config_digest(load_case("ltx2").shallow()) == hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert config_digest(load_case("ltx2").shallow()) == "13cb2f00d76c77ce"
 
 
 def test_another_version_of_the_base_is_refused(saved: Path, trained: Trained, tmp_path: Path) -> None:

@@ -115,10 +115,11 @@ def test_without_a_file_the_key_is_named():
     [
         ("def judge(:\n", r"fails with SyntaxError: .* \(.*own_rewards\.py, line 2\)"),
         ("x = undefined\n", r"fails with NameError: .*undefined.* \(.*own_rewards\.py, line 2\)"),
+        ("import json; json.loads('{')\n", r"fails with JSONDecodeError: .* \(.*, line \d+\)"),
         ("raise SystemExit(3)\n", r"fails with SystemExit: 3 \(.*own_rewards\.py, line 2\)"),
         ("import not_here_at_all\n", r"fails with ModuleNotFoundError: .*not_here_at_all.*own_rewards\.py, line 2\)"),
     ],
-    ids=["syntax", "name", "exit", "import"],
+    ids=["syntax", "name", "value", "exit", "import"],
 )
 @pytest.mark.parametrize("what", ["reward", "tracker"])
 def test_what_code_of_ones_own_raises_is_told_with_its_place(

@@ -303,10 +303,13 @@ def test_rewards_stay_open_until_all_processes_have_judged(
     order: list[str] = []
     trained = of(make(tiny_config(weights, "evaluation.steps=1", "evaluation.samples=1"), tmp_path / "run"))
     close = Rewards.close
+    real = judging._Journal.close
+    monkeypatch.setattr(judging._Journal, "close", lambda self: (order.append("journal"), real(self))[1])
     monkeypatch.setattr(World, "barrier", lambda self: order.append("wait"))
     monkeypatch.setattr(Rewards, "close", lambda self: (order.append("close"), close(self))[1])
     evaluate(trained, evaluation_prompts()[:2], how_evaluated(trained.config), tmp_path / "found.json")
-    assert order[order.index("close") - 1] == "wait" and order.count("close") == 1
+    end = order.index("close")
+    assert order[end - 2 : end] == ["journal", "wait"] and order.count("close") == 1
 
 
 def test_the_last_evaluation_reaches_the_service_of_a_run_that_was_killed_before_it(
