@@ -4,7 +4,7 @@
 
 Each command runs in a process of its own, on a miniature of random weights that samples ten clips at a time, and prints
 the most main memory that the process ever had (VmHWM). The least of several processes counts: which thread allocates
-when moves the peak by up to 9 MB, and what a command needs it needs each time. The difference between many clips and
+when moves the peak by up to 11 MB, and what a command needs it needs each time. The difference between many clips and
 few is compared with what the clips themselves take: a command that kept them would need that much more.
 
 Exit code 1 where a command needs more than `TARGET` of it.

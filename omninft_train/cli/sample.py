@@ -34,9 +34,8 @@ def command(
 
     changed = overrides or ()
     with joined() as world:
-        chosen = (load_prompts(prompts) if prompts else load_training_prompts(read_config(run, overrides=changed)))[
-            :limit
-        ]
+        whole = load_prompts(prompts) if prompts else load_training_prompts(read_config(run, overrides=changed))
+        chosen = whole[:limit]
         number = step_number(run, step)
         check_shared(out, world)  # makes the folder
         trained = load_trained(run, chosen, world, number, changed)

@@ -41,7 +41,7 @@ _ROLES: dict[str, Role] = {"before": "reference", "after": "policy"}
 _OVERLAYS = 2
 # Values that change what is kept, shown or used of the machine, and no clip.
 _FREE = (
-    "run.", "evaluation.", "rewards.overlap", "rewards.device", "rewards.backend", "rewards.offload", "rewards.batch",
+    "run.", "evaluation.", "rewards.overlap", "rewards.device", "rewards.backend", "rewards.offload",
     "rewards.max_failed_fraction", "sampling.batch", "optimizer.batch", "backbone.cache", "backbone.offload",
 )  # fmt: skip
 _FACTOR = 8  # a pixel of the world becomes a square of this many
