@@ -388,9 +388,9 @@ def _damaged(path: Path, why: str) -> UsageError:
 
 def _cure(folder: Path) -> str:
     """What to do without one checkpoint of a run: by what else the run has."""
-    others = [path for path in _numbered(folder.parent).values() if path != folder]
+    others = {step: path for step, path in _numbered(folder.parent).items() if path != folder}
     if others:
-        return f"Delete {folder} to go on from {max(others).name}."
+        return f"Delete {folder} to go on from {others[max(others)].name}."
     kept = ", ".join(str(step) for step, path in policies(folder.parent).items() if path != folder)
     kept = f" What can still be sampled and exported are the policies of steps {kept}." if kept else ""
     return f"The run has no other checkpoint to go on from: train in another folder (--out).{kept}"

@@ -133,7 +133,7 @@ def _claim(folder: Path, settings: dict[str, Any]) -> bool:
     try:
         # Of a version that did not note the texts, they are taken for the same.
         same = {"texts": settings["texts"], **json.loads(path.read_text(encoding="utf-8"))} == settings
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         same = False
     if not same:
         shutil.rmtree(folder, ignore_errors=True)
